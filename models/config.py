@@ -1,0 +1,28 @@
+"""The base of every configuration: frozen, strict, and honest about which values change bytes."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FrozenConfig(BaseModel):
+    """A frozen configuration that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def knob(default: Any, **constraints: Any) -> Any:
+    """Declare a field that changes speed or memory, never bytes: it stays out of dataset keys."""
+    return Field(default, json_schema_extra={"knob": True}, **constraints)
+
+
+def key_values(config: FrozenConfig) -> dict[str, Any]:
+    """Return the values of a configuration that change bytes, as plain JSON types, knobs left out."""
+    values: dict[str, Any] = {}
+    for name, field in type(config).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("knob"):
+            continue
+        value = getattr(config, name)
+        values[name] = key_values(value) if isinstance(value, FrozenConfig) else config.model_dump(mode="json", include={name})[name]
+    return values

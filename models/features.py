@@ -1,0 +1,80 @@
+"""What a classifier reads: blocks of documents, streamed in a fixed order."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models.config import FrozenConfig
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some consecutive documents of a dataset: one shard, or a part of one.
+
+    Modality keys are iterated in sorted order everywhere.
+    """
+
+    ids: pa.Array  # (n,) string
+    text: pa.Array  # (n,) string, cleaned; "" where there is none
+    labels: pa.Array  # (n,) list<string>; empty where there is none
+    dense: dict[str, NDArray[np.float32]]  # embedding name -> (n, dim) float32; zeros where absent
+    codes: dict[str, NDArray[np.uint8]]  # codebook name -> (n, M) uint8; meaningless where absent
+    present: dict[str, NDArray[np.bool_]]  # key of dense or codes -> (n,)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Features(Protocol):
+    """A stream of blocks that can be read again and again."""
+
+    n_rows: int
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield every block once, always in the same order."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a classifier was trained on, saved in its checkpoint and compared before it predicts."""
+
+    dense: dict[str, int]  # embedding name -> dim
+    codes: dict[str, tuple[int, int]]  # codebook name -> (M tokens, Ks codewords)
+    text: bool
+
+
+class Classifier(Protocol):
+    """Anything that can be fitted and asked for logits."""
+
+    config: FrozenConfig
+    labels: list[str]  # class names; column c of the logits is labels[c]
+    multi_label: bool
+    threshold: float  # probability from which a label belongs to the predicted set, tuned on valid
+    uses_text: ClassVar[bool]
+
+    def fit(self, train: Features, valid: Features | None, *, seed: int) -> Self:
+        """Fit on the rows of `train`; `valid` only tunes the threshold and early stopping."""
+
+    def predict_logits(self, block: Block) -> NDArray[np.float32]:
+        """Return logits (n, C)."""
+
+    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return probabilities (n, C) of logits under this classifier's loss."""
+
+    def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+        """Return modality -> (n,) share of the chosen class's logit; empty when the model cannot tell."""
+
+    def save(self, folder: Path) -> None:
+        """Write model.json and *.safetensors into an existing empty folder."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; refuses an unknown format version."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return parameters, bytes and training facts (epochs, loss per epoch, words/s) for the report."""

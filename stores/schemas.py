@@ -1,0 +1,124 @@
+"""Arrow schemas of the tables that stages exchange: the one currency.
+
+Row r of shard i is the same document in every dataset. A document that could not be used stays, with a short slug in
+`status` (`ok`, `missing`, or a reason such as `bad_image`).
+"""
+
+import pyarrow as pa
+
+IMAGE = pa.struct(
+    [
+        ("uri", pa.string()),  # relative to the source's root, or a URL; null when only bytes are given
+        ("offset", pa.int64()),  # bytes into the file (a member of an uncompressed tar or zip); null = whole file
+        ("length", pa.int64()),
+        ("bytes", pa.large_binary()),  # set when the image was copied in
+    ]
+)
+
+# What a reader yields. Tabular columns follow, named num_<column> (float64) or cat_<column> (string).
+# A row whose id is null cannot be a document: ingest lists it in the quarantine table under its status.
+DOCUMENTS = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("source", pa.string(), nullable=False),  # "file" or "file:line" or "archive:member", for messages
+        pa.field("status", pa.string(), nullable=False),  # ok, bad_row, duplicate_id, ...
+        pa.field("split", pa.string()),  # train, valid, test; null = ingest assigns it
+        pa.field("group", pa.string()),  # documents of one group never lie on both sides of a split
+        pa.field("labels", pa.list_(pa.string()), nullable=False),
+        pa.field("title", pa.string()),
+        pa.field("description", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("html", pa.string()),
+        pa.field("image", IMAGE),
+    ]
+)
+
+# clean: one row per document; a field that was absent stays null.
+CLEAN = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),  # ok, missing, bad_html, timeout, too_large
+        pa.field("title", pa.string()),
+        pa.field("description", pa.string()),
+        pa.field("text", pa.string(), nullable=False),  # the configured fields joined; "" when there is none
+        pa.field("words", pa.int32(), nullable=False),  # white-space separated tokens of `text`
+    ]
+)
+
+
+def embedding(dim: int, dtype: pa.DataType) -> pa.Schema:
+    """Return the schema of one embedding per document: (n, dim) of `dtype`, zeros where present is False."""
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("status", pa.string(), nullable=False),  # ok, missing, bad_image, too_large, timeout, ...
+            pa.field("present", pa.bool_(), nullable=False),
+            pa.field("embedding", pa.list_(dtype, dim), nullable=False),
+        ]
+    )
+
+
+def codes(tokens: int) -> pa.Schema:
+    """Return the schema of quantized embeddings: (n, tokens) uint8; present False means no visual tokens at all."""
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("status", pa.string(), nullable=False),
+            pa.field("present", pa.bool_(), nullable=False),
+            pa.field("codes", pa.list_(pa.uint8(), tokens), nullable=False),
+            pa.field("error", pa.float32()),  # squared quantisation error of the row; null when absent
+        ]
+    )
+
+
+PREDICTIONS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("label", pa.string()),  # most probable label; null when the document had nothing the model reads
+        pa.field("score", pa.float32()),  # its probability, 0..1
+        pa.field("top_k", pa.list_(pa.struct([("label", pa.string()), ("score", pa.float32())])), nullable=False),
+        pa.field("predicted", pa.list_(pa.string()), nullable=False),  # label set at the model's threshold
+        # Of the document's own labels, when it has any that the model knows: enough to evaluate without logits.
+        pa.field("rank", pa.int32()),  # 0-based rank of its best-placed own label
+        pa.field("loss", pa.float32()),  # -log probability, averaged over its own labels, nats
+        # Which modality decided: shares >= 0 that sum to 1; empty when the model cannot tell.
+        pa.field("importance", pa.list_(pa.struct([("modality", pa.string()), ("share", pa.float32())])), nullable=False),
+        pa.field("status", pa.string(), nullable=False),  # ok, no_input
+        pa.field("model_key", pa.string(), nullable=False),
+        pa.field("dataset_keys", pa.list_(pa.string()), nullable=False),
+    ]
+)
+
+METRICS = pa.schema(
+    [
+        ("model", pa.string()),
+        ("split", pa.string()),
+        ("fold", pa.int32()),  # null outside cross-validation
+        ("seed", pa.int64()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("n", pa.int64()),  # documents the value was computed on
+        ("run", pa.string()),
+    ]
+)
+
+# Counts that add over shards: rows of (split, source, field, measure, value).
+STATISTICS = pa.schema(
+    [
+        ("split", pa.string()),
+        ("field", pa.string()),  # documents, title, description, text, html, image, labels, num_*, cat_*
+        ("measure", pa.string()),  # documents, missing, failed, words, labels
+        ("value", pa.int64()),
+    ]
+)
+
+QUARANTINE = pa.schema(
+    [
+        ("stage", pa.string()),  # ingest, clean, embed/image, ...
+        ("id", pa.string()),  # null when the row never became a document
+        ("source", pa.string()),
+        ("reason", pa.string()),  # the status slug
+        ("shard", pa.int32()),
+    ]
+)
