@@ -71,19 +71,24 @@ def codes(tokens: int) -> pa.Schema:
     )
 
 
+_SCORED = pa.struct([("label", pa.string()), ("score", pa.float32())])
+_SHARE = pa.struct([("modality", pa.string()), ("share", pa.float32())])
+
 PREDICTIONS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         pa.field("model", pa.string(), nullable=False),
         pa.field("label", pa.string()),  # most probable label; null when the document had nothing the model reads
         pa.field("score", pa.float32()),  # its probability, 0..1
-        pa.field("top_k", pa.list_(pa.struct([("label", pa.string()), ("score", pa.float32())])), nullable=False),
+        pa.field("top_k", pa.list_(_SCORED), nullable=False),
         pa.field("predicted", pa.list_(pa.string()), nullable=False),  # label set at the model's threshold
         # Of the document's own labels, when it has any that the model knows: enough to evaluate without logits.
         pa.field("rank", pa.int32()),  # 0-based rank of its best-placed own label
         pa.field("loss", pa.float32()),  # -log probability, averaged over its own labels, nats
         # Which modality decided: shares >= 0 that sum to 1; empty when the model cannot tell.
-        pa.field("importance", pa.list_(pa.struct([("modality", pa.string()), ("share", pa.float32())])), nullable=False),
+        pa.field(
+            "importance", pa.list_(pa.struct([("modality", pa.string()), ("share", pa.float32())])), nullable=False
+        ),
         pa.field("status", pa.string(), nullable=False),  # ok, no_input
         pa.field("model_key", pa.string(), nullable=False),
         pa.field("dataset_keys", pa.list_(pa.string()), nullable=False),

@@ -1,0 +1,90 @@
+"""Files and folders that appear whole or not at all."""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stores.errors import StorageError
+
+PARTIAL = ".partial"
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a sibling to write to, and rename it onto `path` when the block ends well.
+
+    Raises StorageError when the disk is full or the folder cannot be written; the old file then stays as it was.
+    """
+    partial = _partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        _sync(partial)
+        partial.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty sibling folder, and rename it to `path` when the block ends well.
+
+    A folder already at `path` is replaced: give every content its own name so that this only heals damage.
+    """
+    partial = _partial(path)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        for file in sorted(partial.rglob("*")):
+            _sync(file)
+        if path.exists():
+            path.rename(_partial(path))
+        partial.rename(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        for old in path.parent.glob(f".{path.name}.*{PARTIAL}"):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a small file atomically."""
+    with atomic_file(path) as partial:
+        partial.write_bytes(data)
+
+
+def is_partial(path: Path) -> bool:
+    """Tell whether a path is the left-over of a killed write."""
+    return path.name.startswith(".") and path.name.endswith(PARTIAL)
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Word an operating system's refusal to write: what failed, and the cure."""
+    if isinstance(error, StorageError):
+        return error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        cure = "the disk is full: free some space and run again, committed shards are kept"
+    else:
+        cure = f"{error.strerror or error}: choose another `root`, or make it writable"
+    return StorageError(error.errno, f"cannot write {path}; {cure}")
+
+
+def _partial(path: Path) -> Path:
+    return path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}"
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,148 @@
+"""One dataset under the output root: its manifest, its shard records and its store."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from stores.atomic import write_bytes
+from stores.digests import cell_digests, cells_digest, combine
+from stores.errors import AlignmentError, DamagedError, DataError
+from stores.manifest import Manifest, ShardRecord, ShardRef
+from stores.store import Store, open_store
+
+MANIFEST = "manifest.json"
+RECORDS = "shards"
+# Columns whose values are counted into the record, so that totals need no data.
+TALLIED = ("status", "split")
+# A row's own inputs, digested: what row reuse compares. Not content, so it stays out of the content digest.
+ROW_INPUTS = "row_inputs"
+
+
+class Dataset:
+    """The output of one stage under one key, at `<root>/<stage>/<key>/`."""
+
+    def __init__(self, root: Path, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.key = manifest.key
+        self.folder = root / manifest.stage / self.key
+        self._store: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store that holds the shards' bytes."""
+        if self._store is None:
+            self._store = open_store(self.manifest.layout, self.folder)
+        return self._store
+
+    def exists(self) -> bool:
+        """Tell whether anything was ever committed under this key."""
+        return (self.folder / MANIFEST).is_file()
+
+    def records(self) -> dict[int, ShardRecord]:
+        """Return the records of all committed shards, by index."""
+        found = sorted((self.folder / RECORDS).glob("[0-9]*.json"))
+        return {record.index: record for record in (ShardRecord.from_bytes(path.read_bytes()) for path in found)}
+
+    def record(self, index: int) -> ShardRecord | None:
+        """Return the record of one shard, or None when it was never committed."""
+        try:
+            return ShardRecord.from_bytes(self._record_path(index).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def ref(self, record: ShardRecord) -> ShardRef:
+        """Return the value that names this shard anywhere."""
+        return ShardRef(self.manifest.stage, self.key, record)
+
+    def commit(self, index: int, table: pa.Table, inputs: dict[str, str]) -> ShardRecord:
+        """Write a shard's bytes, then its record; a kill between the two leaves the old version in force."""
+        if not self.exists():
+            write_bytes(self.folder / MANIFEST, self.manifest.to_bytes())
+        record = self._described(index, table, inputs)
+        files = self.store.write(record.name, table)
+        record = replace(record, files=files)
+        write_bytes(self._record_path(index), record.to_bytes())
+        return record
+
+    def recommit(self, record: ShardRecord, inputs: dict[str, str]) -> ShardRecord:
+        """Note that a shard's bytes still hold for new upstream digests."""
+        renewed = replace(record, inputs=inputs)
+        write_bytes(self._record_path(record.index), renewed.to_bytes())
+        return renewed
+
+    def read(self, record: ShardRecord, columns: tuple[str, ...] | None = None) -> pa.Table:
+        """Return a shard's columns, after digest and row count were checked."""
+        table = self.store.read(record.name, record.files, columns)
+        if table.num_rows != record.n_rows:
+            raise DamagedError(f"{self.folder}: shard {record.index} has {table.num_rows} rows, not {record.n_rows}")
+        return table
+
+    def forget(self, index: int) -> None:
+        """Drop a shard's record, so that the planner makes it again."""
+        self._record_path(index).unlink(missing_ok=True)
+
+    def _record_path(self, index: int) -> Path:
+        return self.folder / RECORDS / f"{index:06d}.json"
+
+    def _described(self, index: int, table: pa.Table, inputs: dict[str, str]) -> ShardRecord:
+        columns = {name: cells_digest(cell_digests(table[name])) for name in table.column_names}
+        ids = columns.pop("id", "")
+        content = {name: digest for name, digest in columns.items() if name != ROW_INPUTS}
+        name = f"{index:06d}-{combine([ids, *(f'{k}={v}' for k, v in sorted(columns.items()))])[-12:]}"
+        tallies = {column: _tally(table[column]) for column in TALLIED if column in table.column_names}
+        return ShardRecord(index, name, table.num_rows, ids, content, inputs, {}, tallies)
+
+
+def check_aligned(records: dict[str, ShardRecord]) -> None:
+    """Refuse to read shards of several datasets together unless they hold the same documents in the same order.
+
+    Args:
+        records: dataset name -> record of the same shard.
+
+    Raises:
+        AlignmentError: the digests of the ids differ.
+    """
+    first, *others = records
+    for other in others:
+        if records[other].ids != records[first].ids:
+            raise AlignmentError(
+                f"shard {records[first].index}: {first} and {other} hold different documents; run `fuseline run` again"
+            )
+
+
+def check_ids(what: str, expected: pa.ChunkedArray, got: pa.ChunkedArray) -> None:
+    """Raise AlignmentError unless a stage returned the rows it was given, in order."""
+    if len(expected) != len(got) or (not pc.all(pc.equal(expected, got)).as_py() and len(expected)):
+        raise AlignmentError(f"{what}: returned other rows than it was given ({len(got)} for {len(expected)})")
+
+
+def changed_rows(before: pa.Table | None, ids: pa.ChunkedArray, inputs: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return, for each of n rows, the row of `before` that was made from the same inputs, or -1; (n,) int64."""
+    reused = np.full(len(ids), -1, np.int64)
+    if before is None:
+        return reused
+    old_inputs = before[ROW_INPUTS].to_pylist()
+    rows = {(i, digest): row for row, (i, digest) in enumerate(zip(before["id"].to_pylist(), old_inputs, strict=True))}
+    for row, (i, digest) in enumerate(zip(ids.to_pylist(), inputs, strict=True)):
+        reused[row] = rows.get((i, digest.tobytes()), -1)
+    return reused
+
+
+def list_datasets(root: Path) -> list[Dataset]:
+    """Return every dataset that lies under the output root, of any key."""
+    found = []
+    for path in sorted(root.glob(f"*/**/{MANIFEST}")):
+        try:
+            found.append(Dataset(root, Manifest.from_bytes(path.read_bytes())))
+        except DataError:
+            continue
+    return found
+
+
+def _tally(column: pa.ChunkedArray) -> dict[str, int]:
+    counts = pc.value_counts(column).to_pylist()
+    return {str(item["values"]): int(item["counts"]) for item in sorted(counts, key=lambda c: str(c["values"]))}

@@ -1,0 +1,99 @@
+"""Fitted things (codebooks, models): checkpoint folders with a record of what they saw."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from stores.atomic import atomic_folder, write_bytes
+from stores.dataset import MANIFEST
+from stores.digests import combine
+from stores.errors import DataError, mismatch
+from stores.files import damaged_files, have_sizes, record_file
+from stores.manifest import FORMAT, FileRecord, Manifest
+
+
+@dataclass(frozen=True)
+class FittedRecord:
+    """One checkpoint that is complete, and the training shards it saw."""
+
+    name: str  # folder of the checkpoint beside the record
+    digest: str  # of the checkpoint's content
+    n_rows: int  # training documents it saw
+    shards: dict[str, str]  # shard index -> digest of its inputs then
+    fitted: dict[str, str]  # fitted upstream -> its digest then
+    files: dict[str, FileRecord]
+    facts: dict[str, Any] = field(default_factory=dict)  # what the classifier says of its training
+
+    def to_bytes(self) -> bytes:
+        """Return the record as JSON."""
+        options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
+        return orjson.dumps({"format": FORMAT, **asdict(self)}, option=options)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Parse what `to_bytes` wrote; raises DataError on another format version."""
+        values = orjson.loads(data)
+        version = values.pop("format", None)
+        if version != FORMAT:
+            raise DataError(mismatch("checkpoint record format", FORMAT, version, "another version wrote it"))
+        values["files"] = {name: FileRecord(**file) for name, file in values["files"].items()}
+        return cls(**values)
+
+
+class Fitted:
+    """The checkpoint of one fitted thing under one key, at `<root>/<stage>/<key>/`."""
+
+    def __init__(self, root: Path, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.key = manifest.key
+        self.folder = root / manifest.stage / self.key
+
+    def record(self) -> FittedRecord | None:
+        """Return the record, or None when nothing was fitted or its files are gone."""
+        try:
+            record = FittedRecord.from_bytes((self.folder / RECORD).read_bytes())
+        except FileNotFoundError:
+            return None
+        return record if have_sizes(self.folder, record.files) else None
+
+    def path(self, record: FittedRecord) -> Path:
+        """Return the checkpoint's folder, for `load`."""
+        return self.folder / record.name
+
+    def commit(self, save: Any, **seen: Any) -> FittedRecord:
+        """Write a checkpoint by `save(folder)`, then its record.
+
+        Args:
+            save: callable that fills an empty folder.
+            seen: n_rows, shards, fitted and facts of FittedRecord.
+        """
+        write_bytes(self.folder / MANIFEST, self.manifest.to_bytes())
+        with atomic_folder(self.folder / "new") as partial:
+            save(partial)
+            files = {path.name: record_file(path) for path in sorted(partial.iterdir())}
+        digest = combine(f"{name}={file.digest}" for name, file in sorted(files.items()))
+        name = f"checkpoint-{digest[-12:]}"
+        with atomic_folder(self.folder / name) as partial:
+            for path in (self.folder / "new").iterdir():
+                path.rename(partial / path.name)
+        (self.folder / "new").rmdir()
+        record = FittedRecord(name, digest, files={f"{name}/{f}": file for f, file in files.items()}, **seen)
+        write_bytes(self.folder / RECORD, record.to_bytes())
+        return record
+
+    def damaged(self) -> list[str]:
+        """Re-read the checkpoint and return the files that are missing or differ."""
+        try:
+            record = FittedRecord.from_bytes((self.folder / RECORD).read_bytes())
+        except FileNotFoundError:
+            return []
+        return damaged_files(self.folder, record.files)
+
+    def forget(self) -> None:
+        """Drop the record, so that the planner fits again."""
+        (self.folder / RECORD).unlink(missing_ok=True)
+
+
+RECORD = "record.json"

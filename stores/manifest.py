@@ -1,0 +1,104 @@
+"""A dataset is its manifest: what made it, and one record per shard, written last."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import orjson
+
+from stores.digests import combine, key_digest
+from stores.errors import DataError, mismatch
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a dataset was made from; its `key` names the folder it lies in.
+
+    `config` holds only values that change bytes; `upstream` maps dataset names to their keys.
+    """
+
+    stage: str  # "clean", "embed/image", ...
+    version: int
+    config: dict[str, Any]
+    upstream: dict[str, str]
+    layout: str  # name of the store that holds the shards
+
+    @property
+    def key(self) -> str:
+        """The dataset key."""
+        return key_digest(asdict(self))
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest as indented JSON."""
+        return orjson.dumps({"format": FORMAT, **asdict(self)}, option=_JSON)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Parse what `to_bytes` wrote; raises DataError on another format version."""
+        return cls(**_parsed(data, "manifest"))
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file of a shard: bytes and "blake3:<hex>"."""
+
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """One shard that is complete: the record is written after its bytes, atomically.
+
+    `columns` holds a content digest per column and `ids` that of the ids, so that a consumer depends only on the
+    columns it reads. `inputs` maps each upstream to the digest it had when this shard was made.
+    """
+
+    index: int
+    name: str  # stem of the shard's file or folder
+    n_rows: int
+    ids: str
+    columns: dict[str, str]
+    inputs: dict[str, str]
+    files: dict[str, FileRecord]
+    tallies: dict[str, dict[str, int]] = field(default_factory=dict)  # column -> value -> rows (status, split)
+
+    def digest(self, columns: tuple[str, ...] = ()) -> str:
+        """Return the digest of the ids and the named columns, or of all columns."""
+        names = columns or tuple(sorted(self.columns))
+        return combine([self.ids, *(f"{name}={self.columns.get(name, '')}" for name in sorted(names))])
+
+    def to_bytes(self) -> bytes:
+        """Return the record as JSON."""
+        return orjson.dumps({"format": FORMAT, **asdict(self)}, option=_JSON)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Parse what `to_bytes` wrote; raises DataError on another format version."""
+        values = _parsed(data, "shard record")
+        values["files"] = {name: FileRecord(**file) for name, file in values["files"].items()}
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class ShardRef:
+    """One shard of one dataset: all that travels between tasks."""
+
+    stage: str
+    key: str
+    record: ShardRecord
+
+
+def _parsed(data: bytes, what: str) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{what}: not readable JSON ({error}); run `fuseline repair`") from error
+    version = values.pop("format", None)
+    if version != FORMAT:
+        raise DataError(mismatch(f"{what} format", FORMAT, version, "it was written by another Fuseline version"))
+    return values
+
+
+_JSON = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2

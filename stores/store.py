@@ -1,0 +1,49 @@
+"""The protocol of a store, and the stores there are."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from stores.manifest import FileRecord
+
+
+class Store(Protocol):
+    """Whole shards in, chosen columns out; one writer per shard, no partial writes.
+
+    A shard is addressed by its name, which contains its content digest: a new version never overwrites the old one.
+    """
+
+    def write(self, name: str, table: pa.Table) -> dict[str, FileRecord]:
+        """Write a shard whole and durably; return its files by path relative to the store."""
+
+    def read(self, name: str, files: dict[str, FileRecord], columns: tuple[str, ...] | None) -> pa.Table:
+        """Return the named columns in the given order, or all; raises DamagedError when bytes fail their digest."""
+
+    def has(self, files: dict[str, FileRecord]) -> bool:
+        """Tell whether every file is there with its size (no digest is computed)."""
+
+    def damaged(self, files: dict[str, FileRecord]) -> list[str]:
+        """Re-read every file and return those that are missing or differ from their digest."""
+
+    def delete(self, name: str) -> None:
+        """Remove a shard's bytes; an absent shard is fine."""
+
+    def names(self) -> list[str]:
+        """Return the names of all shards that lie in the store, recorded or not."""
+
+
+def open_store(layout: str, folder: Path) -> Store:
+    """Open the store of one dataset.
+
+    Args:
+        layout: a key of LAYOUTS.
+        folder: where the dataset lies.
+    """
+    from stores.memory import MemoryStore
+    from stores.parquet import ParquetStore
+    from stores.zarr import ZarrStore
+
+    layouts: dict[str, Callable[[Path], Store]] = {"parquet": ParquetStore, "zarr": ZarrStore, "memory": MemoryStore}
+    return layouts[layout](folder)
