@@ -1,0 +1,191 @@
+"""Counts that add over shards, and the scores made from them.
+
+Conventions, all stated here once:
+- a document without own labels is never tallied; one whose labels the model has never seen counts as wrong;
+- the classes of an average are those that occur among the true or the predicted labels (scikit-learn's default);
+- 0/0 is 0 (scikit-learn's `zero_division=0`).
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+NOTHING = ""  # stands for "no prediction" in the confusion counts
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Sums over some documents; two tallies of different documents add."""
+
+    n: int = 0
+    first: int = 0  # the best label is one of the document's own
+    fifth: int = 0  # one of its own is among the best five
+    exact: int = 0  # the predicted set is the true set
+    f1: float = 0.0  # sum of the documents' own F1
+    loss: float = 0.0  # nats, over `loss_n` documents
+    loss_n: int = 0
+    no_input: int = 0  # nothing that the model reads was present
+    unknown_label: int = 0  # none of the document's labels was seen in training
+    true: Counter[str] = field(default_factory=Counter)
+    predicted: Counter[str] = field(default_factory=Counter)
+    hit: Counter[str] = field(default_factory=Counter)  # true and predicted
+    confusion: Counter[tuple[str, str]] = field(default_factory=Counter)  # (true, best label)
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """Return the tally of both sets of documents."""
+        return Tally(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
+
+
+class ClassScore(NamedTuple):
+    """Scores of one class."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int  # documents that carry the label
+    predicted: int  # documents it was predicted for
+
+
+class Interval(NamedTuple):
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+def tally(truth: pa.Array, predicted: pa.Array, *, best: pa.Array, rank: pa.Array, loss: pa.Array) -> Tally:
+    """Count one block of documents.
+
+    truth, predicted: (n,) list<string>, the true and the predicted label sets; best: (n,) string, the most probable
+    label, null without input; rank: (n,) int, 0-based rank of the best-placed own label, null when the model has none
+    of them; loss: (n,) float, -log probability in nats, null likewise. Raises ValueError for an empty truth.
+    """
+    n = len(truth)
+    if n == 0:
+        return Tally()
+    sizes = np.asarray(pc.list_value_length(truth).fill_null(0))
+    if (sizes == 0).any():
+        raise ValueError("truth: expected at least one label per document, got none; leave unlabelled documents out")
+    names, (true_pairs, guess_pairs, best_pairs) = _pairs(truth, predicted, _as_lists(best))
+    hits = np.intersect1d(true_pairs, guess_pairs)
+    width = max(len(names), 1)
+    true_n, guess_n, hit_n = (np.bincount(pairs // width, minlength=n) for pairs in (true_pairs, guess_pairs, hits))
+    first = np.zeros(n, bool)
+    first[np.intersect1d(true_pairs, best_pairs) // width] = True
+    ranks = np.asarray(rank.fill_null(np.iinfo(np.int32).max))
+    losses = np.asarray(loss.cast(pa.float64()).drop_null())
+    absent = np.asarray(best.is_null())
+    return Tally(
+        n=n,
+        first=int(first.sum()),
+        fifth=int((first | (ranks < 5)).sum()),
+        exact=int(((hit_n == true_n) & (hit_n == guess_n)).sum()),
+        f1=float((2 * hit_n / (true_n + guess_n)).sum()),
+        loss=float(losses.sum()),
+        loss_n=len(losses),
+        no_input=int(absent.sum()),
+        unknown_label=int((np.asarray(rank.is_null()) & ~absent).sum()),
+        true=_count(true_pairs % width, names),
+        predicted=_count(guess_pairs % width, names),
+        hit=_count(hits % width, names),
+        confusion=_confusion(truth, best, first),
+    )
+
+
+def scores(counts: Tally, *, multi_label: bool) -> dict[str, tuple[float, int]]:
+    """Return metric -> (value, documents it was computed on).
+
+    accuracy is the share of documents whose best label is right; for multi-label the share whose whole set is right.
+    p_at_1 is the share whose best label is one of the own ones (precision at 1, hit at 1), top_5 the share with an own
+    label among the best five. log_loss is over the documents whose labels the model knows. Empty without documents.
+    """
+    if counts.n == 0:
+        return {}
+    per_class = class_scores(counts)
+    f1 = np.array([row.f1 for row in per_class])
+    support = np.array([row.support for row in per_class])
+    n = counts.n
+    values = {
+        "accuracy": (counts.exact if multi_label else counts.first) / n,
+        "p_at_1": counts.first / n,
+        "top_5": counts.fifth / n,
+        "f1_micro": _ratio(2 * counts.hit.total(), counts.true.total() + counts.predicted.total()),
+        "f1_macro": float(f1.mean()),
+        "f1_weighted": float(f1 @ support / support.sum()),
+        "f1_samples": counts.f1 / n,
+        "no_input": float(counts.no_input),
+        "unknown_label": float(counts.unknown_label),
+    }
+    result = {name: (float(value), n) for name, value in values.items()}
+    if counts.loss_n:
+        result["log_loss"] = (counts.loss / counts.loss_n, counts.loss_n)
+    return result
+
+
+def class_scores(counts: Tally) -> list[ClassScore]:
+    """Return precision, recall and F1 of every class that was true or predicted, sorted by name."""
+    rows = []
+    for label in sorted(counts.true | counts.predicted):
+        hit, true, guessed = counts.hit[label], counts.true[label], counts.predicted[label]
+        rows.append(
+            ClassScore(label, _ratio(hit, guessed), _ratio(hit, true), _ratio(2 * hit, true + guessed), true, guessed)
+        )
+    return rows
+
+
+def bootstrap(right: int, n: int, *, rng: np.random.Generator, level: float = 0.95, draws: int = 10_000) -> Interval:
+    """Return the percentile bootstrap interval of a share of right documents.
+
+    Drawing n documents with replacement from `right` ones and n - right zeros is a binomial draw, so that the counts
+    are enough and nothing per document is kept. Raises ValueError for n < 1.
+    """
+    if n < 1:
+        raise ValueError(f"n: expected at least 1 document, got {n!r}; evaluate a split that is not empty")
+    shares = rng.binomial(n, right / n, size=draws) / n
+    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def _as_lists(column: pa.Array) -> pa.Array:
+    present = np.asarray(column.is_valid())
+    offsets = np.concatenate([[0], np.cumsum(present)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), column.drop_null())
+
+
+def _pairs(*columns: pa.Array) -> tuple[list[str], list[NDArray[np.int64]]]:
+    """Return label names and, per column of lists, the sorted distinct row * C + label numbers."""
+    flat = [pc.list_flatten(column).cast(pa.string()) for column in columns]
+    names = pc.unique(pa.concat_arrays(flat))
+    pairs = []
+    for column, values in zip(columns, flat, strict=True):
+        rows = np.asarray(pc.list_parent_indices(column)).astype(np.int64)
+        numbers = np.asarray(pc.index_in(values, value_set=names)).astype(np.int64)
+        pairs.append(np.unique(rows * max(len(names), 1) + numbers))
+    return names.to_pylist(), pairs
+
+
+def _count(numbers: NDArray[np.int64], names: list[str]) -> Counter[str]:
+    found, counts = np.unique(numbers, return_counts=True)
+    return Counter({names[number]: int(count) for number, count in zip(found, counts, strict=True)})
+
+
+def _confusion(truth: pa.Array, best: pa.Array, first: NDArray[np.bool_]) -> Counter[tuple[str, str]]:
+    """Count (true, best) pairs; of several own labels the predicted one stands, else the first."""
+    own = pc.if_else(pa.array(first), best, pc.list_element(truth, 0))
+    table = (
+        pa.table({"true": own, "best": best.fill_null(NOTHING)})
+        .group_by(["true", "best"])
+        .aggregate([([], "count_all")])
+    )
+    keys = zip(table["true"].to_pylist(), table["best"].to_pylist(), strict=True)
+    return Counter(dict(zip(keys, table["count_all"].to_pylist(), strict=True)))
