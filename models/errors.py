@@ -1,0 +1,13 @@
+"""What the mathematics refuses on purpose; each also is the builtin error that a caller would catch.
+
+CheckpointError (ValueError)       a saved folder is not what it should be
+TrainingError (ArithmeticError)    the loss stopped being a number: epoch, step and cure
+"""
+
+
+class CheckpointError(ValueError):
+    """A saved classifier or quantizer cannot be read: unknown format version, wrong kind or missing arrays."""
+
+
+class TrainingError(ArithmeticError):
+    """The loss became infinite or NaN; the message says where, and what to lower."""

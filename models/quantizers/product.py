@@ -1,0 +1,174 @@
+"""Product quantization (Kiela 2018, K-19): a vector in equal parts, one k-means codebook per part."""
+
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from models.checkpoint import load_checkpoint, save_checkpoint
+from models.config import FrozenConfig
+from models.quantizers import kmeans
+from models.quantizers.kmeans import F32
+
+
+class PQConfig(FrozenConfig):
+    """Product quantization: `parts` codes per vector, each one of `codewords`."""
+
+    parts: int = Field(4, ge=1, le=65536)
+    codewords: int = Field(256, ge=2, le=256)
+    iterations: int = Field(25, ge=1)
+    sample: int = Field(65536, ge=2)  # rows that the codebook is learned from at most
+    unit: bool = True  # scale every vector to length 1 first, as the paper does with its image features
+
+
+class Codes(NamedTuple):
+    """Quantized rows."""
+
+    codes: NDArray[np.uint8]  # (n, M); 0 where present is False
+    present: NDArray[np.bool_]  # (n,); False where the row was absent, not finite or (with unit) zero
+
+
+class PQ:
+    """A fitted product quantizer.
+
+    `centroids` (M, Ks, Ds) float32; `usage` (M, Ks) int64 counts of the training sample per codeword and
+    `train_error` its mean squared error: what later data are compared with.
+    """
+
+    kind: ClassVar[str] = "pq"
+    config_type: ClassVar[type[PQConfig]] = PQConfig
+    config: PQConfig
+    centroids: F32
+    permutations: NDArray[np.int32]  # (repeats, D): one row, the identity
+    usage: NDArray[np.int64]
+    train_error: float
+    seed: int
+
+    def __init__(self, config: PQConfig | None = None) -> None:
+        self.config = self.config_type() if config is None else config
+
+    @property
+    def dim(self) -> int:
+        """D, the dimensions of a vector."""
+        return int(self.permutations.shape[1])
+
+    @property
+    def tokens(self) -> int:
+        """M, the codes per vector."""
+        return int(self.centroids.shape[0])
+
+    def draw_permutations(self, dim: int, seed: int) -> NDArray[np.int32]:
+        """Return the orders (repeats, D) int32 in which the dimensions are cut into parts."""
+        return np.arange(dim, dtype=np.int32)[None]
+
+    def fit(self, X: F32, *, seed: int, permutations: NDArray[np.int32] | None = None) -> Self:
+        """Learn the codebook from X (N, D) float32 and remember `seed`.
+
+        Rows that are not finite are left out; at most config.sample rows are drawn. `permutations` (repeats, D)
+        replaces the drawn ones. Raises ValueError when D is not a multiple of parts or rows are too few.
+        """
+        X = np.asarray(X, dtype=np.float32)
+        check_dim(X.shape[1], self.config.parts)
+        self.permutations = self.draw_permutations(X.shape[1], seed) if permutations is None else permutations
+        self.seed = seed
+        X = self._sampled(X)
+        parts = [part for order in self.permutations for part in np.split(X[:, order], self.config.parts, axis=1)]
+        self.centroids = np.stack(
+            [
+                kmeans.learn(part, self.config.codewords, iterations=self.config.iterations, seed=stream(seed, number))
+                for number, part in enumerate(parts)
+            ]
+        )
+        codes = self._assign(X)
+        self.usage = np.stack([np.bincount(column, minlength=self.config.codewords) for column in codes.T])
+        self.train_error = float(np.mean(squared_error(X, self.decode(codes)), dtype=np.float64))
+        return self
+
+    def encode(self, X: F32, present: NDArray[np.bool_] | None = None) -> Codes:
+        """Return the codes (n, M) uint8 of X (n, D) float32, and which rows have any.
+
+        A row that is absent or not finite gets no code at all: look at `present` before using code 0.
+        """
+        X = self._checked(X)
+        good = kmeans.usable(X, present, unit=self.config.unit)
+        codes = np.zeros((len(X), self.tokens), dtype=np.uint8)
+        codes[good] = self._assign(self._scaled(X[good]))
+        return Codes(codes, good)
+
+    def decode(self, codes: NDArray[np.uint8]) -> F32:
+        """Return vectors (n, D) float32 of codes (n, M) uint8; several repeats are averaged."""
+        total = np.zeros((len(codes), self.dim), dtype=np.float32)
+        for repeat, order in enumerate(self.permutations):
+            columns = range(repeat * self.config.parts, (repeat + 1) * self.config.parts)
+            total[:, order] += np.concatenate([self.centroids[m][codes[:, m]] for m in columns], axis=1)
+        total /= len(self.permutations)
+        return total
+
+    def errors(self, X: F32, codes: NDArray[np.uint8]) -> F32:
+        """Return the squared error (n,) float32 between X (n, D), scaled as for encoding, and its decoded codes."""
+        return squared_error(self._scaled(self._checked(X)), self.decode(codes))
+
+    def save(self, folder: Path) -> None:
+        """Write the codebook with its permutations into an existing folder."""
+        meta = {"config": self.config.model_dump(mode="json"), "seed": self.seed, "train_error": self.train_error}
+        arrays: dict[str, NDArray[Any]] = {
+            "centroids": self.centroids,
+            "permutations": self.permutations,
+            "usage": self.usage,
+        }
+        save_checkpoint(folder, f"quantizer/{self.kind}", meta=meta, arrays=arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; raises CheckpointError for another kind or format version."""
+        saved = load_checkpoint(folder, f"quantizer/{cls.kind}")
+        self = cls(cls.config_type.model_validate(saved.meta["config"]))
+        self.seed, self.train_error = saved.meta["seed"], saved.meta["train_error"]
+        self.centroids, self.permutations = saved.arrays["centroids"], saved.arrays["permutations"]
+        self.usage = saved.arrays["usage"]
+        return self
+
+    def _assign(self, X: F32) -> NDArray[np.uint8]:
+        parts = (part for order in self.permutations for part in np.split(X[:, order], self.config.parts, axis=1))
+        columns = [kmeans.assign(part, book) for part, book in zip(parts, self.centroids, strict=True)]
+        return np.stack(columns, axis=1)
+
+    def _scaled(self, X: F32) -> F32:
+        return kmeans.unit_rows(X) if self.config.unit else np.asarray(X, dtype=np.float32)
+
+    def _checked(self, X: F32) -> F32:
+        if X.ndim != 2 or X.shape[1] != self.dim:
+            raise ValueError(f"vectors: expected (n, {self.dim}), got {X.shape!r}; give what it was fitted on")
+        return X
+
+    def _sampled(self, X: F32) -> F32:
+        X = self._scaled(X[kmeans.usable(X, None, unit=self.config.unit)])
+        if len(X) < self.config.codewords:
+            raise ValueError(
+                f"codebook rows: expected at least codewords={self.config.codewords!r}, got {len(X)!r}; "
+                "lower codewords, or give more rows whose vector is present"
+            )
+        if len(X) <= self.config.sample:
+            return X
+        rows = np.random.default_rng(self.seed).choice(len(X), self.config.sample, replace=False)
+        return np.asarray(X[np.sort(rows)])
+
+
+def check_dim(dim: int, parts: int) -> None:
+    """Raise ValueError, naming the divisors, when vectors of `dim` cannot be cut into equal parts."""
+    if dim % parts:
+        divisors = [n for n in range(1, dim + 1) if dim % n == 0]
+        raise ValueError(f"parts: expected a divisor of the dimension {dim!r}, got {parts!r}; choose one of {divisors}")
+
+
+def squared_error(X: F32, decoded: F32) -> F32:
+    """Return |x - decoded|^2 per row, (n,) float32."""
+    gap = X - decoded
+    return np.asarray(np.einsum("ij,ij->i", gap, gap), dtype=np.float32)
+
+
+def stream(seed: int, number: int) -> int:
+    """Return the seed of sub-codebook `number`: independent streams of one seed, 31 bits as faiss wants."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0] >> 1)

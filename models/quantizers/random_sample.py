@@ -1,0 +1,31 @@
+"""Random sample product quantization (Kiela 2018, K-20): PQ repeated on random permutations of the dimensions."""
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from models.quantizers.product import PQ, PQConfig
+
+
+class RSPQConfig(PQConfig):
+    """Random sample product quantization: `repeats` times `parts` codes per vector."""
+
+    repeats: int = Field(4, ge=1)
+
+
+class RSPQ(PQ):
+    """A fitted random sample product quantizer; code m belongs to repeat m // parts, part m % parts.
+
+    `permutations` (repeats, D) int32 are drawn once when it is fitted and saved with the codebook.
+    """
+
+    kind: ClassVar[str] = "rspq"
+    config_type: ClassVar[type[PQConfig]] = RSPQConfig
+    config: RSPQConfig
+
+    def draw_permutations(self, dim: int, seed: int) -> NDArray[np.int32]:
+        """Return `repeats` random orders (repeats, D) int32 of the dimensions."""
+        generator = np.random.default_rng([seed, dim])
+        return np.stack([generator.permutation(dim) for _ in range(self.config.repeats)]).astype(np.int32)
