@@ -1,0 +1,261 @@
+"""Image references -> bytes -> pixels: bounded in bytes, pixels and seconds, whatever the file holds."""
+
+import io
+import os
+import stat
+import struct
+import time
+import zlib
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field
+
+from models.config import FrozenConfig
+
+# Part of every dataset key that depends on pixels: raise it whenever `decode` gives other pixels.
+DECODER = "decode-1"
+Rgb = NDArray[np.uint8]
+WHITE = (255, 255, 255)
+
+# We check the size ourselves, before decoding, with a limit per source.
+Image.MAX_IMAGE_PIXELS = None
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"\x00\x00\x01\x00", "ICO"),
+)
+_ORIENTATION = 0x0112
+# A progressive JPEG may hold thousands of tiny scans that each cost a pass over all pixels.
+_MAX_SCANS = 100
+# What Pillow's readers let through when a file is damaged.
+_DAMAGE = (
+    OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError,
+    RuntimeError, struct.error, zlib.error, UserWarning,
+)  # fmt: skip
+
+
+class ImageLimits(FrozenConfig):
+    """What one image may cost."""
+
+    max_bytes: int = Field(50_000_000, ge=1)
+    max_pixels: int = Field(100_000_000, ge=1)  # width x height, as the header says
+    timeout: float = Field(30.0, gt=0)  # seconds of reading and decoding; checked between blocks of 64 kB
+
+
+class ImageError(ValueError):
+    """An image that can't be used; `slug` becomes the row's status."""
+
+    def __init__(self, slug: str, detail: str = "") -> None:
+        super().__init__(f"{slug}: {detail}" if detail else slug)
+        self.slug = slug
+
+
+class Size(NamedTuple):
+    """What the header says, before any turn."""
+
+    kind: str
+    width: int
+    height: int
+
+
+def open_image(image: dict[str, Any] | None, root: str, *, limits: ImageLimits) -> bytes:
+    """Return the encoded bytes behind a reference {uri, offset, length, bytes}.
+
+    `root` is a folder or an fsspec URL; `uri` lies below it. Symbolic links are followed.
+    Raises ImageError: missing, bad_uri, no_image, too_large.
+    """
+    if image is None or (image.get("uri") is None and image.get("bytes") is None):
+        raise ImageError("missing")
+    data = image.get("bytes")
+    if data is None:
+        data = _read(_inside(image["uri"]), root, image.get("offset"), image.get("length"), limits.max_bytes)
+    if len(data) > limits.max_bytes:
+        raise ImageError("too_large", f"more than {limits.max_bytes} bytes")
+    return bytes(data)
+
+
+def decode(
+    data: bytes, *, limits: ImageLimits, min_side: int | None = None, background: tuple[int, int, int] = WHITE
+) -> Rgb:
+    """Return pixels (h, w, 3) uint8, turned upright, without alpha.
+
+    A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as neither side falls below `min_side`; None asks for
+    the full size. Of an animation the first frame counts. 16-bit and float greys are scaled to 8 bits.
+    Raises ImageError: bad_image, too_large, timeout.
+    """
+    image = _open(data, limits)
+    if image.format in ("JPEG", "MPO"):
+        if data.count(b"\xff\xda") > _MAX_SCANS:
+            raise ImageError("too_large", f"more than {_MAX_SCANS} scans")
+        pixels = _decode_jpeg(data, image.size, min_side) if image.mode in ("RGB", "L") else None
+        if pixels is not None:
+            return _turned(pixels, _turn(image))
+    try:
+        if min_side is not None:
+            image.draft(None, (min_side, min_side))
+        image.load()
+        # Only now: loading a TIFF turns it and removes the tag.
+        return _turned(_rgb(image, background), _turn(image))
+    except TimeoutError as late:
+        raise ImageError("timeout", f"gave up after {limits.timeout:g} s") from late
+    except _DAMAGE as damage:
+        raise ImageError("bad_image", str(damage)[:200]) from damage
+
+
+def size(data: bytes, *, limits: ImageLimits) -> Size:
+    """Return kind, width and height from the header; raises ImageError: bad_image, too_large."""
+    image = _open(data, limits)
+    return Size(str(image.format), *image.size)
+
+
+def _inside(uri: str) -> PurePosixPath:
+    """Return a relative path that can't climb out of its root."""
+    path = PurePosixPath(uri)
+    if not uri or "\\" in uri or "\0" in uri or ":" in path.parts[0] or path.is_absolute() or ".." in path.parts:
+        raise ImageError("bad_uri", f"expected a path below the source's root, got {uri[:200]!r}")
+    return path
+
+
+def _read(path: PurePosixPath, root: str, offset: int | None, length: int | None, max_bytes: int) -> bytes:
+    if (offset is not None and offset < 0) or (length is not None and length < 0):
+        raise ImageError("bad_uri", f"expected a range of bytes, got offset {offset!r} and length {length!r}")
+    wanted = max_bytes + 1 if length is None else min(length, max_bytes + 1)
+    try:
+        read = _read_remote if "://" in root else _read_local
+        data = read(path, root, offset or 0, wanted)
+    except (OSError, ValueError) as problem:
+        raise ImageError("no_image", str(problem)[:200]) from problem
+    if length is not None and len(data) < wanted:
+        raise ImageError("bad_image", "the file ends before offset + length")
+    return data
+
+
+def _read_local(path: PurePosixPath, root: str, offset: int, wanted: int) -> bytes:
+    # Without O_NONBLOCK a named pipe would block for ever.
+    handle = os.open(Path(root) / path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{path} is no file")
+        file.seek(offset)
+        return file.read(wanted)
+
+
+def _read_remote(path: PurePosixPath, root: str, offset: int, wanted: int) -> bytes:
+    system, base = _filesystem(root)
+    with system.open(f"{base.rstrip('/')}/{path}", "rb") as file:
+        file.seek(offset)
+        return bytes(file.read(wanted))
+
+
+@lru_cache(maxsize=16)
+def _filesystem(root: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    system, base = url_to_fs(root)
+    return system, base
+
+
+def _kind(data: bytes) -> str:
+    """Return Pillow's name of the format that the first bytes tell; a file's suffix is never asked."""
+    for magic, kind in _MAGIC:
+        if data.startswith(magic):
+            return kind
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return "AVIF"
+    raise ImageError("bad_image", f"expected an image, got bytes that start with {data[:12]!r}")
+
+
+class _Clocked(io.BytesIO):
+    """Bytes that refuse to be read after a moment: decoders come back for every 64 kB block."""
+
+    def __init__(self, data: bytes, seconds: float) -> None:
+        super().__init__(data)
+        self._end = time.monotonic() + seconds
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() > self._end:
+            raise TimeoutError
+        return super().read(size)
+
+
+def _open(data: bytes, limits: ImageLimits) -> Image.Image:
+    if len(data) > limits.max_bytes:
+        raise ImageError("too_large", f"{len(data)} bytes, limit {limits.max_bytes}")
+    kind = _kind(data)
+    try:
+        # An MPO is a JPEG with further pictures behind the first.
+        image = Image.open(_Clocked(data, limits.timeout), formats=(kind, "MPO") if kind == "JPEG" else (kind,))
+    except TimeoutError as late:
+        raise ImageError("timeout", f"gave up after {limits.timeout:g} s") from late
+    except _DAMAGE as damage:
+        raise ImageError("bad_image", str(damage)[:200]) from damage
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise ImageError("too_large", f"{width} x {height} pixels, limit {limits.max_pixels}")
+    if width < 1 or height < 1:
+        raise ImageError("bad_image", f"{width} x {height} pixels")
+    return image
+
+
+def _decode_jpeg(data: bytes, full: tuple[int, int], min_side: int | None) -> Rgb | None:
+    """Return the pixels of a sound JPEG, or None where the more patient decoder should try."""
+    # Asked for more than there is, simplejpeg may still shrink the longer side: then no minimum is passed at all.
+    side = 0 if min_side is None or min(full) <= min_side else min_side
+    try:
+        pixels: Rgb = simplejpeg.decode_jpeg(data, "RGB", min_height=side, min_width=side)
+    except (ValueError, RuntimeError):
+        return None
+    return pixels
+
+
+def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Rgb:
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        image = Image.fromarray(_eight_bits(np.asarray(image), image.mode))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        canvas = Image.new("RGBA", image.size, (*background, 255))
+        image = Image.alpha_composite(canvas, image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _eight_bits(grey: NDArray[Any], mode: str) -> Rgb:
+    """Return grey values (h, w) as uint8: 0..65535 by range, 0..255 as they are, anything else by its extremes."""
+    if mode.startswith("I;16"):
+        return (grey.astype(np.uint32) >> 8).astype(np.uint8)
+    values = np.nan_to_num(grey.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or not 1 < high <= 255:
+        values = (values - low) * (255.0 / (high - low) if high > low else 0.0)
+    return np.rint(values).astype(np.uint8)
+
+
+def _turn(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except _DAMAGE:
+        return 1
+
+
+def _turned(pixels: Rgb, turn: int) -> Rgb:
+    """Return the pixels upright: EXIF orientations 2..8 are mirrorings and quarter turns."""
+    if turn in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if turn in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if turn in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
