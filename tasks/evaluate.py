@@ -1,0 +1,128 @@
+"""From predictions and labels to metrics: streamed shard by shard, counts only."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.metrics import NOTHING, Tally, bootstrap, class_scores, scores, tally
+from stores.errors import AlignmentError, mismatch
+from stores.schemas import METRICS
+
+
+def count(
+    predictions: Iterator[pa.Table], documents: Iterator[pa.Table], *, splits: Sequence[str], multi_label: bool
+) -> dict[str, Tally]:
+    """Return one tally per split.
+
+    Shards come in the same order from both sides. Documents without labels, or whose status is not `ok` (duplicates,
+    bad rows), are not counted. Raises AlignmentError when the ids of a shard differ.
+    """
+    totals = {split: Tally() for split in splits}
+    for guessed, known in zip(predictions, documents, strict=True):
+        _check_ids(guessed, known)
+        usable = pc.and_(pc.equal(known["status"], "ok"), pc.greater(pc.list_value_length(known["labels"]), 0))
+        for split in splits:
+            mask = pc.fill_null(pc.and_(usable, pc.equal(known["split"], split)), False)
+            totals[split] += _tally(guessed.filter(mask), known.filter(mask), multi_label=multi_label)
+    return totals
+
+
+def evaluate(
+    predictions: Iterator[pa.Table],
+    documents: Iterator[pa.Table],
+    *,
+    model: str,
+    seed: int,
+    splits: Sequence[str],
+    multi_label: bool,
+) -> pa.Table:
+    """Return METRICS rows of one model (`fold` and `run` are null); a split without labelled documents has no rows."""
+    tallies = count(predictions, documents, splits=splits, multi_label=multi_label)
+    return metric_table(tallies, model=model, seed=seed, multi_label=multi_label)
+
+
+def metric_table(tallies: dict[str, Tally], *, model: str, seed: int, multi_label: bool) -> pa.Table:
+    """Return METRICS rows; accuracy and p_at_1 come with a seeded 95 % bootstrap interval (`_low`, `_high`)."""
+    rows = []
+    for split, counts in tallies.items():
+        values = scores(counts, multi_label=multi_label)
+        if values:
+            rng = np.random.default_rng(seed)
+            right = {"accuracy": counts.exact if multi_label else counts.first, "p_at_1": counts.first}
+            for name, correct in right.items():
+                interval = bootstrap(correct, counts.n, rng=rng)
+                values |= {f"{name}_low": (interval.low, counts.n), f"{name}_high": (interval.high, counts.n)}
+        rows += [
+            {"model": model, "split": split, "seed": seed, "metric": metric, "value": value, "n": n}
+            for metric, (value, n) in values.items()
+        ]
+    return pa.Table.from_pylist(rows, schema=METRICS)
+
+
+def class_table(tallies: dict[str, Tally], *, model: str) -> pa.Table:
+    """Return CLASSES rows: precision, recall and F1 of every class per split."""
+    rows = [
+        {"model": model, "split": split, **score._asdict()}
+        for split, counts in tallies.items()
+        for score in class_scores(counts)
+    ]
+    return pa.Table.from_pylist(rows, schema=CLASSES)
+
+
+def confusion_table(tallies: dict[str, Tally], *, model: str) -> pa.Table:
+    """Return CONFUSION rows: how often documents of a label got which best label; `predicted` is null for none."""
+    rows = [
+        {"model": model, "split": split, "label": true, "predicted": None if best == NOTHING else best, "n": n}
+        for split, counts in tallies.items()
+        for (true, best), n in sorted(counts.confusion.items())
+    ]
+    return pa.Table.from_pylist(rows, schema=CONFUSION)
+
+
+CLASSES = pa.schema(
+    [
+        ("model", pa.string()),
+        ("split", pa.string()),
+        ("label", pa.string()),
+        ("precision", pa.float64()),
+        ("recall", pa.float64()),
+        ("f1", pa.float64()),
+        ("support", pa.int64()),  # documents that carry the label
+        ("predicted", pa.int64()),  # documents it was predicted for
+    ]
+)
+
+CONFUSION = pa.schema(
+    [
+        ("model", pa.string()),
+        ("split", pa.string()),
+        ("label", pa.string()),
+        ("predicted", pa.string()),
+        ("n", pa.int64()),
+    ]
+)
+
+
+def _check_ids(predictions: pa.Table, documents: pa.Table) -> None:
+    if not predictions["id"].equals(documents["id"]):
+        got = f"{len(predictions)} ids starting {predictions['id'][:3].to_pylist()}"
+        expected = f"{len(documents)} ids starting {documents['id'][:3].to_pylist()}"
+        raise AlignmentError(mismatch("predictions", expected, got, "predict again on these documents"))
+
+
+def _tally(predictions: pa.Table, documents: pa.Table, *, multi_label: bool) -> Tally:
+    def column(table: pa.Table, name: str) -> pa.Array:
+        return table[name].combine_chunks()
+
+    best = column(predictions, "label")
+    predicted = column(predictions, "predicted") if multi_label else single(best)
+    rank, loss = column(predictions, "rank"), column(predictions, "loss")
+    return tally(column(documents, "labels"), predicted, best=best, rank=rank, loss=loss)
+
+
+def single(labels: pa.Array) -> pa.Array:
+    """Return each label as a set of one, and null as the empty set: (n,) list<string>."""
+    offsets = np.concatenate([[0], np.cumsum(np.asarray(labels.is_valid()))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), labels.drop_null())

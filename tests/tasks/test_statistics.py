@@ -1,0 +1,75 @@
+"""Counts of a data set: by hand, and additive over shards."""
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stores.schemas import CLEAN, DOCUMENTS, STATISTICS
+from tasks.statistics import merge, statistics
+
+TABULAR = DOCUMENTS.append(pa.field("num_price", pa.float64())).append(pa.field("cat_colour", pa.string()))
+ROWS = [
+    {"split": "train", "labels": ["ant", "bee"], "text": "a b c", "image": {"uri": "x.png"}, "num_price": 1.0},
+    {"split": "train", "labels": ["ant"], "text": "  ", "image": None, "num_price": float("nan"), "cat_colour": "red"},
+    {"split": "train", "labels": [], "text": None, "image": {"uri": None}, "status": "duplicate_id"},
+    {"split": "test", "labels": ["bee"], "text": "d e", "image": {"bytes": b"x"}, "cat_colour": "blue"},
+    {"split": None, "labels": ["bee"], "text": "d"},
+]
+
+
+def tables(rows):
+    """Return the documents and their cleaned text."""
+    full = [{"id": str(i), "source": "x", "status": "ok", "cat_colour": None, **row} for i, row in enumerate(rows)]
+    cleaned = [
+        {
+            "id": row["id"],
+            "status": "ok" if (row["text"] or "").strip() else "missing",
+            "text": row["text"] or "",
+            "words": len((row["text"] or "").split()),
+        }
+        for row in full
+    ]
+    return pa.Table.from_pylist(full, schema=TABULAR), pa.Table.from_pylist(cleaned, schema=CLEAN)
+
+
+def as_dict(table: pa.Table):
+    return {(row["split"], row["field"], row["measure"]): row["value"] for row in table.to_pylist()}
+
+
+def test_counts_by_hand():
+    table = statistics(*tables(ROWS))
+    assert table.schema == STATISTICS
+    found = as_dict(table)
+    assert found["train", "documents", "documents"] == 3
+    assert found["train", "documents", "failed"] == 1
+    assert found["train", "clean", "words"] == 3
+    assert found["train", "clean", "missing"] == 2
+    assert found["train", "clean", "failed"] == 0
+    assert found["train", "text", "missing"] == 2
+    assert found["train", "title", "missing"] == 3
+    assert found["train", "image", "missing"] == 2
+    assert found["train", "num_price", "missing"] == 2
+    assert found["train", "cat_colour", "missing"] == 2
+    assert found["train", "labels", "labels"] == 3
+    assert found["train", "labels", "missing"] == 1
+    assert found["train", "label:ant", "documents"] == 2
+    assert found["train", "label:bee", "documents"] == 1
+    assert found["test", "image", "missing"] == 0
+    assert found["test", "clean", "words"] == 2
+    assert found["(none)", "documents", "documents"] == 1
+
+
+def test_a_failed_cleaning_is_counted():
+    documents, cleaned = tables(ROWS[:1])
+    cleaned = cleaned.set_column(1, CLEAN.field("status"), [["timeout"]])
+    assert as_dict(statistics(documents, cleaned))["train", "clean", "failed"] == 1
+
+
+@given(st.lists(st.sampled_from(ROWS), max_size=8), st.integers(0, 8))
+def test_statistics_of_shards_add(rows, cut):
+    parts = [statistics(*tables(part)) for part in (rows[:cut], rows[cut:])]
+    assert merge(parts).equals(statistics(*tables(rows)))
+
+
+def test_nothing_adds_to_nothing():
+    assert merge([]).equals(STATISTICS.empty_table())
