@@ -81,6 +81,42 @@ def confusion_table(tallies: dict[str, Tally], *, model: str) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=CONFUSION)
 
 
+def importance(
+    predictions: Iterator[pa.Table], documents: Iterator[pa.Table], *, model: str, splits: Sequence[str]
+) -> pa.Table:
+    """Return IMPORTANCE rows: the mean share of each modality in the decisions of a split; none if the model can't tell.
+
+    A modality that a document does not mention had no share in its decision and counts as 0. Streams come as for
+    `count`.
+    """
+    sums: dict[tuple[str, str], float] = {}
+    n = dict.fromkeys(splits, 0)
+    for guessed, known in zip(predictions, documents, strict=True):
+        _check_ids(guessed, known)
+        for split in splits:
+            mask = pc.fill_null(pc.equal(known["split"], split), False)
+            shares = guessed.filter(mask)["importance"].combine_chunks()
+            n[split] += pc.sum(pc.greater(pc.list_value_length(shares), 0)).as_py() or 0
+            for entry in pc.list_flatten(shares).to_pylist():
+                key = split, entry["modality"]
+                sums[key] = sums.get(key, 0.0) + entry["share"]
+    rows = [
+        {"model": model, "split": split, "modality": modality, "share": total / n[split], "n": n[split]}
+        for (split, modality), total in sorted(sums.items())
+    ]
+    return pa.Table.from_pylist(rows, schema=IMPORTANCE)
+
+
+IMPORTANCE = pa.schema(
+    [
+        ("model", pa.string()),
+        ("split", pa.string()),
+        ("modality", pa.string()),
+        ("share", pa.float64()),  # 0..1, mean over the documents
+        ("n", pa.int64()),  # documents whose decision could be shared out
+    ]
+)
+
 CLASSES = pa.schema(
     [
         ("model", pa.string()),

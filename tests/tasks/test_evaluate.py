@@ -7,7 +7,7 @@ from sklearn import metrics as sk
 
 from stores.errors import AlignmentError
 from stores.schemas import DOCUMENTS, METRICS, PREDICTIONS
-from tasks.evaluate import CLASSES, CONFUSION, class_table, confusion_table, count, evaluate
+from tasks.evaluate import CLASSES, CONFUSION, IMPORTANCE, class_table, confusion_table, count, evaluate, importance
 
 LABELS = ["ant", "bee", "cat"]
 
@@ -166,3 +166,16 @@ def test_an_empty_data_set_has_no_metrics():
     )
     assert len(table) == 0
     assert table.schema == METRICS
+
+
+def test_importance_is_the_mean_share_per_modality():
+    known = documents([("a", "test", ["ant"]), ("b", "test", ["ant"]), ("c", "test", ["ant"]), ("d", "train", ["ant"])])
+    guessed = predictions([(name, "ant", 0, 0.1, []) for name in "abcd"])
+    both = [{"modality": "image", "share": 0.25}, {"modality": "text", "share": 0.75}]
+    shares = pa.array([both, [{"modality": "text", "share": 1.0}], [], both], PREDICTIONS.field("importance").type)
+    guessed = guessed.set_column(PREDICTIONS.get_field_index("importance"), PREDICTIONS.field("importance"), shares)
+    shards = [guessed.slice(0, 1), guessed.slice(1)], [known.slice(0, 1), known.slice(1)]
+    table = importance(iter(shards[0]), iter(shards[1]), model="m", splits=["test", "valid"])
+    assert table.schema == IMPORTANCE
+    found = {(row["split"], row["modality"]): (row["share"], row["n"]) for row in table.to_pylist()}
+    assert found == {("test", "image"): (0.125, 2), ("test", "text"): (0.875, 2)}
