@@ -84,7 +84,7 @@ def confusion_table(tallies: dict[str, Tally], *, model: str) -> pa.Table:
 def importance(
     predictions: Iterator[pa.Table], documents: Iterator[pa.Table], *, model: str, splits: Sequence[str]
 ) -> pa.Table:
-    """Return IMPORTANCE rows: the mean share of each modality in the decisions of a split; none if the model can't tell.
+    """Return IMPORTANCE rows: mean share per modality in the decisions of a split; none if the model can't tell.
 
     A modality that a document does not mention had no share in its decision and counts as 0. Streams come as for
     `count`.
@@ -97,9 +97,8 @@ def importance(
             mask = pc.fill_null(pc.equal(known["split"], split), False)
             shares = guessed.filter(mask)["importance"].combine_chunks()
             n[split] += pc.sum(pc.greater(pc.list_value_length(shares), 0)).as_py() or 0
-            for entry in pc.list_flatten(shares).to_pylist():
-                key = split, entry["modality"]
-                sums[key] = sums.get(key, 0.0) + entry["share"]
+            for modality, share in _summed(pc.list_flatten(shares)).items():
+                sums[split, modality] = sums.get((split, modality), 0.0) + share
     rows = [
         {"model": model, "split": split, "modality": modality, "share": total / n[split], "n": n[split]}
         for (split, modality), total in sorted(sums.items())
@@ -146,6 +145,12 @@ def _check_ids(predictions: pa.Table, documents: pa.Table) -> None:
         got = f"{len(predictions)} ids starting {predictions['id'][:3].to_pylist()}"
         expected = f"{len(documents)} ids starting {documents['id'][:3].to_pylist()}"
         raise AlignmentError(mismatch("predictions", expected, got, "predict again on these documents"))
+
+
+def _summed(shares: pa.StructArray) -> dict[str, float]:
+    table = pa.table({"modality": shares.field("modality"), "share": shares.field("share").cast(pa.float64())})
+    summed = table.group_by("modality").aggregate([("share", "sum")])
+    return dict(zip(summed["modality"].to_pylist(), summed["share_sum"].to_pylist(), strict=True))
 
 
 def _tally(predictions: pa.Table, documents: pa.Table, *, multi_label: bool) -> Tally:
