@@ -1,12 +1,17 @@
 """What the mathematics refuses on purpose; each also is the builtin error that a caller would catch.
 
 CheckpointError (ValueError)       a saved folder is not what it should be
+MissingWeights (FileNotFoundError) pretrained weights or their library are absent: which, and how to get them
 TrainingError (ArithmeticError)    the loss stopped being a number: epoch, step and cure
 """
 
 
 class CheckpointError(ValueError):
     """A saved classifier or quantizer cannot be read: unknown format version, wrong kind or missing arrays."""
+
+
+class MissingWeights(FileNotFoundError):  # noqa: N818 - the name says what is wrong
+    """Pretrained weights, or the library that runs them, are absent; the message says which and how to get them."""
 
 
 class TrainingError(ArithmeticError):

