@@ -61,9 +61,8 @@ class MiniLM:
         os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
         sentence_transformers = package("sentence_transformers", pip="sentence-transformers")
         import torch
-        from transformers.utils import logging as transformers_logging
 
-        transformers_logging.disable_progress_bar()
+        package("transformers.utils.logging", pip="transformers").disable_progress_bar()
         torch.set_num_threads(self.config.threads or thread_limit())
         model = sentence_transformers.SentenceTransformer(str(self.folder), device=self.config.device)
         return model.eval()
