@@ -30,5 +30,8 @@ def limit_threads(n: int) -> None:
 
 
 def thread_limit() -> int:
-    """Return how many threads one model may use here: what `limit_threads` set, else every core."""
-    return _limit[0] if _limit else os.cpu_count() or 1
+    """Return how many threads one model may use here: what `limit_threads` or OMP_NUM_THREADS says, else every core."""
+    if _limit:
+        return _limit[0]
+    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(said) if said.isdigit() and int(said) > 0 else os.cpu_count() or 1

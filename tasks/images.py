@@ -70,7 +70,7 @@ class Size(NamedTuple):
     height: int
 
 
-def open_image(image: dict[str, Any] | None, root: str, *, limits: ImageLimits) -> bytes:
+def open_image(image: dict[str, Any] | None, root: str, limits: ImageLimits) -> bytes:
     """Return the encoded bytes behind a reference {uri, offset, length, bytes}.
 
     `root` is a folder or an fsspec URL; `uri` lies below it. Symbolic links are followed.

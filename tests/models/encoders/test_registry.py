@@ -99,7 +99,12 @@ def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert cache_folder() == tmp_path / "fuseline"
 
 
-def test_thread_limits() -> None:
+def test_thread_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.threads._limit", [])
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert thread_limit() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert thread_limit() >= 1
     limit_threads(1)
     assert thread_limit() == 1
     with pytest.raises(ValueError, match="threads: expected at least 1, got 0"):
