@@ -1,0 +1,125 @@
+"""What every reader shares: its options, the listing that tells whether anything changed, and the table it yields.
+
+A reader is a module with an options class and two pure functions, listed once in `tasks.readers.READERS`:
+
+    read(path, options) -> Iterator[pa.Table]      tables of at most `batch_rows` rows, in stores.schemas.DOCUMENTS
+    files(path, options) -> list[SourceFile]       every file that `read` or the images depend on
+
+Nothing is decoded here. A row that cannot be used stays, with a slug in `status`; a row whose id cannot be told has
+a null id, so rows in = documents + rows with a null id.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from models.config import FrozenConfig, knob
+from stores.schemas import DOCUMENTS, IMAGE
+
+Split = Literal["train", "valid", "test"]
+Column: TypeAlias = Any  # pa.Array, or a sequence of plain values
+
+
+class ReaderOptions(FrozenConfig):
+    """What every reader understands; each limit bounds hostile input and marks what goes over it."""
+
+    root: str | None = None  # where image references start; default: the folder of the source
+    images: Literal["reference", "copy"] = "reference"  # copy: the bytes go into the documents
+    max_image_bytes: int = Field(64 << 20, ge=1)  # a larger image is not copied: `too_large`
+    max_line_bytes: int = Field(16 << 20, ge=1024)  # a longer line or field is one row `too_large`
+    max_ratio: int = Field(250, ge=2)  # unpacked bytes per packed byte, looked at after the first 64 MiB
+    max_unpacked_bytes: int = Field(1 << 42, ge=1)  # of one compressed file
+    batch_rows: int = knob(4096, ge=1, le=8192)
+    watch_images: bool = knob(True)  # list the image files too, to see an image that changed in place
+
+
+class SourceFile(NamedTuple):
+    """One file that a source depends on; equal lists mean that nothing changed."""
+
+    uri: str  # relative to the source's image root where it lies inside, else as found
+    size: int
+    mtime_ns: int
+
+
+class Reader(Protocol):
+    """A source format: yields documents batch by batch, in an order that depends on the files alone."""
+
+    def __call__(self, path: str, options: Any) -> Iterator[pa.Table]: ...
+
+
+class Entry(NamedTuple):
+    """One line of the registry."""
+
+    read: Reader
+    files: Callable[[str, Any], list[SourceFile]]
+    options: type[ReaderOptions]
+    summary: str
+    published: Mapping[str, int] = {}  # counts that the release is known by, e.g. {"train": 67988}
+    vocabulary: Callable[[str, Any], tuple[str, ...]] | None = None  # the release's own label order
+
+
+def documents(rows: int, *, source: Column, extra: Mapping[str, pa.Array] | None = None, **columns: Column) -> pa.Table:
+    """Build a table in the DOCUMENTS schema from the columns that a reader has.
+
+    Absent columns become null, `status` "ok" and `labels` empty. `extra` holds num_* and cat_* columns.
+    """
+    arrays = {"source": source, **columns}
+    arrays.setdefault("status", pa.repeat(pa.scalar("ok"), rows))
+    arrays.setdefault("labels", pa.array([[]] * rows, pa.list_(pa.string())))
+    table = {field.name: _typed(arrays.get(field.name), field.type, rows) for field in DOCUMENTS}
+    names = [*DOCUMENTS.names, *(extra or {})]
+    fields = [*DOCUMENTS, *(pa.field(name, array.type) for name, array in (extra or {}).items())]
+    return pa.table([table.get(name, (extra or {}).get(name)) for name in names], schema=pa.schema(fields))
+
+
+def _typed(column: Column, kind: pa.DataType, rows: int) -> pa.Array:
+    if column is None:
+        return pa.nulls(rows, kind)
+    array = column if isinstance(column, pa.Array) else pa.array(column, kind)
+    return array if array.type == kind else array.cast(kind)
+
+
+def image_array(uri: Column, *, offset: Column = None, length: Column = None, data: Column = None) -> pa.StructArray:
+    """Build the image column; a row that has neither a uri nor bytes is null."""
+    rows = len(next(column for column in (uri, data) if column is not None))
+    given = [uri, offset, length, data]
+    parts = [_typed(column, field.type, rows) for column, field in zip(given, IMAGE, strict=True)]
+    absent = pc.and_(parts[0].is_null(), parts[3].is_null())
+    return pa.StructArray.from_arrays(parts, fields=list(IMAGE), mask=absent)
+
+
+def mark(table: pa.Table, bad: pa.Array, slug: str | pa.Array, *, blank: bool = True) -> pa.Table:
+    """Return the table with `slug` in the status of the rows where `bad` is True.
+
+    With `blank`, their fields become null too, all but id and source. A first slug is never replaced.
+    """
+    fresh = pc.and_(bad, pc.equal(table["status"], "ok"))
+    status = pc.if_else(fresh, slug, table["status"])
+    table = table.set_column(table.schema.get_field_index("status"), DOCUMENTS.field("status"), status)
+    if not blank or not pc.any(bad).as_py():
+        return table
+    for index, field in enumerate(table.schema):
+        if field.name not in ("id", "source", "status"):
+            empty = pa.scalar([], field.type) if field.name == "labels" else pa.scalar(None, field.type)
+            table = table.set_column(index, field, pc.if_else(bad, empty, table[field.name]))
+    return table
+
+
+def faults(sources: Sequence[str], slugs: Sequence[str], ids: Sequence[str | None] | None = None) -> pa.Table:
+    """Return rows that hold nothing but where they stood and what was wrong with them."""
+    return documents(len(sources), source=list(sources), status=list(slugs), id=ids or [None] * len(sources))
+
+
+def chosen(name: str | None) -> Split | None:
+    """Translate a release's name of a split into ours; None when it is not one that we know."""
+    return SPLIT_NAMES.get((name or "").strip().lower())
+
+
+SPLIT_NAMES: dict[str, Split] = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev", "development"), "valid"),
+    **dict.fromkeys(("test", "testing", "tst", "eval"), "test"),
+}

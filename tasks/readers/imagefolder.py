@@ -1,0 +1,133 @@
+"""Image folders, plain or in the Hugging Face layout: <split>/<label>/*.jpg, or metadata.{csv,jsonl,parquet}."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import pyarrow as pa
+
+from stores.errors import DataError, mismatch
+from tasks.readers import csv, jsonl, parquet
+from tasks.readers.base import SourceFile, chosen, documents, image_array
+from tasks.readers.images import copied, is_image
+from tasks.readers.mapping import TableOptions
+from tasks.readers.places import same_root, walk
+
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+
+
+class ImagefolderOptions(TableOptions):
+    """Options of the image folder reader; the columns' options hold for the metadata files."""
+
+    layout: Literal["auto", "split/label", "label", "split", "flat"] = "auto"
+
+
+class Layout(NamedTuple):
+    """What the folders of an image path mean."""
+
+    split: bool  # the first folder names the split
+    label: bool  # the last folder names the label
+
+
+def read(path: str, options: ImagefolderOptions) -> Iterator[pa.Table]:
+    """Yield one document per image in sorted order, or one per row of the metadata files when there are any.
+
+    With metadata, folder names are no labels and only listed images are documents. The id of an image without
+    metadata is its path. Statuses: bad_name (a file name that is not UTF-8), and those of the metadata's reader.
+    """
+    seen = survey(path)
+    if len(seen.metadata) > 1:
+        cure = "remove those of the other format"
+        raise DataError(mismatch(f"metadata files of {path}", "one format", sorted(seen.metadata), cure))
+    rows = (
+        _listed(path, options, *seen.metadata) if seen.metadata else _images(path, options, told_layout(seen, options))
+    )
+    yield from copied(rows, path, options)
+
+
+def _listed(path: str, options: ImagefolderOptions, metadata: str) -> Iterator[pa.Table]:
+    """Read the metadata files with the options that were set, without the layout."""
+    values = {name: getattr(options, name) for name in TableOptions.model_fields}
+    suffixes = (f"/{metadata}",)
+    if metadata.endswith(".csv"):
+        return csv.read_files(path, csv.CsvOptions(**values), suffixes)
+    if metadata.endswith(".jsonl"):
+        return jsonl.read_files(path, jsonl.JsonlOptions(**values), suffixes)
+    return parquet.read_files(path, parquet.ParquetOptions(**values), suffixes)
+
+
+def _images(path: str, options: ImagefolderOptions, layout: Layout) -> Iterator[pa.Table]:
+    batch: list[str] = []
+    for file in walk(same_root(path)):
+        if is_image(file.uri):
+            batch.append(file.uri)
+        if len(batch) == options.batch_rows:
+            yield _table(batch, layout)
+            batch = []
+    if batch:
+        yield _table(batch, layout)
+
+
+class Survey(NamedTuple):
+    """What a first look over the names found."""
+
+    metadata: set[str]
+    firsts: set[str]  # first folders of the images, "" for none
+    folders: set[str]  # last folders
+    depths: set[int]
+
+
+def survey(path: str) -> Survey:
+    """Look over the names of a folder; memory grows with its folders, not its images."""
+    seen = Survey(set(), set(), set(), set())
+    for file in walk(same_root(path)):
+        *parts, name = file.uri.split("/")
+        if name in METADATA:
+            seen.metadata.add(name)
+        elif is_image(name):
+            seen.firsts.add(parts[0] if parts else "")
+            seen.folders.add(parts[-1] if parts else "")
+            seen.depths.add(len(parts))
+    return seen
+
+
+def told_layout(seen: Survey, options: ImagefolderOptions) -> Layout:
+    """Return what the folders mean.
+
+    auto: splits when every first folder is the name of a split; labels when, below them, all images lie equally deep
+    in more than one folder.
+    """
+    if options.layout != "auto":
+        parts = options.layout.split("/")
+        return Layout("split" in parts, "label" in parts)
+    split = bool(seen.firsts) and all(chosen(first) is not None for first in seen.firsts)
+    deep = len(seen.depths) == 1 and min(seen.depths) > int(split)
+    return Layout(split, deep and len(seen.folders) > 1)
+
+
+def _table(uris: list[str], layout: Layout) -> pa.Table:
+    good = [_is_utf8(uri) for uri in uris]
+    names = [uri if fine else None for uri, fine in zip(uris, good, strict=True)]
+    parts = [(name or "").split("/")[:-1] for name in names]
+    return documents(
+        len(uris),
+        id=names,
+        source=[uri.encode("utf-8", "backslashreplace").decode() for uri in uris],
+        status=["ok" if fine else "bad_name" for fine in good],
+        split=[chosen(folders[0]) if layout.split and folders else None for folders in parts],
+        labels=[[folders[-1]] if layout.label and len(folders) > int(layout.split) else [] for folders in parts],
+        image=image_array(pa.array(names, pa.string())),
+    )
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def files(path: str, options: ImagefolderOptions) -> list[SourceFile]:
+    """List every image and metadata file."""
+    wanted = (file for file in walk(same_root(path)) if is_image(file.uri) or file.uri.rsplit("/", 1)[-1] in METADATA)
+    return list(wanted)

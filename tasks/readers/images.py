@@ -1,0 +1,90 @@
+"""Image files beside a manifest: their listing, their references' base, and copies of their bytes."""
+
+import posixpath
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.readers.base import ReaderOptions, SourceFile, image_array, mark
+from tasks.readers.places import Place, image_root, place, walk
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jfif", ".avif", ".jp2")
+COPY_ROWS = 256  # copied images are large: few per table
+
+
+def is_image(name: str) -> bool:
+    """Say whether a file's name looks like an image; its type is decided from its bytes when it is decoded (R5)."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def watched(path: str, options: ReaderOptions) -> list[SourceFile]:
+    """List the image files under the image root, under the names that references use; empty when not wanted."""
+    if not options.watch_images:
+        return []
+    root = place(image_root(path, options))
+    return [file for file in walk(root) if is_image(file.uri)] if root.is_dir() else []
+
+
+def rebased(table: pa.Table, folder: str) -> pa.Table:
+    """Put the folder of a manifest before its image references, so that they are relative to the source's root."""
+    if folder in ("", ".") or table["image"].null_count == len(table):
+        return table
+    images = table["image"].combine_chunks()
+    uris = images.field("uri")
+    moved = pc.binary_join_element_wise(pa.scalar(folder.strip("/")), uris, "/")
+    uris = pc.if_else(pc.match_substring_regex(uris, pattern=r"^https?://"), uris, moved)
+    made = image_array(uris, offset=images.field("offset"), length=images.field("length"), data=images.field("bytes"))
+    # documents known by their image's name would be mixed up with those of another folder
+    named = pc.fill_null(pc.equal(table["id"], images.field("uri")), False)
+    table = table.set_column(0, table.schema.field(0), pc.if_else(named, moved, table["id"]))
+    return table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), made)
+
+
+def manifest_folder(name: str, options: ReaderOptions) -> str:
+    """Return what goes before the references of the manifest `name`: its folder, or nothing when a root is set."""
+    return "" if options.root is not None else posixpath.dirname(name)
+
+
+def copied(tables: Iterable[pa.Table], path: str, options: ReaderOptions) -> Iterator[pa.Table]:
+    """Yield the tables as they are, or with the images' bytes in them when the options ask for copies.
+
+    An image that cannot be read keeps its reference; one over `max_image_bytes` does too, with status `too_large`.
+    """
+    if options.images == "reference":
+        yield from tables
+        return
+    root = place(image_root(path, options))
+    for table in tables:
+        for start in range(0, len(table), COPY_ROWS):
+            yield _copy(table.slice(start, COPY_ROWS), root, options)
+
+
+def _copy(table: pa.Table, root: Place, options: ReaderOptions) -> pa.Table:
+    images = [image or {} for image in table["image"].to_pylist()]
+    data = [image.get("bytes") or _bytes(image, root, options.max_image_bytes) for image in images]
+    large = pa.array([one is not None and len(one) > options.max_image_bytes for one in data])
+    kept = [None if over else one for over, one in zip(large.to_pylist(), data, strict=True)]
+    bare = [one is None for one in kept]
+    uris = [image.get("uri") for image in images]
+    made = image_array(
+        uris,
+        offset=[image.get("offset") if is_bare else None for image, is_bare in zip(images, bare, strict=True)],
+        length=[image.get("length") if is_bare else None for image, is_bare in zip(images, bare, strict=True)],
+        data=pa.array(kept, pa.large_binary()),
+    )
+    table = table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), made)
+    return mark(table, large, "too_large", blank=False)
+
+
+def _bytes(image: dict[str, object], root: Place, limit: int) -> bytes | None:
+    """Read a referenced image, one byte past the limit at most; None when it is absent or not local to the root."""
+    uri, offset, length = image.get("uri"), image.get("offset"), image.get("length")
+    if not isinstance(uri, str) or "://" in uri:
+        return None
+    try:
+        with (root / uri).open() as stream:
+            stream.seek(offset if isinstance(offset, int) else 0)
+            return stream.read(min(length, limit + 1) if isinstance(length, int) else limit + 1)
+    except (OSError, ValueError, KeyError):
+        return None

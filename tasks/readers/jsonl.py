@@ -1,0 +1,118 @@
+"""JSON lines, one document a line, plain or packed: a file, or every such file of a folder."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from tasks.readers.base import SourceFile, Split, faults
+from tasks.readers.images import copied
+from tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
+from tasks.readers.overlay import overlay
+from tasks.readers.streams import Block, file_blocks, text_lines
+from tasks.readers.tables import finished, sources, table_files
+
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".json.txt")
+
+
+class JsonlOptions(TableOptions):
+    """Options of the JSON lines reader."""
+
+
+def read(path: str, options: JsonlOptions) -> Iterator[pa.Table]:
+    """Yield the documents of a JSON lines source in file order.
+
+    Statuses: bad_json, bad_row (a line that is no object), bad_encoding, too_large, bad_file, bomb, and map_rows'.
+    Blank lines are no rows.
+    """
+    return copied(read_files(path, options), path, options)
+
+
+def read_files(path: str, options: JsonlOptions, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[pa.Table]:
+    """Yield the documents of the files with these suffixes, images as references."""
+    roles: dict[str, str] | None = None
+    for file, name, split in sources(path, suffixes):
+        for member, block in file_blocks(file, options, options.encoding):
+            where = f"{name}/{member}" if member else name
+            rows, slugs, places, heads = parse_block(block, where, options)
+            if roles is None and any(rows):
+                roles = resolve(options, sorted({key for row in rows if row for key in row}), where=where)
+            if rows:
+                yield from finished(_table(rows, slugs, places, heads, options, roles, split), name, options)
+
+
+def parse_block(block: Block, where: str, options: TableOptions) -> tuple[list[Any], list[str], list[str], list[str]]:
+    """Return the rows of a block (None where there is no object), their slugs, places and the text of bad lines."""
+    if block.fault:
+        head = block.data.decode("utf-8", "replace")
+        return [None], [block.fault], [f"{where}:{block.first}"], [head]
+    rows, slugs, places, heads = [], [], [], []
+    for number, (line, broken) in enumerate(zip(*text_lines(block), strict=True), block.first):
+        if not line or line.isspace():
+            continue
+        row, slug = parse_line(line)
+        if broken and options.encoding_errors == "mark":
+            row, slug = None, "bad_encoding"
+        rows.append(row)
+        slugs.append(slug)
+        places.append(f"{where}:{number}")
+        heads.append("" if row is not None else line)
+    return rows, slugs, places, heads
+
+
+def parse_line(line: str) -> tuple[dict[str, Any] | None, str]:
+    """Return (object, "ok"), or (None, slug). Whole numbers keep every digit (R1, R2)."""
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None, "bad_json"
+    if not isinstance(row, dict):
+        return None, "bad_row"
+    if any(isinstance(value, float) for value in row.values()):
+        # orjson turns whole numbers over 64 bits, and 1.0, into floats: an id would be another one
+        row = {**row, **json.loads(line, parse_int=str, parse_float=str)}
+    return row, "ok"
+
+
+def _table(
+    rows: list[Any],
+    slugs: list[str],
+    places: list[str],
+    heads: list[str],
+    options: JsonlOptions,
+    roles: dict[str, str] | None,
+    split: Split | None,
+) -> pa.Table:
+    """Map the good rows, fill the bad ones in between with what can be told of them."""
+    if roles is None or not any(rows):
+        ids = [line_id(head, (roles or {}).get("id", "id"), where) for head, where in zip(heads, places, strict=True)]
+        return faults(places, slugs, ids)
+    names = {name for column in roles.values() for name in template_columns(column)} | set(options.tabular)
+    columns = {name: [row.get(name) if row else None for row in rows] for name in names - {LINE}}
+    bad = [row is None for row in rows]
+    if roles["id"] != LINE:
+        for index in (index for index, is_bad in enumerate(bad) if is_bad):
+            columns[roles["id"]][index] = line_id(heads[index], roles["id"], places[index])
+    return overlay(map_rows(columns, places, options, roles, split=split), slugs, bad)
+
+
+def line_id(line: str, key: str, where: str) -> str | None:
+    """Return the id of a line that is no JSON, when `"key": value` still stands in it; None when it cannot be told."""
+    if key == LINE:
+        return where
+    found = re.search(rf'"{re.escape(key)}"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)\s*[,}}]', line[:65536])
+    if not found:
+        return None
+    try:
+        value = json.loads(found.group(1), parse_int=str)
+    except ValueError:
+        return None
+    return None if "\ufffd" in value else str(value)
+
+
+def files(path: str, options: JsonlOptions) -> list[SourceFile]:
+    """List the manifests and the images beside them."""
+    return table_files(path, options, SUFFIXES)

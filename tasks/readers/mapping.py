@@ -1,0 +1,286 @@
+"""From a manifest's own columns to documents: the mapping that the generic readers share."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from stores.errors import ConfigError, DataError, mismatch
+from tasks.readers.base import Column, ReaderOptions, Split, chosen, documents, image_array, mark
+from tasks.readers.places import safe_references
+
+Role = Literal["id", "title", "description", "text", "html", "image", "labels", "split", "group"]
+
+OBVIOUS: dict[str, tuple[str, ...]] = {
+    "id": ("id", "key"),
+    "title": ("title",),
+    "description": ("description",),
+    "text": ("text", "caption"),
+    "html": ("html",),
+    "image": ("image", "file_name", "img", "image_path"),
+    "labels": ("labels", "label", "tags"),
+    "split": ("split",),
+    "group": ("group",),
+}
+LINE = "#line"  # columns.id: the place of the row is its id
+MAX_ID = 4096  # characters
+TEXTS = ("title", "description", "text", "html", "group")
+
+
+class TableOptions(ReaderOptions):
+    """How the columns of a manifest become documents; obvious names need no word."""
+
+    columns: dict[Role, str] = Field(
+        default_factory=dict
+    )  # role -> column; image may be a template such as "images/{id}.jpg"
+    tabular: dict[str, Literal["number", "category"]] = Field(default_factory=dict)
+    label_separator: str | None = None  # "a|b" -> two labels
+    label_names: tuple[str, ...] = ()  # integer label i means label_names[i]
+    vocabulary: tuple[str, ...] = ()  # when given, the only labels that are known
+    unknown_label: Literal["drop_label", "drop_row", "error"] = "drop_label"
+    splits: dict[str, Split] = Field(default_factory=dict)  # the manifest's own names of splits
+    encoding: str = "utf-8"
+    encoding_errors: Literal["mark", "replace"] = "mark"
+
+
+def resolve(options: TableOptions, seen: Sequence[str], *, where: str) -> dict[str, str]:
+    """Return role -> column for a manifest with the columns `seen`; ConfigError for a column that is not there."""
+    found: dict[str, str] = {str(role): column for role, column in options.columns.items()}
+    for role, names in OBVIOUS.items():
+        taken = next((name for name in names if name in seen), None)
+        if role == "image" and taken is None:  # Hugging Face's names
+            taken = next((name for name in seen if name.endswith(("file_name", "file_names"))), None)
+        if role not in found and taken is not None:
+            found[role] = taken
+    if "id" not in found and "image" in found:
+        found["id"] = found["image"]  # an image folder's rows are known by their file
+    for role, column in [*found.items(), *((f"tabular.{name}", name) for name in options.tabular)]:
+        for name in template_columns(column) if role == "image" else [column]:
+            if name not in seen and name != LINE:
+                field = role if role.startswith("tabular.") else f"columns.{role}"
+                raise ConfigError(mismatch(f"{field} in {where}", sorted(seen), name, "name a column that is there"))
+    if "id" not in found:
+        cure = f"set columns.id to the column that names a document, or to {LINE!r}"
+        raise ConfigError(mismatch(f"columns.id in {where}", f"one of {OBVIOUS['id']}", sorted(seen), cure))
+    return dict(found)
+
+
+def template_columns(column: str) -> list[str]:
+    """Return the columns that an image template names; a plain column names itself."""
+    return re.findall(r"\{([^{}]+)\}", column) or [column]
+
+
+def map_rows(
+    columns: Mapping[str, Column],
+    sources: Column,
+    options: TableOptions,
+    roles: Mapping[str, str],
+    *,
+    split: Split | None,
+) -> pa.Table:
+    """Turn the columns of some rows into documents.
+
+    `split` holds for rows that have none of their own (the file's name told it). Statuses: missing_id, bad_id,
+    bad_value (a nested value where text belongs), bad_path, bad_split, unknown_label.
+    """
+    rows = len(sources)
+    bad = pa.array([False] * rows)
+    made: dict[str, Column] = {}
+    line = list(sources) if roles["id"] == LINE else None
+    made["id"], odd = as_text(columns[roles["id"]]) if line is None else (pa.array(line, pa.string()), bad)
+    bad = pc.or_(bad, odd)
+    for role in TEXTS:
+        if role in roles:
+            made[role], odd = as_text(columns[roles[role]])
+            bad = pc.or_(bad, odd)
+    labels, odd = as_labels(columns[roles["labels"]] if "labels" in roles else [None] * rows, options)
+    unknown = pa.array([False] * rows)
+    if options.vocabulary:
+        labels, unknown = known_labels(labels, options, list(sources))
+    splits, lost = as_splits(columns[roles["split"]] if "split" in roles else [None] * rows, options, split)
+    images, climbs, broken = (
+        as_images(columns, roles["image"], rows) if "image" in roles else (pa.nulls(rows), None, None)
+    )
+    extra = {
+        f"{'num' if kind == 'number' else 'cat'}_{name}": as_tabular(columns[name], kind)
+        for name, kind in options.tabular.items()
+    }
+    table = documents(
+        rows,
+        source=sources,
+        labels=labels,
+        split=splits,
+        extra=extra,
+        **({"image": images} if climbs is not None else {}),
+        **made,
+    )
+    table = mark(mark(table, pc.or_(bad, odd), "bad_value"), lost, "bad_split")
+    if climbs is not None:
+        table = mark(mark(table, climbs, "bad_path", blank=False), broken, "bad_value", blank=False)
+    if options.unknown_label == "drop_row":
+        table = _forget(mark(table, unknown, "unknown_label"), unknown)
+    return check_ids(table)
+
+
+def check_ids(table: pa.Table) -> pa.Table:
+    """Mark rows whose id is absent or over MAX_ID characters; such an id becomes null."""
+    ids = table["id"].combine_chunks()
+    absent = ids.is_null()
+    long = pc.fill_null(pc.greater(pc.utf8_length(ids), MAX_ID), False)
+    if not pc.any(pc.or_(absent, long)).as_py():
+        return table
+    return _forget(mark(mark(table, absent, "missing_id"), long, "bad_id"), long)
+
+
+def _forget(table: pa.Table, rows: pa.Array) -> pa.Table:
+    ids = pc.if_else(rows, pa.scalar(None, pa.string()), table["id"])
+    return table.set_column(0, table.schema.field(0), ids)
+
+
+def as_text(column: Column) -> tuple[pa.Array, pa.Array]:
+    """Return the column as text, empty as null (R6) and without NUL (R10), and where a nested value stood.
+
+    Numbers keep their digits (R1, R2); a list of texts becomes lines.
+    """
+    rows = len(column)
+    good = pa.array([False] * rows)
+    try:
+        texts = column.cast(pa.string()) if isinstance(column, pa.Array) else pa.array(column, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeError):
+        values = column.to_pylist() if isinstance(column, pa.Array) else column
+        told = [_text(value) for value in values]
+        texts = pa.array([text for text, _ in told], pa.string())
+        good = pa.array([odd for _, odd in told])
+    if pc.any(pc.match_substring(texts, "\0")).as_py():
+        texts = pc.replace_substring(texts, "\0", "")
+    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts), good
+
+
+def _text(value: Any) -> tuple[str | None, bool]:
+    """Return (text, whether the value was nested too deep to be one)."""
+    if value is None or isinstance(value, str):
+        return value, False
+    if isinstance(value, bool):
+        return str(value).lower(), False
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace"), False
+    if isinstance(value, list):
+        parts = [_text(part) for part in value if not isinstance(part, list)]
+        if len(parts) < len(value) or any(odd for _, odd in parts):
+            return None, True
+        return "\n".join(part for part, _ in parts if part), False
+    return (None, True) if isinstance(value, dict) else (str(value), False)
+
+
+def as_labels(column: Column, options: TableOptions) -> tuple[pa.Array, pa.Array]:
+    """Return list<string> labels, none as an empty list, and where a value could not be labels (R8)."""
+    values = column.to_pylist() if isinstance(column, pa.Array) else column
+    names, separator = options.label_names, options.label_separator
+    labels: list[list[str]] = []
+    odd = []
+    for value in values:
+        parts = value if isinstance(value, list) else [value]
+        if separator is not None and isinstance(value, str):
+            parts = [part.strip() for part in value.split(separator)]
+        told = [(None, True) if isinstance(part, list) else _text(_named(part, names)) for part in parts]
+        odd.append(any(wrong for _, wrong in told))
+        labels.append(list(dict.fromkeys(text.replace("\0", "") for text, _ in told if text)))
+    return pa.array(labels, pa.list_(pa.string())), pa.array(odd, pa.bool_())
+
+
+def _named(label: Any, names: Sequence[str]) -> Any:
+    """Translate an integer label by the names that the release gives (R7)."""
+    if not names or isinstance(label, bool):
+        return label
+    try:
+        index = int(label)
+    except (TypeError, ValueError):
+        return label
+    return names[index] if 0 <= index < len(names) else label
+
+
+def known_labels(labels: pa.Array, options: TableOptions, sources: list[str]) -> tuple[pa.Array, pa.Array]:
+    """Keep the labels of the vocabulary, and say which rows held another; DataError when `unknown_label` is "error"."""
+    known = frozenset(options.vocabulary)
+    values = labels.to_pylist()
+    unknown = [not known.issuperset(row) for row in values]
+    if options.unknown_label == "error" and any(unknown):
+        index = unknown.index(True)
+        stray = sorted(set(values[index]) - known)
+        cure = "add them to the vocabulary, or set unknown_label to drop_label or drop_row"
+        raise DataError(mismatch(f"labels at {sources[index]}", "labels of the vocabulary", stray, cure))
+    kept = [[label for label in row if label in known] for row in values]
+    return pa.array(kept, pa.list_(pa.string())), pa.array(unknown, pa.bool_())
+
+
+def as_splits(column: Column, options: TableOptions, default: Split | None) -> tuple[pa.Array, pa.Array]:
+    """Return train, valid, test or null, and where a name was given that is none of them."""
+    texts, _ = as_text(column)
+    values = texts.to_pylist()
+    names = {name: options.splits.get(name) or chosen(name) for name in set(values) if name is not None}
+    splits = [default if value is None else names[value] for value in values]
+    lost = [value is not None and names[value] is None for value in values]
+    return pa.array(splits, pa.string()), pa.array(lost, pa.bool_())
+
+
+def as_images(columns: Mapping[str, Column], column: str, rows: int) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """Return the images, which references are refused (R11), and which are not references at all.
+
+    A value is a path, a list of paths (the first counts), a data: URL, or null.
+    """
+    if "{" in column:
+        return as_references(fill_template(columns, column))
+    values = columns[column]
+    if isinstance(values, pa.Array):
+        values = values.to_pylist()
+    values = [value[0] if isinstance(value, list) and value else value for value in values]
+    uris, broken = as_text([None if isinstance(value, list) else value for value in values])
+    if not pc.any(pc.starts_with(uris, "data:")).as_py():
+        images, climbs, _ = as_references(uris)
+        return images, climbs, broken
+    data = [_data_url(uri) for uri in uris.to_pylist()]
+    inline = pc.fill_null(pc.starts_with(uris, "data:"), False)
+    broken = pc.or_(broken, pc.and_(inline, pa.array([one is None for one in data])))
+    uris, climbs = safe_references(pc.if_else(inline, pa.scalar(None, pa.string()), uris))
+    return image_array(uris, data=pa.array(data, pa.large_binary())), climbs, broken
+
+
+def as_references(uris: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """Return images that are whole files, which were refused, and an all-False array."""
+    safe, climbs = safe_references(uris)
+    return image_array(safe), climbs, pa.array([False] * len(uris), pa.bool_())
+
+
+def fill_template(columns: Mapping[str, Column], template: str) -> pa.Array:
+    """Fill "images/{id}.jpg" from the columns of each row; null where a column is null."""
+    parts: list[Any] = []
+    for index, piece in enumerate(re.split(r"\{([^{}]+)\}", template)):
+        parts.append(as_text(columns[piece])[0] if index % 2 else pa.scalar(piece))
+    return pc.binary_join_element_wise(*parts, "")
+
+
+def _data_url(uri: str | None) -> bytes | None:
+    """Return the bytes of a base64 data: URL; None when it is not one or is damaged."""
+    head, comma, body = (uri or "").partition(";base64,")
+    if not comma or not head.startswith("data:"):
+        return None
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def as_tabular(column: Column, kind: str) -> pa.Array:
+    """Return a float64 column (null where it is no finite number) or a string column."""
+    texts, _ = as_text(column)
+    if kind == "category":
+        return texts
+    trimmed = pc.utf8_trim_whitespace(texts)
+    number = pc.match_substring_regex(trimmed, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?$")
+    values = pc.if_else(number, trimmed, pa.scalar(None, pa.string())).cast(pa.float64())
+    return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))

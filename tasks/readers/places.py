@@ -1,0 +1,178 @@
+"""Where a source lies: local paths and fsspec URLs, safe listing, and references that cannot climb out."""
+
+import os
+import posixpath
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import fsspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stores.errors import ConfigError, DataError, mismatch
+from tasks.readers.base import ReaderOptions, SourceFile
+
+
+class Place(NamedTuple):
+    """A file system and a path on it."""
+
+    fs: Any  # fsspec.AbstractFileSystem, which ships without types
+    path: str
+
+    def __truediv__(self, uri: str) -> "Place":
+        return Place(self.fs, posixpath.join(self.path, uri) if self.path else uri)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return posixpath.basename(self.path.rstrip("/"))
+
+    @property
+    def parent(self) -> "Place":
+        """The folder that holds it."""
+        return Place(self.fs, posixpath.dirname(self.path.rstrip("/")))
+
+    @property
+    def local(self) -> bool:
+        """Whether it lies on this machine's own disk."""
+        return bool(isinstance(self.fs, fsspec.implementations.local.LocalFileSystem))
+
+    def open(self) -> IO[bytes]:
+        """Open for reading, unbuffered decisions left to the caller."""
+        if self.local:
+            return Path(self.path).open("rb")
+        stream: IO[bytes] = self.fs.open(self.path, "rb")
+        return stream
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder."""
+        return bool(self.fs.isdir(self.path))
+
+    def exists(self) -> bool:
+        """Whether anything is there."""
+        return bool(self.fs.exists(self.path))
+
+
+def place(path: str) -> Place:
+    """Resolve a local path or an fsspec URL; ConfigError when nothing is there."""
+    try:
+        fs, inner = fsspec.core.url_to_fs(path)
+        found = Place(fs, inner if inner == "/" else inner.rstrip("/"))
+        exists = found.exists() or found.is_dir()
+    except (ValueError, OSError, ImportError) as error:
+        raise ConfigError(mismatch("source.path", "a readable file, folder or URL", path, str(error))) from error
+    if not exists:
+        cure = "check the spelling, or download the data first"
+        raise ConfigError(mismatch("source.path", "a file or folder that exists", path, cure))
+    return found
+
+
+def image_root(path: str, options: ReaderOptions) -> str:
+    """Return the folder or URL that image references are relative to.
+
+    A relative `root` lies under the source's folder. Join a reference as f"{image_root}/{uri}".
+    """
+    base = path.rstrip("/") or "/"
+    if "://" in path or "::" in path:
+        folder = base if place(path).is_dir() else posixpath.dirname(base)
+    else:
+        folder = base if Path(base).is_dir() else str(Path(base).parent)
+    if options.root is None:
+        return folder
+    absolute = "://" in options.root or Path(options.root).is_absolute()
+    return options.root if absolute else posixpath.join(folder, options.root)
+
+
+def walk(start: Place, *, prefix: str = "") -> Iterator[SourceFile]:
+    """Yield every file under a folder in sorted order, folder by folder; hidden names are left out.
+
+    Memory is bounded by the largest folder. Links to folders are followed once, so a cycle ends.
+    """
+    if start.local:
+        yield from _walk_local(Path(start.path), prefix, frozenset())
+        return
+    for info in sorted(start.fs.ls(start.path, detail=True), key=lambda info: info["name"]):
+        name = posixpath.basename(info["name"].rstrip("/"))
+        if not name or name.startswith(".") or info["name"].rstrip("/") == start.path:
+            continue
+        if info["type"] == "directory":
+            yield from walk(Place(start.fs, info["name"].rstrip("/")), prefix=f"{prefix}{name}/")
+        else:
+            yield SourceFile(prefix + name, int(info.get("size") or 0), _mtime(info))
+
+
+def _walk_local(folder: Path, prefix: str, seen: frozenset[tuple[int, int]]) -> Iterator[SourceFile]:
+    stat = folder.stat()
+    inode = (stat.st_dev, stat.st_ino)
+    if inode in seen:
+        return
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk_local(Path(entry.path), f"{prefix}{entry.name}/", seen | {inode})
+        elif entry.is_file():
+            info = entry.stat()
+            yield SourceFile(prefix + entry.name, info.st_size, info.st_mtime_ns)
+
+
+def listed(found: Place, uri: str) -> SourceFile:
+    """Return the listing of one file under the name `uri`."""
+    info = found.fs.info(found.path)
+    mtime = Path(found.path).stat().st_mtime_ns if found.local else _mtime(info)
+    return SourceFile(uri, int(info.get("size") or 0), mtime)
+
+
+def _mtime(info: dict[str, Any]) -> int:
+    for key in ("mtime", "LastModified", "last_modified", "modified", "created"):
+        value = info.get(key)
+        if isinstance(value, datetime):
+            return int(value.timestamp() * 1_000_000) * 1_000
+        if isinstance(value, int | float):
+            return int(value * 1_000_000) * 1_000
+    date = info.get("date_time")  # of a zip member, without a zone
+    return int("".join(f"{part:02d}" for part in date)) if date else 0
+
+
+def manifests(path: str, suffixes: tuple[str, ...]) -> list[Place]:
+    """Return the files that a table source consists of: the file itself, or those of a folder by suffix, sorted.
+
+    A packed name counts by what it packs: `a.jsonl.gz`, `a.jsonl.zip`. An empty folder gives an empty list.
+    """
+    found = place(path)
+    if not found.is_dir():
+        return [found]
+    ends = tuple(suffix + packed for suffix in suffixes for packed in ("", ".gz", ".bz2", ".zst", ".zip"))
+    return [found / file.uri for file in walk(found) if f"/{file.uri.lower()}".endswith(ends)]
+
+
+def relative(file: Place, path: str) -> str:
+    """Name a file of the source for messages and image references: relative to the source's folder."""
+    start = place(path)
+    base = start.path if start.is_dir() else start.parent.path
+    return posixpath.relpath(file.path, base) if base else file.path
+
+
+def safe_references(uris: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return the image references with leading "./" gone, and which of them are refused (R11).
+
+    Refused: absolute, with "..", with a NUL, or a URL other than http(s); they come back null.
+    """
+    uris = pc.replace_substring_regex(uris, pattern=r"^(?:\./+)+", replacement="")
+    climbs = pc.match_substring_regex(uris, pattern=r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00")
+    url = pc.match_substring_regex(uris, pattern=r"^[A-Za-z][A-Za-z0-9+.\-]+:/|://")
+    web = pc.match_substring_regex(uris, pattern=r"^https?://[^/]")
+    bad = pc.fill_null(pc.or_(climbs, pc.and_not(url, web)), False)
+    return pc.if_else(bad, pa.scalar(None, pa.string()), uris), bad
+
+
+def same_root(path: str) -> Place:
+    """Resolve a folder source; DataError when it is a file."""
+    found = place(path)
+    if not found.is_dir():
+        raise DataError(mismatch("source.path", "a folder", path, "give the folder that holds the release"))
+    return found

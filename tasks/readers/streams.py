@@ -1,0 +1,192 @@
+"""Bytes into lines, safely: compression by magic bytes, bounds on bytes and ratio, encodings, no line lost."""
+
+import bz2
+import codecs
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple
+
+import zstandard
+
+from tasks.readers.base import ReaderOptions
+from tasks.readers.places import Place
+
+BLOCK = 1 << 20
+FREE_BYTES = 64 << 20  # below this much output the ratio says nothing about a bomb
+HEAD = 4096  # what is kept of a line that is too long: enough to tell its id
+DAMAGE = (EOFError, OSError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+
+
+class Block(NamedTuple):
+    """Whole lines, or one fault."""
+
+    first: int  # number of the first line, from 1
+    data: bytes  # UTF-8 unless the file is damaged; without the last newline
+    fault: str | None = None  # too_large: the line that starts with `data`; else the file ends here
+
+
+class Bomb(Exception):  # noqa: N818 - a signal between two functions of this module, never an error of ours
+    """A packed file unpacks to more than the limits allow."""
+
+
+class Guard(io.RawIOBase):
+    """A raw stream that raises Bomb when unpacked bytes outgrow the limits."""
+
+    def __init__(self, stream: IO[bytes], packed: IO[bytes] | int, options: ReaderOptions) -> None:
+        self._stream, self._packed, self._options, self._out = stream, packed, options, 0
+
+    def readable(self) -> bool:
+        """Say yes, as io.RawIOBase asks."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer` and return the number of bytes; 0 at the end."""
+        data = getattr(self._stream, "read1", self._stream.read)(len(buffer))
+        buffer[: len(data)] = data
+        self._out += len(data)
+        used = self._packed if isinstance(self._packed, int) else self._packed.tell()
+        if self._out > self._options.max_unpacked_bytes:
+            raise Bomb
+        if self._out > FREE_BYTES and self._out > self._options.max_ratio * max(used, 1):
+            raise Bomb
+        return len(data)
+
+
+def unpacked(raw: IO[bytes], options: ReaderOptions) -> IO[bytes]:
+    """Return the stream behind gzip, bzip2 or Zstandard, told by magic bytes; plain streams come back as they are."""
+    magic = raw.read(6)
+    raw.seek(0)
+    if magic[:2] == b"\x1f\x8b":
+        stream: Any = gzip.GzipFile(fileobj=raw)
+    elif magic[:3] == b"BZh":
+        stream = bz2.BZ2File(raw)
+    elif magic[:4] == b"\x28\xb5\x2f\xfd":
+        stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(raw, read_across_frames=True)
+    else:
+        return raw
+    return io.BufferedReader(Guard(stream, raw, options), BLOCK)
+
+
+def members(file: Place, options: ReaderOptions) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield (member name, stream) of a file: itself under "", or each regular member of a zip in its own order.
+
+    Damage while opening raises one of DAMAGE.
+    """
+    with file.open() as raw:
+        if raw.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
+            raw.seek(0)
+            yield "", unpacked(raw, options)
+            return
+        with zipfile.ZipFile(raw) as archive:
+            for info in archive.infolist():
+                if not info.is_dir() and not info.filename.startswith("__MACOSX/"):
+                    with archive.open(info) as stream:
+                        yield info.filename, io.BufferedReader(Guard(stream, info.compress_size, options), BLOCK)
+
+
+def file_blocks(file: Place, options: ReaderOptions, encoding: str = "utf-8") -> Iterator[tuple[str, Block]]:
+    """Yield (member name, block) of a text file, whatever it is packed in; damage ends the file with one fault."""
+    name = ""
+    try:
+        for name, stream in members(file, options):
+            yield from ((name, block) for block in blocks(stream, options, encoding=encoding))
+    except DAMAGE:
+        yield name, Block(0, b"", "bad_file")
+
+
+def blocks(stream: IO[bytes], options: ReaderOptions, *, encoding: str = "utf-8") -> Iterator[Block]:
+    """Yield blocks of about 1 MiB that end at a line's end; a BOM is stripped.
+
+    A line over `max_line_bytes` is one block with fault "too_large"; damage ends the stream with "bad_file", more
+    bytes than the limits allow with "bomb". Memory stays under one block and one line.
+    """
+    first, rest, over, fault = 1, b"", b"", None
+    source = _pieces(stream, encoding)
+    while True:
+        try:
+            piece = next(source, b"")
+        except (Bomb, *DAMAGE) as error:
+            piece, fault = b"", "bomb" if isinstance(error, Bomb) else "bad_file"
+        if not piece:
+            break
+        if over:  # inside a line that is too long already: only its end matters
+            end = piece.find(b"\n")
+            if end < 0:
+                continue
+            yield Block(first, over, "too_large")
+            first, piece, over = first + 1, piece[end + 1 :], b""
+        data = rest + piece
+        cut = data.rfind(b"\n")
+        if cut >= 0:
+            yield from _bounded(Block(first, data[:cut]), options.max_line_bytes)
+            first += data.count(b"\n", 0, cut + 1)
+        rest = data[cut + 1 :]
+        if len(rest) > options.max_line_bytes:
+            over, rest = rest[:HEAD], b""
+    if fault:
+        yield Block(first, over or rest[:HEAD], fault)
+    elif over:
+        yield Block(first, over, "too_large")
+    elif rest:
+        yield Block(first, rest)
+
+
+def _bounded(block: Block, limit: int) -> Iterator[Block]:
+    """Cut the lines that are too long out of a block."""
+    if len(block.data) <= limit:
+        yield block
+        return
+    lines = block.data.split(b"\n")
+    start = 0
+    for index, line in enumerate(lines):
+        if len(line) > limit:
+            if index > start:
+                yield Block(block.first + start, b"\n".join(lines[start:index]))
+            yield Block(block.first + index, line[:HEAD], "too_large")
+            start = index + 1
+    if start < len(lines):
+        yield Block(block.first + start, b"\n".join(lines[start:]))
+
+
+def _pieces(stream: IO[bytes], encoding: str) -> Iterator[bytes]:
+    """Yield the stream in pieces of UTF-8, without a BOM; a UTF-16 BOM wins over `encoding`."""
+    # read1 hands out what was unpacked before the damage; read would lose it
+    read = getattr(stream, "read1", stream.read)
+    piece = read(BLOCK)
+    if piece[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-16"
+    elif piece[:3] == codecs.BOM_UTF8:
+        piece, encoding = piece[3:], "utf-8"
+    if codecs.lookup(encoding).name == "utf-8":
+        while piece:
+            yield piece
+            piece = read(BLOCK)
+        return
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    while piece:
+        # an empty piece would mean the end
+        yield decoder.decode(piece).encode("utf-8", "replace") or b"\0"
+        piece = read(BLOCK)
+    yield decoder.decode(b"", final=True).encode("utf-8", "replace")
+
+
+def text_lines(block: Block) -> tuple[list[str], list[bool]]:
+    """Decode a block into lines without their line ends, and say which held bytes that are not UTF-8 (R10).
+
+    Such bytes become U+FFFD; NUL bytes are dropped.
+    """
+    try:
+        lines = block.data.decode("utf-8").split("\n")
+        broken = [False] * len(lines)
+    except UnicodeDecodeError:
+        raws = block.data.split(b"\n")
+        lines = [raw.decode("utf-8", "replace") for raw in raws]
+        broken = [raw != line.encode("utf-8") for raw, line in zip(raws, lines, strict=True)]
+    if b"\r" in block.data:
+        lines = [line.removesuffix("\r") for line in lines]
+    if b"\0" in block.data:
+        lines = [line.replace("\0", "") for line in lines]
+    return lines, broken

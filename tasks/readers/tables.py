@@ -1,0 +1,44 @@
+"""What the manifest readers (jsonl, csv, parquet) share: their files, splits told by file names, and the listing."""
+
+import re
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from tasks.readers.base import SourceFile, Split, chosen
+from tasks.readers.images import manifest_folder, rebased, watched
+from tasks.readers.mapping import TableOptions
+from tasks.readers.places import Place, image_root, listed, manifests, place, relative
+
+
+def sources(path: str, suffixes: tuple[str, ...]) -> list[tuple[Place, str, Split | None]]:
+    """Return (file, name, split told by the name) of a table source; one file alone tells no split."""
+    found = manifests(path, suffixes)
+    names = [relative(file, path) for file in found]
+    return [(file, name, name_split(name) if len(found) > 1 else None) for file, name in zip(found, names, strict=True)]
+
+
+def name_split(name: str) -> Split | None:
+    """Return the split that a path tells: "train/x.csv", "dev_seen.jsonl", "test-00000-of-00012.parquet"."""
+    for part in reversed(name.split("/")):
+        word = re.match(r"[A-Za-z]+", part)
+        split = chosen(word.group()) if word else None
+        if split is not None:
+            return split
+    return None
+
+
+def table_files(path: str, options: TableOptions, suffixes: tuple[str, ...]) -> list[SourceFile]:
+    """List the manifests, then the images under the image root unless `watch_images` is off."""
+    found = manifests(path, suffixes)
+    images = watched(path, options)
+    if found and place(image_root(path, options)).exists():
+        return [listed(file, relative(file, path)) for file in found] + images
+    return [listed(file, relative(file, path)) for file in found]
+
+
+def finished(table: pa.Table, name: str, options: TableOptions) -> Iterator[pa.Table]:
+    """Yield a manifest's rows in tables of at most `batch_rows`, references relative to the source's root."""
+    table = rebased(table, manifest_folder(name, options))
+    for start in range(0, len(table), options.batch_rows):
+        yield table.slice(start, options.batch_rows)
