@@ -1,0 +1,49 @@
+"""What a report is made from: plain tables, nothing that has to be computed from documents again."""
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from stores.schemas import METRICS, QUARANTINE, STATISTICS
+
+STAGES = pa.schema(
+    [
+        ("stage", pa.string()),
+        ("fresh", pa.int64()),  # shards that had nothing to do
+        ("computed_shards", pa.int64()),
+        ("rows_computed", pa.int64()),
+        ("rows_reused", pa.int64()),
+        ("seconds", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """The content of one report.
+
+    Tables may hold rows of several models and splits; the report chooses. An empty or absent table leaves its section
+    out. Times are given, never taken: rendering the same data gives the same bytes.
+    """
+
+    title: str
+    run: str  # name of the run
+    created: str  # when, as it shall be printed
+    metrics: pa.Table = field(default_factory=METRICS.empty_table)
+    statistics: pa.Table = field(default_factory=STATISTICS.empty_table)
+    # model, split, label, precision, recall, f1, support, predicted
+    classes: pa.Table | None = None
+    # model, split, label, predicted (null = none), n
+    confusion: pa.Table | None = None
+    # kind (right, wrong, confident_error), model, split, id, labels, top_k, importance, text, thumbnail (WebP bytes)
+    gallery: pa.Table | None = None
+    # model, split, modality, share (0..1), n
+    importance: pa.Table | None = None
+    stages: pa.Table = field(default_factory=STAGES.empty_table)
+    quarantine: pa.Table = field(default_factory=QUARANTINE.empty_table)
+    lineage: dict[str, str] = field(default_factory=dict)  # dataset or model -> key
+    versions: dict[str, str] = field(default_factory=dict)  # package -> version
+    config_yaml: str = ""
+    baseline: str = "text"  # the model that the delta column compares with
+    multi_label: bool = False
+    notes: tuple[str, ...] = ()  # sentences for the top of the page, such as "fitted on 90 of 100 training documents"
