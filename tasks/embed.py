@@ -1,10 +1,7 @@
 """Images and texts -> embeddings: the embed stages."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +12,8 @@ from models.config import FrozenConfig, knob
 from models.encoders import encoder_options, get_encoder
 from models.encoders.base import Encoder, Modality
 from stores.schemas import embedding
-from tasks.images import DECODER, WHITE, ImageError, ImageLimits, decode, open_image
+from tasks.image_pass import Outcome, run_pass
+from tasks.images import DECODER, WHITE, ImageLimits, Rgb
 
 logger = logging.getLogger(__name__)
 
@@ -74,14 +72,6 @@ class TextEmbedConfig(_EmbedConfig):
         return "text"
 
 
-class Prepared(NamedTuple):
-    """One item on its way to an encoder: `item` is None unless the status is ok."""
-
-    row: int
-    status: str
-    item: Any
-
-
 def embed_images(documents: pa.Table, config: ImageEmbedConfig, *, source: str) -> pa.Table:
     """Return the embeddings (n, dim) of documents' images, in the documents' order.
 
@@ -89,22 +79,29 @@ def embed_images(documents: pa.Table, config: ImageEmbedConfig, *, source: str) 
     decoded and scaled by `decode_threads` threads. Status: ok, missing, no_image, bad_uri, bad_image, too_large,
     timeout, not_finite, overflow. Raises MissingWeights.
     """
-    encoder = _encoder(config)
+    consumer = ImageEmbedder(config)
+    return run_pass(documents, [consumer], source=source, decode_threads=config.decode_threads).tables[0]
 
-    def prepare(row: int) -> Prepared:
-        try:
-            data = open_image(images[row].as_py(), source, limits=config.limits)
-            pixels = decode(data, limits=config.limits, min_side=encoder.min_side, background=config.background)
-        except ImageError as refused:
-            return Prepared(row, refused.slug, None)
-        return Prepared(row, "ok", encoder.prepare(pixels))
 
-    if "image" not in documents.column_names:
-        return _table(documents, _Vectors(documents.num_rows, encoder.dim), config)
-    images = documents["image"]
-    with ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode") as pool:
-        prepared = _ahead(pool, prepare, range(documents.num_rows), depth=2 * config.batch_size + config.decode_threads)
-        return _table(documents, _encoded(prepared, documents.num_rows, encoder, config.batch_size), config)
+class ImageEmbedder:
+    """An encoder's part of a pass over images."""
+
+    def __init__(self, config: ImageEmbedConfig) -> None:
+        self.config, self.encoder = config, _encoder(config)
+        self.limits, self.background, self.batch_size = config.limits, config.background, config.batch_size
+        self.min_side = self.encoder.min_side
+
+    def prepare(self, pixels: Rgb) -> Any:
+        """Return the pixels as the network wants them."""
+        return self.encoder.prepare(pixels)
+
+    def compute(self, items: list[Any]) -> list[Outcome]:
+        """Return one vector (dim,) float32 per item."""
+        return [Outcome("ok", vector) for vector in self.encoder.encode(items)]
+
+    def table(self, ids: pa.Array, outcomes: list[Outcome]) -> pa.Table:
+        """Return the stage's output in the schema `embedding(dim, dtype)`."""
+        return _table(ids, outcomes, self.encoder.dim, self.config)
 
 
 def embed_text(cleaned: pa.Table, config: TextEmbedConfig) -> pa.Table:
@@ -114,10 +111,14 @@ def embed_text(cleaned: pa.Table, config: TextEmbedConfig) -> pa.Table:
     """
     encoder = _encoder(config)
     texts = cleaned[config.field].to_pylist()
+    outcomes = [Outcome("missing", None)] * len(texts)
     filled = [row for row, text in enumerate(texts) if text and not text.isspace()]
     order = sorted(filled, key=lambda row: -len(texts[row]))
-    prepared = (Prepared(row, "ok", encoder.prepare(texts[row])) for row in order)
-    return _table(cleaned, _encoded(prepared, len(texts), encoder, config.batch_size), config)
+    for start in range(0, len(order), config.batch_size):
+        rows = order[start : start + config.batch_size]
+        for row, vector in zip(rows, encoder.encode([encoder.prepare(texts[row]) for row in rows]), strict=True):
+            outcomes[row] = Outcome("ok", vector)
+    return _table(cleaned["id"].combine_chunks().cast(pa.string()), outcomes, encoder.dim, config)
 
 
 def embedding_dim(config: ImageEmbedConfig | TextEmbedConfig) -> int:
@@ -138,77 +139,31 @@ def _encoder(config: _EmbedConfig) -> Encoder:
     return get_encoder(config.encoder, config.options)
 
 
-class _Vectors:
-    """Embeddings and statuses being filled in: rows never reached are missing."""
-
-    def __init__(self, n_rows: int, dim: int) -> None:
-        self.values = np.zeros((n_rows, dim), np.float32)
-        self.status = np.full(n_rows, "missing", dtype=object)
-
-
-def _encoded(prepared: Iterable[Prepared], n_rows: int, encoder: Encoder, batch_size: int) -> _Vectors:
-    vectors = _Vectors(n_rows, encoder.dim)
-    for batch in _batches(_usable(prepared, vectors.status), batch_size):
-        rows = [one.row for one in batch]
-        vectors.values[rows] = encoder.encode([one.item for one in batch])
-        vectors.status[rows] = "ok"
-    return vectors
-
-
-def _usable(prepared: Iterable[Prepared], status: NDArray[Any]) -> Iterator[Prepared]:
-    """Yield the items that can be encoded; the others leave their status."""
-    for one in prepared:
-        if one.status == "ok":
-            yield one
-        else:
-            status[one.row] = one.status
-
-
-def _batches(items: Iterator[Prepared], size: int) -> Iterator[list[Prepared]]:
-    while batch := list(islice(items, size)):
-        yield batch
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[int], Prepared], rows: Sequence[int], *, depth: int
-) -> Iterator[Prepared]:
-    """Yield function(row) in order, at most `depth` rows ahead of the reader: memory stays flat."""
-    waiting: list[Future[Prepared]] = []
-    try:
-        for row in rows:
-            waiting.append(pool.submit(function, row))
-            if len(waiting) > depth:
-                yield waiting.pop(0).result()
-        while waiting:
-            yield waiting.pop(0).result()
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-def _table(rows: pa.Table, vectors: _Vectors, config: _EmbedConfig) -> pa.Table:
+def _table(ids: pa.Array, outcomes: list[Outcome], dim: int, config: _EmbedConfig) -> pa.Table:
     """Return the stage's output; a vector that its dtype can't hold is marked and zeroed."""
-    values, status = vectors.values, vectors.status
-    _refuse(vectors, ~np.isfinite(values).all(axis=1), "not_finite")
+    values = np.zeros((len(outcomes), dim), np.float32)
+    status = np.array([outcome.status for outcome in outcomes], dtype=object)
+    for row, outcome in enumerate(outcomes):
+        if outcome.value is not None:
+            values[row] = outcome.value
+    _refuse(values, status, ~np.isfinite(values).all(axis=1), "not_finite")
     if config.normalise == "l2":
-        norms = np.linalg.norm(values, axis=1, keepdims=True)
-        values /= np.where(norms < _TINY, 1.0, norms)
-    largest = float(np.finfo(config.dtype).max)
-    _refuse(vectors, (np.abs(values) > largest).any(axis=1), "overflow")
-    schema = embedding(values.shape[1], pa.from_numpy_dtype(config.dtype))
+        norms = np.linalg.norm(values.astype(np.float64), axis=1, keepdims=True)
+        values = (values / np.where(norms < _TINY, 1.0, norms)).astype(np.float32)
+    _refuse(values, status, (np.abs(values) > float(np.finfo(config.dtype).max)).any(axis=1), "overflow")
     flat = pa.array(values.astype(config.dtype).reshape(-1))
     columns = [
-        rows["id"].combine_chunks().cast(pa.string()),
+        ids,
         pa.array(status.tolist(), pa.string()),
         pa.array(status == "ok", pa.bool_()),
-        pa.FixedSizeListArray.from_arrays(flat, values.shape[1]),
+        pa.FixedSizeListArray.from_arrays(flat, dim),
     ]
-    return pa.Table.from_arrays(columns, schema=schema)
+    return pa.Table.from_arrays(columns, schema=embedding(dim, pa.from_numpy_dtype(config.dtype)))
 
 
-def _refuse(vectors: _Vectors, bad: Any, slug: str) -> None:
+def _refuse(values: NDArray[np.float32], status: NDArray[Any], bad: Any, slug: str) -> None:
     """Mark the rows of a mask (n,) and zero their vectors."""
     if bad.any():
         logger.warning("%d embeddings are %s: their rows are marked", int(bad.sum()), slug)
-        vectors.values[bad] = 0.0
-        vectors.status[bad] = slug
+        values[bad] = 0.0
+        status[bad] = slug

@@ -120,6 +120,18 @@ def size(data: bytes, *, limits: ImageLimits) -> Size:
     return Size(str(image.format), *image.size)
 
 
+def decoded_size(data: bytes, min_side: int | None) -> tuple[int, int] | None:
+    """Return (height, width) of what `decode` will give before any turn; None where only the full size is given."""
+    if min_side is None or not data.startswith(b"\xff\xd8"):
+        return None
+    try:
+        height, width = simplejpeg.decode_jpeg_header(data)[:2]
+        side = _scaled_side((width, height), min_side)
+        return tuple(simplejpeg.decode_jpeg_header(data, min_height=side, min_width=side)[:2])
+    except (ValueError, RuntimeError):
+        return None
+
+
 def _inside(uri: str) -> PurePosixPath:
     """Return a relative path that can't climb out of its root."""
     path = PurePosixPath(uri)
@@ -213,13 +225,17 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
 
 def _decode_jpeg(data: bytes, full: tuple[int, int], min_side: int | None) -> Rgb | None:
     """Return the pixels of a sound JPEG, or None where the more patient decoder should try."""
-    # Asked for more than there is, simplejpeg may still shrink the longer side: then no minimum is passed at all.
-    side = 0 if min_side is None or min(full) <= min_side else min_side
+    side = _scaled_side(full, min_side)
     try:
         pixels: Rgb = simplejpeg.decode_jpeg(data, "RGB", min_height=side, min_width=side)
     except (ValueError, RuntimeError):
         return None
     return pixels
+
+
+def _scaled_side(full: tuple[int, int], min_side: int | None) -> int:
+    """Return the minimum to ask for: asked for more than there is, simplejpeg may still shrink the longer side."""
+    return 0 if min_side is None or min(full) <= min_side else min_side
 
 
 def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Rgb:
