@@ -121,15 +121,14 @@ def size(data: bytes, *, limits: ImageLimits) -> Size:
 
 
 def decoded_size(data: bytes, min_side: int | None) -> tuple[int, int] | None:
-    """Return (height, width) of what `decode` will give before any turn; None where only the full size is given."""
-    if min_side is None or not data.startswith(b"\xff\xd8"):
+    """Return (height, width) of what `decode` makes of a JPEG before any turn; None for other kinds, always in full."""
+    if not data.startswith(b"\xff\xd8"):
         return None
     try:
         height, width = simplejpeg.decode_jpeg_header(data)[:2]
-        side = _scaled_side((width, height), min_side)
-        return tuple(simplejpeg.decode_jpeg_header(data, min_height=side, min_width=side)[:2])
     except (ValueError, RuntimeError):
         return None
+    return _scaled(height, width, min_side)
 
 
 def _inside(uri: str) -> PurePosixPath:
@@ -225,17 +224,20 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
 
 def _decode_jpeg(data: bytes, full: tuple[int, int], min_side: int | None) -> Rgb | None:
     """Return the pixels of a sound JPEG, or None where the more patient decoder should try."""
-    side = _scaled_side(full, min_side)
+    height, width = _scaled(full[1], full[0], min_side)
     try:
-        pixels: Rgb = simplejpeg.decode_jpeg(data, "RGB", min_height=side, min_width=side)
+        pixels: Rgb = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
     except (ValueError, RuntimeError):
         return None
     return pixels
 
 
-def _scaled_side(full: tuple[int, int], min_side: int | None) -> int:
-    """Return the minimum to ask for: asked for more than there is, simplejpeg may still shrink the longer side."""
-    return 0 if min_side is None or min(full) <= min_side else min_side
+def _scaled(height: int, width: int, min_side: int | None) -> tuple[int, int]:
+    """Return the size that a JPEG is decoded at: halved up to three times, never below `min_side`."""
+    factor = 1
+    while min_side is not None and factor < 8 and min(height, width) >= 2 * factor * min_side:
+        factor *= 2
+    return -(-height // factor), -(-width // factor)
 
 
 def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Rgb:

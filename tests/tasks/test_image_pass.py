@@ -59,14 +59,14 @@ def test_one_decode_serves_all(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
     original = images_module._open
     monkeypatch.setattr(images_module, "_open", lambda data, limits: opened.append(1) or original(data, limits))
-    result = run_pass(documents().slice(0, 7), [Mean(200, 3), Mean(210, 2), Mean(None, 4)], source=".")
+    result = run_pass(documents().slice(0, 7), [Mean(200, 3), Mean(121, 2), Mean(None, 4)], source=".")
     assert result.account.decodes == len(opened) == 7
     assert result.account.images == 7
 
 
 def test_nobody_sees_the_others() -> None:
-    alone = [run_pass(documents(), [Mean(side, 3)], source=".").tables[0] for side in (100, 500, None)]
-    together = run_pass(documents(), [Mean(side, 5) for side in (100, 500, None)], source=".")
+    alone = [run_pass(documents(), [Mean(side, 3)], source=".").tables[0] for side in (130, 500, None)]
+    together = run_pass(documents(), [Mean(side, 5) for side in (130, 500, None)], source=".")
     for one, other in zip(alone, together.tables, strict=True):
         assert one.equals(other)
     heights = [table["height"].to_pylist()[9] for table in alone]
