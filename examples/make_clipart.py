@@ -113,7 +113,7 @@ def write_attribution(rows: list[Row], path: Path) -> None:
         "openclipart, 1:0.18+dfsg-19).\nThe metadata inside every file names the Public Domain as its licence "
         "(`cc:license` = `http://web.resource.org/cc/PublicDomain` or\n`http://creativecommons.org/licenses/publicdomain/`)"
         "; files that do not were left out. Their authors dedicated them to the public domain:\nno attribution is "
-        "needed, and they are thanked all the same. Titles and texts are from the same metadata.\n\n"
+        "needed, and they are thanked all the same. The texts are from the same metadata.\n\n"
         "| Creator | Drawings |\n|---|---:|\n"
     )
     body = [f"| {re.sub(r'[|<>&]', ' ', name)} | {count} |\n" for name, count in sorted(creators.items(), key=by_count)]
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("full_set", type=Path)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
-    columns = ["id", "title", "text", "label", "split", "image", "creator"]
+    columns = ["id", "text", "label", "split", "image", "creator"]
     rows = pq.read_table(arguments.full_set / "documents.parquet", columns=columns).to_pylist()
     for row in rows:
         row["label"] = merge(row["label"])
