@@ -1,0 +1,264 @@
+"""The `fuseline` command: thin, over the functions that the flows call."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+
+from flows import console as show
+from flows.config import Config, load_config
+from flows.graph import build
+from flows.listing import REGISTRIES
+from flows.outcome import failure_rate, notes
+from flows.progress import telling
+from flows.publish import plan_report
+from flows.runtime import locked, prepare_prefect
+from stores.errors import ConfigError, FuselineError, MismatchError
+from tasks.planner import Plan, PlanOptions, plan_all
+from tasks.pool import close_pool
+
+app = typer.Typer(
+    name="fuseline", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Classify large collections of documents with text, images and columns: offline, shard by shard.",
+)  # fmt: skip
+out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as conf/demo.yaml")]
+Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set one value, e.g. run.workers=1")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+Wait = Annotated[float, typer.Option(help="Seconds to wait for another run on the same root; -1 for ever")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log and tracebacks")]
+Refit = Annotated[bool, typer.Option("--refit", help="Fit codebooks and models again")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again exactly the rows that failed")]
+
+INTERRUPTED = 130
+
+
+@app.command()
+def run(
+    config: ConfigPath, set_: Overrides = [], refit: Refit = False, retry_failed: RetryFailed = False,  # noqa: B006
+    wait: Wait = -1, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Make everything that is not fresh, then the report. Example: fuseline run conf/demo.yaml"""
+    with _polite(verbose):
+        settings = load_config(config, set_)
+        with locked(settings, wait=wait):
+            _run(settings, refit=refit, retry_failed=retry_failed, verbose=verbose)
+
+
+@app.command()
+def plan(
+    config: ConfigPath, set_: Overrides = [], refit: Refit = False, retry_failed: RetryFailed = False,  # noqa: B006
+    json: AsJson = False,
+) -> None:  # fmt: skip
+    """Say per stage what a run would make, and why. Example: fuseline plan conf/demo.yaml --json"""
+    with _polite():
+        settings = load_config(config, set_)
+        _, rows = _planned(settings, refit=refit, retry_failed=retry_failed)
+        _print(rows, json, lambda: show.plan_table(rows))
+
+
+@app.command()
+def status(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> None:  # noqa: B006
+    """Say what was run last, what lies under the root, and who holds it. Example: fuseline status conf/demo.yaml"""
+    with _polite():
+        settings = load_config(config, set_)
+        found = show.status_of(settings, build(settings))
+        _print(found, json, lambda: show.status_table(found))
+
+
+@app.command(name="show")
+def show_config(config: ConfigPath, set_: Overrides = []) -> None:  # noqa: B006
+    """Print the effective configuration and its digest. Example: fuseline show conf/demo.yaml"""
+    with _polite():
+        settings = load_config(config, set_)
+        sys.stdout.write(f"# digest {settings.digest}\n{settings.to_yaml()}")
+
+
+@app.command()
+def predict(
+    config: ConfigPath,
+    model: Annotated[str, typer.Option(help="Name of a trained model in CONFIG")],
+    source: Annotated[str, typer.Option(help="New documents: file, folder or URL")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write")],
+    reader: Annotated[str | None, typer.Option(help="Reader of the new documents; default: CONFIG's")] = None,
+    option: Annotated[list[str], typer.Option("--option", metavar="KEY=VALUE", help="Option of the reader")] = [],  # noqa: B006
+    set_: Overrides = [],  # noqa: B006
+    wait: Wait = -1, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Predict new documents. Example: fuseline predict conf/demo.yaml --model additive --source new.jsonl -o new.parquet"""
+    with _polite(verbose):
+        settings = load_config(config, set_)
+        prepare_prefect(Path(settings.root), verbose=verbose)
+        from flows.prediction import predict_new
+
+        with locked(settings, wait=wait), telling(err):
+            rows = predict_new(settings, model, source, output, reader=reader, options=option)
+        err.print(f"{rows:,} predictions in {output}")
+
+
+@app.command()
+def report(config: ConfigPath, set_: Overrides = [], verbose: Verbose = False) -> None:  # noqa: B006
+    """Write the report, latest/ and the catalog again. Example: fuseline report conf/demo.yaml"""
+    with _polite(verbose):
+        settings = load_config(config, set_)
+        _, rows = _planned(settings)
+        if any(row["stale"] or row["missing"] for row in rows if row["stage"] != "report"):
+            raise FuselineError("report: expected fresh datasets, got stale ones; run `fuseline run` first")
+        prepare_prefect(Path(settings.root), verbose=verbose)
+        from flows.report import publish_results
+        from flows.runtime import new_run
+
+        with locked(settings):
+            out.print(publish_results(settings, show.last_accounts(Path(settings.root)), new_run()))
+
+
+@app.command()
+def verify(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> None:  # noqa: B006
+    """Re-read every byte and compare digests; exit code 1 on damage. Example: fuseline verify conf/demo.yaml"""
+    from flows.maintenance import find_damage
+
+    with _polite():
+        settings = load_config(config, set_)
+        found = list(find_damage(build(settings), Path(settings.root)))
+        rows = [
+            {"stage": node.label, "checked": n, "damaged": [f"{d.index}: {', '.join(d.files)}" for d in damage]}
+            for node, n, damage in found
+        ]
+        _print(rows, json, lambda: show.verify_table(rows))
+        if any(row["damaged"] for row in rows):
+            err.print("damage found; `fuseline repair` makes the damaged shards again")
+            raise typer.Exit(1)
+
+
+@app.command()
+def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: Verbose = False) -> None:  # noqa: B006
+    """Make damaged shards again, and only those. Example: fuseline repair conf/demo.yaml"""
+    from flows.maintenance import drop_damaged, find_damage
+
+    with _polite(verbose):
+        settings = load_config(config, set_)
+        root = Path(settings.root)
+        with locked(settings, wait=wait):
+            for _, _, damage in find_damage(build(settings), root):
+                for one in damage:
+                    err.print(f"damaged: {one.node.label} shard {one.index}")
+                    drop_damaged(one, root)
+            _run(settings, verbose=verbose)
+
+
+@app.command()
+def gc(
+    config: ConfigPath, set_: Overrides = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed")] = False,
+) -> None:  # fmt: skip
+    """Remove versions that no configuration's last run needs. Example: fuseline gc conf/demo.yaml --dry-run"""
+    from flows.maintenance import find_garbage, remove, size_of
+
+    with _polite():
+        settings = load_config(config, set_)
+        with locked(settings):
+            total = 0
+            for path in find_garbage(settings):
+                size = size_of(path)
+                total += size
+                out.print(f"{size / 1e6:10.2f} MB  {path}")
+                if not dry_run:
+                    remove(path)
+        out.print(f"{'would free' if dry_run else 'freed'} {total / 1e6:.2f} MB")
+
+
+Registry = StrEnum("Registry", list(REGISTRIES))  # type: ignore[misc]
+
+
+@app.command(name="list")
+def list_(what: Annotated[Registry, typer.Argument(help="Which registry")], json: AsJson = False) -> None:
+    """List what there is to choose from. Example: fuseline list encoders --json"""
+    with _polite():
+        rows = REGISTRIES[what.value]()
+        _print(rows, json, lambda: show.registry_table(rows))
+
+
+def main() -> None:
+    """Run the command line; exit codes: 0 done, 1 something failed, 2 bad arguments or configuration."""
+    app()
+
+
+def _run(settings: Config, *, refit: bool = False, retry_failed: bool = False, verbose: bool = False) -> None:
+    root = Path(settings.root)
+    plans, rows = _planned(settings, refit=refit, retry_failed=retry_failed)
+    err.print(show.plan_table(rows))
+    if any(row["stale"] or row["missing"] for row in rows) or _touched(plans):
+        prepare_prefect(root, verbose=verbose)
+        # Prefect reads its settings when it is first imported.
+        from flows.pipeline import pipeline
+
+        with telling(err):
+            accounts = pipeline(settings, retry_failed=retry_failed, refit=refit)
+        err.print(show.accounts_table(accounts))
+    else:
+        err.print("nothing to do: every shard is fresh")
+    nodes = build(settings)
+    for note in notes(nodes, root):
+        err.print(note)
+    err.print(show.where_table(root))
+    rate, allowed = failure_rate(nodes, root), settings.run.allowed_failures
+    if rate > allowed:
+        err.print(
+            f"failed rows: expected at most {allowed:.1%} of a stage, got {rate:.1%}; see latest/quarantine.parquet"
+        )
+        raise typer.Exit(1)
+
+
+def _planned(
+    settings: Config, *, refit: bool = False, retry_failed: bool = False
+) -> tuple[list[Plan], list[dict[str, Any]]]:
+    nodes, root = build(settings), Path(settings.root)
+    options = PlanOptions(settings.source.image_root(), retry_failed, "now" if refit else settings.refit)
+    plans = plan_all(nodes, root, options)
+    return plans, [*(plan.to_row() for plan in plans), plan_report(settings, nodes, root, plans)]
+
+
+def _touched(plans: list[Plan]) -> bool:
+    return any(plan.scan is not None and plan.scan.stale_state for plan in plans)
+
+
+def _print(rows: Any, json: bool, table: Any) -> None:
+    if json:
+        sys.stdout.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        out.print(table())
+
+
+@contextmanager
+def _polite(verbose: bool = False) -> Iterator[None]:
+    """Turn errors of ours into one line and an exit code; Ctrl-C into a word on what is kept."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("fuseline").setLevel(logging.INFO)
+    try:
+        yield
+    except KeyboardInterrupt:
+        close_pool(kill=True)
+        err.print("interrupted: every shard that was committed is kept; the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
+    except (FuselineError, ValueError, FileNotFoundError) as error:
+        close_pool(kill=True)
+        if verbose or not _known(error):
+            raise
+        err.print(f"error: {error.args[-1] if isinstance(error, OSError) else error}", style="red", markup=False)
+        raise typer.Exit(2 if isinstance(error, ConfigError | MismatchError) else 1) from error
+
+
+def _known(error: Exception) -> bool:
+    return isinstance(error, FuselineError) or type(error).__module__.startswith("models.")
+
+
+if __name__ == "__main__":
+    main()

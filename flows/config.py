@@ -1,0 +1,239 @@
+"""One frozen, validated configuration: YAML in, the Prefect flows' parameter, the source of every dataset key."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+
+from models.config import FrozenConfig, knob
+from models.encoders import ENCODERS
+from models.registry import MODELS
+from stores.digests import key_digest
+from stores.errors import ConfigError, mismatch
+from tasks.clean import CleanConfig
+from tasks.embed import ImageEmbedConfig, TextEmbedConfig
+from tasks.ingest import SourceConfig, SplitConfig
+from tasks.quantize import QuantizeConfig
+from tasks.train import ModelConfig
+
+
+def _modality(values: Any) -> str:
+    """Tell which kind of embedding a mapping configures, by its encoder."""
+    name = values.get("encoder") if isinstance(values, dict) else values.encoder
+    if name not in ENCODERS:
+        raise ConfigError(mismatch("embed encoder", sorted(ENCODERS), name, "`fuseline list encoders` describes them"))
+    return ENCODERS[name].modality
+
+
+EmbedConfig = Annotated[
+    Annotated[ImageEmbedConfig, Tag("image")] | Annotated[TextEmbedConfig, Tag("text")], Discriminator(_modality)
+]
+
+
+class PredictionsConfig(FrozenConfig):
+    """How predictions are written."""
+
+    top_k: int = Field(5, ge=1, description="Labels with scores per document")
+
+
+class EvaluationConfig(FrozenConfig):
+    """Which splits are scored."""
+
+    splits: tuple[str, ...] = ("valid", "test")
+
+
+class ReportConfig(FrozenConfig):
+    """What the report shows."""
+
+    gallery: int = Field(12, ge=0, le=200, description="Right examples, wrong ones and confident errors, each")
+    split: str = "test"
+
+
+class ExecutionConfig(FrozenConfig):
+    """How a run is carried out; nothing here changes bytes."""
+
+    executor: Literal["local", "dask"] = knob("local")
+    address: str | None = knob(None)  # of a Dask scheduler; none starts a local cluster
+    workers: int = knob(2, ge=1)
+    allowed_failures: float = knob(0.05, ge=0, le=1)  # share of rows that may fail before the exit code is 1
+
+
+class Config(FrozenConfig):
+    """Everything a pipeline is made from.
+
+    `extends` names a YAML file (relative to the file that says so, or to the working directory) whose values are
+    taken where this configuration gives none.
+    """
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None) and None)
+
+    extends: str | None = None
+    name: str = Field("documents", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="Name of the data set")
+    root: str = knob("runs/documents")  # output root
+    source: SourceConfig = SourceConfig()
+    shard_size: int = Field(4096, ge=1, description="Documents per shard")
+    split: SplitConfig = SplitConfig()
+    clean: CleanConfig = CleanConfig()
+    embed: dict[str, EmbedConfig] = Field({})
+    quantize: dict[str, QuantizeConfig] = Field({})
+    models: dict[str, ModelConfig] = Field({})
+    predictions: PredictionsConfig = PredictionsConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    report: ReportConfig = ReportConfig()
+    refit: Literal["manual", "on_change"] = Field("manual", description="When fitted things are made again")
+    run: ExecutionConfig = knob(ExecutionConfig())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _extend(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("extends"):
+            base = _read_yaml(Path(values["extends"]))
+            return merge(base, {key: value for key, value in values.items() if key != "extends"})
+        return values
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        for name in (*self.embed, *self.quantize, *self.models):
+            if not name.replace("_", "").replace("-", "").replace(".", "").isalnum():
+                raise ValueError(mismatch("name", "letters, digits, '_', '-' and '.'", name, "rename it"))
+        for name, quantize in self.quantize.items():
+            _known(f"quantize.{name}.embedding", quantize.embedding, self.embed)
+        for name, model in self.models.items():
+            _, dense, codes = model_inputs(model)
+            for embedding in dense:
+                _known(f"models.{name}.options (embedding)", embedding, self.embed)
+            for codebook in codes:
+                _known(f"models.{name}.options (codes)", codebook, self.quantize)
+        return self
+
+    @property
+    def digest(self) -> str:
+        """A digest of everything that changes bytes."""
+        return key_digest(self.model_dump(mode="json", exclude={"run", "root", "extends"}))
+
+    def to_yaml(self) -> str:
+        """Return the effective configuration, defaults included, as YAML that loads to the same configuration."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, apply `key.path=value` overrides and validate.
+
+    Raises:
+        ConfigError: with field, expected, got and cure, one line per fault.
+    """
+    return parse_config(merge(_read_yaml(path), parse_overrides(overrides)), base=path.parent)
+
+
+def parse_config(values: dict[str, Any], *, base: Path = Path()) -> Config:
+    """Validate plain values; `extends` is looked up from `base`."""
+    if isinstance(extends := values.get("extends"), str) and not Path(extends).is_absolute():
+        values = {**values, "extends": str(base / extends) if (base / extends).exists() else extends}
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explained(error))) from error
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Turn ["run.workers=1"] into {"run": {"workers": 1}}; values are YAML."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals or not path:
+            raise ConfigError(mismatch("--set", "key=value", override, "write for example --set run.workers=1"))
+        inner: Any = _parse_yaml(text, f"--set {path}")
+        for key in reversed(path.split(".")):
+            inner = {key: inner}
+        values = merge(values, inner)
+    return values
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `over` on top, mapping by mapping."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def model_inputs(model: ModelConfig) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
+    """Return what a model reads: text or not, names of embeddings, names of codebooks."""
+    entry = MODELS[model.kind]
+    options: Any = model.parsed()
+    dense = (str(options.image),) if "dense" in entry.reads else ()
+    codes = (str(options.codes),) if "codes" in entry.reads else ()
+    return "text" in entry.reads, dense, codes
+
+
+def _known(field: str, name: str, there: dict[str, Any]) -> None:
+    if name not in there:
+        cure = f"did you mean {close[0]!r}?" if (close := difflib.get_close_matches(name, there)) else "add it"
+        raise ValueError(mismatch(field, sorted(there), name, cure))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(mismatch("CONFIG", "a readable YAML file", str(path), f"{error}; check the path")) from error
+    values = _parse_yaml(text, str(path))
+    if not isinstance(values, dict):
+        raise ConfigError(mismatch(str(path), "a mapping of settings", values, "see conf/demo.yaml for an example"))
+    return values
+
+
+def _parse_yaml(text: str, what: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = " ".join(str(error).split())
+        raise ConfigError(mismatch(what, "YAML", where, "check indentation, quotes and colons")) from error
+
+
+def _explained(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_url=False):
+        field, got = ".".join(map(str, fault["loc"])) or "config", fault.get("input")
+        if fault["type"] == "extra_forbidden":
+            yield _unknown_key(fault["loc"])
+        elif fault["type"] == "value_error":
+            inner = fault["ctx"]["error"]
+            if isinstance(inner, ValidationError):
+                yield from (f"{field}.{line}" for line in _explained(inner))
+            else:
+                yield f"{field}: {inner}" if field != "config" else str(inner)
+        else:
+            yield f"{field}: expected {_lower(fault['msg'])}, got {got!r}; `fuseline show CONFIG` prints all settings"
+
+
+def _unknown_key(location: tuple[int | str, ...]) -> str:
+    names, key = _names_at(location[:-1]), str(location[-1])
+    close = difflib.get_close_matches(key, names, n=1)
+    cure = f"did you mean {close[0]!r}?" if close else "probably a typo"
+    return mismatch(".".join(map(str, location)), f"one of {sorted(names)}" if names else "no such key", key, cure)
+
+
+def _names_at(location: tuple[int | str, ...]) -> list[str]:
+    """Return the valid keys of the model that lies at a location of the configuration."""
+    model: Any = Config
+    for part in location:
+        fields = getattr(model, "model_fields", {})
+        annotation = fields[part].annotation if part in fields else model
+        model = next(_models_in(annotation), model)
+    return list(getattr(model, "model_fields", {}))
+
+
+def _models_in(annotation: Any) -> Iterator[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models_in(argument)
+
+
+def _lower(message: str) -> str:
+    text = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    return text[0].lower() + text[1:] if text else text

@@ -1,0 +1,131 @@
+"""Tables for people at a terminal."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.table import Table
+
+from flows.config import Config
+from stores.lock import holder
+from tasks.nodes import Fit, Node
+
+
+def plan_table(rows: list[dict[str, Any]]) -> Table:
+    """Show what a run would make."""
+    table = _table("stage", fresh="right", stale="right", missing="right", why="left")
+    for row in rows:
+        table.add_row(row["stage"], _n(row["fresh"]), _n(row["stale"]), _n(row["missing"]), row["why"])
+    return table
+
+
+def accounts_table(accounts: list[dict[str, Any]]) -> Table:
+    """Show what a run did."""
+    table = _table("stage", fresh="right", made="right", computed="right", reused="right", seconds="right")
+    for row in accounts:
+        counts = (row["fresh"], row["computed_shards"], row["rows_computed"], row["rows_reused"])
+        table.add_row(row["stage"], *map(_n, counts), f"{row['seconds']:.1f}" if row["seconds"] else "")
+    return table
+
+
+def verify_table(rows: list[dict[str, Any]]) -> Table:
+    """Show what was checked and what is damaged."""
+    table = _table("stage", checked="right", damaged="left")
+    for row in rows:
+        table.add_row(row["stage"], _n(row["checked"]), "; ".join(row["damaged"]))
+    return table
+
+
+def registry_table(rows: list[dict[str, str]]) -> Table:
+    """Show one registry."""
+    table = _table("name", summary="left", weights="left")
+    for row in rows:
+        table.add_row(row["name"], row["summary"], row["weights"])
+    return table
+
+
+def where_table(root: Path) -> Table:
+    """Show where the results lie."""
+    table = Table.grid(padding=(0, 2))
+    table.add_row("report", str(root / "latest" / "report.html"))
+    table.add_row("predictions", str(root / "latest" / "predictions.parquet"))
+    table.add_row("catalog", str(root / "catalog.duckdb"))
+    return table
+
+
+def status_of(config: Config, nodes: list[Node]) -> dict[str, Any]:
+    """Return the last run, the holder of the root and what every dataset holds."""
+    root = Path(config.root)
+    runs = sorted((root / "runs").glob("*.json"))
+    stages = [_stage_status(node, root) for node in nodes]
+    return {
+        "root": str(root),
+        "config": config.digest,
+        "last_run": runs[-1].stem if runs else None,
+        "held_by": holder(root) if (root / ".lock.json").exists() and _is_held(root) else None,
+        "stages": stages,
+    }
+
+
+def status_table(status: dict[str, Any]) -> Table:
+    """Show the status."""
+    held = status["held_by"] or "nobody"
+    table = _table("stage", shards="right", documents="right", status="left")
+    table.title = f"{status['root']}: last run {status['last_run'] or 'none'}, held by {held}"
+    for row in status["stages"]:
+        counts = ", ".join(f"{name} {n:,}" for name, n in sorted(row["status"].items()))
+        table.add_row(row["stage"], _n(row["shards"]), _n(row["documents"]), counts)
+    return table
+
+
+def last_accounts(root: Path) -> list[dict[str, Any]]:
+    """Return the accounts of the last complete run."""
+    runs = sorted((root / "runs").glob("*.json"))
+    accounts: list[dict[str, Any]] = orjson.loads(runs[-1].read_bytes())["stages"] if runs else []
+    return accounts
+
+
+def _stage_status(node: Node, root: Path) -> dict[str, Any]:
+    if isinstance(node, Fit):
+        record = node.fitted(root).record()
+        return {
+            "stage": node.label,
+            "shards": int(bool(record)),
+            "documents": record.n_rows if record else 0,
+            "status": {},
+        }
+    records = node.dataset(root).records().values()
+    counts: dict[str, int] = {}
+    for record in records:
+        for status, n in record.tallies.get("status", {}).items():
+            counts[status] = counts.get(status, 0) + n
+    return {
+        "stage": node.label,
+        "shards": len(records),
+        "documents": sum(r.n_rows for r in records),
+        "status": counts,
+    }
+
+
+def _is_held(root: Path) -> bool:
+    import filelock
+
+    lock = filelock.FileLock(root / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _table(first: str, **columns: Any) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(first)
+    for name, justify in columns.items():
+        table.add_column(name, justify=justify, overflow="fold")
+    return table
+
+
+def _n(number: int) -> str:
+    return f"{number:,}" if number else "-"

@@ -1,0 +1,184 @@
+"""The DAG of a configuration, as one list of nodes in order."""
+
+from dataclasses import dataclass
+
+from flows.config import Config, model_inputs
+from models.config import key_values
+from tasks.clean import cleaner_version
+from tasks.embed import ImageEmbedConfig, TextEmbedConfig, weights_digest
+from tasks.ingest import SourceConfig, ingest_config
+from tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary
+from tasks.predict import PredictConfig, predict
+from tasks.quantize import QuantizeConfig, encode, fit_codebook
+from tasks.summaries import (
+    EvaluateConfig,
+    GalleryConfig,
+    StatisticsConfig,
+    add_counts,
+    choose_examples,
+    count_shard,
+    score_model,
+)
+from tasks.train import ModelConfig, fit_classifier, train_config
+from tasks.transforms import clean_documents, embed_documents, embed_texts
+
+
+@dataclass(frozen=True)
+class Features:
+    """The datasets that classifiers read, made from one set of documents."""
+
+    documents: Ingest
+    clean: ShardStage
+    embed: dict[str, ShardStage]
+    codebooks: dict[str, Fit]
+    quantize: dict[str, ShardStage]
+
+    def reads(self, model: ModelConfig, *columns: str) -> tuple[Read, ...]:
+        """Return what a model reads, documents with `columns` first."""
+        text, dense, codes = model_inputs(model)
+        return (
+            Read(self.documents, columns),
+            *((Read(self.clean, ("text",)),) if text else ()),
+            *(Read(self.embed[name], ("present", "embedding")) for name in sorted(dense)),
+            *(Read(self.quantize[name], ("present", "codes")) for name in sorted(codes)),
+        )
+
+
+def build(config: Config) -> list[Node]:
+    """Return every node of the pipeline, each after what it reads."""
+    features = _features(config, config.name, config.source)
+    fits = {name: _fit(name, model, features) for name, model in sorted(config.models.items())}
+    predictions = {name: _predict(config, name, features, fits[name]) for name in fits}
+    counted = _statistics(features)
+    total = Summary(
+        name="statistics/total", flow="evaluate", version=1, config=StatisticsConfig(),
+        reads=(Read(counted, ("split", "field", "measure", "value")),), summarise=add_counts,
+    )  # fmt: skip
+    evaluations = [_evaluate(config, name, features, fits[name], predictions[name]) for name in fits]
+    galleries = [_gallery(config, name, features, predictions[name]) for name in fits]
+    return [
+        *_feature_nodes(features), *fits.values(), *predictions.values(), counted, total, *evaluations, *galleries,
+    ]  # fmt: skip
+
+
+def build_prediction(config: Config, model: str, source: SourceConfig, *, name: str) -> tuple[Fit, list[Node]]:
+    """Return the trained model and the nodes that predict other documents with it; codebooks stay as fitted.
+
+    Args:
+        config: the configuration the model was trained with.
+        model: its name there.
+        source: the new documents.
+        name: name of their documents dataset.
+    """
+    trained = _features(config, config.name, config.source)
+    fit = _fit(model, config.models[model], trained)
+    fresh = _features(config, name, source, codebooks=trained.codebooks)
+    wanted = {read.node.name for read in fresh.reads(config.models[model], "labels")}
+    needed = {read.node.name for node in fresh.quantize.values() if node.name in wanted for read in node.reads}
+    nodes = [n for n in _feature_nodes(fresh) if n.name in wanted | needed and not isinstance(n, Fit)]
+    return fit, [*nodes, _predict(config, model, fresh, fit)]
+
+
+def _features(config: Config, name: str, source: SourceConfig, *, codebooks: dict[str, Fit] | None = None) -> Features:
+    documents = Ingest(
+        name=f"documents/{name}", flow="ingest", version=1, source=source,
+        config=ingest_config(name, source, shard_size=config.shard_size, split=config.split),
+    )  # fmt: skip
+    fields = Read(documents, ("title", "description", "text", "html"))
+    cleaned = ShardStage(
+        name="clean/text", flow="clean", version=1, config=config.clean, weights=cleaner_version(config.clean),
+        reads=(fields,), transform=clean_documents,
+    )  # fmt: skip
+    embed = {name: _embed(name, spec, documents, cleaned) for name, spec in sorted(config.embed.items())}
+    books = codebooks or {
+        name: Fit(
+            name=f"codebooks/{name}", flow="quantize", version=1, config=_filled(spec), fit=fit_codebook,
+            reads=(Read(documents, ("split",)), Read(embed[spec.embedding], ("present", "embedding"))),
+        )
+        for name, spec in sorted(config.quantize.items())
+    }  # fmt: skip
+    quantize = {
+        name: ShardStage(
+            name=f"quantize/{name}", flow="quantize", version=1, config=_filled(spec), transform=encode,
+            reads=(Read(embed[spec.embedding], ("present", "embedding", "status")),), fits=(books[name],),
+        )
+        for name, spec in sorted(config.quantize.items())
+    }  # fmt: skip
+    return Features(documents, cleaned, embed, books, quantize)
+
+
+def _feature_nodes(features: Features) -> list[Node]:
+    quantized = [node for name in features.quantize for node in (features.codebooks[name], features.quantize[name])]
+    return [features.documents, features.clean, *features.embed.values(), *quantized]
+
+
+def _embed(name: str, spec: ImageEmbedConfig | TextEmbedConfig, documents: Ingest, cleaned: ShardStage) -> ShardStage:
+    images = isinstance(spec, ImageEmbedConfig)
+    read = (
+        Read(documents, ("image",), ("image_digest",))
+        if isinstance(spec, ImageEmbedConfig)
+        else Read(cleaned, (spec.field,))
+    )
+    return ShardStage(
+        name=f"embed/{name}", flow="embed", version=1, config=spec, weights=weights_digest(spec), layout="zarr",
+        reads=(read,), transform=embed_documents if images else embed_texts,
+    )  # fmt: skip
+
+
+def _fit(name: str, model: ModelConfig, features: Features) -> Fit:
+    reads = features.reads(model, "split", "labels")
+    books = tuple(fit for fit in features.codebooks.values() if any(fit in read.node.upstream for read in reads))
+    return Fit(
+        name=f"models/{name}",
+        flow="train",
+        version=1,
+        config=train_config(model),
+        reads=reads,
+        fits=books,
+        fit=fit_classifier,
+    )
+
+
+def _predict(config: Config, name: str, features: Features, fit: Fit) -> ShardStage:
+    reads = features.reads(config.models[name], "labels")
+    spec = PredictConfig(
+        model=name, kind=config.models[name].kind, top_k=config.predictions.top_k,
+        features=tuple(read.node.name for read in reads),
+    )  # fmt: skip
+    return ShardStage(
+        name=f"predictions/{name}", flow="predict", version=1, config=spec, reads=reads, fits=(fit,), transform=predict
+    )
+
+
+def _statistics(features: Features) -> ShardStage:
+    fields = ("split", "status", "source", "labels", "title", "description", "text", "html", "image")
+    return ShardStage(
+        name="statistics/shards", flow="evaluate", version=1, config=StatisticsConfig(), by_row=False,
+        reads=(Read(features.documents, fields), Read(features.clean, ("status", "words"))), transform=count_shard,
+    )  # fmt: skip
+
+
+def _evaluate(config: Config, name: str, features: Features, fit: Fit, predictions: ShardStage) -> Summary:
+    model = config.models[name]
+    spec = EvaluateConfig(model=name, kind=model.kind, seed=model.seed, splits=config.evaluation.splits)
+    scored = Read(predictions, ("label", "predicted", "rank", "loss", "importance"))
+    return Summary(
+        name=f"evaluation/{name}", flow="evaluate", version=1, config=spec, fits=(fit,), summarise=score_model,
+        reads=(scored, Read(features.documents, ("status", "split", "labels"))),
+    )  # fmt: skip
+
+
+def _gallery(config: Config, name: str, features: Features, predictions: ShardStage) -> Summary:
+    spec = GalleryConfig(count=config.report.gallery, seed=config.models[name].seed, split=config.report.split)
+    shown = Read(predictions, ("model", "label", "score", "top_k", "importance"))
+    known = ("status", "labels", "split")
+    documents = Read(features.documents, (*known, "image"), (*known, "image_digest"))
+    return Summary(
+        name=f"gallery/{name}", flow="evaluate", version=1, config=spec, summarise=choose_examples,
+        reads=(shown, documents, Read(features.clean, ("text",))),
+    )  # fmt: skip
+
+
+def _filled(spec: QuantizeConfig) -> QuantizeConfig:
+    """Return the codebook's configuration with every default written out, so that a changed default changes the key."""
+    return spec.model_copy(update={"options": key_values(spec.parsed())})

@@ -1,0 +1,49 @@
+"""What there is to choose from: the registries, as rows of name, summary and weights."""
+
+from collections.abc import Callable
+
+from models.encoders import registry_rows as encoders
+from models.quantizers import QUANTIZERS
+from models.registry import registry_rows as models
+from tasks.readers import registry_rows as readers
+
+Rows = list[dict[str, str]]
+
+STAGES = {
+    "ingest": "a source becomes shards of documents, each document in a fixed shard",
+    "clean": "raw fields become text",
+    "embed": "images and texts become embeddings",
+    "quantize": "embeddings become visual tokens, with a frozen codebook",
+    "train": "classifiers are fitted on the train split",
+    "predict": "every document gets predictions from every model",
+    "evaluate": "predictions are scored, counted and sampled for the gallery",
+    "report": "results go to latest/, metrics/, the catalog and an HTML page",
+}
+
+METRICS = {
+    "accuracy": "share of documents whose best label is right; multi-label: whose whole label set is right",
+    "p_at_1": "share of documents whose best label is one of their own",
+    "top_5": "share of documents with an own label among the best five",
+    "f1_micro": "F1 over all (document, label) pairs",
+    "f1_macro": "mean F1 of the classes",
+    "f1_weighted": "mean F1 of the classes, weighted by their documents",
+    "f1_samples": "mean F1 of the documents' label sets; 0/0 is 0",
+    "log_loss": "mean -log probability of the own labels, nats",
+    "no_input": "documents that hold nothing the model reads; they count as wrong",
+    "unknown_label": "documents whose labels were unseen in training; they count as wrong",
+}
+
+
+def _rows(summaries: dict[str, str]) -> Rows:
+    return [{"name": name, "summary": summary, "weights": ""} for name, summary in summaries.items()]
+
+
+REGISTRIES: dict[str, Callable[[], Rows]] = {
+    "readers": readers,
+    "stages": lambda: _rows(STAGES),
+    "encoders": encoders,
+    "detectors": list,
+    "quantizers": lambda: _rows({name: entry.summary for name, entry in sorted(QUANTIZERS.items())}),
+    "models": models,
+    "metrics": lambda: _rows(METRICS),
+}

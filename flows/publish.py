@@ -1,0 +1,188 @@
+"""Put the results of a complete run where people look: latest/, metrics/, the catalog and the report."""
+
+import logging
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.config import Config
+from flows.outcome import notes, quarantine_table
+from reports.data import STAGES, ReportData
+from reports.page import render
+from stores.atomic import atomic_file, atomic_folder, write_bytes
+from stores.catalog import build_catalog
+from stores.digests import combine
+from stores.parquet import write_table
+from stores.schemas import METRICS, PREDICTIONS, STATISTICS
+from tasks.nodes import Fit, Node, Summary
+from tasks.planner import Plan
+from tasks.predict import load_classifier
+from tasks.summaries import part_of
+
+logger = logging.getLogger("fuseline")
+
+PACKAGES = ("prefect", "pyarrow", "polars", "torch", "sentence-transformers", "faiss-cpu", "lightgbm", "zarr", "numba")
+
+
+def report_inputs(config: Config, nodes: list[Node], root: Path) -> str:
+    """Return a digest of everything that is published."""
+    parts = [config.digest]  # titles and sizes of the report itself
+    for node in nodes:
+        if isinstance(node, Fit):
+            record = node.fitted(root).record()
+            parts.append(f"{node.name}={record.digest if record else ''}")
+        else:
+            records = node.dataset(root).records()
+            parts += [f"{node.name}/{index}={records[index].digest()}" for index in sorted(records)]
+    return combine(parts)
+
+
+def plan_report(config: Config, nodes: list[Node], root: Path, plans: list[Plan]) -> dict[str, Any]:
+    """Return the row that `fuseline plan` prints for the report."""
+    row: dict[str, Any] = {"stage": "report", "fresh": 0, "stale": 0, "missing": 0, "why": ""}
+    if any(plan.todo for plan in plans):
+        before = next(plan.node.label for plan in plans if plan.todo)
+        return {**row, ("stale" if _published(root) else "missing"): 1, "why": f"{before} changes"}
+    if _published(root) == report_inputs(config, nodes, root) and (root / CATALOG).exists():
+        return {**row, "fresh": 1}
+    return {**row, ("stale" if _published(root) else "missing"): 1, "why": "the published results are not of this run"}
+
+
+def publish(config: Config, nodes: list[Node], *, run: str, created: str, accounts: list[dict[str, Any]]) -> Path:
+    """Write everything that analysts read, and return the report's path.
+
+    Args:
+        config: the effective configuration.
+        nodes: every node of the pipeline, all fresh.
+        run: the run's name.
+        created: when it was, as it shall be printed.
+        accounts: what each stage did, as flows.runtime.Account.to_dict gives it.
+    """
+    root = Path(config.root)
+    metrics, quarantine = _metrics(nodes, root, run), quarantine_table(nodes, root)
+    data = _report_data(config, nodes, run=run, created=created, accounts=accounts)
+    page = render(ReportData(**{**data, "metrics": metrics, "quarantine": quarantine}))
+    folder = root / "reports" / run
+    write_bytes(folder / "index.html", page.encode())
+    with atomic_file(root / "metrics" / f"{run}.parquet") as partial:
+        write_table(partial, metrics)
+    with atomic_folder(root / LATEST) as latest:
+        (latest / "report.html").write_text(page, encoding="utf-8")
+        write_table(latest / "metrics.parquet", metrics)
+        write_table(latest / "quarantine.parquet", quarantine)
+        write_table(latest / "statistics.parquet", data["statistics"])
+        _write_stream(
+            latest / "predictions.parquet", PREDICTIONS, _tables(nodes, root, "predictions/", PREDICTIONS.names)
+        )
+        _write_stream(latest / "documents.parquet", None, _tables(nodes, root, "documents/", DOCUMENT_COLUMNS))
+        state = {"inputs": report_inputs(config, nodes, root), "run": run}
+        (latest / "state.json").write_bytes(orjson.dumps(state))
+    build_catalog(root / CATALOG, _views(nodes, root))
+    return folder / "index.html"
+
+
+def _metrics(nodes: list[Node], root: Path, run: str) -> pa.Table:
+    tables = [part_of(table, "metrics") for table in _summaries(nodes, root, "evaluation/")]
+    joined = pa.concat_tables([METRICS.empty_table(), *(t.select(METRICS.names).cast(METRICS) for t in tables)])
+    at = METRICS.get_field_index("run")
+    return joined.set_column(at, METRICS.field("run"), pa.repeat(run, joined.num_rows)).combine_chunks()
+
+
+def _report_data(
+    config: Config, nodes: list[Node], *, run: str, created: str, accounts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    root = Path(config.root)
+    evaluations = list(_summaries(nodes, root, "evaluation/"))
+    counted = list(_summaries(nodes, root, "statistics/total"))
+    galleries = list(_summaries(nodes, root, "gallery/"))
+    stages = pa.Table.from_pylist([{name: row[name] for name in STAGES.names} for row in accounts], schema=STAGES)
+    return {
+        "title": config.name,
+        "run": run,
+        "created": created,
+        "statistics": counted[0] if counted else STATISTICS.empty_table(),
+        "classes": _joined([part_of(table, "classes") for table in evaluations]),
+        "confusion": _joined([part_of(table, "confusion") for table in evaluations]),
+        "gallery": _joined(galleries),
+        "importance": _joined([part_of(table, "importance") for table in evaluations]),
+        "stages": stages,
+        "lineage": {node.label: node.key for node in nodes},
+        "versions": {name: version(name) for name in PACKAGES},
+        "config_yaml": config.to_yaml(),
+        "multi_label": _multi_label(config, nodes, root),
+        "notes": notes(nodes, root),
+    }
+
+
+def _multi_label(config: Config, nodes: list[Node], root: Path) -> bool:
+    for node in nodes:
+        if isinstance(node, Fit) and node.name.startswith("models/"):
+            fitted = node.fitted(root)
+            if record := fitted.record():
+                kind = config.models[node.name.removeprefix("models/")].kind
+                return load_classifier(kind, fitted.path(record)).multi_label
+    return False
+
+
+def _summaries(nodes: list[Node], root: Path, prefix: str) -> Iterator[pa.Table]:
+    for node in nodes:
+        if isinstance(node, Summary) and node.name.startswith(prefix):
+            yield from _node_tables(node, root, None)
+
+
+def _tables(nodes: list[Node], root: Path, prefix: str, columns: list[str]) -> Iterator[pa.Table]:
+    for node in nodes:
+        if node.name.startswith(prefix):
+            yield from _node_tables(node, root, tuple(columns))
+
+
+def _node_tables(node: Node, root: Path, columns: tuple[str, ...] | None) -> Iterator[pa.Table]:
+    dataset = node.dataset(root)
+    return (dataset.read(record, columns) for _, record in sorted(dataset.records().items()))
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table | None:
+    return pa.concat_tables(tables, promote_options="default").combine_chunks() if tables else None
+
+
+def _write_stream(path: Path, schema: pa.Schema | None, tables: Iterator[pa.Table]) -> None:
+    writer = None
+    for table in tables:
+        writer = writer or pq.ParquetWriter(path, schema or table.schema, compression="zstd")
+        writer.write_table(table.cast(writer.schema))
+    if writer is not None:
+        writer.close()
+    elif schema is not None:
+        write_table(path, schema.empty_table())
+
+
+def _views(nodes: list[Node], root: Path) -> dict[str, list[Path]]:
+    views: dict[str, list[Path]] = {
+        name: [root / LATEST / f"{name}.parquet"] for name in ("metrics", "quarantine", "statistics")
+    }
+    prefixes = {"documents/": "documents", "clean/": "clean", "quantize/": "features", "predictions/": "predictions"}
+    for node in nodes:
+        for prefix, view in prefixes.items():
+            if node.name.startswith(prefix):
+                dataset = node.dataset(root)
+                files = (name for record in dataset.records().values() for name in record.files)
+                views.setdefault(view, []).extend(dataset.folder / name for name in files)
+    return views
+
+
+def _published(root: Path) -> str:
+    try:
+        state: dict[str, str] = orjson.loads((root / LATEST / "state.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return ""
+    return state.get("inputs", "")
+
+
+LATEST = "latest"
+CATALOG = "catalog.duckdb"
+DOCUMENT_COLUMNS = ["id", "source", "status", "split", "labels", "title"]

@@ -1,0 +1,97 @@
+"""Fit one checkpoint from the training rows of all shards."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.features import Block
+from stores.errors import DataError, mismatch
+from tasks.nodes import Fit, Node
+from tasks.planner import fit_shards
+from tasks.shard import ShardReport, context, fitted_digests, upstream_tables
+
+
+@dataclass
+class ShardFeatures:
+    """The rows of one split of all shards, as blocks that a classifier streams."""
+
+    node: Node
+    root: Path
+    split: str
+
+    def __post_init__(self) -> None:
+        documents = self.node.reads[0].node.dataset(self.root).records()
+        self.indices = sorted(documents)
+        self.n_rows = sum(record.tallies["split"].get(self.split, 0) for record in documents.values())
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield one block per shard that holds rows of the split."""
+        names = [read.node.name for read in self.node.reads]
+        for index in self.indices:
+            tables = dict(zip(names, upstream_tables(self.node, self.root, index), strict=True))
+            mask = pc.fill_null(pc.equal(tables[names[0]]["split"], self.split), False)
+            block = block_of({name: table.filter(mask) for name, table in tables.items()})
+            if len(block):
+                yield block
+
+
+def block_of(tables: dict[str, pa.Table]) -> Block:
+    """Turn one shard of every feature dataset into a block.
+
+    Args:
+        tables: dataset name -> table; "documents/..." gives ids and labels, "clean/..." the text, "embed/NAME" a dense
+            modality NAME, "quantize/NAME" codes NAME. All hold the same rows.
+    """
+    documents = next(table for name, table in tables.items() if name.startswith("documents/"))
+    n, text = documents.num_rows, pa.array([""] * documents.num_rows, pa.string())
+    if "labels" not in documents.column_names:
+        documents = documents.append_column("labels", pa.array([[]] * n, pa.list_(pa.string())))
+    dense: dict[str, NDArray[np.float32]] = {}
+    codes: dict[str, NDArray[np.uint8]] = {}
+    present: dict[str, NDArray[np.bool_]] = {}
+    for name, table in sorted(tables.items()):
+        kind, _, short = name.partition("/")
+        if kind == "clean":
+            text = table["text"].combine_chunks()
+        elif kind in ("embed", "quantize"):
+            present[short] = table["present"].to_numpy()
+            values = _matrix(table["embedding" if kind == "embed" else "codes"], n)
+            if kind == "embed":
+                dense[short] = values.astype(np.float32)
+            else:
+                codes[short] = values
+    ids, labels = documents["id"].combine_chunks(), documents["labels"].combine_chunks()
+    return Block(ids=ids, text=text, labels=labels, dense=dense, codes=codes, present=present)
+
+
+def make_fit(node: Fit, root: Path, *, source: str) -> ShardReport:
+    """Fit on the train split and commit the checkpoint; the record says what it saw.
+
+    Raises:
+        DataError: there is no training document.
+    """
+    started = time.perf_counter()
+    train, valid = ShardFeatures(node, root, "train"), ShardFeatures(node, root, "valid")
+    if not train.n_rows:
+        raise DataError(mismatch(node.label, "documents in the train split", 0, "check `source` and `split`"))
+    seen, fits = fit_shards(node, root), fitted_digests(node.fits, root)
+    save, n_rows, facts = node.fit(train, valid, node.config, context(node, root, source))
+    facts = {**facts, "seconds": time.perf_counter() - started}
+    node.fitted(root).commit(save, n_rows=n_rows, shards=seen, fitted=fits, facts=facts)
+    return ShardReport(0, n_rows, n_rows, 0, time.perf_counter() - started)
+
+
+Save = Callable[[Path], None]
+FitResult = tuple[Save, int, dict[str, Any]]
+
+
+def _matrix(column: pa.ChunkedArray, n: int) -> NDArray[Any]:
+    array = column.combine_chunks()
+    return np.asarray(array.flatten()).reshape(n, array.type.list_size)

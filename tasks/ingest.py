@@ -1,0 +1,290 @@
+"""A source becomes shards of documents; a second look touches only what changed."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import Field, model_validator
+
+from models.config import FrozenConfig, key_values, knob
+from stores.atomic import atomic_file, write_bytes
+from stores.dataset import ROW_INPUTS, Dataset
+from stores.digests import combine, row_digests
+from stores.errors import ConfigError, DamagedError, DataError, mismatch
+from stores.parquet import write_table
+from stores.schemas import QUARANTINE
+from tasks.image_digests import ImageDigests
+from tasks.nodes import Ingest
+from tasks.readers import READERS
+from tasks.readers.base import ReaderOptions
+from tasks.readers.places import image_root
+from tasks.routing import Known, Router, without_ids
+from tasks.shard import ShardReport
+from tasks.splits import hash_split
+
+logger = logging.getLogger(__name__)
+
+
+class SourceConfig(FrozenConfig):
+    """Where documents come from; the path is no part of any key, so a folder may move."""
+
+    reader: str = Field("jsonl", description="Name of a reader; `fuseline list readers` shows them")
+    path: str = knob("", description="File, folder or URL")
+    options: dict[str, Any] = Field({}, description="Options of the reader")
+
+    @model_validator(mode="after")
+    def _check(self) -> "SourceConfig":
+        if self.reader not in READERS:
+            raise ValueError(mismatch("source.reader", sorted(READERS), self.reader, "choose one of these"))
+        READERS[self.reader].options(**self.options)
+        return self
+
+    def parsed(self) -> ReaderOptions:
+        """Return the options as the reader's own type."""
+        return READERS[self.reader].options(**self.options)
+
+    def image_root(self) -> str:
+        """Return the folder or URL where image references start."""
+        return image_root(self.path, self.parsed())
+
+
+class SplitConfig(FrozenConfig):
+    """Shares of documents that go to valid and test when the source gives no split, by a hash of the id or group."""
+
+    valid: float = Field(0.1, ge=0, lt=1)
+    test: float = Field(0.1, ge=0, lt=1)
+    seed: int = 0
+
+
+class IngestConfig(FrozenConfig):
+    """What the documents dataset is made from, the place of the source aside."""
+
+    dataset: str
+    reader: str
+    options: dict[str, Any]
+    shard_size: int
+    split: SplitConfig
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What an ingest would do."""
+
+    changed: dict[int, int]  # shard -> documents that changed or are gone
+    new: tuple[int, ...] = ()  # shards that would be added
+    new_rows: int = 0
+    stale_state: bool = False  # files were touched, documents are the same
+
+
+def scan(node: Ingest, root: Path, source: str, *, broken: frozenset[int] = frozenset()) -> Scan:
+    """Compare the source with what was ingested; reads it only when its listing changed.
+
+    Args:
+        node: the ingest.
+        root: output root.
+        source: unused place holder of the image root.
+        broken: shards whose file is missing.
+    """
+    dataset = node.dataset(root)
+    if not broken and _listing_digest(node.source) == _state(dataset).get("listing"):
+        return Scan({})
+    changes = _Changes(node, dataset, broken)
+    shards = sum(1 for _ in changes.new_shards())
+    first = 1 + max(dataset.records(), default=-1)
+    found = Scan(changes.touched(), tuple(range(first, first + shards)), changes.router.new_rows, stale_state=True)
+    if not changes.total:
+        raise DataError(_nothing(node.source))
+    return found
+
+
+def ingest(
+    node: Ingest, root: Path, *, broken: frozenset[int] = frozenset(), done: Callable[[ShardReport], None]
+) -> None:
+    """Bring the documents dataset up to date: new documents into new shards, changed ones in place.
+
+    Args:
+        node: the ingest.
+        root: output root.
+        broken: shards to make again from the source.
+        done: called with a report after each shard is committed.
+
+    Raises:
+        DataError: the source holds no document at all; what was ingested before stays.
+    """
+    dataset, listing = node.dataset(root), _listing_digest(node.source)
+    changes, index = _Changes(node, dataset, broken), 1 + max(dataset.records(), default=-1)
+    started = time.perf_counter()
+    for table in changes.new_shards():
+        dataset.commit(index, table, {})
+        _write_rows(dataset, index, table)
+        done(ShardReport(index, table.num_rows, table.num_rows, 0, time.perf_counter() - started))
+        index, started = index + 1, time.perf_counter()
+    if not changes.total:
+        raise DataError(_nothing(node.source))
+    for shard, rows in sorted(changes.touched().items()):
+        table = changes.rebuilt(shard)
+        dataset.commit(shard, table, {})
+        _write_rows(dataset, shard, table)
+        done(ShardReport(shard, table.num_rows, rows, table.num_rows - rows, time.perf_counter() - started))
+        started = time.perf_counter()
+    changes.images.save(dataset.folder / IMAGES)
+    with atomic_file(dataset.folder / QUARANTINED) as partial:
+        write_table(partial, changes.quarantine())
+    write_bytes(dataset.folder / STATE, orjson.dumps({"listing": listing, "documents": changes.total}))
+
+
+def ingest_quarantine(node: Ingest, root: Path) -> pa.Table:
+    """Return the rows of the source that could not become documents."""
+    path = node.dataset(root).folder / QUARANTINED
+    return pq.read_table(path) if path.exists() else QUARANTINE.empty_table()
+
+
+class _Changes:
+    """One pass over a source, compared with what was ingested."""
+
+    def __init__(self, node: Ingest, dataset: Dataset, broken: frozenset[int]) -> None:
+        self.node, self.dataset, self.broken, self.total = node, dataset, broken, 0
+        self.records = dataset.records()
+        rows = {index: _read_rows(dataset, index, again=index in broken) for index in self.records}
+        self.router = Router(
+            Known.of({i: t for i, t in rows.items() if t is not None}, ROW_INPUTS), node.config.shard_size
+        )
+        self.images = ImageDigests.load(dataset.folder / IMAGES, node.source)
+        self._bad: list[pa.Table] = []
+
+    def new_shards(self) -> Iterator[pa.Table]:
+        """Read the source to its end; yield each shard of new documents."""
+        source = self.node.source
+        for batch in READERS[source.reader].read(source.path, source.parsed()):
+            table, bad = without_ids(batch)
+            self._set_aside(bad, None)
+            if table.num_rows == 0:
+                continue
+            self.total += table.num_rows
+            table = self._completed(table)
+            digests = np.frombuffer(b"".join(table[ROW_INPUTS].to_pylist()), np.uint8).reshape(-1, 16)
+            full, repeated = self.router.take(table, digests)
+            yield from full
+            self._set_aside(repeated, "duplicate_id")
+        rest = self.router.rest()
+        if rest is not None:
+            yield rest.combine_chunks()
+
+    def touched(self) -> dict[int, int]:
+        """Return how many documents of each known shard changed or are gone."""
+        found = {shard: len(rows) for shard, rows in self.router.changed.items()}
+        for shard, rows in self.router.removed().items():
+            found[shard] = found.get(shard, 0) + len(rows)
+        return found
+
+    def rebuilt(self, shard: int) -> pa.Table:
+        """Return a known shard with its changed rows replaced and the removed ones gone."""
+        changed, gone = self.router.changed.get(shard, {}), set(self.router.removed().get(shard, ()))
+        n = self.records[shard].n_rows
+        if shard in self.broken:
+            rows = [changed[row] for row in range(n) if row in changed]
+            return pa.concat_tables(rows, promote_options="default").combine_chunks()
+        old = self.dataset.read(self.records[shard])
+        tables = pa.concat_tables([old, *changed.values()], promote_options="default")
+        order = {row: n + i for i, row in enumerate(changed)}
+        return tables.take([order.get(row, row) for row in range(n) if row not in gone]).combine_chunks()
+
+    def quarantine(self) -> pa.Table:
+        """Return the rows that could not become documents."""
+        return pa.concat_tables([QUARANTINE.empty_table(), *self._bad]).combine_chunks()
+
+    def _set_aside(self, rows: pa.Table, reason: str | None) -> None:
+        if not rows.num_rows:
+            return
+        unnamed = pc.if_else(pc.equal(rows["status"], "ok"), "no_id", rows["status"])
+        values = {
+            "stage": pa.repeat(self.node.name, rows.num_rows),
+            "id": rows["id"],
+            "source": rows["source"],
+            "reason": unnamed if reason is None else pa.repeat(reason, rows.num_rows),
+            "shard": pa.nulls(rows.num_rows, pa.int32()),
+        }
+        self._bad.append(pa.table(values, schema=QUARANTINE))
+
+    def _completed(self, table: pa.Table) -> pa.Table:
+        split: SplitConfig = self.node.config.split
+        keys = pc.coalesce(table["group"], table["id"]).combine_chunks()
+        hashed = hash_split(keys, valid=split.valid, test=split.test, seed=split.seed)
+        table = table.set_column(table.schema.get_field_index("split"), "split", pc.coalesce(table["split"], hashed))
+        table = table.append_column("image_digest", self.images.of(table["image"]))
+        places = table["image"].combine_chunks()
+        located = table.append_column("uri", places.field("uri")).append_column("offset", places.field("offset"))
+        names = [name for name in located.column_names if name not in ("id", "source", "image")]
+        digests = row_digests(located, names)
+        rows = pa.Array.from_buffers(pa.binary(16), len(digests), [None, pa.py_buffer(digests)])
+        return table.append_column(pa.field(ROW_INPUTS, pa.binary(16)), rows)
+
+
+def ingest_config(name: str, source: SourceConfig, *, shard_size: int, split: SplitConfig) -> IngestConfig:
+    """Return what decides the key of a documents dataset."""
+    return IngestConfig(
+        dataset=name, reader=source.reader, options=key_values(source.parsed()), shard_size=shard_size, split=split
+    )
+
+
+def _listing_digest(source: SourceConfig) -> str:
+    if not source.path:
+        raise ConfigError(mismatch("source.path", "a file, folder or URL", "", "name the data to read"))
+    return combine(f"{f.uri} {f.size} {f.mtime_ns}" for f in READERS[source.reader].files(source.path, source.parsed()))
+
+
+def _state(dataset: Dataset) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = orjson.loads((dataset.folder / STATE).read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return {}
+    return state
+
+
+def _nothing(source: SourceConfig) -> str:
+    return mismatch(
+        f"source {source.path}",
+        "at least one document",
+        0,
+        "check `source.path` and `source.options`; what was ingested before is kept",
+    )
+
+
+def _rows_path(dataset: Dataset, index: int) -> Path:
+    return dataset.folder / "rows" / f"{index:06d}.parquet"
+
+
+def _write_rows(dataset: Dataset, index: int, table: pa.Table) -> None:
+    with atomic_file(_rows_path(dataset, index)) as partial:
+        write_table(partial, table.select(["id", ROW_INPUTS]))
+
+
+def _read_rows(dataset: Dataset, index: int, *, again: bool) -> pa.Table | None:
+    """Return ids and digests of an ingested shard; `again` zeroes the digests so that every row counts as changed."""
+    record = dataset.record(index)
+    if record is None:
+        return None
+    if not again:
+        try:
+            return dataset.read(record, ("id", ROW_INPUTS))
+        except DamagedError:
+            logger.warning("documents shard %d is damaged and will be made again from the source", index)
+    path = _rows_path(dataset, index)
+    if not path.exists():
+        return None
+    table = pq.read_table(path)
+    zeros = pa.array([bytes(16)] * table.num_rows, pa.binary(16))
+    return table.set_column(1, ROW_INPUTS, zeros)
+
+
+STATE = "state.json"
+IMAGES = "images.parquet"
+QUARANTINED = "quarantine.parquet"

@@ -1,0 +1,247 @@
+"""Which shards are fresh, stale or missing, and why: the one decision-maker for `plan`, the flows and `status`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from stores.dataset import MANIFEST
+from stores.digests import combine
+from stores.errors import DataError
+from stores.fitted import FittedRecord
+from stores.manifest import Manifest, ShardRecord
+from tasks.ingest import Scan, scan
+from tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary
+from tasks.shard import SETTLED
+
+Refit = Literal["manual", "on_change"]
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What the user asked for beside the configuration."""
+
+    source: str = ""
+    retry_failed: bool = False
+    refit: Refit | Literal["now"] = "manual"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one node has to do."""
+
+    node: Node
+    fresh: tuple[int, ...] = ()
+    stale: dict[int, str] = field(default_factory=dict)  # shard -> why
+    missing: dict[int, str] = field(default_factory=dict)
+    note: str = ""
+    scan: Scan | None = None  # of an ingest whose source changed
+
+    @property
+    def todo(self) -> list[int]:
+        """The shards to make, in order."""
+        return sorted([*self.stale, *self.missing])
+
+    @property
+    def why(self) -> str:
+        """The reasons, each once with the number of shards it concerns."""
+        counts: dict[str, int] = {}
+        for reason in [*self.missing.values(), *self.stale.values()]:
+            counts[reason] = counts.get(reason, 0) + 1
+        reasons = [reason if n == 1 else f"{reason} ({n} shards)" for reason, n in counts.items()]
+        return "; ".join([*reasons, *([self.note] if self.note else [])])
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the row that `fuseline plan --json` prints."""
+        return {
+            "stage": self.node.label,
+            "fresh": len(self.fresh),
+            "stale": len(self.stale),
+            "missing": len(self.missing),
+            "why": self.why,
+        }
+
+
+def plan_all(nodes: Sequence[Node], root: Path, options: PlanOptions) -> list[Plan]:
+    """Plan every node, in order: what is to do upstream counts as changed downstream."""
+    plans: dict[str, Plan] = {}
+    for node in nodes:
+        plans[node.name] = plan_node(node, root, options, plans)
+    return list(plans.values())
+
+
+def plan_node(node: Node, root: Path, options: PlanOptions, before: dict[str, Plan] | None = None) -> Plan:
+    """Plan one node.
+
+    Args:
+        node: what to plan.
+        root: output root.
+        options: what the user asked for.
+        before: plans of the upstream nodes that have not run yet; without them, what lies on disk is taken as final.
+    """
+    upstream = {n.name: before[n.name] for n in node.upstream if before and n.name in before}
+    if isinstance(node, Ingest):
+        return _plan_ingest(node, root, options)
+    if isinstance(node, Fit):
+        return _plan_fit(node, root, options, upstream)
+    if isinstance(node, Summary):
+        return _plan_summary(node, root, upstream)
+    return _plan_shards(node, root, options, upstream)
+
+
+def _plan_ingest(node: Ingest, root: Path, options: PlanOptions) -> Plan:
+    dataset = node.dataset(root)
+    records = dataset.records()
+    gone = {i: "its file is missing" for i, r in records.items() if not dataset.store.has(r.files)}
+    found = scan(node, root, options.source, broken=frozenset(gone))
+    why = explain_key(node, root) if not records else "new documents"
+    stale = {**{i: "documents changed or gone" for i in found.changed if i in records and i not in gone}}
+    missing = {**gone, **dict.fromkeys(found.new, why)}
+    fresh = tuple(i for i in records if i not in stale and i not in missing)
+    return Plan(node, fresh, stale, missing, scan=found if stale or missing or found.stale_state else None)
+
+
+def _plan_shards(node: Node, root: Path, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
+    dataset = node.dataset(root)
+    own, theirs = dataset.records(), {read.node.name: read.node.dataset(root).records() for read in node.reads}
+    fits = _fitted_now(node, root, upstream)
+    first = theirs[node.reads[0].node.name]
+    pending = upstream.get(node.reads[0].node.name)
+    indices = sorted({*first, *(pending.todo if pending else ())})
+    absent = "" if own else explain_key(node, root)
+    fresh, stale, missing = [], {}, {}
+    for index in indices:
+        record = own.get(index)
+        if record is None:
+            missing[index] = absent or "new shard"
+        elif not dataset.store.has(record.files):
+            missing[index] = "its file is missing or cut"
+        elif why := _stale_because(node, record, theirs, fits, upstream, options):
+            stale[index] = why
+        else:
+            fresh.append(index)
+    return Plan(node, tuple(fresh), stale, missing)
+
+
+def _stale_because(
+    node: Node,
+    record: ShardRecord,
+    theirs: dict[str, dict[int, ShardRecord]],
+    fits: dict[str, str | None],
+    upstream: dict[str, Plan],
+    options: PlanOptions,
+) -> str:
+    for read in node.reads:
+        name, now = read.node.name, theirs[read.node.name].get(record.index)
+        plan = upstream.get(name)
+        if now is None or (plan and record.index in (*plan.stale, *plan.missing)):
+            return f"{name} changes"
+        if record.inputs.get(name) != now.digest(read.decisive):
+            return f"{name} changed"
+    for name, digest in fits.items():
+        if digest is None:
+            return f"{name} will be fitted"
+        if record.inputs.get(name) != digest:
+            return f"{name} was fitted again"
+    failed = sum(n for status, n in record.tallies.get("status", {}).items() if status not in SETTLED)
+    if options.retry_failed and failed and isinstance(node, ShardStage) and node.by_row:
+        return "failed rows are tried again"
+    return ""
+
+
+def _fitted_now(node: Node, root: Path, upstream: dict[str, Plan]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for fit in node.fits:
+        plan, record = upstream.get(fit.name), fit.fitted(root).record()
+        found[fit.name] = None if record is None or (plan and plan.todo) else record.digest
+    return found
+
+
+def _plan_summary(node: Summary, root: Path, upstream: dict[str, Plan]) -> Plan:
+    dataset = node.dataset(root)
+    record = dataset.record(0)
+    if record is None:
+        return Plan(node, missing={0: explain_key(node, root)})
+    if not dataset.store.has(record.files):
+        return Plan(node, missing={0: "its file is missing or cut"})
+    for read in node.reads:
+        plan = upstream.get(read.node.name)
+        if plan and plan.todo:
+            return Plan(node, stale={0: f"{read.node.name} changes"})
+        if record.inputs.get(read.node.name) != _all_shards(read, root):
+            return Plan(node, stale={0: f"{read.node.name} changed"})
+    for name, digest in _fitted_now(node, root, upstream).items():
+        if record.inputs.get(name) != digest:
+            return Plan(node, stale={0: f"{name} was fitted again"})
+    return Plan(node, fresh=(0,))
+
+
+def _plan_fit(node: Fit, root: Path, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
+    record = node.fitted(root).record()
+    if record is None:
+        return Plan(node, missing={0: explain_key(node, root)})
+    if options.refit == "now":
+        return Plan(node, stale={0: "--refit was given"})
+    for name, digest in _fitted_now(node, root, upstream).items():
+        if record.fitted.get(name) != digest:
+            return Plan(node, stale={0: f"{name} was fitted again"})
+    pending = [name for name, plan in upstream.items() if plan.todo]
+    changed = bool(pending) or fit_shards(node, root) != record.shards
+    if changed and options.refit == "on_change":
+        return Plan(node, stale={0: "training documents changed and refit is on_change"})
+    return Plan(node, fresh=(0,), note=_seen(node, root, record) if changed else "")
+
+
+def _seen(node: Fit, root: Path, record: FittedRecord) -> str:
+    return f"fitted on {record.n_rows:,} of {training_rows(node, root):,} training documents"
+
+
+def training_rows(node: Fit, root: Path) -> int:
+    """Return how many documents of the train split have been ingested."""
+    documents = next(read.node for read in node.reads if isinstance(read.node, Ingest))
+    return sum(r.tallies.get("split", {}).get("train", 0) for r in documents.dataset(root).records().values())
+
+
+def fit_shards(node: Fit, root: Path) -> dict[str, str]:
+    """Return the digest of what a fit would read of every shard: index -> digest."""
+    records = [(read, read.node.dataset(root).records()) for read in node.reads]
+    indices = set.intersection(*(set(found) for _, found in records)) if records else set()
+    return {str(i): combine(found[i].digest(read.decisive) for read, found in records) for i in sorted(indices)}
+
+
+def _all_shards(read: Read, root: Path) -> str:
+    records = read.node.dataset(root).records()
+    return combine(records[index].digest(read.decisive) for index in sorted(records))
+
+
+def explain_key(node: Node, root: Path) -> str:
+    """Say which part of the key differs from the newest other version of this dataset, or that there is none."""
+    others = [path for path in (root / node.name).glob(f"*/{MANIFEST}") if path.parent.name != node.key]
+    if not others:
+        return "never made"
+    newest = max(others, key=lambda path: path.stat().st_mtime_ns)
+    try:
+        old, new = Manifest.from_bytes(newest.read_bytes()), node.manifest
+    except DataError:
+        return "never made by this version of Fuseline"
+    parts = [f"version: {old.version} -> {new.version}"] if old.version != new.version else []
+    parts += [f"{name}: {a!r} -> {b!r}" for name, a, b in _differences(old.config, new.config)]
+    if not parts:
+        names = {*old.upstream, *new.upstream}
+        parts = [
+            f"upstream {name} has another key"
+            for name in sorted(names)
+            if old.upstream.get(name) != new.upstream.get(name)
+        ]
+    return "; ".join(parts) or "never made"
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    found: list[tuple[str, Any, Any]] = []
+    for name in sorted({*old, *new}):
+        a, b = old.get(name), new.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found.append((f"{prefix}{name}", a, b))
+    return found

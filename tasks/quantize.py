@@ -1,0 +1,70 @@
+"""Embeddings -> visual tokens: one fitted codebook, one stage that encodes shards with it."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from models.config import FrozenConfig
+from models.features import Features
+from models.quantizers import QUANTIZERS
+from models.quantizers.product import PQ
+from stores.schemas import codes
+from tasks.fit import FitResult, block_of
+from tasks.nodes import Context
+
+
+class QuantizeConfig(FrozenConfig):
+    """One codebook over one embedding."""
+
+    quantizer: str = Field("pq", description="Name of a quantizer; `fuseline list quantizers` shows them")
+    embedding: str = Field("image", description="Name of the embedding in `embed` to quantize")
+    options: dict[str, Any] = Field({}, description="Options of the quantizer")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> "QuantizeConfig":
+        if self.quantizer not in QUANTIZERS:
+            raise ValueError(f"quantizer: expected one of {sorted(QUANTIZERS)}, got {self.quantizer!r}")
+        self.parsed()
+        return self
+
+    def parsed(self) -> FrozenConfig:
+        """Return the options as the quantizer's own type."""
+        return QUANTIZERS[self.quantizer].config(**self.options)
+
+
+def fit_codebook(train: Features, valid: Features, config: QuantizeConfig, context: Context) -> FitResult:
+    """Fit a codebook on the present training rows, or on a seeded sample of them when there are very many."""
+    entry = QUANTIZERS[config.quantizer]
+    options: Any = config.parsed()
+    rng, keep = np.random.default_rng(config.seed), min(1.0, 1.25 * options.sample / max(1, train.n_rows))
+    parts = []
+    for block in train.blocks():
+        rows = block.dense[config.embedding][block.present[config.embedding]]
+        parts.append(rows[rng.random(len(rows)) < keep] if keep < 1 else rows)
+    quantizer = entry.quantizer(options).fit(np.concatenate(parts), seed=config.seed)
+    return quantizer.save, sum(map(len, parts)), {"train_error": quantizer.train_error, "tokens": quantizer.tokens}
+
+
+def encode(tables: list[pa.Table], config: QuantizeConfig, context: Context) -> pa.Table:
+    """Return the codes (n, M) uint8 of one shard of embeddings, with the frozen codebook."""
+    (table,) = tables
+    (folder,) = context.checkpoints.values()
+    quantizer = _load(config.quantizer, folder)
+    ids, name = table["id"], f"embed/{config.embedding}"
+    block = block_of({"documents/": table.select(["id"]), name: table})
+    embeddings = block.dense[config.embedding]
+    found = quantizer.encode(embeddings, block.present[config.embedding])
+    errors = pa.array(quantizer.errors(embeddings, found.codes), pa.float32(), mask=~found.present)
+    matrix = pa.FixedSizeListArray.from_arrays(pa.array(found.codes.reshape(-1)), quantizer.tokens)
+    values = [ids, table["status"], pa.array(found.present), matrix, errors]
+    return pa.table(values, schema=codes(quantizer.tokens))
+
+
+@lru_cache(maxsize=8)
+def _load(name: str, folder: Path) -> PQ:
+    return QUANTIZERS[name].quantizer.load(folder)

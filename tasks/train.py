@@ -1,0 +1,54 @@
+"""Fit one classifier on the feature store."""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from models.config import FrozenConfig, key_values, knob
+from models.features import Features
+from models.registry import MODELS
+from tasks.fit import FitResult
+from tasks.nodes import Context
+
+
+class ModelConfig(FrozenConfig):
+    """One classifier to train, evaluate and predict with."""
+
+    kind: str = Field(description="Name of a model; `fuseline list models` shows them")
+    options: dict[str, Any] = Field({}, description="Options of the model")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> "ModelConfig":
+        if self.kind not in MODELS:
+            raise ValueError(f"kind: expected one of {sorted(MODELS)}, got {self.kind!r}")
+        self.parsed()
+        return self
+
+    def parsed(self) -> FrozenConfig:
+        """Return the options as the model's own type."""
+        return MODELS[self.kind].config(**self.options)
+
+
+class TrainConfig(FrozenConfig):
+    """What decides a classifier: its kind, its options (defaults included), its seed."""
+
+    kind: str
+    options: dict[str, Any]
+    seed: int
+    knobs: dict[str, Any] = knob({})  # options that change no bytes
+
+
+def train_config(model: ModelConfig) -> TrainConfig:
+    """Return a model's configuration with every default written out, so that a changed default changes the key."""
+    options = key_values(model.parsed())
+    knobs = {name: value for name, value in model.options.items() if name not in options}
+    return TrainConfig(kind=model.kind, options=options, seed=model.seed, knobs=knobs)
+
+
+def fit_classifier(train: Features, valid: Features, config: TrainConfig, context: Context) -> FitResult:
+    """Fit a classifier; its checkpoint records the keys of everything it read."""
+    entry = MODELS[config.kind]
+    classifier = entry.classifier(entry.config(**config.options, **config.knobs))
+    classifier.fit(train, valid if valid.n_rows else None, seed=config.seed)
+    return classifier.save, train.n_rows, classifier.describe()

@@ -1,0 +1,22 @@
+"""The stages' pure functions in the one signature that a shard stage calls."""
+
+import pyarrow as pa
+
+from tasks.clean import CleanConfig, clean
+from tasks.embed import ImageEmbedConfig, TextEmbedConfig, embed_images, embed_text
+from tasks.nodes import Context
+
+
+def clean_documents(tables: list[pa.Table], config: CleanConfig, context: Context) -> pa.Table:
+    """Clean one shard of documents."""
+    return clean(tables[0], config)
+
+
+def embed_documents(tables: list[pa.Table], config: ImageEmbedConfig, context: Context) -> pa.Table:
+    """Embed the images of one shard of documents."""
+    return embed_images(tables[0], config, source=context.source)
+
+
+def embed_texts(tables: list[pa.Table], config: TextEmbedConfig, context: Context) -> pa.Table:
+    """Embed one cleaned field of one shard."""
+    return embed_text(tables[0], config)
