@@ -91,7 +91,7 @@ class ImageEmbedder:
         self.limits, self.background, self.batch_size = config.limits, config.background, config.batch_size
         self.min_side = self.encoder.min_side
 
-    def prepare(self, pixels: Rgb) -> Any:
+    def prepare(self, pixels: Rgb, row: int) -> Any:
         """Return the pixels as the network wants them."""
         return self.encoder.prepare(pixels)
 

@@ -30,8 +30,8 @@ class Consumer(Protocol):
     min_side: int | None  # pixels of the shorter side below which a scaled decode may not go; None: full size
     batch_size: int
 
-    def prepare(self, pixels: Rgb) -> Any:
-        """Return what `compute` needs of pixels (h, w, 3) uint8; called in decoding threads."""
+    def prepare(self, pixels: Rgb, row: int) -> Any:
+        """Return what `compute` needs of the pixels (h, w, 3) uint8 of a row; called in decoding threads."""
 
     def compute(self, items: list[Any]) -> list[Outcome]:
         """Return one outcome per prepared item."""
@@ -129,7 +129,7 @@ def run_pass(
 
         def prepare(row: int) -> list[Outcome | None]:
             image = SharedImage(images[row].as_py(), source, account)
-            return [_prepared(image, one, account) if mask[row] else None
+            return [_prepared(image, one, row, account) if mask[row] else None
                     for one, mask in zip(consumers, masks, strict=True)]  # fmt: skip
 
         rows = np.flatnonzero(np.any(masks, axis=0))
@@ -144,13 +144,13 @@ def run_pass(
     return PassResult(tables, account)
 
 
-def _prepared(image: SharedImage, consumer: Consumer, account: Account) -> Outcome:
+def _prepared(image: SharedImage, consumer: Consumer, row: int, account: Account) -> Outcome:
     try:
         pixels = image.pixels(limits=consumer.limits, min_side=consumer.min_side, background=consumer.background)
     except ImageError as refused:
         return Outcome(refused.slug, None)
     start = time.perf_counter()
-    item = consumer.prepare(pixels)
+    item = consumer.prepare(pixels, row)
     account.add(prepare=time.perf_counter() - start)
     return Outcome("ok", item)
 

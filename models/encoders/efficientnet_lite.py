@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.config import FrozenConfig, knob
-from models.encoders.base import Modality, cache_folder, files_digest, package
+from models.encoders.base import Modality, cache_folder, files_digest, onnx_session, package
 from models.threads import thread_limit
 
 if TYPE_CHECKING:
@@ -166,12 +166,7 @@ def _torch_runner(net: "nn.Module", threads: int) -> Any:
 
 
 def _onnx_runner(file: Path, threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    session = onnx_session(file, threads=threads)
 
     def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(session.run(None, {"image": batch})[0], np.float32)

@@ -25,7 +25,7 @@ class Mean:
         self.min_side, self.batch_size = min_side, batch_size
         self.batches: list[int] = []
 
-    def prepare(self, pixels: Rgb) -> tuple[float, int]:
+    def prepare(self, pixels: Rgb, row: int) -> tuple[float, int]:
         return float(pixels.mean()), pixels.shape[0]
 
     def compute(self, items: list[tuple[float, int]]) -> list[Outcome]:

@@ -1,0 +1,64 @@
+"""Objects of the 80 COCO classes: SSDLite-MobileNetV2, which ships with the project."""
+
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field
+
+from models.config import FrozenConfig, knob
+from models.detectors.base import Element, Kind, Rgb, bounded, suppress
+from models.encoders.base import files_digest, onnx_session
+from models.weights import bundled
+
+_FILE = "ssdlite_mobilenet_v2_coco80_300.onnx"
+_VERSION = "ssdlite-1"
+_SIDE = 300
+
+
+class SsdLiteConfig(FrozenConfig):
+    """What is kept of the raw detections; readers may ask for more than the floor later, never for less."""
+
+    min_score: float = Field(0.2, gt=0, le=1)  # .3 is a good threshold for use, .5 gives few false boxes
+    iou: float = Field(0.6, gt=0, le=1)  # boxes of one class that overlap more are one object
+    limit: int = Field(100, ge=1)
+    threads: int | None = knob(None, ge=1)
+
+
+class SsdLite:
+    """Object detector; the whole image is stretched to 300 x 300 (Sandler et al. 2018)."""
+
+    kind: ClassVar[Kind] = "object"
+    min_side = _SIDE
+
+    def __init__(self, config: SsdLiteConfig) -> None:
+        self.config = config
+
+    @cached_property
+    def digest(self) -> str:
+        """Weights and post-processing."""
+        return files_digest([bundled(_FILE)], salt=_VERSION)
+
+    def prepare(self, pixels: Rgb) -> Rgb:
+        """Return the image as (300, 300, 3) uint8."""
+        return np.asarray(Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
+
+    def detect(self, prepared: Rgb) -> list[Element]:
+        """Return objects by falling score."""
+        session, names = self._session
+        image = np.ascontiguousarray(prepared.astype(np.float32).transpose(2, 0, 1)[None])
+        boxes, scores = (output[0] for output in session.run(["boxes", "scores"], {"image": image}))
+        return self._elements(boxes, scores, names)
+
+    def _elements(self, boxes: NDArray[np.float32], scores: NDArray[np.float32], names: list[str]) -> list[Element]:
+        anchor, label = np.nonzero(scores >= self.config.min_score)
+        found, strength = boxes[anchor], scores[anchor, label]
+        kept = suppress(found, strength, label, iou=self.config.iou)[: self.config.limit]
+        return [Element(bounded(*found[one]), float(strength[one]), names[label[one]]) for one in kept]
+
+    @cached_property
+    def _session(self) -> tuple[Any, list[str]]:
+        session = onnx_session(bundled(_FILE), threads=self.config.threads)
+        return session, session.get_modelmeta().custom_metadata_map["classes"].split(",")

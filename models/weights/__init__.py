@@ -1,0 +1,46 @@
+"""Weight files: those that ship with the project, and those that a user supplies."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from models.errors import MissingWeights
+
+# File name -> SHA-256; licences and origins are in README.md beside the files.
+BUNDLED = {
+    "ssdlite_mobilenet_v2_coco80_300.onnx": "e819589a0c332509c7c09339431e84894307e0b2f5852e4dbe7816fcfaf78930",
+    "dlib_face_resnet_v1_128d.onnx": "fed0c12f969becba2205e4fe977ebbb4d6ac4538edf1f926b6dd94eaeb022098",
+}
+
+
+def bundled(name: str) -> Path:
+    """Return the path of a file that ships with the project; raises MissingWeights when it is absent or damaged."""
+    return supplied(Path(__file__).parent / name, what=name, sha256=BUNDLED[name], cure="install Fuseline again")
+
+
+def supplied(path: Path | None, *, what: str, sha256: str | None, cure: str) -> Path:
+    """Return the path of a weight file after its digest was compared; None as digest accepts any bytes.
+
+    Raises MissingWeights when there is no path, no file, or a file with another digest.
+    """
+    if path is None:
+        raise MissingWeights(f"{what}: expected the path of a weight file, got none; {cure}")
+    if not path.is_file():
+        raise MissingWeights(f"{what}: expected a weight file at {str(path)!r}, got none; {cure}")
+    if sha256 is not None:
+        found = file_sha256(path)
+        if found != sha256.removeprefix("sha256:").lower():
+            raise MissingWeights(f"{what}: expected {path.name} with SHA-256 {sha256!r}, got {found!r}; {cure}")
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file; it is read again only when its size or time changed."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, _size: int, _time: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

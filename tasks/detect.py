@@ -1,0 +1,133 @@
+"""Images -> text lines, faces or objects: the detect stages."""
+
+import logging
+from typing import Annotated, Any
+
+import pyarrow as pa
+from pydantic import Field, SerializeAsAny, WithJsonSchema, model_validator
+
+from models.config import FrozenConfig, knob
+from models.detectors import detector_options, get_detector
+from models.detectors.base import Detector, Element, strongest
+from tasks.image_pass import Outcome, run_pass
+from tasks.images import DECODER, WHITE, ImageLimits, Rgb
+
+logger = logging.getLogger(__name__)
+
+ELEMENT = pa.struct(
+    [
+        ("box", pa.list_(pa.float32(), 4)),  # left, top, right, bottom as fractions of the upright image
+        ("score", pa.float32()),  # as the network gave it
+        ("label", pa.string()),
+        ("text", pa.string()),  # what a text line says, else null
+        ("points", pa.list_(pa.float32())),  # x0, y0, x1, y1, ... as fractions; faces 5 points, text 4 corners
+    ]
+)
+
+# One row per document, however many elements its image has.
+DETECTIONS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),  # ok, missing, bad_image, ..., detect_failed
+        pa.field("present", pa.bool_(), nullable=False),  # at least one element was found
+        pa.field("width", pa.int32()),  # of the upright image as decoded, pixels
+        pa.field("height", pa.int32()),
+        pa.field("elements", pa.list_(ELEMENT), nullable=False),
+        pa.field("text", pa.string(), nullable=False),  # the lines' words, joined; "" for faces and objects
+    ]
+)
+
+
+class DetectConfig(FrozenConfig):
+    """One detector over the documents' images."""
+
+    detector: str
+    options: Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "object", "default": {}})] = Field(
+        default_factory=FrozenConfig
+    )
+    limit: int = Field(500, ge=1)  # elements kept per image, those of the highest scores
+    text_score: float = Field(0.5, ge=0, le=1)  # lines below it stay out of the joined text
+    limits: ImageLimits = ImageLimits()
+    background: tuple[int, int, int] = WHITE
+    decode_threads: int = knob(2, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_the_detector(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "detector" not in values:
+            return values
+        return {**values, "options": detector_options(values["detector"], values.get("options") or {})}
+
+
+def detect(documents: pa.Table, config: DetectConfig, *, source: str) -> pa.Table:
+    """Return what was found in each document's image, in the documents' order and the DETECTIONS schema.
+
+    Status: ok (also without any element), missing, no_image, bad_uri, bad_image, too_large, timeout, detect_failed.
+    Raises MissingWeights.
+    """
+    finder = ImageDetector(config)
+    return run_pass(documents, [finder], source=source, decode_threads=config.decode_threads).tables[0]
+
+
+def detector_digest(config: DetectConfig) -> str:
+    """Return what a dataset key must hold beside the config: weights, processing and image decoder."""
+    return f"{_detector(config).digest} {DECODER}"
+
+
+class ImageDetector:
+    """A detector's part of a pass over images."""
+
+    batch_size = 1
+
+    def __init__(self, config: DetectConfig) -> None:
+        self.config, self.detector = config, _detector(config)
+        self.limits, self.background = config.limits, config.background
+        self.min_side: int | None = self.detector.min_side
+
+    def prepare(self, pixels: Rgb, row: int) -> tuple[int, int, Any]:
+        """Return width and height of the image, and what the detector needs."""
+        return pixels.shape[1], pixels.shape[0], self.detector.prepare(pixels)
+
+    def compute(self, items: list[tuple[int, int, Any]]) -> list[Outcome]:
+        """Return (width, height, elements) per image."""
+        return [self._found(*item) for item in items]
+
+    def _found(self, width: int, height: int, prepared: Any) -> Outcome:
+        try:
+            elements = self.detector.detect(prepared)
+        except (ArithmeticError, LookupError, ValueError, RuntimeError, _cv_error()) as error:
+            # Libraries that meet an odd picture; the row says so, and the run goes on.
+            logger.warning("%s failed on an image: %s", self.config.detector, error)
+            return Outcome("detect_failed", None)
+        return Outcome("ok", (width, height, strongest(elements, self.config.limit)))
+
+    def table(self, ids: pa.Array, outcomes: list[Outcome]) -> pa.Table:
+        """Return the stage's output in the DETECTIONS schema."""
+        rows = [_row(outcome, self.config.text_score) for outcome in outcomes]
+        arrays = [pa.array([row[one.name] for row in rows], one.type) for one in list(DETECTIONS)[1:]]
+        return pa.Table.from_arrays([ids, *arrays], schema=DETECTIONS)
+
+
+def _cv_error() -> type[Exception]:
+    """Return OpenCV's exception class, which derives from Exception alone; RuntimeError where there is no OpenCV."""
+    import sys
+
+    return sys.modules["cv2"].error if "cv2" in sys.modules else RuntimeError
+
+
+def _row(outcome: Outcome, text_score: float) -> dict[str, Any]:
+    width, height, elements = outcome.value or (None, None, [])
+    words = [element.text for element in elements if element.text and element.score >= text_score]
+    return {
+        "status": outcome.status, "present": bool(elements), "width": width, "height": height,
+        "elements": [_struct(element) for element in elements], "text": " ".join(words),
+    }  # fmt: skip
+
+
+def _struct(element: Element) -> dict[str, Any]:
+    flat = [value for point in element.points for value in point]
+    return {**element._asdict(), "points": flat}
+
+
+def _detector(config: DetectConfig) -> Detector:
+    return get_detector(config.detector, config.options)
