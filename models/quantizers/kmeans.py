@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
+from models.vectors import F32
+
 ROWS = 8192  # rows per GEMM: 8192 x 256 distances are 8 MB, which stay in the cache
 
 
@@ -31,22 +32,3 @@ def assign(X: F32, centroids: F32) -> NDArray[np.uint8]:
         # argmin |x - c|^2 = argmin |c|^2 / 2 - x.c
         codes[lo : lo + ROWS] = (half_norms - X[lo : lo + ROWS] @ centroids.T).argmin(1)
     return codes
-
-
-def usable(X: F32, present: NDArray[np.bool_] | None, *, unit: bool) -> NDArray[np.bool_]:
-    """Return which rows (n,) can be quantized: present, finite and, if they are scaled to unit length, not zero."""
-    good = np.asarray(np.isfinite(X).all(axis=1))
-    if present is not None:
-        good &= present
-    if unit:
-        good &= X.any(axis=1)
-    return good
-
-
-def unit_rows(X: F32) -> F32:
-    """Return X (n, D) with every row scaled to length 1; zero rows stay zero."""
-    # float16 embeddings overflow when squared, so lengths are taken in float32
-    X = np.asarray(X, dtype=np.float32)
-    length = np.sqrt(np.einsum("ij,ij->i", X, X, dtype=np.float32))
-    length[length == 0] = 1
-    return np.asarray(X / length[:, None], dtype=np.float32)

@@ -10,7 +10,7 @@ from pydantic import Field
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.config import FrozenConfig
 from models.quantizers import kmeans
-from models.quantizers.kmeans import F32
+from models.vectors import F32, unit_rows, usable
 
 
 class PQConfig(FrozenConfig):
@@ -92,7 +92,7 @@ class PQ:
         A row that is absent or not finite gets no code at all: look at `present` before using code 0.
         """
         X = self._checked(X)
-        good = kmeans.usable(X, present, unit=self.config.unit)
+        good = usable(X, present, unit=self.config.unit)
         codes = np.zeros((len(X), self.tokens), dtype=np.uint8)
         codes[good] = self._assign(self._scaled(X[good]))
         return Codes(codes, good)
@@ -136,7 +136,7 @@ class PQ:
         return np.stack(columns, axis=1)
 
     def _scaled(self, X: F32) -> F32:
-        return kmeans.unit_rows(X) if self.config.unit else np.asarray(X, dtype=np.float32)
+        return unit_rows(X) if self.config.unit else np.asarray(X, dtype=np.float32)
 
     def _checked(self, X: F32) -> F32:
         if X.ndim != 2 or X.shape[1] != self.dim:
@@ -144,7 +144,7 @@ class PQ:
         return X
 
     def _sampled(self, X: F32) -> F32:
-        X = self._scaled(X[kmeans.usable(X, None, unit=self.config.unit)])
+        X = self._scaled(X[usable(X, None, unit=self.config.unit)])
         if len(X) < self.config.codewords:
             raise ValueError(
                 f"codebook rows: expected at least codewords={self.config.codewords!r}, got {len(X)!r}; "

@@ -1,0 +1,305 @@
+"""The classifier that all models of Kiela 2018 are: a bag of tokens, perhaps an image, one fusion, one output loss."""
+
+import time
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.checkpoint import load_checkpoint, save_checkpoint
+from models.config import key_values
+from models.fasttext import corpus as corpora
+from models.fasttext import kernels, trainer
+from models.fasttext.config import FastTextConfig
+from models.fasttext.corpus import Corpus, Reads, Shape
+from models.fasttext.dictionary import Dictionary
+from models.fasttext.kernels import Chunk, Params, Spec
+from models.fasttext.output import huffman, lookups
+from models.features import Block, Features, Inputs
+from models.thresholds import MicroF1
+
+LOSSES = {"softmax": kernels.SOFTMAX, "hs": kernels.HIERARCHICAL, "ns": kernels.NEGATIVE, "ova": kernels.ONE_VS_ALL}
+POSITIVES = {"sample": kernels.SAMPLE, "average": kernels.AVERAGE}
+CODEWORDS = 256  # rows of U per position of the codes: as many as a uint8 can ask for
+SLICE = 2048  # documents predicted at a time
+
+F32 = NDArray[np.float32]
+
+
+class FastTextClassifier:
+    """A classifier whose score is W z(t, v); subclasses name the fusion and what is read.
+
+    `U` (tokens, H), `V` (H, D) and `W` (C, Z) lie in `params`, padded with zeros to whole groups of 8.
+    """
+
+    kind: ClassVar[str]
+    config_type: ClassVar[type[FastTextConfig]]
+    uses_text: ClassVar[bool] = True
+    linear: ClassVar[bool] = True  # the score is a sum of one term per modality
+    config: FastTextConfig
+    labels: list[str]
+    multi_label: bool
+    threshold: float
+    inputs: Inputs
+    seed: int
+    dictionary: Dictionary
+    label_counts: NDArray[np.int64]
+    params: Params
+    facts: dict[str, Any]  # of training: the same for equal input
+    timing: dict[str, float]  # of this process's fit; never saved
+
+    def __init__(self, config: FastTextConfig | None = None) -> None:
+        self.config = self.config_type() if config is None else config
+        self.timing = {}
+
+    # What subclasses decide.
+    def fusion(self) -> int:
+        """Return the fusion kind of `kernels`."""
+        return kernels.SUM
+
+    def reads(self) -> Reads:
+        """Return which parts of a block are read."""
+        return Reads(text=True, dense=None, codes=None)
+
+    def alpha(self) -> float:
+        """Return the weight of the visual-token bag beside the text bag (K-21)."""
+        return 1.0
+
+    # The Classifier protocol.
+    def fit(self, train: Features, valid: Features | None, *, seed: int) -> Self:
+        """Fit on `train`; on `valid` tune the threshold when the task is multi-label.
+
+        Raises ValueError when there is no label or nothing to read, TrainingError when the loss is no number.
+        """
+        started = time.perf_counter()
+        corpus = corpora.build(train, self.reads(), self.config)
+        encoded = time.perf_counter()
+        try:
+            self._fit_corpus(corpus, seed)
+        finally:
+            corpus.chunks.close()
+        trained = time.perf_counter() - encoded
+        words = self.config.epochs * corpus.words
+        self.timing = {
+            "encode_seconds": encoded - started,
+            "train_seconds": trained,
+            "seconds": trained + encoded - started,
+            "words_per_second": words / max(trained, 1e-9),
+        }
+        self.threshold = self._tuned(valid) if self.multi_label and valid is not None else 0.5
+        return self
+
+    def predict_logits(self, block: Block) -> F32:
+        """Return logits (n, C) float32; log probabilities under hierarchical softmax, zeros for an empty document."""
+        chunk = corpora.encode(block, self.reads(), self.dictionary, self._shape())
+        out = np.zeros((len(block), len(self.labels)), np.float32)
+        tree = huffman(self.label_counts) if self.config.loss == "hs" else None
+        for lo in range(0, len(block), SLICE):
+            part = sliced(chunk, lo, lo + SLICE)
+            Z = self._hidden(part)[0]
+            if tree is None:
+                kernels.scores(self.params.W, Z, out[lo : lo + SLICE])
+            else:
+                nodes = np.zeros((len(Z), len(self.params.W)), np.float32)
+                kernels.scores(self.params.W, Z, nodes)
+                kernels.leaf_log_probabilities(nodes, tree.parent, tree.right, out[lo : lo + SLICE])
+        return out
+
+    def probabilities(self, logits: F32) -> F32:
+        """Return probabilities (n, C): of one class among all (softmax, hs) or of each class alone (ova, ns)."""
+        if self.config.loss == "hs":
+            return np.exp(logits)
+        if self.config.loss in ("ova", "ns"):
+            return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)), np.float32)
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)
+
+    def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
+        """Return modality -> (n,) share |w.t| or |w.v| of the chosen class's score w.(t + v); {} if it is no such sum.
+
+        Under hierarchical softmax the score is the sum of the signed margins on the way to the class.
+        """
+        if not self.linear:
+            return {}
+        chunk = corpora.encode(block, self.reads(), self.dictionary, self._shape())
+        _, T, A = self._hidden(chunk)
+        rows = self._class_vectors(np.unique(chosen))[np.searchsorted(np.unique(chosen), chosen)]
+        terms = {"image": np.abs(np.einsum("nh,nh->n", rows, A)), "text": np.abs(np.einsum("nh,nh->n", rows, T))}
+        total = terms["image"] + terms["text"]
+        total[total == 0] = 1
+        read = {"image": self.reads()[1:] != (None, None), "text": self.uses_text}
+        return {name: np.asarray(terms[name] / total, np.float32) for name in sorted(terms) if read[name]}
+
+    def save(self, folder: Path) -> None:
+        """Write model.json and arrays.safetensors into an existing empty folder; equal models give equal bytes."""
+        words = self.dictionary
+        meta = {
+            "config": key_values(self.config),
+            "labels": self.labels,
+            "multi_label": self.multi_label,
+            "threshold": self.threshold,
+            "seed": self.seed,
+            "inputs": {"dense": self.inputs.dense, "codes": self.inputs.codes, "text": self.inputs.text},
+            "facts": self.facts,
+        }
+        H, Z = self.config.dim, self._spec().dim
+        width = Z * Z if self._spec().fusion >= kernels.BILINEAR else Z
+        arrays: dict[str, NDArray[Any]] = {
+            "U": self.params.U[:, :H],
+            "V": self.params.V[:H],
+            "W": self.params.W[:, :width],
+            "label_counts": self.label_counts,
+            "word_bytes": words.arena,
+            "word_starts": words.starts,
+            "word_counts": words.counts,
+        }
+        save_checkpoint(folder, f"classifier/{self.kind}", meta=meta, arrays=arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; raises CheckpointError for another kind or format version."""
+        saved = load_checkpoint(folder, f"classifier/{cls.kind}")
+        meta, arrays = saved.meta, saved.arrays
+        self = cls(cls.config_type.model_validate(meta["config"]))
+        self.labels, self.multi_label, self.threshold = meta["labels"], meta["multi_label"], meta["threshold"]
+        self.seed, self.facts, self.label_counts = meta["seed"], meta["facts"], arrays["label_counts"]
+        codes = {name: (int(M), int(Ks)) for name, (M, Ks) in meta["inputs"]["codes"].items()}
+        self.inputs = Inputs(meta["inputs"]["dense"], codes, meta["inputs"]["text"])
+        self.dictionary = Dictionary.of(
+            arrays["word_bytes"], arrays["word_starts"], arrays["word_counts"], **self._word_shape()
+        )
+        U, V, W = (arrays[name] for name in ("U", "V", "W"))
+        rows = trainer.padded(V.shape[0])
+        self.params = Params(
+            widened(U, len(U), rows), widened(V, rows, V.shape[1]), widened(W, len(W), trainer.padded(W.shape[1]))
+        )
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """Return parameters, bytes per model and per document, multiply-adds per document, and training facts."""
+        H, D, C = self.config.dim, self.params.V.shape[1], len(self.labels)
+        width = H * H if self.fusion() >= kernels.BILINEAR else H
+        tokens = sum(M for M, _ in self.inputs.codes.values())
+        parameters = len(self.params.U) * H + H * D + C * width
+        words = self.facts["words_per_document"] if self.uses_text else 0.0
+        return {
+            "parameters": parameters,
+            "bytes": 4 * parameters,
+            "bytes_per_document": 4 * D + tokens,
+            "multiply_adds_per_document": round((words + tokens + D) * H + C * width),
+            "vocabulary": len(self.dictionary.counts),
+            **self.facts,
+            **self.timing,
+        }
+
+    # Inside.
+    def _fit_corpus(self, corpus: Corpus, seed: int) -> None:
+        if not corpus.labels:
+            raise ValueError("training labels: expected at least one, got none; give labels, or predict with a model")
+        self.seed, self.labels, self.label_counts = seed, corpus.labels, corpus.label_counts
+        self.multi_label = corpus.most_labels > 1 if self.config.task == "auto" else self.config.task == "multi"
+        self.dictionary, reads = corpus.dictionary, self.reads()
+        dense = {} if reads.dense is None else {reads.dense: corpus.shape.dim}
+        codes = {} if reads.codes is None else {reads.codes: (corpus.shape.tokens, CODEWORDS)}
+        self.inputs = Inputs(dense, codes, self.uses_text)
+        self.params = trainer.init_params(
+            corpus.dictionary.rows + corpus.shape.tokens * CODEWORDS,
+            corpus.shape.dim,
+            len(corpus.labels),
+            dim=self.config.dim,
+            bilinear=self.fusion() >= kernels.BILINEAR,
+            generator=np.random.default_rng([seed, 0]),
+        )
+        paths = lookups(corpus.label_counts, self.config.loss)
+        losses = trainer.train(self.params, self._spec(), paths, corpus, config=self.config, seed=seed)
+        documents = sum(len(corpus.chunks[i].has_image) for i in range(len(corpus.chunks)))
+        self.facts = {
+            "epochs": self.config.epochs,
+            "loss_per_epoch": losses,
+            "documents": documents,
+            "words_per_document": (corpus.words - documents) / max(1, documents),
+        }
+
+    def _spec(self) -> Spec:
+        return Spec(
+            fusion=self.fusion(),
+            loss=LOSSES[self.config.loss],
+            positives=POSITIVES[self.config.positives],
+            dim=self.config.dim,
+            code_base=self.dictionary.rows,
+            codewords=CODEWORDS,
+            alpha=self.alpha(),
+            negatives=self.config.negatives,
+            group=trainer.group_size(self.config.loss, *self.params.W.shape),
+        )
+
+    def _word_shape(self) -> dict[str, Any]:
+        return {
+            "lowercase": self.config.lowercase,
+            "word_ngrams": self.config.word_ngrams,
+            "minn": self.config.minn,
+            "maxn": self.config.maxn,
+            "buckets": self.config.hashed_rows if self.uses_text else 0,
+        }
+
+    def _shape(self) -> Shape:
+        return Shape(sum(self.inputs.dense.values()), sum(M for M, _ in self.inputs.codes.values()))
+
+    def _hidden(self, chunk: Chunk) -> tuple[F32, F32, F32]:
+        n, H8 = len(chunk.has_image), self.params.V.shape[0]
+        Z = np.zeros((n, self.params.W.shape[1]), np.float32)
+        T, A = np.zeros((n, H8), np.float32), np.zeros((n, H8), np.float32)
+        kernels.hidden(self.params, chunk, self._spec(), Z, T, A)
+        return Z, T, A
+
+    def _class_vectors(self, classes: NDArray[np.int64]) -> F32:
+        if self.config.loss != "hs":
+            return np.asarray(self.params.W[classes])
+        paths = lookups(self.label_counts, "hs")
+        rows = np.zeros((len(classes), self.params.W.shape[1]), np.float32)
+        for row, y in zip(rows, classes, strict=True):
+            way = slice(paths.indptr[y], paths.indptr[y + 1])
+            signs = 2.0 * paths.turns[way].astype(np.float32) - 1.0
+            row[:] = signs @ self.params.W[paths.nodes[way]]
+        return rows
+
+    def _tuned(self, valid: Features) -> float:
+        counts, number = MicroF1(), {name: y for y, name in enumerate(self.labels)}
+        rows = max(1, (1 << 22) // len(self.labels))
+        for block in valid.blocks():
+            for lo in range(0, len(block), rows):
+                part = corpora.cut(block, lo, lo + rows)
+                truth, unknown = truth_matrix(part.labels, number)
+                counts.add(self.probabilities(self.predict_logits(part)), truth, unknown)
+        return counts.best()
+
+
+def truth_matrix(labels: pa.Array, number: dict[str, int]) -> tuple[NDArray[np.bool_], int]:
+    """Return (n, C) truth of a list<string> array, and how many labels are no class of the model."""
+    truth = np.zeros((len(labels), len(number)), np.bool_)
+    rows = pc.list_parent_indices(labels).to_pylist()
+    columns = [number.get(name, -1) for name in pc.list_flatten(labels).to_pylist()]
+    known = [(row, column) for row, column in zip(rows, columns, strict=True) if column >= 0]
+    if known:
+        truth[tuple(np.array(known).T)] = True
+    return truth, len(columns) - len(known)
+
+
+def sliced(chunk: Chunk, lo: int, hi: int) -> Chunk:
+    """Return documents lo..hi-1 of a chunk; token ids stay shared."""
+    return chunk._replace(
+        indptr=chunk.indptr[lo : hi + 1],
+        dense=chunk.dense[lo:hi],
+        codes=chunk.codes[lo:hi],
+        has_image=chunk.has_image[lo:hi],
+    )
+
+
+def widened(array: F32, rows: int, columns: int) -> F32:
+    """Return a copy (rows, columns) with zeros beyond the given numbers."""
+    wide = np.zeros((rows, columns), np.float32)
+    wide[: array.shape[0], : array.shape[1]] = array
+    return wide

@@ -1,0 +1,40 @@
+"""Settings of the fastText family: names and defaults of the fastText program where it has them."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from models.config import FrozenConfig, knob
+
+
+class FastTextConfig(FrozenConfig):
+    """What every classifier of the family can be told."""
+
+    dim: int = Field(100, ge=1, le=4096)  # H, numbers per word vector
+    lr: float = Field(0.1, gt=0)  # falls linearly to 0 with words seen
+    epochs: int = Field(5, ge=1)
+    min_count: int = Field(1, ge=1)  # rarer words are left out
+    word_ngrams: int = Field(1, ge=1, le=10)
+    buckets: int = Field(2_000_000, ge=1, le=2**30)  # rows for hashed n-grams; none are made when nothing is hashed
+    minn: int = Field(0, ge=0)  # characters of the shortest subword
+    maxn: int = Field(0, ge=0)  # of the longest; 0 = no subwords
+    loss: Literal["softmax", "hs", "ns", "ova"] = "softmax"
+    negatives: int = Field(5, ge=1)  # wrong classes drawn per right one (loss ns)
+    # A document with several labels under softmax, hs or ns: train on one drawn at each visit, or on all, averaged.
+    positives: Literal["sample", "average"] = "sample"
+    task: Literal["auto", "single", "multi"] = "auto"  # auto: multi-label when a training document has two labels
+    lowercase: bool = True
+    deterministic: bool = False  # one thread, equal bits for a seed; costs the speed of the other cores
+    threads: int | None = knob(None, ge=1)  # default: every core this process may use
+    memory_mb: int = knob(256, ge=1)  # encoded documents kept in memory; the rest waits in a temporary folder
+
+    @model_validator(mode="after")
+    def _subword_lengths(self) -> "FastTextConfig":
+        if self.maxn and not 1 <= self.minn <= self.maxn:
+            raise ValueError(f"minn: expected 1..maxn={self.maxn!r}, got {self.minn!r}; set both, or maxn to 0")
+        return self
+
+    @property
+    def hashed_rows(self) -> int:
+        """Rows of U for hashed n-grams."""
+        return self.buckets if self.word_ngrams > 1 or self.maxn > 0 else 0

@@ -1,0 +1,257 @@
+"""Documents as arrays of numbers: encoded once, kept in chunks, read again every epoch."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.fasttext.config import FastTextConfig
+from models.fasttext.dictionary import Bags, Dictionary, WordCounter
+from models.fasttext.kernels import Chunk
+from models.features import Block, Features
+from models.vectors import unit_rows, usable
+
+CHUNK = 1 << 15  # documents per chunk, about: enough to shuffle well, 64 MB of 512 numbers each
+
+
+class Reads(NamedTuple):
+    """Which parts of a block a classifier reads; None = not this one."""
+
+    text: bool
+    dense: str | None
+    codes: str | None
+
+
+class Shape(NamedTuple):
+    """Widths of what was read: D of the embedding, M of the codes; 0 when not read."""
+
+    dim: int
+    tokens: int
+
+
+@dataclass
+class ChunkStore:
+    """A list of chunks: the first `memory` bytes stay in memory, later ones in files of a temporary folder."""
+
+    memory: int
+    used: int = 0
+    chunks: list[Chunk | None] = field(default_factory=list)
+    folder: TemporaryDirectory[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __getitem__(self, i: int) -> Chunk:
+        kept = self.chunks[i]
+        if kept is not None:
+            return kept
+        return Chunk(*(np.load(self._file(i, name), allow_pickle=False) for name in Chunk._fields))
+
+    def append(self, chunk: Chunk) -> None:
+        """Add a chunk at the end."""
+        self.used += sum(array.nbytes for array in chunk)
+        if self._fits():
+            self.chunks.append(chunk)
+        else:
+            self.chunks.append(None)
+            self.write(len(self.chunks) - 1, chunk, Chunk._fields)
+
+    def write(self, i: int, chunk: Chunk, fields: Sequence[str]) -> None:
+        """Replace the named arrays of chunk i."""
+        if self.chunks[i] is not None:
+            self.chunks[i] = chunk
+            return
+        for name in fields:
+            np.save(self._file(i, name), getattr(chunk, name), allow_pickle=False)
+
+    def ordered(self, order: Sequence[int]) -> Iterator[Chunk]:
+        """Yield chunks in this order, reading the next one from disk while one is used."""
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(self.__getitem__, order[0]) if len(order) else None
+            for following in [*order[1:], None]:
+                if ahead is None:
+                    return
+                current = ahead.result()
+                ahead = None if following is None else reader.submit(self.__getitem__, following)
+                yield current
+
+    def close(self) -> None:
+        """Remove the temporary folder."""
+        if self.folder is not None:
+            self.folder.cleanup()
+
+    def _fits(self) -> bool:
+        return self.used <= self.memory
+
+    def _file(self, i: int, name: str) -> Path:
+        if self.folder is None:
+            self.folder = TemporaryDirectory(prefix="fuseline-train-")
+        return Path(self.folder.name) / f"{i}.{name}.npy"
+
+
+class LabelCounter:
+    """Numbers class names in the order in which they come."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+        self.counts: list[int] = []
+        self.most = 0  # labels of one document
+
+    def add(self, labels: pa.Array) -> Bags:
+        """Return the class numbers of a (n,) list<string> array, each once per document; nulls have no labels."""
+        lengths = pc.fill_null(pc.list_value_length(labels), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        coded = pc.list_flatten(labels).dictionary_encode()
+        names = coded.dictionary.to_pylist()
+        for name in names:
+            if self.numbers.setdefault(name, len(self.counts)) == len(self.counts):
+                self.counts.append(0)
+        mapped = np.array([self.numbers[name] for name in names], np.int32)
+        ids = mapped[coded.indices.to_numpy()] if names else np.zeros(0, np.int32)
+        lengths, ids = distinct(lengths, ids)
+        for number, count in zip(*np.unique(ids, return_counts=True), strict=True):
+            self.counts[number] += int(count)
+        self.most = max(self.most, int(lengths.max(initial=0)))
+        return Bags(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), ids)
+
+    def freeze(self) -> tuple[list[str], NDArray[np.int64], NDArray[np.int32]]:
+        """Return (names, counts, new number of each) with names by falling count, then by name."""
+        names = sorted(self.numbers, key=lambda name: (-self.counts[self.numbers[name]], name))
+        old = np.array([self.numbers[name] for name in names], np.int64)
+        renumber = np.empty(len(names), np.int32)
+        renumber[old] = np.arange(len(names), dtype=np.int32)
+        return names, np.array(self.counts, np.int64)[old], renumber
+
+
+def distinct(lengths: NDArray[np.int64], ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return (lengths, ids) of lists without the repeats within each list."""
+    if lengths.max(initial=0) < 2:
+        return lengths, ids
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    pairs, first = np.unique(np.stack([rows, ids]), axis=1, return_index=True)
+    return np.bincount(pairs[0], minlength=len(lengths)).astype(np.int64), ids[np.sort(first)]
+
+
+@dataclass
+class Corpus:
+    """An encoded training set."""
+
+    chunks: ChunkStore
+    dictionary: Dictionary
+    labels: list[str]
+    label_counts: NDArray[np.int64]
+    most_labels: int  # of one document
+    shape: Shape
+    words: int  # tokens plus documents: what an epoch's learning rate decays with
+
+
+def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
+    """Encode all documents of `train` in one pass over its blocks and one over the chunks."""
+    counter, labels = WordCounter(lowercase=config.lowercase), LabelCounter()
+    store = ChunkStore(config.memory_mb << 20)
+    for block in grouped(train.blocks()):
+        text = counter.add(block.text) if reads.text else no_bags(len(block))
+        store.append(chunk_of(block, reads, text=text, labels=labels.add(block.labels)))
+    dictionary = Dictionary.freeze(
+        counter,
+        min_count=config.min_count,
+        word_ngrams=config.word_ngrams,
+        minn=config.minn,
+        maxn=config.maxn,
+        buckets=config.hashed_rows if reads.text else 0,
+    )
+    names, counts, renumber = labels.freeze()
+    lists, words = dictionary.lists(counter), 0
+    for i in range(len(store)):
+        chunk = store[i]
+        bags = dictionary.expand(Bags(chunk.indptr, chunk.ids), lists, counter.table)
+        chunk = chunk._replace(indptr=bags.indptr, ids=bags.ids, labels=renumber[chunk.labels])
+        store.write(i, chunk, ("indptr", "ids", "labels"))
+        words += len(chunk.ids) + len(chunk.has_image)
+    shape = Shape(store[0].dense.shape[1], store[0].codes.shape[1]) if len(store) else Shape(0, 0)
+    return Corpus(store, dictionary, names, counts, labels.most, shape, words)
+
+
+def encode(block: Block, reads: Reads, dictionary: Dictionary, shape: Shape) -> Chunk:
+    """Encode documents for prediction; raises ValueError when the widths differ from the training set's."""
+    text = dictionary.encode(block.text) if reads.text else no_bags(len(block))
+    chunk = chunk_of(block, reads, text=text, labels=no_bags(len(block)))
+    found = Shape(chunk.dense.shape[1], chunk.codes.shape[1])
+    if found != shape:
+        raise ValueError(f"features: expected widths {shape!r}, got {found!r}; use the encoder it was trained with")
+    return chunk
+
+
+def chunk_of(block: Block, reads: Reads, *, text: Bags, labels: Bags) -> Chunk:
+    """Return the arrays of a block; images that are absent, not finite or zero count as missing."""
+    n = len(block)
+    dense, codes = np.zeros((n, 0), np.float32), np.zeros((n, 0), np.uint8)
+    has_image = np.zeros(n, np.bool_)
+    if reads.dense is not None:
+        raw = part(block.dense, reads.dense, "embedding")
+        has_image = usable(raw, block.present[reads.dense], unit=True)
+        dense = unit_rows(np.where(has_image[:, None], raw, np.float32(0)))
+    if reads.codes is not None:
+        codes = np.array(part(block.codes, reads.codes, "codebook"), np.uint8)
+        has_image = np.array(block.present[reads.codes], np.bool_)
+    return Chunk(text.indptr, text.ids, labels.indptr, labels.ids, dense, codes, has_image.astype(np.uint8))
+
+
+def part(parts: dict[str, NDArray[Any]], name: str, what: str) -> NDArray[Any]:
+    """Return parts[name]; raises ValueError naming what there is."""
+    if name not in parts:
+        raise ValueError(f"{what}: expected {name!r}, got {sorted(parts)!r}; name one of these in the model's config")
+    return parts[name]
+
+
+def no_bags(n: int) -> Bags:
+    """Return n empty bags."""
+    return Bags(np.zeros(n + 1, np.int64), np.zeros(0, np.int32))
+
+
+def grouped(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Yield blocks of about CHUNK documents: large ones cut, small ones joined."""
+    waiting: list[Block] = []
+    rows = 0
+    for block in blocks:
+        for lo in range(0, len(block), CHUNK):
+            waiting.append(cut(block, lo, lo + CHUNK))
+            rows += len(waiting[-1])
+            if rows >= CHUNK:
+                yield joined(waiting)
+                waiting, rows = [], 0
+    if waiting:
+        yield joined(waiting)
+
+
+def cut(block: Block, lo: int, hi: int) -> Block:
+    """Return documents lo..hi-1 of a block."""
+    return Block(
+        ids=block.ids[lo:hi],
+        text=block.text[lo:hi],
+        labels=block.labels[lo:hi],
+        dense={key: block.dense[key][lo:hi] for key in sorted(block.dense)},
+        codes={key: block.codes[key][lo:hi] for key in sorted(block.codes)},
+        present={key: block.present[key][lo:hi] for key in sorted(block.present)},
+    )
+
+
+def joined(blocks: list[Block]) -> Block:
+    """Return the documents of several blocks as one."""
+    if len(blocks) == 1:
+        return blocks[0]
+    dense, codes, present = (
+        {
+            key: np.concatenate([getattr(block, name)[key] for block in blocks])
+            for key in sorted(getattr(blocks[0], name))
+        }
+        for name in ("dense", "codes", "present")
+    )
+    ids, text, labels = (pa.concat_arrays([getattr(b, name) for b in blocks]) for name in ("ids", "text", "labels"))
+    return Block(ids, text, labels, dense, codes, present)

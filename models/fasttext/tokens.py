@@ -1,0 +1,223 @@
+"""Kernels from UTF-8 bytes to token ids: one hash table, no Python object per word.
+
+A word is a run of bytes between separators (space, tab, CR, LF, VT, FF, NUL). Its 32-bit FNV-1a hash, bytes taken as
+signed, is also what word n-grams are made of, so that bucket numbers equal those of the fastText package.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.fasttext.jit import kernel
+
+BASIS, PRIME, MASK = np.uint64(2166136261), np.uint64(16777619), np.uint64(0xFFFFFFFF)
+SIGN = np.uint64(0xFFFFFF00)
+HIGH, LOW = np.uint64(128), np.uint64(32)
+NGRAM = np.uint64(116049371)
+
+
+class Table(NamedTuple):
+    """A growing set of words; word i is arena[starts[i]:starts[i + 1]]."""
+
+    slots: NDArray[np.uint64]  # hash << 32 | id + 1, 0 = empty; length a power of two
+    starts: NDArray[np.int64]  # (capacity + 1,)
+    arena: NDArray[np.uint8]
+    hashes: NDArray[np.uint32]  # (capacity,)
+    counts: NDArray[np.int64]  # (capacity,)
+    size: NDArray[np.int64]  # (1,) words in use
+
+
+def empty_table() -> Table:
+    """Return a table without words."""
+    return Table(
+        np.zeros(1 << 13, np.uint64),
+        np.zeros((1 << 12) + 1, np.int64),
+        np.zeros(1 << 16, np.uint8),
+        np.zeros(1 << 12, np.uint32),
+        np.zeros(1 << 12, np.int64),
+        np.zeros(1, np.int64),
+    )
+
+
+@kernel
+def same(data, lo, arena, start, length):  # type: ignore[no-untyped-def]
+    """Return whether two byte runs of one length are equal."""
+    for k in range(length):  # noqa: SIM110 - compiled code has no all() over generators
+        if data[lo + k] != arena[start + k]:
+            return False
+    return True
+
+
+@kernel
+def rehash(hashes, n, slots):  # type: ignore[no-untyped-def]
+    """Fill empty `slots` with words 0..n-1."""
+    mask = slots.size - 1
+    for i in range(n):
+        at = np.int64(hashes[i] ^ (hashes[i] >> np.uint32(15))) & mask
+        while slots[at] != 0:
+            at = (at + 1) & mask
+        slots[at] = (np.uint64(hashes[i]) << LOW) | np.uint64(i + 1)
+
+
+@kernel
+def seek(data, lo, hi, h, slots, starts, arena):  # type: ignore[no-untyped-def]
+    """Return (id, slot) of the word data[lo:hi] with hash h; id -1 and the empty slot when it is unknown."""
+    mask = slots.size - 1
+    at = np.int64((h ^ (h >> np.uint64(15))) & np.uint64(mask))
+    while slots[at] != 0:
+        if slots[at] >> LOW == h:
+            i = np.int64(slots[at] & MASK) - 1
+            if starts[i + 1] - starts[i] == hi - lo and same(data, lo, arena, starts[i], hi - lo):
+                return i, at
+        at = (at + 1) & mask
+    return np.int64(-1), at
+
+
+@kernel
+def enlarge(array, length):  # type: ignore[no-untyped-def]
+    """Return a copy of `array` with zeros up to `length`."""
+    larger = np.zeros(length, array.dtype)
+    larger[: array.size] = array
+    return larger
+
+
+@kernel
+def scan(data, offsets, eos, slots, starts, arena, hashes, counts, size, ids, indptr):  # type: ignore[no-untyped-def]
+    """Cut texts data[offsets[r]:offsets[r + 1]] into words, add new ones to the table, write ids and indptr (CSR).
+
+    With eos, word 0 ends every text that has words. Returns the table's arrays, which may have been replaced.
+    """
+    out, used = 0, size[0]
+    for r in range(offsets.size - 1):
+        first = out
+        p, end = offsets[r], offsets[r + 1]
+        while p < end:
+            lo, h = p, BASIS
+            while p < end:
+                c = data[p]
+                if c == 32 or (9 <= c <= 13) or c == 0:
+                    break
+                wide = np.uint64(c)
+                if wide >= HIGH:
+                    wide |= SIGN
+                h = ((h ^ wide) * PRIME) & MASK
+                p += 1
+            if p > lo:
+                i, at = seek(data, lo, p, h, slots, starts, arena)
+                if i < 0:
+                    i, stop = used, starts[used] + p - lo
+                    if stop > arena.size:
+                        arena = enlarge(arena, 2 * stop)
+                    for k in range(p - lo):
+                        arena[starts[i] + k] = data[lo + k]
+                    hashes[i], counts[i], starts[i + 1] = h, 0, stop
+                    slots[at] = (h << LOW) | np.uint64(i + 1)
+                    used += 1
+                    if used == hashes.size:
+                        hashes, counts = enlarge(hashes, 2 * used), enlarge(counts, 2 * used)
+                        starts, slots = enlarge(starts, 2 * used + 1), np.zeros(2 * slots.size, np.uint64)
+                        rehash(hashes, used, slots)
+                counts[i] += 1
+                ids[out] = i
+                out += 1
+            p += 1
+        if eos and out > first:
+            counts[0] += 1
+            ids[out] = 0
+            out += 1
+        indptr[r + 1] = out
+    size[0] = used
+    return slots, starts, arena, hashes, counts
+
+
+@kernel
+def find(starts, hashes, arena, n, slots, known_starts, known_arena, ids):  # type: ignore[no-untyped-def]
+    """Write the id of each of n words in another, frozen table; -1 when it is unknown there."""
+    for i in range(n):
+        ids[i] = seek(arena, starts[i], starts[i + 1], np.uint64(hashes[i]), slots, known_starts, known_arena)[0]
+
+
+@kernel
+def hash_words(starts, arena, n, hashes):  # type: ignore[no-untyped-def]
+    """Write the 32-bit hash of words 0..n-1."""
+    for i in range(n):
+        h = BASIS
+        for p in range(starts[i], starts[i + 1]):
+            wide = np.uint64(arena[p])
+            if wide >= HIGH:
+                wide |= SIGN
+            h = ((h ^ wide) * PRIME) & MASK
+        hashes[i] = h
+
+
+@kernel
+def subwords(word, minn, maxn, buckets, out):  # type: ignore[no-untyped-def]
+    """Write bucket numbers of the character n-grams (minn..maxn) of word, given with its < and >; return how many."""
+    n, size = 0, word.size
+    for i in range(size):
+        if word[i] & 0xC0 == 0x80:  # inside a UTF-8 character
+            continue
+        h, j, chars = BASIS, i, 0
+        while j < size and chars < maxn:
+            wide = np.uint64(word[j])
+            if wide >= HIGH:
+                wide |= SIGN
+            h = ((h ^ wide) * PRIME) & MASK
+            j += 1
+            if j < size and word[j] & 0xC0 == 0x80:
+                continue
+            chars += 1
+            if chars >= minn and not (chars == 1 and (i == 0 or j == size)):
+                out[n] = np.int64(h % np.uint64(buckets))
+                n += 1
+    return n
+
+
+@kernel
+def subword_lists(starts, arena, n, ids, minn, maxn, buckets, offset, indptr, out):  # type: ignore[no-untyped-def]
+    """Write, for words 0..n-1, the tokens each stands for: its own id if it has one, then its subwords.
+
+    indptr (n + 1,) and out (enough,) int32; word 0, the end of a text, has no subwords.
+    """
+    total = 0
+    numbers = np.empty(1, np.int64)
+    for i in range(n):
+        length = starts[i + 1] - starts[i]
+        if ids[i] >= 0:
+            out[total] = ids[i]
+            total += 1
+        if maxn > 0 and i > 0:
+            word = np.empty(length + 2, np.uint8)
+            word[0], word[length + 1] = 60, 62
+            word[1 : length + 1] = arena[starts[i] : starts[i + 1]]
+            if numbers.size < (length + 2) * maxn:
+                numbers = np.empty((length + 2) * maxn, np.int64)
+            for k in range(subwords(word, minn, maxn, buckets, numbers)):
+                out[total] = offset + numbers[k]
+                total += 1
+        indptr[i + 1] = total
+
+
+@kernel
+def expand(indptr, ids, list_ptr, lists, hashes, ngrams, buckets, offset, write, out_ptr, out):  # type: ignore[no-untyped-def]
+    """Replace each word of each text by the tokens it stands for, and add word n-grams up to `ngrams` words.
+
+    Call with write False to learn out_ptr, then with write True to fill `out` int32.
+    """
+    total = 0
+    for r in range(indptr.size - 1):
+        for p in range(indptr[r], indptr[r + 1]):
+            for q in range(list_ptr[ids[p]], list_ptr[ids[p] + 1]):
+                if write:
+                    out[total] = lists[q]
+                total += 1
+        if ngrams > 1:
+            for p in range(indptr[r], indptr[r + 1]):
+                h = np.uint64(np.int64(np.int32(hashes[ids[p]])))
+                for q in range(p + 1, min(p + ngrams, indptr[r + 1])):
+                    h = h * NGRAM + np.uint64(np.int64(np.int32(hashes[ids[q]])))
+                    if write:
+                        out[total] = offset + np.int64(h % np.uint64(buckets))
+                    total += 1
+        out_ptr[r + 1] = total

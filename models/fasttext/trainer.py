@@ -1,0 +1,129 @@
+"""Hogwild training: threads share the matrices without locks, each with its own scratch and random stream."""
+
+import logging
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import TrainingError
+from models.fasttext import kernels
+from models.fasttext.config import FastTextConfig
+from models.fasttext.corpus import Corpus
+from models.fasttext.kernels import Params, Paths, Scratch, Spec
+from models.threads import thread_limit
+
+LOG = logging.getLogger(__name__)
+BLOCK = 32  # documents whose images pass through V together
+GROUP = 8  # documents per mini-batch of a large softmax; small ones are stepped document by document
+GROUP_FROM = 1 << 14  # numbers in W from which a softmax is large
+
+
+def padded(n: int) -> int:
+    """Return n rounded up to whole groups of 8: the kernels' loops have no remainder."""
+    return -(-n // 8) * 8
+
+
+def group_size(loss: str, classes: int, width: int) -> int:
+    """Return the documents per mini-batch: a large dense W is read once for all of them."""
+    return GROUP if loss in ("softmax", "ova") and classes * width >= GROUP_FROM else 1
+
+
+def init_params(
+    rows: int, dense: int, classes: int, *, dim: int, bilinear: bool, generator: np.random.Generator
+) -> Params:
+    """Return U (rows, H8), V (H8, D), W (C, Z8) float32: W zero, U and V uniform, padding zero.
+
+    U and V lie within 1/H as in fastText; under a bilinear model V is scaled so that v starts with length about 1,
+    else t (x) v would start as a product of two small numbers and learn nothing for an epoch.
+    """
+    H8 = padded(dim)
+    U, V = np.zeros((rows, H8), np.float32), np.zeros((H8, dense), np.float32)
+    bound = 1.0 / dim
+    step = max(1, (1 << 22) // H8)
+    for lo in range(0, rows, step):
+        hi = min(rows, lo + step)
+        U[lo:hi, :dim] = generator.random((hi - lo, dim), np.float32) * (2 * bound) - bound
+    v_bound = math.sqrt(3.0 / dim) if bilinear else bound
+    V[:dim] = generator.random((dim, dense), np.float32) * (2 * v_bound) - v_bound
+    return Params(U, V, np.zeros((classes, padded(dim * dim if bilinear else dim)), np.float32))
+
+
+def new_scratch(params: Params, group: int, seed: int) -> Scratch:
+    """Return the scratch of one thread for these matrices, its random stream started from `seed`."""
+    (H8, D), (C, Z8), dtype = params.V.shape, params.W.shape, params.W.dtype
+
+    def zeros(*shape: int) -> NDArray[np.floating]:
+        return np.zeros(shape, dtype)
+
+    rng = np.random.SeedSequence(seed).generate_state(1, np.uint64) | np.uint64(1)
+    images = BLOCK if D else 0
+    step_w = zeros(C, Z8) if group > 1 else zeros(0, 0)
+    return Scratch(
+        docs=np.zeros(BLOCK, np.int64), slot=np.zeros(BLOCK, np.int64), X=zeros(images, D), gram=zeros(images * images),
+        T=zeros(BLOCK, H8), A=zeros(BLOCK, H8), P=zeros(BLOCK, H8), S=zeros(BLOCK, H8), Z=zeros(group, Z8),
+        step_z=zeros(group, Z8), L=zeros(group, C), step_v=zeros(H8, D), step_w=step_w, rng=rng,
+    )  # fmt: skip
+
+
+def train(
+    params: Params, spec: Spec, paths: Paths, corpus: Corpus, *, config: FastTextConfig, seed: int
+) -> list[float]:
+    """Train in place and return the mean loss of each epoch, in nats.
+
+    Documents are shuffled anew every epoch, by chunk and within. Raises TrainingError at the first loss that is not
+    a finite number.
+    """
+    threads = 1 if config.deterministic else config.threads or thread_limit()
+    total, seen = float(config.epochs * corpus.words), 0.0
+    generator = np.random.default_rng([seed, 1])
+    scratches = [new_scratch(params, spec.group, seed + t) for t in range(threads)]
+    losses = []
+    with ThreadPoolExecutor(threads) as pool, one_blas_thread():
+        for epoch in range(config.epochs):
+            stats = np.zeros((threads, 4))
+            for chunk in corpus.chunks.ordered(generator.permutation(len(corpus.chunks)).tolist()):
+                order = generator.permutation(len(chunk.has_image))
+                jobs = [
+                    pool.submit(
+                        kernels.train_range, params, chunk, spec, paths, scratches[t], order, lo, hi,
+                        config.lr, seen, threads, total, stats[t],
+                    )
+                    for t, (lo, hi) in enumerate(shares(len(order), threads))
+                ]  # fmt: skip
+                for job in jobs:
+                    job.result()
+                check_finite(stats, epoch, config.lr)
+                seen += len(chunk.ids) + len(order)
+            losses.append(float(stats[:, 0].sum() / max(1.0, stats[:, 1].sum())))
+            LOG.info("epoch %d of %d: loss %.4f", epoch + 1, config.epochs, losses[-1])
+    return losses
+
+
+def shares(n: int, threads: int) -> Iterator[tuple[int, int]]:
+    """Yield the range of each thread."""
+    for t in range(threads):
+        yield n * t // threads, n * (t + 1) // threads
+
+
+def check_finite(stats: NDArray[np.float64], epoch: int, lr: float) -> None:
+    """Raise TrainingError when a thread met a loss that is no finite number."""
+    if stats[:, 3].any():
+        documents = int(stats[:, 1].sum())
+        raise TrainingError(
+            f"loss: expected a finite number, got NaN or infinity in epoch {epoch + 1} after {documents} documents; "
+            f"lower lr={lr!r}"
+        )
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS to one thread: our own threads already fill the cores, and sums stay equal at any thread count."""
+    import scipy.linalg.cython_blas  # noqa: F401 - what numba's np.dot calls: it must be loaded to be limited
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1, user_api="blas"):
+        yield

@@ -1,0 +1,129 @@
+"""The nine classifiers of Kiela 2018, by the paper's rows (SYSTEMS.md K-11 to K-21)."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from models.fasttext import kernels
+from models.fasttext.classifier import FastTextClassifier
+from models.fasttext.config import FastTextConfig
+from models.fasttext.corpus import Reads
+
+
+class TextConfig(FastTextConfig):
+    """W U x_t: the fastText classifier."""
+
+
+class ImageConfig(FastTextConfig):
+    """Models that read a dense embedding."""
+
+    image: str = "image"  # name of the embedding
+
+
+class GatedConfig(ImageConfig):
+    """Models in which one modality passes through the sigmoid."""
+
+    gate: Literal["text", "image"] = "text"
+
+
+class PQTokensConfig(FastTextConfig):
+    """Models that read visual tokens."""
+
+    codes: str = "pq"  # name of the codebook
+    alpha: float = Field(0.2, gt=0)  # weight of the visual-token bag beside the text bag
+
+
+class RSPQTokensConfig(PQTokensConfig):
+    """Visual tokens of a random sample product quantizer."""
+
+    codes: str = "rspq"
+
+
+class Text(FastTextClassifier):
+    """W U x_t (K-11); x_t is the mean of a document's words, n-grams and subwords."""
+
+    kind: ClassVar[str] = "text"
+    config_type: ClassVar[type[FastTextConfig]] = TextConfig
+
+
+class _WithImage(FastTextClassifier):
+    config_type: ClassVar[type[FastTextConfig]] = ImageConfig
+    config: ImageConfig
+
+    def reads(self) -> Reads:
+        return Reads(text=self.uses_text, dense=self.config.image, codes=None)
+
+
+class Image(_WithImage):
+    """W V x_v (K-12); x_v has unit length."""
+
+    kind: ClassVar[str] = "image"
+    uses_text: ClassVar[bool] = False
+
+
+class Additive(_WithImage):
+    """W (U x_t + V x_v) (K-13); a missing modality drops its term."""
+
+    kind: ClassVar[str] = "additive"
+
+
+class Max(_WithImage):
+    """W max(U x_t, V x_v) (K-14); with one modality missing, W of the other."""
+
+    kind: ClassVar[str] = "max"
+    linear: ClassVar[bool] = False
+
+    def fusion(self) -> int:
+        return kernels.MAX
+
+
+class Gated(_WithImage):
+    """W (s(U x_t) * V x_v) for gate=text (K-15), W (U x_t * s(V x_v)) for gate=image (K-16); one modality: no gate."""
+
+    kind: ClassVar[str] = "gated"
+    config_type: ClassVar[type[FastTextConfig]] = GatedConfig
+    config: GatedConfig
+    linear: ClassVar[bool] = False
+
+    def fusion(self) -> int:
+        return kernels.GATE_TEXT if self.config.gate == "text" else kernels.GATE_IMAGE
+
+
+class Bilinear(_WithImage):
+    """W (U x_t (x) V x_v) with W (C, H * H) (K-17); a missing vector is replaced by the constant one of length 1."""
+
+    kind: ClassVar[str] = "bilinear"
+    linear: ClassVar[bool] = False
+
+    def fusion(self) -> int:
+        return kernels.BILINEAR
+
+
+class BilinearGated(Gated):
+    """Bilinear with the gate's side through the sigmoid (K-18); no gate on one modality."""
+
+    kind: ClassVar[str] = "bilinear_gated"
+
+    def fusion(self) -> int:
+        return kernels.BILINEAR_GATE_TEXT if self.config.gate == "text" else kernels.BILINEAR_GATE_IMAGE
+
+
+class PQTokens(FastTextClassifier):
+    """W (U x_t + alpha U x_d) (K-21): codes are words of the same U, their bag averaged apart from the text's."""
+
+    kind: ClassVar[str] = "pq"
+    config_type: ClassVar[type[FastTextConfig]] = PQTokensConfig
+    config: PQTokensConfig
+
+    def reads(self) -> Reads:
+        return Reads(text=True, dense=None, codes=self.config.codes)
+
+    def alpha(self) -> float:
+        return self.config.alpha
+
+
+class RSPQTokens(PQTokens):
+    """PQ's classifier over the codes of a random sample product quantizer; a token names repeat and part (K-20)."""
+
+    kind: ClassVar[str] = "rspq"
+    config_type: ClassVar[type[FastTextConfig]] = RSPQTokensConfig

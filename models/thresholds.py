@@ -1,0 +1,31 @@
+"""The probability from which a label belongs to the predicted set: chosen for micro-F1, in one streaming pass."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Candidates: equal steps of log p, since under a softmax over many classes the best one lies far below 0.1.
+CANDIDATES = np.geomspace(1e-6, 1.0, 1201)
+
+
+class MicroF1:
+    """Counts of true and of all labels at or above every candidate threshold; counts of two passes add."""
+
+    def __init__(self) -> None:
+        self.true = np.zeros(len(CANDIDATES) + 1, np.int64)
+        self.chosen = np.zeros(len(CANDIDATES) + 1, np.int64)
+        self.labels = 0
+
+    def add(self, probabilities: NDArray[np.float32], truth: NDArray[np.bool_], unknown: int = 0) -> None:
+        """Count a batch (n, C); `unknown` labels of these documents are no class of the model and always missed."""
+        bins = np.searchsorted(CANDIDATES, probabilities, side="right")
+        self.chosen += np.bincount(bins.ravel(), minlength=len(self.chosen))
+        self.true += np.bincount(bins[truth], minlength=len(self.true))
+        self.labels += int(truth.sum()) + unknown
+
+    def best(self) -> float:
+        """Return the threshold with the highest micro-F1, the highest of equals; 0.5 when nothing was true."""
+        true, chosen = (np.cumsum(counts[::-1])[::-1][1:] for counts in (self.true, self.chosen))
+        f1 = 2 * true / np.maximum(1, chosen + self.labels)
+        if not self.labels or not f1.any():
+            return 0.5
+        return float(CANDIDATES[len(f1) - 1 - int(f1[::-1].argmax())])

@@ -1,0 +1,53 @@
+"""A small training set whose classes follow from its words and from its image, for tests of classifiers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from models.fasttext.corpus import cut
+from models.features import Block
+
+CLASSES, DIM, TOKENS = 4, 12, 4
+
+
+@dataclass
+class Blocks:
+    """Features over one block, handed out in pieces of `rows` documents."""
+
+    block: Block
+    rows: int = 10_000
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.block)
+
+    def blocks(self) -> Iterator[Block]:
+        for lo in range(0, len(self.block), self.rows):
+            yield cut(self.block, lo, lo + self.rows)
+
+
+def documents(n: int = 600, *, seed: int = 0, second_label: bool = False) -> Block:
+    """Every document has two words of its class among four; its image lies near the centre of its class.
+
+    One in ten has no image, one in ten no text; the words tell classes {0, 1} from {2, 3}, the image even from odd.
+    """
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, CLASSES, n)
+    words = [[f"w{c // 2}{k}" for k in rng.integers(0, 5, 2)] + [f"n{k}" for k in rng.integers(0, 50, 2)] for c in y]
+    text = [" ".join(rng.permutation(document)) if rng.random() > 0.1 else None for document in words]
+    centres = np.random.default_rng(99).normal(size=(2, DIM))
+    dense = (centres[y % 2] * 2 + rng.normal(size=(n, DIM))).astype(np.float32)
+    codes = np.stack([rng.integers(0, 4, n) + 4 * (y % 2) for _ in range(TOKENS)], axis=1).astype(np.uint8)
+    present = rng.random(n) > 0.1
+    dense[~present] = 0
+    labels = [[f"c{c}", "even"] if second_label and c % 2 == 0 else [f"c{c}"] for c in y]
+    return Block(
+        ids=pa.array([f"d{i}" for i in range(n)]),
+        text=pa.array(text, pa.string()),
+        labels=pa.array(labels, pa.list_(pa.string())),
+        dense={"image": dense},
+        codes={"pq": codes, "rspq": codes},
+        present={"image": present, "pq": present, "rspq": present.copy()},
+    )
