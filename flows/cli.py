@@ -28,7 +28,9 @@ app = typer.Typer(
     name="fuseline", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Classify large collections of documents with text, images and columns: offline, shard by shard.",
 )  # fmt: skip
-out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
+# A log has no width of its own: tables there must not break lines.
+WIDTH = None if sys.stdout.isatty() else 180
+out, err = Console(highlight=False, width=WIDTH), Console(stderr=True, highlight=False, width=WIDTH)
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as conf/demo.yaml")]
 Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set one value, e.g. run.workers=1")]
@@ -93,7 +95,10 @@ def predict(
     set_: Overrides = [],  # noqa: B006
     wait: Wait = -1, verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Predict new documents. Example: fuseline predict conf/demo.yaml --model additive --source new.jsonl -o new.parquet"""
+    """Predict new documents with a trained model.
+
+    Example: fuseline predict conf/demo.yaml --model additive --source new.jsonl -o new.parquet
+    """
     with _polite(verbose):
         settings = load_config(config, set_)
         prepare_prefect(Path(settings.root), verbose=verbose)

@@ -143,7 +143,7 @@ def _predict(config: Config, name: str, features: Features, fit: Fit) -> ShardSt
     reads = features.reads(config.models[name], "labels")
     spec = PredictConfig(
         model=name, kind=config.models[name].kind, top_k=config.predictions.top_k,
-        features=tuple(read.node.name for read in reads),
+        features=tuple("documents" if isinstance(read.node, Ingest) else read.node.name for read in reads),
     )  # fmt: skip
     return ShardStage(
         name=f"predictions/{name}", flow="predict", version=1, config=spec, reads=reads, fits=(fit,), transform=predict

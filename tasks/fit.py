@@ -46,10 +46,10 @@ def block_of(tables: dict[str, pa.Table]) -> Block:
     """Turn one shard of every feature dataset into a block.
 
     Args:
-        tables: dataset name -> table; "documents/..." gives ids and labels, "clean/..." the text, "embed/NAME" a dense
+        tables: dataset name -> table; "documents" gives ids and labels, "clean/..." the text, "embed/NAME" a dense
             modality NAME, "quantize/NAME" codes NAME. All hold the same rows.
     """
-    documents = next(table for name, table in tables.items() if name.startswith("documents/"))
+    documents = next(table for name, table in tables.items() if name.partition("/")[0] == "documents")
     n, text = documents.num_rows, pa.array([""] * documents.num_rows, pa.string())
     if "labels" not in documents.column_names:
         documents = documents.append_column("labels", pa.array([[]] * n, pa.list_(pa.string())))

@@ -219,11 +219,14 @@ def explain_key(node: Node, root: Path) -> str:
     others = [path for path in (root / node.name).glob(f"*/{MANIFEST}") if path.parent.name != node.key]
     if not others:
         return "never made"
-    newest = max(others, key=lambda path: path.stat().st_mtime_ns)
+    new = node.manifest
     try:
-        old, new = Manifest.from_bytes(newest.read_bytes()), node.manifest
+        versions = {path: Manifest.from_bytes(path.read_bytes()) for path in others}
     except DataError:
         return "never made by this version of Fuseline"
+    # Predictions of other documents lie beside ours: compare like with like.
+    alike = {path: old for path, old in versions.items() if old.upstream.keys() == new.upstream.keys()} or versions
+    old = alike[max(alike, key=lambda path: path.stat().st_mtime_ns)]
     parts = [f"version: {old.version} -> {new.version}"] if old.version != new.version else []
     parts += [f"{name}: {a!r} -> {b!r}" for name, a, b in _differences(old.config, new.config)]
     if not parts:

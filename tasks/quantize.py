@@ -56,7 +56,7 @@ def encode(tables: list[pa.Table], config: QuantizeConfig, context: Context) -> 
     (folder,) = context.checkpoints.values()
     quantizer = _load(config.quantizer, folder)
     ids, name = table["id"], f"embed/{config.embedding}"
-    block = block_of({"documents/": table.select(["id"]), name: table})
+    block = block_of({"documents": table.select(["id"]), name: table})
     embeddings = block.dense[config.embedding]
     found = quantizer.encode(embeddings, block.present[config.embedding])
     errors = pa.array(quantizer.errors(embeddings, found.codes), pa.float32(), mask=~found.present)

@@ -1,0 +1,102 @@
+"""Predict other documents with a trained model: the same readers and stages, frozen codebooks and models."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from prefect import flow
+from pydantic import ValidationError
+
+from flows.config import Config, parse_overrides
+from flows.graph import build_prediction
+from flows.step import Wishes, run_nodes
+from stores.atomic import atomic_file
+from stores.dataset import MANIFEST
+from stores.digests import key_digest
+from stores.errors import ConfigError, FuselineError, MismatchError, mismatch
+from stores.manifest import Manifest
+from stores.schemas import PREDICTIONS
+from tasks.ingest import SourceConfig
+from tasks.nodes import Fit, Node
+from tasks.readers import READERS
+
+
+def predict_new(
+    config: Config,
+    model: str,
+    source: str,
+    output: Path,
+    *,
+    reader: str | None = None,
+    options: list[str] | None = None,
+) -> int:
+    """Predict the documents of `source` with one trained model into one Parquet file; return the number of rows.
+
+    Raises:
+        ConfigError: no such model, or the source cannot be read that way.
+        MismatchError: the model was trained on features of another encoder or codebook.
+    """
+    if model not in config.models:
+        raise ConfigError(mismatch("--model", sorted(config.models), model, "choose a model of the configuration"))
+    given = _source(config, source, reader, parse_overrides(options))
+    place = source if "://" in source else str(Path(source).absolute())
+    name = f"{config.name}-new-{key_digest([given.reader, place])[:8]}"
+    fit, nodes = build_prediction(config, model, given, name=name)
+    check_trained(fit, Path(config.root))
+    _predict_flow.with_options(name="predict-new")(config, nodes, given.image_root())
+    return _gather(nodes[-1], Path(config.root), output)
+
+
+def check_trained(fit: Fit, root: Path) -> None:
+    """Raise unless the model was trained on exactly the features that the configuration makes."""
+    if fit.fitted(root).record() is not None:
+        return
+    for path in sorted((root / fit.name).glob(f"*/{MANIFEST}")):
+        trained = Manifest.from_bytes(path.read_bytes())
+        changed = [n for n in fit.upstream if trained.upstream.get(n.name, n.key) != n.key]
+        if changed and trained.config == fit.manifest.config:
+            raise MismatchError(_other_features(fit, changed[-1], trained, root))
+    raise FuselineError(
+        mismatch(fit.label, "a trained model", "none under this configuration", "run `fuseline run` first")
+    )
+
+
+def _other_features(fit: Fit, node: Node, trained: Manifest, root: Path) -> str:
+    key = trained.upstream[node.name]
+    try:
+        manifest = Manifest.from_bytes((root / node.name / key / MANIFEST).read_bytes())
+        old = f"{manifest.config.get('encoder', node.name)} (key {key}, weights {manifest.config.get('weights', '-')})"
+    except OSError:
+        old = f"key {key}"
+    now = node.manifest.config
+    new = f"{now.get('encoder', node.name)} (key {node.key}, weights {now.get('weights', '-')})"
+    cure = "give the configuration it was trained with, or train again with `fuseline run`"
+    return mismatch(f"features {node.name} of model {fit.name.removeprefix('models/')}", old, new, cure)
+
+
+def _source(config: Config, path: str, reader: str | None, options: dict[str, Any]) -> SourceConfig:
+    same = reader is None or reader == config.source.reader
+    inherited = {k: v for k, v in config.source.options.items() if k != "root"} if same else {}
+    chosen = reader or config.source.reader
+    try:
+        return SourceConfig(reader=chosen, path=path, options={**inherited, **options})
+    except ValidationError as error:
+        known = ", ".join(READERS[chosen].options.model_fields) if chosen in READERS else ", ".join(sorted(READERS))
+        first = error.errors(include_url=False)[0]
+        raise ConfigError(mismatch("--reader/--option", known, first.get("input"), first["msg"])) from error
+
+
+@flow(name="predict-new", persist_result=False, validate_parameters=False)
+def _predict_flow(config: Config, nodes: list[Node], source: str) -> list[dict[str, Any]]:
+    return run_nodes(nodes, config, Wishes(), source=source)
+
+
+def _gather(node: Node, root: Path, output: Path) -> int:
+    dataset, rows = node.dataset(root), 0
+    with atomic_file(output) as partial, pq.ParquetWriter(partial, PREDICTIONS, compression="zstd") as writer:
+        for _, record in sorted(dataset.records().items()):
+            table: pa.Table = dataset.read(record, tuple(PREDICTIONS.names))
+            writer.write_table(table.cast(PREDICTIONS))
+            rows += table.num_rows
+    return rows
