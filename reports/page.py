@@ -77,6 +77,7 @@ def _content(data: ReportData) -> dict[str, Any]:
         "confusions": sections.top_confusions(data.confusion, **chosen),
         "examples": sections.examples(data.gallery, model=best or ""),
         "importance": sections.importance_rows(data.importance, split=split),
+        "colours": sections.modality_colours(data.importance, data.gallery),
         "stages": data.stages.to_pylist(),
         "quarantine": sections.quarantine_counts(data.quarantine),
         "quarantined": sections.quarantine_first(data.quarantine),

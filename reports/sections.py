@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 MAX_CLASSES = 60  # of the per-class table and the heat map
 MAX_CONFUSIONS = 12
 FIRST_ROWS = 20
+COLOURS = 5  # that the style sheet knows
 SPLIT_ORDER = {"train": 0, "valid": 1, "test": 2}
 PREFIX = "label:"
 SEARCHED = 100_000  # rows of the quarantine table that the examples are taken from
@@ -128,6 +129,13 @@ def importance_rows(importance: pa.Table | None, *, split: str) -> list[tuple[st
     for row in _of(importance, split=split):
         models.setdefault(row["model"], []).append((row["modality"], row["share"]))
     return [(model, sorted(shares)) for model, shares in sorted(models.items())]
+
+
+def modality_colours(importance: pa.Table | None, gallery: pa.Table | None) -> dict[str, int]:
+    """Return modality -> colour number, the same wherever a modality appears."""
+    names = {row["modality"] for row in _of(importance)}
+    names |= {part["modality"] for row in _of(gallery) for part in row["importance"] or ()}
+    return {name: number % COLOURS for number, name in enumerate(sorted(names))}
 
 
 def quarantine_counts(quarantine: pa.Table) -> list[dict[str, Any]]:

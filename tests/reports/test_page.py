@@ -9,7 +9,7 @@ import pytest
 
 from reports.data import STAGES, ReportData
 from reports.page import breakable, duration, render
-from reports.sections import MAX_CLASSES, data_table, heat_map, quarantine_first
+from reports.sections import MAX_CLASSES, data_table, heat_map, modality_colours, quarantine_first
 from stores.schemas import METRICS, QUARANTINE, STATISTICS
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"
@@ -194,3 +194,13 @@ def test_durations(seconds, text):
 
 def test_names_break_after_slashes_and_stay_escaped():
     assert breakable("a/<b>_c") == "a/<wbr>&lt;b&gt;_<wbr>c"
+
+
+def test_a_modality_has_one_colour_everywhere():
+    rows = [("a", "text", 1.0), ("b", "image", 0.5), ("b", "text", 0.5)]
+    table = pa.Table.from_pylist(
+        [{"model": m, "split": "test", "modality": name, "share": share, "n": 1} for m, name, share in rows]
+    )
+    assert modality_colours(table, None) == {"image": 0, "text": 1}
+    page = render(dataclasses.replace(ReportData("t", "r", "c"), importance=table))
+    assert page.count('class="m1" style="width:100.0%"') == 1
