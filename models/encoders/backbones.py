@@ -1,0 +1,251 @@
+"""Image networks of torchvision and timm by name, with a weight file that the user has."""
+
+import importlib
+import logging
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field
+
+from models.config import FrozenConfig, knob
+from models.encoders.base import Modality, files_digest, package
+from models.errors import MissingWeights
+from models.threads import thread_limit
+from models.weights import supplied
+
+logger = logging.getLogger(__name__)
+
+Rgb = NDArray[np.uint8]
+Pixels = Literal["imagenet", "unit", "caffe"]
+
+_VERSION = "backbone-1"
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+_STD = np.array([0.229, 0.224, 0.225], np.float32)
+_CAFFE_MEAN = np.array([123.68, 116.779, 103.939], np.float32)  # red, green, blue
+
+
+class Preset(NamedTuple):
+    """A network by its library's name, and how the papers show it images."""
+
+    library: Literal["torchvision", "timm"]
+    architecture: str
+    dim: int  # of the layer before the classes
+    file: str  # weight file, as its publisher names it
+    megabytes: int
+    side: int = 224
+    pixels: Pixels = "imagenet"
+    frame: Literal["crop", "stretch"] = "crop"
+
+
+# File names of torchvision end in the first digits of their SHA-256.
+PRESETS = {
+    "resnet152": Preset("torchvision", "resnet152", 2048, "resnet152-394f9c45.pth", 231),  # paper K
+    "resnet34": Preset("torchvision", "resnet34", 512, "resnet34-b627a593.pth", 83),  # paper K
+    "resnet50": Preset("torchvision", "resnet50", 2048, "resnet50-0676ba61.pth", 98),
+    "vgg16": Preset("torchvision", "vgg16", 4096, "vgg16-397923af.pth", 528),  # paper Z
+    "inception_v3": Preset("torchvision", "inception_v3", 2048, "inception_v3_google-0cc3c7bd.pth", 104, 300, "unit",
+                           "stretch"),  # paper M
+    "mobilenet_v2": Preset("torchvision", "mobilenet_v2", 1280, "mobilenet_v2-b0353104.pth", 14, 300, "unit",
+                           "stretch"),  # paper M
+    "densenet121": Preset("torchvision", "densenet121", 1024, "densenet121-a639ec97.pth", 31, 512, "unit",
+                          "stretch"),  # paper P
+    "resnet50v2": Preset("timm", "resnetv2_50.a1h_in1k", 2048, "resnetv2_50.a1h_in1k.safetensors", 102, 300, "unit",
+                         "stretch"),  # paper M
+    "resnext101_wsl": Preset("timm", "resnext101_32x16d.fb_wsl_ig1b_ft_in1k", 2048,
+                             "resnext101_32x16d.fb_wsl_ig1b_ft_in1k.safetensors", 777),  # paper R
+}  # fmt: skip
+
+
+class BackboneConfig(FrozenConfig):
+    """Weights, layer and view of a network; None takes the preset's value."""
+
+    weights: Path | None = knob(None)  # None: looked for by name in $FUSELINE_WEIGHTS and torch's hub cache
+    sha256: str | None = knob(None)  # refuse a weight file with another digest
+    layer: str = "pooled"  # what enters the last layer, or a module's name: spatial outputs are averaged
+    side: int | None = Field(None, ge=32, le=2048)
+    pixels: Pixels | None = None  # imagenet: mean and deviation; unit: / 255; caffe: 0..255, mean-subtracted BGR
+    frame: Literal["crop", "stretch"] | None = None  # crop: centre square; stretch: the whole image
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = knob("cpu")
+    threads: int | None = knob(None, ge=1)
+
+
+class Backbone:
+    """Image encoder: any layer of a torchvision or timm network.
+
+    Args:
+        config: weights, layer and view.
+        preset: name of one of PRESETS.
+    """
+
+    modality: ClassVar[Modality] = "image"
+
+    def __init__(self, config: BackboneConfig, *, preset: str) -> None:
+        self.config, self.name, self.preset = config, preset, PRESETS[preset]
+        self.side = config.side or self.preset.side
+        self.pixels = config.pixels or self.preset.pixels
+        self.frame = config.frame or self.preset.frame
+        self.min_side: int | None = self.side
+        self._largest: int | None = None  # batch size that memory allowed
+
+    @cached_property
+    def dim(self) -> int:
+        """Length of an embedding; a layer other than "pooled" is asked by running the network once."""
+        if self.config.layer == "pooled":
+            return self.preset.dim
+        return int(self.encode([np.zeros((self.side, self.side, 3), np.uint8)]).shape[1])
+
+    @cached_property
+    def file(self) -> Path:
+        """Path of the weight file; raises MissingWeights."""
+        path = self.config.weights or next((path for path in self._places() if path.is_file()), None)
+        cure = (
+            f"get {self.preset.file} ({self.preset.megabytes} MB) from {self.preset.library}'s publisher on a machine "
+            "with access and set options.weights to its path, or copy it under its name into $FUSELINE_WEIGHTS"
+        )
+        return supplied(path, what=self.name, sha256=self.config.sha256, cure=cure)
+
+    @cached_property
+    def digest(self) -> str:
+        """Weights, view, layer and precision."""
+        view = (self.preset.architecture, self.side, self.pixels, self.frame, self.config.layer, self.config.precision)
+        return files_digest([self.file], salt=f"{_VERSION} {view}")
+
+    def prepare(self, item: Rgb) -> Rgb:
+        """Return the image as (side, side, 3) uint8, bicubic."""
+        height, width = item.shape[:2]
+        box = None
+        if self.frame == "crop":
+            cut = min(height, width)
+            box = ((width - cut) / 2, (height - cut) / 2, (width + cut) / 2, (height + cut) / 2)
+        return np.asarray(Image.fromarray(item).resize((self.side, self.side), Image.Resampling.BICUBIC, box=box))
+
+    def encode(self, items: Sequence[Rgb]) -> NDArray[np.float32]:
+        """Return embeddings (n, dim) of n prepared images.
+
+        A batch that does not fit into the memory of a GPU is halved, and the size that did fit is remembered.
+        """
+        import torch
+
+        size = min(self._largest or len(items), len(items))
+        parts: list[NDArray[np.float32]] = []
+        start = 0
+        while start < len(items):
+            try:
+                parts.append(self._run(_scaled(np.stack(items[start : start + size]), self.pixels)))
+            except torch.cuda.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size = self._largest = max(1, size // 2)
+                torch.cuda.empty_cache()
+                logger.warning("%s: batches of %d from now on, the device has no memory for more", self.name, size)
+                continue
+            start += size
+        return np.concatenate(parts)
+
+    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        import torch
+
+        device = torch.device(self.config.device)
+        net, read = self._network
+        pixels = torch.from_numpy(batch)
+        if device.type == "cuda":
+            pixels = pixels.pin_memory()
+        pixels = pixels.to(device, non_blocking=True)
+        mixed = self.config.precision != "float32"
+        dtype = getattr(torch, self.config.precision) if mixed else torch.bfloat16
+        with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=mixed):
+            net(pixels)
+        return np.asarray(read().float().cpu().numpy(), np.float32)
+
+    @cached_property
+    def _network(self) -> tuple[Any, Any]:
+        import torch
+
+        torch.set_num_threads(self.config.threads or thread_limit())
+        net = _build(self.preset)
+        net.load_state_dict(_read_weights(self.file), strict=True)
+        net = net.eval().to(torch.device(self.config.device))
+        return net, _tap(net, self.config.layer, self.preset)
+
+    def _places(self) -> list[Path]:
+        folder = os.environ.get("FUSELINE_WEIGHTS")
+        torch_home = (
+            os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"
+        )
+        named = [Path(folder)] if folder else []
+        return [place / self.preset.file for place in (*named, Path(torch_home) / "hub" / "checkpoints")]
+
+
+def _scaled(batch: Rgb, pixels: Pixels) -> NDArray[np.float32]:
+    """Return (n, h, w, 3) uint8 as (n, 3, h, w) float32 in the scale that the weights were trained with."""
+    values = batch.astype(np.float32)
+    if pixels == "caffe":
+        values = (values - _CAFFE_MEAN)[..., ::-1]
+    else:
+        values /= 255.0
+        if pixels == "imagenet":
+            values = (values - _MEAN) / _STD
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+
+
+def _build(preset: Preset) -> Any:
+    if preset.library == "timm":
+        return package("timm", pip="timm").create_model(preset.architecture, pretrained=False)
+    models = importlib.import_module("torchvision.models")
+    extra = {"aux_logits": True, "init_weights": False} if preset.architecture == "inception_v3" else {}
+    net = models.get_model(preset.architecture, weights=None, **extra)
+    if preset.architecture == "inception_v3":
+        net.transform_input = False  # the pixels are scaled here, by the configuration
+    return net
+
+
+def _read_weights(file: Path) -> dict[str, Any]:
+    """Return named tensors; pickles that hold anything but tensors are refused by torch."""
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return dict(load_file(file))
+    import torch
+
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    # Files of DenseNet-121 from before torch 0.4 name their layers "norm.1", which no module may be called today.
+    return {name.replace(".norm.", ".norm").replace(".conv.", ".conv") if "denselayer" in name else name: tensor
+            for name, tensor in state.items()}  # fmt: skip
+
+
+def _tap(net: Any, layer: str, preset: Preset) -> Any:
+    """Hook a layer; the returned function gives what it saw last, (n, dim)."""
+    seen: list[Any] = []
+
+    def keep(value: Any) -> None:
+        value = value[0] if isinstance(value, tuple) else value
+        seen[:] = [value.mean(dim=tuple(range(2, value.ndim))) if value.ndim > 2 else value]
+
+    if layer == "pooled":
+        last = net.get_classifier() if preset.library == "timm" else _last_linear(net, preset.architecture)
+        last.register_forward_pre_hook(lambda _module, inputs: keep(inputs))
+        return lambda: seen[0]
+    modules = dict(net.named_modules())
+    if layer not in modules:
+        raise ValueError(f"layer: expected 'pooled' or a module of {preset.architecture}, got {layer!r}; "
+                         f"for example {list(modules)[-5:]}")  # fmt: skip
+    modules[layer].register_forward_hook(lambda _module, _inputs, output: keep(output))
+    return lambda: seen[0]
+
+
+def _last_linear(net: Any, architecture: str) -> Any:
+    """Return the module that turns features into classes."""
+    from torch import nn
+
+    top = net.fc if hasattr(net, "fc") else net.classifier
+    linear = [module for module in top.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise MissingWeights(f"{architecture}: has no linear layer at its end; name a layer instead of 'pooled'")
+    return linear[-1]

@@ -1,0 +1,169 @@
+"""Detected faces, objects or lines -> one embedding per element: the crop stages."""
+
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field, SerializeAsAny, WithJsonSchema, model_validator
+
+from models.config import FrozenConfig, knob
+from models.detectors.faces import face_chip
+from models.encoders import ENCODERS, encoder_options, get_encoder
+from models.encoders.base import Encoder
+from tasks.embed import Dtype
+from tasks.image_pass import Outcome, run_pass
+from tasks.images import DECODER, WHITE, ImageLimits, Rgb
+
+
+def crop_embeddings(dim: int, dtype: pa.DataType) -> pa.Schema:
+    """Return the schema of one embedding per element: a document has 0 to n of them, highest score first."""
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("status", pa.string(), nullable=False),  # ok, missing (no element), or why the image failed
+            pa.field("present", pa.bool_(), nullable=False),
+            pa.field("element", pa.list_(pa.int32()), nullable=False),  # its place in the detections' elements
+            pa.field("embeddings", pa.list_(pa.list_(dtype, dim)), nullable=False),
+        ]
+    )
+
+
+class CropEmbedConfig(FrozenConfig):
+    """An image or face encoder over detected elements."""
+
+    encoder: str
+    options: Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "object", "default": {}})] = Field(
+        default_factory=FrozenConfig
+    )
+    dtype: Dtype = "float16"
+    min_score: float = Field(0.65, ge=0, le=1)  # of the detection; paper R takes objects from 0.65
+    limit: int = Field(10, ge=1)  # elements per document, those of the highest scores (paper R)
+    margin: float = Field(0.1, ge=0, le=2)  # share of the box added around it; aligned faces ignore it
+    limits: ImageLimits = ImageLimits()
+    background: tuple[int, int, int] = WHITE
+    batch_size: int = knob(4, ge=1)  # documents
+    decode_threads: int = knob(2, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_the_encoder(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "encoder" not in values:
+            return values
+        name = values["encoder"]
+        modality = ENCODERS[name].modality if name in ENCODERS else "image"
+        if modality not in ("face", "image"):
+            raise ValueError(f"encoder: expected one for images or faces, got {name!r}; see `fuseline list encoders`")
+        return {**values, "options": encoder_options(name, values.get("options") or {}, modality=modality)}
+
+
+def embed_crops(documents: pa.Table, detections: pa.Table, config: CropEmbedConfig, *, source: str) -> pa.Table:
+    """Return one embedding per detected element, in the documents' order; see `crop_embeddings`.
+
+    Args:
+        documents: columns `id` and `image`.
+        detections: the same documents in the DETECTIONS schema.
+        config: encoder and choice of elements.
+        source: folder or URL below which image references lie.
+
+    Only images with a chosen element are read. Raises MissingWeights.
+    """
+    crops = CropEmbedder(config, detections)
+    result = run_pass(documents, [crops], source=source, wanted=[crops.wanted], decode_threads=config.decode_threads)
+    return crops.whole(result.tables[0])
+
+
+def crop_digest(config: CropEmbedConfig) -> str:
+    """Return what a dataset key must hold beside the config: weights, framing and image decoder."""
+    return f"{get_encoder(config.encoder, config.options).digest} crops-1 {DECODER}"
+
+
+def chosen(elements: list[dict[str, Any]], *, min_score: float, limit: int) -> list[int]:
+    """Return the places of the elements to use: highest score first, equal ones in their order."""
+    strong = [place for place, element in enumerate(elements) if element["score"] >= min_score]
+    return sorted(strong, key=lambda place: -elements[place]["score"])[:limit]
+
+
+class CropEmbedder:
+    """An element encoder's part of a pass over images."""
+
+    def __init__(self, config: CropEmbedConfig, detections: pa.Table) -> None:
+        self.config = config
+        self.encoder: Encoder = get_encoder(config.encoder, config.options)
+        self.limits, self.background, self.batch_size = config.limits, config.background, config.batch_size
+        self.min_side: int | None = None  # a crop may be a small part of the image
+        self._ids, self._status = detections["id"], detections["status"].to_pylist()
+        self._elements = detections["elements"].to_pylist()
+        self._chosen = [chosen(one, min_score=config.min_score, limit=config.limit) for one in self._elements]
+        self.wanted: NDArray[np.bool_] = np.array([bool(places) for places in self._chosen], np.bool_)
+
+    def prepare(self, pixels: Rgb, row: int) -> tuple[int, list[Any]]:
+        """Return the row and its prepared crops."""
+        elements = [self._elements[row][place] for place in self._chosen[row]]
+        return row, [self.encoder.prepare(self._crop(pixels, element)) for element in elements]
+
+    def compute(self, items: list[tuple[int, list[Any]]]) -> list[Outcome]:
+        """Return (row, embeddings (n, dim)) per document."""
+        crops = [crop for _, some in items for crop in some]
+        step = max(1, self.batch_size)
+        vectors = np.concatenate([self.encoder.encode(crops[at : at + step]) for at in range(0, len(crops), step)])
+        ends = np.cumsum([len(some) for _, some in items])
+        parts = np.split(vectors, ends[:-1])
+        return [Outcome("ok", (row, part)) for (row, _), part in zip(items, parts, strict=True)]
+
+    def table(self, ids: pa.Array, outcomes: list[Outcome]) -> pa.Table:
+        """Return the wanted rows alone."""
+        rows = [self._row(outcome) for outcome in outcomes]
+        return self._build(ids.to_pylist(), rows)
+
+    def whole(self, part: pa.Table) -> pa.Table:
+        """Return every document's row: those without a chosen element are missing, or failed as their image did."""
+        places = np.full(len(self._status), -1)
+        places[self.wanted] = np.arange(part.num_rows)
+        absent: list[tuple[str, list[int], list[Any]]] = [
+            ("missing" if status == "ok" else status, [], []) for status in self._status
+        ]
+        rest = self._build(self._ids.to_pylist(), absent)
+        both = pa.concat_tables([rest, part])
+        return both.take(np.where(places < 0, np.arange(len(places)), len(places) + places)).combine_chunks()
+
+    def _row(self, outcome: Outcome) -> tuple[str, list[int], list[Any]]:
+        if outcome.value is None:
+            return outcome.status, [], []
+        row, vectors = outcome.value
+        largest = float(np.finfo(self.config.dtype).max)
+        if not np.isfinite(vectors).all():
+            return "not_finite", [], []
+        if (np.abs(vectors) > largest).any():
+            return "overflow", [], []
+        return "ok", self._chosen[row], list(vectors.astype(self.config.dtype))
+
+    def _build(self, ids: list[str], rows: list[tuple[str, list[int], list[Any]]]) -> pa.Table:
+        schema = crop_embeddings(self.encoder.dim, pa.from_numpy_dtype(self.config.dtype))
+        status, element, vectors = ([row[which] for row in rows] for which in range(3))
+        columns = [ids, status, [bool(places) for places in element], element, vectors]
+        return pa.Table.from_arrays(
+            [pa.array(column, one.type) for column, one in zip(columns, schema, strict=True)], schema=schema
+        )
+
+    def _crop(self, pixels: Rgb, element: dict[str, Any]) -> Rgb:
+        height, width = pixels.shape[:2]
+        if getattr(self.encoder, "aligned", False) and len(element["points"]) == 10:
+            points = np.array(element["points"], np.float64).reshape(5, 2) * (width, height)
+            return face_chip(pixels, points)
+        left, top, right, bottom = (
+            value * side for value, side in zip(element["box"], (width, height) * 2, strict=True)
+        )
+        wide, high = (right - left) * (1 + self.config.margin), (bottom - top) * (1 + self.config.margin)
+        if hasattr(self.encoder, "aligned"):
+            wide = high = max(wide, high)
+        return _cut(pixels, (left + right) / 2, (top + bottom) / 2, wide, high)
+
+
+def _cut(pixels: Rgb, x: float, y: float, wide: float, high: float) -> Rgb:
+    """Return a box around a centre, cut to the image, at least one pixel."""
+    height, width = pixels.shape[:2]
+    left, right = int(max(0, np.floor(x - wide / 2))), int(min(width, np.ceil(x + wide / 2)))
+    top, bottom = int(max(0, np.floor(y - high / 2))), int(min(height, np.ceil(y + high / 2)))
+    left, top = min(left, width - 1), min(top, height - 1)
+    return np.ascontiguousarray(pixels[top : max(bottom, top + 1), left : max(right, left + 1)])

@@ -1,0 +1,140 @@
+"""Networks by name: weights that are checked, layers that can be chosen, views of the papers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from numpy.typing import NDArray
+
+from models.encoders.backbones import PRESETS, Backbone, BackboneConfig, _scaled
+from models.errors import MissingWeights
+from models.threads import limit_threads
+from models.weights import file_sha256
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    limit_threads(1)
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ResNet-34 with weights drawn from a seed: the real ones can't be had on every machine."""
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("weights") / "resnet34-b627a593.pth"
+    torch.save(torchvision.models.resnet34(weights=None).state_dict(), file)
+    return file
+
+
+def images(encoder: Backbone, n: int = 3) -> list[NDArray[np.uint8]]:
+    rng = np.random.default_rng(0)
+    return [encoder.prepare(rng.integers(0, 256, (40, 60, 3), np.uint8)) for _ in range(n)]
+
+
+def test_pooled_features_are_those_of_torchvision(resnet: Path) -> None:
+    encoder = Backbone(BackboneConfig(weights=resnet, threads=1), preset="resnet34")
+    batch = images(encoder)
+    net = torchvision.models.resnet34(weights=None)
+    net.load_state_dict(torch.load(resnet, weights_only=True))
+    net.fc = torch.nn.Identity()
+    pixels = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() / 255
+    normal = torchvision.transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    with torch.inference_mode():
+        expected = net.eval()(normal(pixels)).numpy()
+    assert encoder.dim == 512
+    np.testing.assert_allclose(encoder.encode(batch), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(encoder.encode(batch[1:2]), expected[1:2], rtol=1e-3, atol=1e-4)
+
+
+def test_any_layer_may_be_chosen(resnet: Path) -> None:
+    encoder = Backbone(BackboneConfig(weights=resnet, layer="layer3", threads=1), preset="resnet34")
+    assert encoder.dim == 256
+    assert encoder.encode(images(encoder)).shape == (3, 256)
+    wrong = Backbone(BackboneConfig(weights=resnet, layer="layer9"), preset="resnet34")
+    with pytest.raises(ValueError, match="layer: expected 'pooled' or a module of resnet34, got 'layer9'"):
+        wrong.encode(images(wrong))
+
+
+def test_digests_follow_weights_layer_view_and_precision(resnet: Path, tmp_path: Path) -> None:
+    def digest(**options: Any) -> str:
+        return Backbone(BackboneConfig(**{"weights": resnet, **options}), preset="resnet34").digest
+
+    other = tmp_path / "other.pth"
+    other.write_bytes(b"other")
+    digests = [
+        digest(), digest(layer="layer3"), digest(side=300), digest(pixels="unit"), digest(frame="stretch"),
+        digest(precision="bfloat16"), digest(weights=other),
+    ]  # fmt: skip
+    assert len(set(digests)) == len(digests)
+    assert digest(device="cuda", threads=4) == digests[0]
+
+
+def test_missing_and_wrong_weights_say_what_is_wanted(resnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", "/nowhere")
+    monkeypatch.delenv("FUSELINE_WEIGHTS", raising=False)
+    with pytest.raises(
+        MissingWeights, match=r"resnet34: .*get resnet34-b627a593\.pth \(83 MB\) from torchvision.*FUSELINE_WEIGHTS"
+    ):
+        _ = Backbone(BackboneConfig(), preset="resnet34").digest
+    with pytest.raises(MissingWeights, match=r"expected resnet34-b627a593\.pth with SHA-256 '00'"):
+        _ = Backbone(BackboneConfig(weights=resnet, sha256="00"), preset="resnet34").digest
+    right = BackboneConfig(weights=resnet, sha256=file_sha256(resnet))
+    monkeypatch.setenv("FUSELINE_WEIGHTS", str(resnet.parent))
+    assert Backbone(BackboneConfig(), preset="resnet34").digest == Backbone(right, preset="resnet34").digest
+
+
+def test_weights_of_another_network_are_refused(resnet: Path) -> None:
+    encoder = Backbone(BackboneConfig(weights=resnet), preset="resnet50")
+    with pytest.raises(RuntimeError, match="Missing key"):
+        encoder.encode(images(encoder))
+
+
+def test_views_of_the_papers() -> None:
+    batch = np.array([[[[255, 0, 51]]]], np.uint8)
+    np.testing.assert_allclose(_scaled(batch, "unit").reshape(-1), [1, 0, 0.2], atol=1e-6)
+    np.testing.assert_allclose(_scaled(batch, "caffe").reshape(-1), [51 - 103.939, -116.779, 255 - 123.68], atol=1e-3)
+    np.testing.assert_allclose(
+        _scaled(batch, "imagenet").reshape(-1), [0.515 / 0.229, -0.456 / 0.224, -0.206 / 0.225], rtol=1e-4
+    )
+    wide = np.zeros((50, 150, 3), np.uint8)
+    wide[:, 50:100] = 255
+    crop = Backbone(BackboneConfig(), preset="resnet152").prepare(wide)
+    assert crop.shape == (224, 224, 3)
+    assert (crop > 250).mean() > 0.95
+    stretched = Backbone(BackboneConfig(), preset="inception_v3").prepare(wide)
+    assert stretched.shape == (300, 300, 3)
+    assert 0.3 < (stretched > 128).mean() < 0.37
+
+
+def test_a_batch_too_large_for_memory_is_halved(resnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = Backbone(BackboneConfig(weights=resnet, threads=1), preset="resnet34")
+    batch = images(encoder, 5)
+    whole = encoder.encode(batch)
+    original, sizes = encoder._run, []
+
+    def run(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        sizes.append(len(pixels))
+        if len(pixels) > 2:
+            raise torch.cuda.OutOfMemoryError("no memory")
+        return original(pixels)
+
+    monkeypatch.setattr(encoder, "_run", run)
+    np.testing.assert_allclose(encoder.encode(batch), whole, rtol=1e-3, atol=1e-4)
+    assert sizes == [5, 2, 2, 1]
+    encoder.encode(batch)
+    assert sizes[4:] == [2, 2, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(PRESETS) - {"resnet34"}))
+def test_every_preset_is_a_network_of_its_library(name: str, tmp_path: Path) -> None:
+    from models.encoders.backbones import _build
+
+    torch.manual_seed(0)
+    file = tmp_path / "w.pth"
+    torch.save(_build(PRESETS[name]).state_dict(), file)
+    encoder = Backbone(BackboneConfig(weights=file, side=96 if name != "inception_v3" else None), preset=name)
+    assert encoder.encode(images(encoder, 2)).shape == (2, PRESETS[name].dim)
