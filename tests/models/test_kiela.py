@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
+from synthetic import DIM, Blocks, documents
 
 from models import kiela
 from models.errors import CheckpointError, TrainingError
@@ -13,7 +14,6 @@ from models.fasttext.classifier import FastTextClassifier
 from models.fasttext.corpus import cut
 from models.features import Block
 from models.registry import MODELS, registry_rows
-from tests.models.synthetic import DIM, Blocks, documents
 
 KIELA = ["text", "image", "additive", "max", "gated", "bilinear", "bilinear_gated", "pq", "rspq"]
 QUICK = {"dim": 10, "lr": 0.25, "epochs": 15, "deterministic": True}
