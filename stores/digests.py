@@ -12,6 +12,8 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
+from stores.errors import DataError, mismatch
+
 CELL_BYTES = 16
 
 
@@ -38,7 +40,7 @@ def cell_digests(column: pa.Array | pa.ChunkedArray) -> NDArray[np.uint8]:
     """Return one digest per cell, (n, 16) uint8 (XXH3-128); null differs from every value.
 
     Covers strings, binary, booleans, numbers, dictionaries, structs and (fixed-size) lists of these, whatever
-    the chunks, offsets and validity bitmaps that hold them.
+    the chunks, offsets and validity bitmaps that hold them; raises DataError for any other type.
     """
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_dictionary(array.type):
@@ -71,38 +73,48 @@ def combine(digests: Iterable[str]) -> str:
 
 def _digests_of(array: pa.Array) -> NDArray[np.uint8]:
     kind = array.type
+    if pa.types.is_null(kind):
+        return np.tile(_NULL, (len(array), 1))
     if pa.types.is_fixed_size_list(kind):
-        width = kind.list_size
-        child = array.flatten() if array.null_count == 0 else pa.concat_arrays([_filled(array, width)])
-        if (
-            pa.types.is_primitive(kind.value_type)
-            and not pa.types.is_boolean(kind.value_type)
-            and child.null_count == 0
-        ):
-            return _rows_of_bytes(np.asarray(child).reshape(len(array), width))
-        return _grouped(cell_digests(child), np.arange(len(array) + 1) * width)
+        return _rows_of_vectors(array)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         lengths = np.asarray(array.value_lengths().fill_null(0), dtype=np.int64)
         return _grouped(cell_digests(array.flatten()), np.concatenate([[0], np.cumsum(lengths)]))
     if pa.types.is_struct(kind):
-        return _join([cell_digests(array.field(i)) for i in range(kind.num_fields)], len(array))
+        fields = [cell_digests(array.field(i)) for i in range(kind.num_fields)]
+        # Digested even when there is one field: a struct of a null is not null.
+        return _rows_of_bytes(np.concatenate([np.zeros((len(array), 1), np.uint8), *fields], axis=1))
     if pa.types.is_string(kind) or pa.types.is_binary(kind) or _is_large(kind):
         return _rows_of_views(array)
     if pa.types.is_fixed_size_binary(kind):
         return _rows_of_views(array.cast(pa.binary()))
-    if pa.types.is_boolean(kind):
+    if not (pa.types.is_primitive(kind) or pa.types.is_boolean(kind)):
+        raise DataError(mismatch(f"column of type {kind}", "strings, numbers, structs or lists", str(kind), "cast it"))
+    return _rows_of_bytes(_numbers(array).reshape(len(array), 1))
+
+
+def _numbers(array: pa.Array) -> NDArray[Any]:
+    if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
-    values = np.asarray(array.fill_null(0) if array.null_count else array)
-    return _rows_of_bytes(values.reshape(len(array), 1))
+    return np.asarray(array.fill_null(0) if array.null_count else array)
+
+
+def _rows_of_vectors(array: pa.Array) -> NDArray[np.uint8]:
+    n, width = len(array), array.type.list_size
+    child = array.values.slice(array.offset * width, n * width)
+    bounds = np.arange(n + 1) * width
+    if not pa.types.is_primitive(array.type.value_type):
+        return _grouped(cell_digests(child), bounds)
+    digests = _rows_of_bytes(_numbers(child).reshape(n, width))
+    if child.null_count:
+        # Only these rows, so that a row's digest never depends on its neighbours.
+        holes = np.asarray(child.is_null()).reshape(n, width).any(axis=1)
+        digests[holes] = _grouped(cell_digests(child), bounds)[holes]
+    return digests
 
 
 def _is_large(kind: pa.DataType) -> bool:
     return bool(pa.types.is_large_string(kind) or pa.types.is_large_binary(kind))
-
-
-def _filled(array: pa.Array, width: int) -> pa.Array:
-    empty = pa.scalar([0] * width, array.type)
-    return array.fill_null(empty).flatten()
 
 
 def _rows_of_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
