@@ -1,24 +1,92 @@
 """One file per source format. A new reader is one file and one line here."""
 
-from tasks.readers import csv, imagefolder, jsonl, parquet
+from collections.abc import Mapping
+from types import ModuleType
+from typing import NamedTuple
+
+from tasks.readers import (
+    ads_parallelity,
+    csv,
+    fasttext,
+    flickrtag,
+    food101,
+    imagefolder,
+    img2dataset,
+    jsonl,
+    mmimdb,
+    parquet,
+    petfinder,
+    pitt_ads,
+    products,
+    webdataset,
+    webvision,
+    yfcc,
+)
 from tasks.readers.base import Entry, Reader, ReaderOptions, SourceFile
 from tasks.readers.places import image_root
 
-__all__ = ["READERS", "Entry", "Reader", "ReaderOptions", "SourceFile", "image_root", "registry_rows"]
+__all__ = [
+    "READERS",
+    "Difference",
+    "Entry",
+    "Reader",
+    "ReaderOptions",
+    "SourceFile",
+    "differences",
+    "image_root",
+    "published",
+    "registry_rows",
+]
+
+
+def _entry(module: ModuleType, options: type[ReaderOptions], summary: str) -> Entry:
+    counts, labels = getattr(module, "PUBLISHED", {}), getattr(module, "vocabulary", None)
+    return Entry(module.read, module.files, options, summary, counts, labels)
+
 
 READERS: dict[str, Entry] = {
-    "imagefolder": Entry(
-        imagefolder.read,
-        imagefolder.files,
-        imagefolder.ImagefolderOptions,
-        "image folders, plain or <split>/<label>/ or with metadata.{csv,jsonl,parquet}",
+    "ads_parallelity": _entry(ads_parallelity, ads_parallelity.AdsParallelityOptions, "Ads-Parallelity manifest"),
+    "csv": _entry(csv, csv.CsvOptions, "CSV and TSV manifests"),
+    "fasttext": _entry(fasttext, fasttext.FasttextOptions, "fastText label files"),
+    "flickrtag": _entry(flickrtag, flickrtag.FlickrtagOptions, "FlickrTag label files, images joined by id or line"),
+    "food101": _entry(food101, food101.Food101Options, "UPMC Food-101: original tree or Kaggle titles"),
+    "imagefolder": _entry(
+        imagefolder, imagefolder.ImagefolderOptions, "image folders: <split>/<label>/ or metadata.{csv,jsonl,parquet}"
     ),
-    "parquet": Entry(
-        parquet.read, parquet.files, parquet.ParquetOptions, "Parquet tables, images as structs, bytes or paths"
+    "img2dataset": _entry(img2dataset, img2dataset.Img2datasetOptions, "img2dataset output in its three modes"),
+    "jsonl": _entry(jsonl, jsonl.JsonlOptions, "JSON lines, one document a line"),
+    "mmimdb": _entry(mmimdb, mmimdb.MmimdbOptions, "MM-IMDB: JSON and posters, or multimodal_imdb.hdf5"),
+    "parquet": _entry(parquet, parquet.ParquetOptions, "Parquet tables, images as structs, bytes or paths"),
+    "petfinder": _entry(petfinder, petfinder.PetfinderOptions, "Kaggle PetFinder.my adoption speed"),
+    "pitt_ads": _entry(pitt_ads, pitt_ads.PittAdsOptions, "Pitt Image Ads annotations"),
+    "products": _entry(
+        products, products.ProductsOptions, "Rakuten, Fashion Product Images, Berkeley Objects, Amazon, Hateful Memes"
     ),
-    "jsonl": Entry(jsonl.read, jsonl.files, jsonl.JsonlOptions, "JSON lines, one document a line"),
-    "csv": Entry(csv.read, csv.files, csv.CsvOptions, "CSV and TSV manifests"),
+    "webdataset": _entry(webdataset, webdataset.WebdatasetOptions, "WebDataset tar shards"),
+    "webvision": _entry(webvision, webvision.WebvisionOptions, "WebVision 1.0 and 2.0"),
+    "yfcc": _entry(yfcc, yfcc.YfccOptions, "YFCC100M core metadata, 25 or 23 columns"),
 }
+
+
+class Difference(NamedTuple):
+    """One count of a load report beside the published one."""
+
+    measure: str  # documents, labels, or a split
+    published: int
+    found: int
+
+
+def published(name: str, options: ReaderOptions) -> Mapping[str, int]:
+    """Return the counts that the release is known by: documents, labels, or a split's documents; {} when unknown."""
+    if isinstance(options, products.ProductsOptions):
+        return products.PRESETS[options.preset].published
+    return READERS[name].published
+
+
+def differences(found: Mapping[str, int], known: Mapping[str, int]) -> list[Difference]:
+    """Return the published counts that a load does not meet: worth a warning, never a stop."""
+    pairs = [Difference(measure, count, found.get(measure, 0)) for measure, count in sorted(known.items())]
+    return [pair for pair in pairs if pair.published != pair.found]
 
 
 def registry_rows() -> list[dict[str, str]]:

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from tasks.readers.base import SourceFile, Split, faults
 from tasks.readers.images import copied
-from tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
-from tasks.readers.overlay import overlay
+from tasks.readers.mapping import LINE, TableOptions, resolve
+from tasks.readers.overlay import map_objects
 from tasks.readers.streams import Block, file_blocks, text_lines
 from tasks.readers.tables import finished, sources, table_files
 
@@ -87,16 +87,11 @@ def _table(
     split: Split | None,
 ) -> pa.Table:
     """Map the good rows, fill the bad ones in between with what can be told of them."""
-    if roles is None or not any(rows):
-        ids = [line_id(head, (roles or {}).get("id", "id"), where) for head, where in zip(heads, places, strict=True)]
+    key = (roles or {}).get("id", "id")
+    ids = [line_id(head, key, where) if head else None for head, where in zip(heads, places, strict=True)]
+    if roles is None:
         return faults(places, slugs, ids)
-    names = {name for column in roles.values() for name in template_columns(column)} | set(options.tabular)
-    columns = {name: [row.get(name) if row else None for row in rows] for name in names - {LINE}}
-    bad = [row is None for row in rows]
-    if roles["id"] != LINE:
-        for index in (index for index, is_bad in enumerate(bad) if is_bad):
-            columns[roles["id"]][index] = line_id(heads[index], roles["id"], places[index])
-    return overlay(map_rows(columns, places, options, roles, split=split), slugs, bad)
+    return map_objects(rows, slugs, places, ids, options, roles, split=split)
 
 
 def line_id(line: str, key: str, where: str) -> str | None:

@@ -1,0 +1,136 @@
+"""fastText label files: one document a line, labels are the tokens with a prefix, anywhere on the line."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+from pydantic import Field
+
+from tasks.readers.base import ReaderOptions, SourceFile, Split, documents, mark
+from tasks.readers.places import Place, listed, place, relative, walk
+from tasks.readers.streams import Block, file_blocks
+from tasks.readers.tables import name_split
+
+PACKED = (".gz", ".bz2", ".zst", ".zip")
+
+
+class FasttextOptions(ReaderOptions):
+    """Options of the fastText reader; the id of a document is its file and line."""
+
+    prefix: str = Field("__label__", min_length=1)
+    drop_unlabelled: bool = False  # lines without a label are listed as `no_label` and are no documents
+    min_label_count: int = Field(0, ge=0)  # rarer labels are dropped; costs one more pass over the files
+    encoding: str = "utf-8"
+
+
+class Lines(NamedTuple):
+    """Some parsed lines."""
+
+    first: int
+    labels: list[list[str]]
+    texts: list[str | None]
+    slugs: list[str]
+
+
+def read(path: str, options: FasttextOptions) -> Iterator[pa.Table]:
+    """Yield one document per line, blank lines too, for other files may be aligned with them by line.
+
+    Statuses: bad_encoding, no_label, too_large, bad_file, bomb.
+    """
+    frequent = None if options.min_label_count < 2 else frequent_labels(path, options)
+    for file, name, split in label_files(path):
+        for lines, where in parsed(file, name, options, frequent):
+            places = [f"{where}:{lines.first + index}" for index in range(len(lines.texts))]
+            table = lines_table(lines, places, places, split, options)
+            yield from (table.slice(start, options.batch_rows) for start in range(0, len(table), options.batch_rows))
+
+
+def label_files(path: str) -> list[tuple[Place, str, Split | None]]:
+    """Return (file, name, split): the file itself, or a folder's files whose names tell a split, or end in .ft."""
+    found = place(path)
+    if not found.is_dir():
+        return [(found, relative(found, path), None)]
+    splits = [(found / file.uri, file.uri, name_split(file.uri.rsplit("/", 1)[-1])) for file in walk(found)]
+    return [(file, name, split) for file, name, split in splits if split or _stem(name).endswith((".ft", ".fasttext"))]
+
+
+def _stem(name: str) -> str:
+    for packed in PACKED:
+        name = name.removesuffix(packed)
+    return name
+
+
+def parsed(
+    file: Place, name: str, options: FasttextOptions, frequent: frozenset[str] | None
+) -> Iterator[tuple[Lines, str]]:
+    """Yield the lines of a file in blocks, with the name they go by."""
+    for member, block in file_blocks(file, options, options.encoding):
+        yield parse(block, options.prefix, frequent), f"{name}/{member}" if member else name
+
+
+def parse(block: Block, prefix: str, frequent: frozenset[str] | None = None) -> Lines:
+    """Split lines into labels and text by fastText's separators: space, tab, CR, VT, FF and NUL."""
+    if block.fault:
+        return Lines(block.first, [[]], [None], [block.fault])
+    mark_, size = prefix.encode(), len(prefix.encode())
+    labels, texts, slugs = [], [], []
+    for line in block.data.replace(b"\0", b" ").split(b"\n"):
+        tokens = line.split()  # of bytes: ASCII white space alone, as fastText does
+        mine = [token[size:] for token in tokens if token.startswith(mark_)]
+        text = b" ".join([token for token in tokens if not token.startswith(mark_)] if mine else tokens)
+        try:
+            texts.append(text.decode("utf-8") or None)
+            names = dict.fromkeys(label.decode("utf-8") for label in mine)
+            slugs.append("ok")
+        except UnicodeDecodeError:
+            names = {}
+            texts[len(slugs) :] = [None]
+            slugs.append("bad_encoding")
+        labels.append([one for one in names if one and (frequent is None or one in frequent)])
+    return Lines(block.first, labels, texts, slugs)
+
+
+def frequent_labels(path: str, options: FasttextOptions) -> frozenset[str]:
+    """Count the labels of all files and return those seen `min_label_count` times."""
+    counts: Counter[str] = Counter()
+    for file, name, _ in label_files(path):
+        for lines, _ in parsed(file, name, options, None):
+            counts.update(label for labels in lines.labels for label in labels)
+    return frozenset(label for label, count in counts.items() if count >= options.min_label_count)
+
+
+def lines_table(
+    lines: Lines,
+    places: Sequence[str],
+    ids: Sequence[str | None],
+    split: Split | None,
+    options: FasttextOptions,
+    *,
+    image: pa.Array | None = None,
+) -> pa.Table:
+    """Build the documents of some lines."""
+    rows = len(lines.texts)
+    bare = [
+        not labels and slug == "ok" and options.drop_unlabelled
+        for labels, slug in zip(lines.labels, lines.slugs, strict=True)
+    ]
+    known = [None if is_bare else one for is_bare, one in zip(bare, ids, strict=True)]
+    table = documents(
+        rows,
+        id=known,
+        source=places,
+        labels=lines.labels,
+        text=lines.texts,
+        split=pa.repeat(pa.scalar(split, pa.string()), rows),
+        **({} if image is None else {"image": image}),
+    )
+    table = mark(table, pa.array(bare, pa.bool_()), "no_label")
+    for slug in sorted(set(lines.slugs) - {"ok"}):
+        table = mark(table, pa.array([one == slug for one in lines.slugs], pa.bool_()), slug)
+    return table
+
+
+def files(path: str, options: FasttextOptions) -> list[SourceFile]:
+    """List the label files."""
+    return [listed(file, name) for file, name, _ in label_files(path)]

@@ -1,0 +1,197 @@
+"""UPMC Food-101: the original tree with one text per image, and the Kaggle re-release with a titles CSV per split."""
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import pyarrow as pa
+
+from stores.errors import DataError, mismatch
+from tasks.readers.base import ReaderOptions, SourceFile, Split, chosen, documents, image_array
+from tasks.readers.images import copied, is_image
+from tasks.readers.places import Place, listed, same_root, walk
+from tasks.readers.sidecars import required_json, whole_text
+from tasks.readers.streams import file_blocks, text_lines
+
+PUBLISHED = {"train": 67_988, "test": 22_716, "labels": 101}
+SPLIT_FILE: dict[str, Split] = {"train": "train", "val": "valid", "test": "test"}
+
+
+class Food101Options(ReaderOptions):
+    """Options of the Food-101 reader."""
+
+    form: Literal["auto", "tree", "titles"] = "auto"  # titles: texts/{train,test}_titles.csv
+    text_folder: str = "texts_txt"
+    text_suffix: str = ".txt"  # .html or .htm fills `html` instead of `text`; that such a folder exists is unconfirmed
+    encoding: str = "utf-8"  # of the texts; the release declares none
+    split_file: str | None = None  # split.json of {train, val, test: [file name]}, as prompt-tuning papers use it
+
+
+class Row(NamedTuple):
+    """One document before it is a row of a table."""
+
+    source: str
+    name: str  # file name of the image, e.g. apple_pie_0.jpg
+    uri: str | None
+    split: Split | None
+    label: str | None
+    title: str | None = None
+    text: str | None = None
+    html: str | None = None
+    status: str = "ok"
+
+
+def read(path: str, options: Food101Options) -> Iterator[pa.Table]:
+    """Yield one document per image, or per row of the titles files and per image that has no row (R4).
+
+    The id is the file's name without suffix, the group what comes before "-2" in it: such numbers are probably
+    images of one page. Statuses: bad_row, bad_encoding (titles), too_large, bad_file.
+    """
+    return copied(_read(path, options), path, options)
+
+
+def _read(path: str, options: Food101Options) -> Iterator[pa.Table]:
+    wrapper, root = release_root(path)
+    titles = sorted(file.uri for file in walk(root) if file.uri.endswith("_titles.csv"))
+    form = options.form if options.form != "auto" else ("titles" if titles else "tree")
+    rows = _title_rows(root, titles, wrapper, options) if form == "titles" else _tree_rows(root, wrapper, options)
+    splits = given_splits(root, options)
+    batch: list[Row] = []
+    for row in rows:
+        batch.append(row if splits is None else row._replace(split=splits.get(row.name)))
+        if len(batch) == options.batch_rows:
+            yield table(batch)
+            batch = []
+    if batch:
+        yield table(batch)
+
+
+def release_root(path: str) -> tuple[str, Place]:
+    """Return the folder that holds images/ or image/, one level down at most, and its name below the source."""
+    found = same_root(path)
+    for name in ("", *sorted({file.uri.split("/", 1)[0] for file in walk(found) if "/" in file.uri})):
+        inner = found / name if name else found
+        if any((inner / images).is_dir() for images in IMAGES):
+            return name, inner
+    raise DataError(mismatch("source.path", "a folder with images/ in it", path, "give the folder of the release"))
+
+
+def _image_folder(root: Place) -> str:
+    return next(name for name in IMAGES if (root / name).is_dir())
+
+
+def _tree_rows(root: Place, wrapper: str, options: Food101Options) -> Iterator[Row]:
+    images = _image_folder(root)
+    field = "html" if options.text_suffix.lower().startswith(".htm") else "text"
+    for uri, split, label in _images(root, images):
+        stem = posixpath.splitext(posixpath.basename(uri))[0]
+        text, slug = whole_text(
+            root / f"{options.text_folder}/{label}/{stem}{options.text_suffix}", options, encoding=options.encoding
+        )
+        status = slug if slug not in ("ok", "missing") else "ok"
+        whole = posixpath.join(wrapper, images, uri)
+        row = Row(whole, posixpath.basename(uri), whole, split, label, status=status)
+        yield row._replace(html=text or None) if field == "html" else row._replace(text=text or None)
+
+
+def _images(root: Place, images: str) -> Iterator[tuple[str, Split | None, str]]:
+    """Yield (path below the images, split, class) of every image."""
+    for file in walk(root / images):
+        parts = file.uri.split("/")
+        if is_image(file.uri):
+            label = parts[-2] if len(parts) > 1 else class_of(parts[-1])
+            yield file.uri, chosen(parts[0]), label
+
+
+def class_of(name: str) -> str:
+    """Return the class in a file name: what comes before the last underscore (classes hold underscores themselves)."""
+    return posixpath.splitext(name)[0].rpartition("_")[0]
+
+
+def _title_rows(root: Place, titles: list[str], wrapper: str, options: Food101Options) -> Iterator[Row]:
+    images = _image_folder(root)
+    seen: set[str] = set()
+    for name in titles:
+        split = chosen(posixpath.basename(name).removesuffix("_titles.csv"))
+        for _, block in file_blocks(root / name, options, options.encoding):
+            lines, _ = text_lines(block)
+            for number, line in enumerate(lines, block.first):
+                row = title_row(line, f"{posixpath.join(wrapper, name)}:{number}", split)
+                if block.fault or row is not None:
+                    row = (row or Row("", "", None, split, None))._replace(source=f"{name}:{number}")
+                    row = row._replace(status=block.fault) if block.fault else row
+                    seen.add(row.name)
+                    uri = posixpath.join(wrapper, images, split or "", row.label or "", row.name)
+                    yield row._replace(uri=uri if row.name and row.label else None)
+    for uri, image_split, label in _images(root, images):
+        if posixpath.basename(uri) not in seen:
+            whole = posixpath.join(wrapper, images, uri)
+            yield Row(whole, posixpath.basename(uri), whole, image_split, label)
+
+
+def title_row(line: str, source: str, split: Split | None) -> Row | None:
+    """Parse one physical line: before the first comma the file, after the last the class, the title in between (R3).
+
+    One row of the release opens a quote that is never closed: a CSV reader loses the rows after it. In that stretch
+    the names end in .txt where the image is a .jpg. None for blank lines and a header.
+    """
+    name, comma, rest = line.partition(",")
+    title, second, label = rest.rpartition(",")
+    if not line.strip() or (name.strip('"').lower() in HEADERS and not name.endswith((".jpg", ".txt"))):
+        return None
+    name = re.sub(r"\.txt$", ".jpg", name.strip().strip('"'))
+    label = label.strip().strip('"')
+    if not comma or not second or not label or not name:
+        return Row(source, name if comma else "", None, split, None, status="bad_row")
+    if len(title) > 1 and title[0] == title[-1] == '"':
+        title = title[1:-1]
+    return Row(source, name, None, split, label, title=title.replace('""', '"').removeprefix('"').strip() or None)
+
+
+def given_splits(root: Place, options: Food101Options) -> dict[str, Split] | None:
+    """Return file name -> split of the split file; None when none is asked for."""
+    if options.split_file is None:
+        return None
+    lists = required_json(root / options.split_file, options, dict)
+    return {str(name): split for key, split in SPLIT_FILE.items() for name in lists.get(key, [])}
+
+
+def table(rows: list[Row]) -> pa.Table:
+    """Build the documents of some rows."""
+    stems = [posixpath.splitext(row.name)[0] or None for row in rows]
+    good = [row.status == "ok" for row in rows]
+    return documents(
+        len(rows),
+        id=stems,
+        source=[row.source for row in rows],
+        status=[row.status for row in rows],
+        split=[row.split for row in rows],
+        group=[re.sub(r"-\d+$", "", stem) if stem and fine else None for stem, fine in zip(stems, good, strict=True)],
+        labels=[[row.label] if row.label and fine else [] for row, fine in zip(rows, good, strict=True)],
+        title=[row.title for row in rows],
+        text=[row.text for row in rows],
+        html=[row.html for row in rows],
+        image=image_array(pa.array([row.uri for row in rows], pa.string())),
+    )
+
+
+def vocabulary(path: str, options: Food101Options) -> tuple[str, ...]:
+    """Return the classes in the order of class_idx.json, which is not alphabetical (R7); () when there is none."""
+    for file in walk(same_root(path)):
+        if file.uri.rsplit("/", 1)[-1] == "class_idx.json":
+            index: dict[str, int] = required_json(same_root(path) / file.uri, options, dict)
+            return tuple(sorted(index, key=lambda name: index[name]))
+    return ()
+
+
+def files(path: str, options: Food101Options) -> list[SourceFile]:
+    """List every image and text of the release."""
+    found = [file for file in walk(same_root(path)) if is_image(file.uri) or file.uri.endswith(TEXTS)]
+    extra = [posixpath.join(release_root(path)[0], options.split_file)] if options.split_file else []
+    return found + [listed(same_root(path) / name, name) for name in extra if not name.endswith(TEXTS)]
+
+
+IMAGES = ("images", "image")
+HEADERS = frozenset({"image_path", "image", "file", "filename", "file_name", "name", "img", "path"})
+TEXTS = (".txt", ".html", ".htm", ".csv", ".json")

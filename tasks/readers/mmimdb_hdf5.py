@@ -1,0 +1,91 @@
+"""multimodal_imdb.hdf5: posters that were stored with their means subtracted, genres and word numbers."""
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from stores.errors import ConfigError, DataError, mismatch
+from tasks.readers.base import Split, documents, image_array
+from tasks.readers.places import place
+
+if TYPE_CHECKING:
+    from tasks.readers.mmimdb import MmimdbOptions
+
+MEANS = (103.939, 116.779, 123.68)  # blue, green, red: what the release subtracted before it cut to integers
+ROWS = 64  # of posters at once: 64 x 3 x 256 x 160 int32 = 31 MB
+SPLITS: tuple[tuple[int, int, Split], ...] = ((0, 15_552, "train"), (15_552, 18_160, "valid"), (18_160, 25_959, "test"))
+
+
+def read(path: str, options: "MmimdbOptions") -> Iterator[pa.Table]:
+    """Yield the rows of the file; posters come back as uncompressed BMP bytes, 256 x 160 pixels.
+
+    ConfigError without h5py, DataError when the file is no such file. metadata.npy is never opened: it is a pickle
+    (R12); words come from `words`.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        cure = "pip install 'fuseline[hdf5]'"
+        raise ConfigError(mismatch("source.reader mmimdb with an .hdf5 file", "h5py", "not installed", cure)) from error
+    words = Path(options.words).read_text(encoding="utf-8").splitlines() if options.words else []
+    try:
+        with h5py.File(place(path).open(), "r") as file:
+            ids, names = file["imdb_ids"][:], _names(file["genres"].attrs["target_names"])
+            for start in range(0, len(ids), ROWS):
+                part = slice(start, start + ROWS)
+                yield _table(file, part, ids[part], names, words, place(path).name)
+    except (OSError, KeyError, ValueError) as error:
+        cure = "download it again; expected images, genres and imdb_ids in it"
+        raise DataError(mismatch(path, "the Fuel file of MM-IMDB", str(error), cure)) from error
+
+
+def _names(attribute: Any) -> list[str]:
+    text = attribute.decode() if isinstance(attribute, bytes) else attribute
+    return [str(name) for name in (json.loads(text) if isinstance(text, str) else text)]
+
+
+def _table(file: Any, part: slice, ids: Any, names: list[str], words: list[str], name: str) -> pa.Table:
+    hot = file["genres"][part]
+    numbers = file["sequences"][part] if words and "sequences" in file else [()] * len(ids)
+    total = len(file["imdb_ids"])
+    return documents(
+        len(ids),
+        id=[one.decode("ascii", "replace") for one in ids],
+        source=[f"{name}:{part.start + index}" for index in range(len(ids))],
+        split=[row_split(part.start + index, total) for index in range(len(ids))],
+        labels=[[names[column] for column in np.flatnonzero(row)] for row in hot],
+        text=[" ".join(words[number] for number in row if 0 <= number < len(words)) or None for row in numbers],
+        image=image_array(None, data=[bitmap(rebuilt(poster)) for poster in file["images"][part]]),
+    )
+
+
+def row_split(row: int, total: int) -> Split | None:
+    """Return the split of a row; the release's bounds hold for the whole release only."""
+    if total != SPLITS[-1][1]:
+        return None
+    return next(name for start, end, name in SPLITS if start <= row < end)
+
+
+def rebuilt(poster: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the pixels of a stored poster: (3, H, W) BGR with means subtracted -> (H, W, 3) RGB uint8."""
+    pixels = poster.astype(np.float64) + np.array(MEANS)[:, None, None]
+    # the integers were cut towards zero, so up to 1 is lost; rounding halves what is left of that
+    whole: NDArray[np.uint8] = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return whole[::-1].transpose(1, 2, 0)
+
+
+def bitmap(pixels: NDArray[np.uint8]) -> bytes:
+    """Write (H, W, 3) RGB as a 24-bit BMP."""
+    height, width, _ = pixels.shape
+    pad = -3 * width % 4
+    rows = np.zeros((height, 3 * width + pad), np.uint8)
+    rows[:, : 3 * width] = pixels[::-1, :, ::-1].reshape(height, -1)
+    body = rows.tobytes()
+    head = struct.pack("<2sIHHI", b"BM", 54 + len(body), 0, 0, 54)
+    return head + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, len(body), 2835, 2835, 0, 0) + body

@@ -1,0 +1,199 @@
+"""Kaggle PetFinder.my: CSV with quoted line breaks, several photos, sentiment JSON, tables of breeds and colours."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from tasks.readers.base import ReaderOptions, SourceFile, Split, documents, image_array
+from tasks.readers.csv import CsvOptions
+from tasks.readers.images import copied, is_image
+from tasks.readers.mapping import as_tabular, as_text, check_ids
+from tasks.readers.overlay import overlay
+from tasks.readers.places import Place, same_root, walk
+from tasks.readers.records import Record, csv_records
+from tasks.readers.sidecars import whole_json
+
+PUBLISHED = {"train": 14_993, "test": 3_972, "labels": 5}
+NUMBERS = ("Age", "Quantity", "Fee", "VideoAmt", "PhotoAmt")
+TABLES = {  # columns -> the table that names their numbers
+    ("Breed1", "Breed2"): ("BreedLabels", "BreedID", "BreedName"),
+    ("Color1", "Color2", "Color3"): ("ColorLabels", "ColorID", "ColorName"),
+    ("State",): ("StateLabels", "StateID", "StateName"),
+}
+CATEGORIES = ("Type", "Gender", "MaturitySize", "FurLength", "Vaccinated", "Dewormed", "Sterilized", "Health")
+UNSPECIFIED = frozenset({"MaturitySize", "FurLength", "Health", "Breed1", "Breed2", "Color1", "Color2", "Color3"})
+
+
+class PetfinderOptions(ReaderOptions):
+    """Options of the PetFinder reader."""
+
+    photos: Literal["first", "each"] = "first"  # each: one document per photo, all of a pet in one group
+    group: Literal["RescuerID", "PetID"] = "RescuerID"  # train and test share no rescuer
+
+
+def read(path: str, options: PetfinderOptions) -> Iterator[pa.Table]:
+    """Yield one document per pet, or per photo: AdoptionSpeed as label, 19 tabular columns and two of sentiment.
+
+    A number 0 that stands for "none" or "unspecified" is null, a sentiment file that is not there too. Statuses:
+    bad_row, missing_id, bad_encoding, too_large, bad_file.
+    """
+    return copied(_read(path, options), path, options)
+
+
+def _read(path: str, options: PetfinderOptions) -> Iterator[pa.Table]:
+    root = same_root(path)
+    names = [file.uri for file in walk(root)]
+    photos = photo_lists(names)
+    tables = label_tables(root, names, options)
+    sentiments = {name.rsplit("/", 1)[-1].removesuffix(".json"): name for name in names if "_sentiment/" in name}
+    for name in names:
+        split = TABLE_SPLITS.get(name.rsplit("/", 1)[-1])
+        if split is None:
+            continue
+        for batch, columns in _batches(root / name, name, options):
+            feelings = [sentiment(root, sentiments.get(row.get("PetID") or ""), options) for row in columns]
+            table = _table(batch, columns, feelings, split, tables, options)
+            yield from _photos(table, photos, options)
+
+
+def _batches(file: Place, name: str, options: PetfinderOptions) -> Iterator[tuple[list[Record], list[dict[str, str]]]]:
+    """Yield records with their fields by column; a bad record has {"PetID": ...} at most."""
+    settings = CsvOptions(**{name: getattr(options, name) for name in ReaderOptions.model_fields})
+    header: list[str] | None = None
+    batch: list[Record] = []
+    for record in csv_records(file, name, settings, delimiter=","):
+        if header is None and record.fields is not None:
+            header = record.fields
+            continue
+        batch.append(record)
+        if len(batch) == options.batch_rows:
+            yield batch, [_row(one, header or []) for one in batch]
+            batch = []
+    if batch:
+        yield batch, [_row(one, header or []) for one in batch]
+
+
+def _row(record: Record, header: list[str]) -> dict[str, str]:
+    if record.fields is None or len(record.fields) != len(header) or record.slug != "ok":
+        return {}
+    return dict(zip(header, record.fields, strict=True))
+
+
+def _table(
+    batch: list[Record],
+    rows: list[dict[str, str]],
+    feelings: list[tuple[float | None, float | None]],
+    split: Split,
+    tables: dict[str, dict[str, str]],
+    options: PetfinderOptions,
+) -> pa.Table:
+    def column(name: str) -> pa.Array:
+        return as_text([row.get(name) for row in rows])[0]
+
+    speeds = column("AdoptionSpeed").to_pylist()
+    table = documents(
+        len(rows),
+        id=column("PetID"),
+        source=[record.source for record in batch],
+        split=[split] * len(rows),
+        group=column(options.group),
+        labels=[[speed] if speed is not None else [] for speed in speeds],
+        title=column("Name"),
+        description=column("Description"),
+        extra=_tabular(column, tables, feelings),
+    )
+    slugs = [
+        record.slug if record.slug != "ok" else ("ok" if row else "bad_row")
+        for record, row in zip(batch, rows, strict=True)
+    ]
+    return check_ids(overlay(table, slugs, [slug != "ok" for slug in slugs]))
+
+
+def _tabular(
+    column: Any, tables: dict[str, dict[str, str]], feelings: list[tuple[float | None, float | None]]
+) -> dict[str, pa.Array]:
+    made = {f"num_{name}": as_tabular(column(name), "number") for name in NUMBERS}
+    for name in (*CATEGORIES, *tables):
+        names = tables.get(name, {})
+        values = [None if name in UNSPECIFIED and one == "0" else one for one in column(name).to_pylist()]
+        made[f"cat_{name}"] = pa.array(
+            [names.get(one, one) if one is not None else None for one in values], pa.string()
+        )
+    made["num_sentiment_score"] = pa.array([score for score, _ in feelings], pa.float64())
+    made["num_sentiment_magnitude"] = pa.array([size for _, size in feelings], pa.float64())
+    return made
+
+
+def label_tables(root: Place, names: list[str], options: PetfinderOptions) -> dict[str, dict[str, str]]:
+    """Return column -> {number: name} from the three tables, under either of their file names."""
+    found: dict[str, dict[str, str]] = {}
+    for columns, (stem, number, text) in TABLES.items():
+        wanted = stem.lower()
+        file = next(
+            (name for name in names if re.sub(r"[^a-z]", "", name.rsplit("/", 1)[-1].lower()).endswith(f"{wanted}csv")),
+            None,
+        )
+        names_of: dict[str, str] = {}
+        if file is not None:
+            for _, rows in _batches(root / file, file, options):
+                names_of |= {row[number]: row[text] for row in rows if number in row and text in row}
+        found |= dict.fromkeys(columns, names_of)
+    return found
+
+
+def sentiment(root: Place, name: str | None, options: PetfinderOptions) -> tuple[float | None, float | None]:
+    """Return (score, magnitude) of a description; nulls when the file is absent or damaged."""
+    value, _ = whole_json(root / name, options) if name is not None else (None, "missing")
+    whole = value.get("documentSentiment") if isinstance(value, dict) else None
+    if not isinstance(whole, dict):
+        return None, None
+    score, size = (whole.get(key) for key in ("score", "magnitude"))
+    return (
+        float(score) if isinstance(score, int | float) else None,
+        float(size) if isinstance(size, int | float) else None,
+    )
+
+
+def photo_lists(names: list[str]) -> dict[str, list[tuple[int, str]]]:
+    """Return PetID -> [(k, path)] in the order of k, which starts at 1 and may have gaps."""
+    found: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for name in names:
+        pet, dash, number = name.rsplit("/", 1)[-1].rpartition(".")[0].rpartition("-")
+        if dash and number.isdigit() and is_image(name):
+            found[pet].append((int(number), name))
+    return {pet: sorted(photos) for pet, photos in found.items()}
+
+
+def _photos(table: pa.Table, photos: dict[str, list[tuple[int, str]]], options: PetfinderOptions) -> Iterator[pa.Table]:
+    """Give each pet its first photo, or repeat its row for each photo as PetID-k."""
+    ids = table["id"].to_pylist()
+    good = [status == "ok" for status in table["status"].to_pylist()]
+    lists = [photos.get(pet, []) if fine else [] for pet, fine in zip(ids, good, strict=True)]
+    if options.photos == "first":
+        lists = [some[:1] for some in lists]
+    rows = [row for row, some in enumerate(lists) for _ in (some or [None])]  # type: ignore[list-item]
+    shown = [one for some in lists for one in (some or [None])]  # type: ignore[list-item]
+    table = table.take(pa.array(rows, pa.int64()))
+    images = image_array(pa.array([one[1] if one else None for one in shown], pa.string()))
+    table = table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), images)
+    if options.photos == "each":
+        named = [f"{ids[row]}-{one[0]}" if one else ids[row] for row, one in zip(rows, shown, strict=True)]
+        table = table.set_column(0, table.schema.field(0), pa.array(named, pa.string()))
+    for start in range(0, len(table), options.batch_rows):
+        yield table.slice(start, options.batch_rows)
+
+
+def vocabulary(path: str, options: PetfinderOptions) -> tuple[str, ...]:
+    """Return the five adoption speeds in order, 0 (same day) to 4 (not adopted)."""
+    return ("0", "1", "2", "3", "4")
+
+
+def files(path: str, options: PetfinderOptions) -> list[SourceFile]:
+    """List the tables, photos and sentiment files."""
+    return [file for file in walk(same_root(path)) if is_image(file.uri) or file.uri.endswith((".csv", ".json"))]
+
+
+TABLE_SPLITS: dict[str, Split] = {"train.csv": "train", "test.csv": "test"}

@@ -1,0 +1,137 @@
+"""Pitt Image Ads: JSON objects keyed by image path, one list of answers per annotator."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from tasks.readers.base import ReaderOptions, SourceFile, documents, image_array, mark
+from tasks.readers.images import copied, watched
+from tasks.readers.places import Place, safe_references, same_root, walk
+from tasks.readers.sidecars import required_json, whole_text
+
+PUBLISHED = {"documents": 64_832}
+TARGETS = ("Topics", "Sentiments", "Strategies")
+TEXTS = ("Slogans", "QA_Combined_Action_Reason", "QA_Action", "QA_Reason")
+
+
+class PittAdsOptions(ReaderOptions):
+    """Options of the Pitt Ads reader."""
+
+    target: Literal["Topics", "Sentiments", "Strategies"] = "Topics"
+    votes: Literal["majority", "all"] = "majority"  # all: every label that an annotator gave
+    ties: Literal["keep", "drop"] = "keep"  # keep: all labels of a tie; drop: none of them
+    text: tuple[Literal["Slogans", "QA_Combined_Action_Reason", "QA_Action", "QA_Reason"], ...] = ("Slogans",)
+
+
+def read(path: str, options: PittAdsOptions) -> Iterator[pa.Table]:
+    """Yield one document per image that any of the JSON files names, in sorted order.
+
+    A label is the abbreviation of its list file, or what the annotator wrote. A tie of votes is flagged in
+    `cat_tie`. No annotation is no label. Status: bad_path.
+    """
+    return copied(_read(path, options), path, options)
+
+
+def _read(path: str, options: PittAdsOptions) -> Iterator[pa.Table]:
+    root = same_root(path)
+    at = {file.uri.rsplit("/", 1)[-1]: file.uri for file in walk(root) if file.uri.endswith((".json", ".txt"))}
+    data = {
+        name: required_json(root / at[f"{name}.json"], options, dict)
+        for name in _wanted(options)
+        if f"{name}.json" in at
+    }
+    every = {file.uri for file in walk(root)}
+    names = label_names(root, at, options)
+    keys = sorted({key for one in data.values() for key in one})
+    folder = at.get(f"{options.target}.json", "").rpartition("/")[0]
+    for start in range(0, len(keys), options.batch_rows):
+        yield _table(keys[start : start + options.batch_rows], data, names, folder, every, options)
+
+
+def _wanted(options: PittAdsOptions) -> list[str]:
+    return list(dict.fromkeys((*TARGETS, *TEXTS)))
+
+
+def _table(
+    keys: list[str],
+    data: dict[str, dict[str, Any]],
+    names: dict[str, str],
+    folder: str,
+    every: set[str],
+    options: PittAdsOptions,
+) -> pa.Table:
+    decided = [decide(data.get(options.target, {}).get(key), names, options) for key in keys]
+    texts = [
+        "\n".join(one for name in options.text for one in _texts(data.get(name, {}).get(key))) or None for key in keys
+    ]
+    # the photos' zips may be unpacked beside the annotations' folder or in it
+    inner = [f"{folder}/{key}" if folder and f"{folder}/{key}" in every else key for key in keys]
+    uris, climbs = safe_references(pa.array(inner, pa.string()))
+    table = documents(
+        len(keys),
+        id=keys,
+        source=[f"{options.target}.json:{key}" for key in keys],
+        labels=[labels for labels, _ in decided],
+        text=texts,
+        image=image_array(uris),
+        extra={"cat_tie": pa.array(["yes" if tie else "no" for _, tie in decided], pa.string())},
+    )
+    return mark(table, climbs, "bad_path", blank=False)
+
+
+def decide(votes: Any, names: dict[str, str], options: PittAdsOptions) -> tuple[list[str], bool]:
+    """Return the labels that the annotators' votes give, and whether the first place was shared."""
+    ballots = [vote if isinstance(vote, list) else [vote] for vote in votes] if isinstance(votes, list) else []
+    counts = Counter(names.get(text, text) for one in ballots for text in dict.fromkeys(_texts(one)))
+    if options.votes == "all" or not counts:
+        return sorted(counts), False
+    best = max(counts.values())
+    winners = sorted(label for label, count in counts.items() if count == best)
+    tie = len(winners) > 1
+    return ([] if tie and options.ties == "drop" else winners), tie
+
+
+def _texts(values: Any) -> list[str]:
+    return (
+        [str(one).strip() for one in values if isinstance(one, str | int) and str(one).strip()]
+        if isinstance(values, list)
+        else []
+    )
+
+
+def label_names(root: Place, at: dict[str, str], options: PittAdsOptions) -> dict[str, str]:
+    """Return number -> abbreviation of the target's list; topic 39 (unclear) is used but not listed.
+
+    Topics_List.txt is UTF-16LE, the others Latin-1 (R10).
+    """
+    file = at.get(f"{options.target}_List.txt")
+    if file is None:
+        return {}
+    wide = whole_text(root / file, options, encoding="utf-16-le")[0] or ""
+    narrow = whole_text(root / file, options, encoding="latin-1")[0] or ""
+    # in Latin-1 a UTF-16 text has a NUL after each letter, which whole_text drops; its numbers tell which is right
+    text = wide if re.search(r"^\s*\d+", wide) else narrow
+    names = {"39": "unclear"} if options.target == "Topics" else {}
+    for line in text.splitlines():
+        number = re.match(r"\s*(\d+)", line)
+        short = re.search(r'ABBREVIATION:?\s*"?([^"]+?)"?\s*\)?\s*$', line, re.IGNORECASE)
+        if number and short:
+            names[number.group(1)] = short.group(1).strip()
+    return names
+
+
+def vocabulary(path: str, options: PittAdsOptions) -> tuple[str, ...]:
+    """Return the list's labels in the order of their numbers."""
+    root = same_root(path)
+    at = {file.uri.rsplit("/", 1)[-1]: file.uri for file in walk(root) if file.uri.endswith(".txt")}
+    names = label_names(root, at, options)
+    return tuple(names[number] for number in sorted(names, key=int))
+
+
+def files(path: str, options: PittAdsOptions) -> list[SourceFile]:
+    """List the annotations, and the images unless `watch_images` is off."""
+    root = same_root(path)
+    return [file for file in walk(root) if file.uri.endswith((".json", ".txt"))] + watched(path, options)

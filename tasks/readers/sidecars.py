@@ -1,0 +1,56 @@
+"""Small files read whole: texts and JSON beside the documents."""
+
+import codecs
+from typing import Any
+
+import orjson
+
+from stores.errors import DataError, mismatch
+from tasks.readers.base import ReaderOptions
+from tasks.readers.places import Place
+from tasks.readers.streams import DAMAGE, Bomb, unpacked
+
+
+def whole_text(file: Place, options: ReaderOptions, *, encoding: str = "utf-8") -> tuple[str | None, str]:
+    """Return (text, "ok") of a small file, unpacked, decoded with U+FFFD for what is no text, NUL dropped (R10).
+
+    (None, slug) when it cannot be had: missing, too_large (over `max_line_bytes`), bad_file.
+    """
+    limit = options.max_line_bytes
+    try:
+        with file.open() as raw:
+            data = unpacked(raw, options).read(limit + 1)
+    except FileNotFoundError:
+        return None, "missing"
+    except (Bomb, *DAMAGE, ValueError):
+        return None, "bad_file"
+    if len(data) > limit:
+        return None, "too_large"
+    for bom, name in (
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+    ):
+        if data.startswith(bom):
+            data, encoding = data[len(bom) :], name
+    return data.decode(encoding, "replace").replace("\0", ""), "ok"
+
+
+def whole_json(file: Place, options: ReaderOptions) -> tuple[Any, str]:
+    """Return (value, "ok") of a small JSON file; (None, slug) when it cannot be had: also bad_json."""
+    text, slug = whole_text(file, options)
+    if text is None:
+        return None, slug
+    try:
+        return orjson.loads(text), "ok"
+    except orjson.JSONDecodeError:
+        return None, "bad_json"
+
+
+def required_json(file: Place, options: ReaderOptions, kind: type) -> Any:
+    """Return the value of a JSON file without which the source cannot be read; DataError when it is no `kind`."""
+    value, slug = whole_json(file, options.model_copy(update={"max_line_bytes": 1 << 30}))
+    if not isinstance(value, kind):
+        got = slug if slug != "ok" else type(value).__name__
+        raise DataError(mismatch(file.path, f"JSON: one {kind.__name__}", got, "take this file from the release again"))
+    return value

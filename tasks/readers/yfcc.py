@@ -1,0 +1,224 @@
+"""YFCC100M core metadata: tab-separated lines of 25 or 23 fields, parsed column by column."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from stores.errors import ConfigError, mismatch
+from tasks.readers.aligned import AlignedLines
+from tasks.readers.base import ReaderOptions, SourceFile, documents, image_array, mark
+from tasks.readers.images import copied, watched
+from tasks.readers.mapping import as_tabular, as_text, check_ids
+from tasks.readers.percent import decoded, decoded_lists
+from tasks.readers.places import Place, listed, place, relative, safe_references, walk
+from tasks.readers.streams import file_blocks, text_lines
+
+# fmt: off
+FIELDS = (
+    "line", "photoid", "hash", "uid", "unickname", "datetaken", "dateuploaded", "capturedevice", "title", "description",
+    "usertags", "machinetags", "longitude", "latitude", "accuracy", "pageurl", "downloadurl", "licensename",
+    "licenseurl", "serverid", "farmid", "secret", "secretoriginal", "ext", "marker",
+)
+# fmt: on
+OLD_FIELDS = tuple(name for name in FIELDS if name not in ("line", "hash"))  # the first release
+ENCODED = frozenset({"unickname", "capturedevice", "title", "description", "usertags", "machinetags"})
+PUBLISHED = {"documents": 100_000_000}
+Column = Callable[[str], pa.Array]  # the name of a field -> its values
+
+
+class YfccOptions(ReaderOptions):
+    """Options of the YFCC100M reader."""
+
+    labels: Literal["usertags", "machinetags", "autotags", "none"] = "usertags"
+    autotags: str | None = None  # expansion pack, aligned by line: id TAB concept:confidence,...
+    min_confidence: float = Field(0.5, ge=0, le=1)  # of an autotag that counts as a label
+    hashes: str | None = None  # for 23 columns: the file of id TAB hash, aligned by line
+    image: str | None = (
+        "data/images/{h3}/{h6}/{hash}.{ext}"  # template: {hash} {h3} {h6} {id} {line} {ext}; null = none
+    )
+    tabular: dict[str, Literal["number", "category"]] = Field(default_factory=dict)
+    videos: Literal["mark", "keep"] = "mark"  # mark: status `video`, nothing else is kept
+
+
+def read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
+    """Yield one document per line; titles, descriptions and tags percent-decoded, plus signs as spaces.
+
+    Statuses: bad_row (not 25 or 23 fields), bad_encoding, video, misaligned (an aligned file speaks of another id),
+    too_large, bad_file, bomb.
+    """
+    return copied(_read(path, options), path, options)
+
+
+def _read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
+    check_columns(options)
+    packs = {name: _pack(path, getattr(options, name), options) for name in ("autotags", "hashes")}
+    for file, name in core_files(path):
+        width = 0
+        for member, block in file_blocks(file, options):
+            where = f"{name}/{member}" if member else name
+            lines, broken = text_lines(block) if block.fault is None else ([""], [False])
+            for start in range(0, len(lines), options.batch_rows):
+                part = slice(start, start + options.batch_rows)
+                fields = pc.split_pattern(pa.array(lines[part], pa.string()), "\t")
+                width = width or told_width(fields)
+                places = [f"{where}:{block.first + index}" for index in range(start, start + len(fields))]
+                table = _table(fields, places, width or len(FIELDS), packs, options)
+                table = mark(table, pa.array(broken[part], pa.bool_()), "bad_encoding")
+                if block.fault is not None:
+                    yield refault(table, block.fault)
+                elif rows := table.filter(pa.array([bool(line) for line in lines[part]])):
+                    yield rows
+
+
+def refault(table: pa.Table, slug: str) -> pa.Table:
+    """Return the table with another status: why the line could not be parsed."""
+    return table.set_column(2, table.schema.field(2), pa.repeat(pa.scalar(slug), len(table)))
+
+
+def told_width(fields: pa.Array) -> int:
+    """Return 25 or 23, whichever more of the lines have; 0 when none has."""
+    widths = pc.list_value_length(fields)
+    counts = {width: pc.sum(pc.equal(widths, width)).as_py() or 0 for width in (len(FIELDS), len(OLD_FIELDS))}
+    best = max(counts, key=lambda width: counts[width])
+    return best if counts[best] else 0
+
+
+def _table(
+    fields: pa.Array, places: list[str], width: int, packs: dict[str, AlignedLines | None], options: YfccOptions
+) -> pa.Table:
+    rows = len(fields)
+    good = pc.equal(pc.list_value_length(fields), width)
+    values = fields.filter(good).flatten()
+    # row -> its place among the good rows; null for a bad row, and what is taken there is null
+    ranks = pc.subtract(pc.cumulative_sum(good.cast(pa.int64())), 1)
+    starts = pc.multiply(pc.if_else(good, ranks, pa.scalar(None, pa.int64())), width)
+    names = FIELDS if width == len(FIELDS) else OLD_FIELDS
+
+    def column(name: str) -> pa.Array:
+        if name not in names:
+            return pa.nulls(rows, pa.string())
+        return values.take(pc.add(starts, names.index(name)))
+
+    ids = column("photoid")
+    hashes, shifted = _joined(packs["hashes"], ids, column("hash"))
+    tags, moved = _joined(packs["autotags"], ids, pa.nulls(rows, pa.string()))
+    video = pc.fill_null(pc.equal(column("marker"), "1"), False)
+    table = documents(
+        rows,
+        id=pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids),
+        source=places,
+        labels=_labels(column, tags, options),
+        title=_decoded(column("title")),
+        description=_decoded(column("description")),
+        image=_images(options, ids=ids, line=column("line"), hashes=hashes, video=video),
+        extra=_tabular(column, options),
+    )
+    table = mark(table, pc.invert(good), "bad_row")
+    if options.videos == "mark":
+        table = mark(table, video, "video")
+    return check_ids(mark(table, pc.or_(shifted, moved), "misaligned", blank=False))
+
+
+def _tabular(column: Column, options: YfccOptions) -> dict[str, pa.Array]:
+    made = {}
+    for name, kind in options.tabular.items():
+        values = decoded(column(name)) if name in ENCODED else column(name)
+        made[f"{'num' if kind == 'number' else 'cat'}_{name}"] = as_tabular(values, kind)
+    return made
+
+
+def _decoded(values: pa.Array) -> pa.Array:
+    return as_text(decoded(values))[0]
+
+
+def _labels(column: Column, autotags: pa.Array, options: YfccOptions) -> pa.Array:
+    if options.labels == "none":
+        return pa.array([[]] * len(autotags), pa.list_(pa.string()))
+    if options.labels != "autotags":
+        return decoded_lists(pc.fill_null(column(options.labels), ""), ",")
+    labels = [confident(one, options.min_confidence) for one in autotags.to_pylist()]
+    return pa.array(labels, pa.list_(pa.string()))
+
+
+def confident(tags: str | None, least: float) -> list[str]:
+    """Return the concepts of "dune:0.51,fog:0.86" whose confidence is at least `least`."""
+    found = []
+    for item in (tags or "").split(","):
+        concept, _, score = item.rpartition(":")
+        try:
+            if concept and float(score) >= least:
+                found.append(concept)
+        except ValueError:
+            continue
+    return found
+
+
+def _joined(pack: AlignedLines | None, ids: pa.Array, own: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return the values of an aligned file, and where it speaks of another id; `own` when there is no file."""
+    if pack is None:
+        return own, pa.array([False] * len(ids), pa.bool_())
+    pairs = pack.pairs(len(ids))
+    theirs = [one == known for (one, _), known in zip(pairs, ids.to_pylist(), strict=True)]
+    values = [value if same else None for (_, value), same in zip(pairs, theirs, strict=True)]
+    return pa.array(values, pa.string()), pc.and_(pc.invert(pa.array(theirs, pa.bool_())), ids.is_valid())
+
+
+def _images(options: YfccOptions, *, ids: pa.Array, line: pa.Array, hashes: pa.Array, video: pa.Array) -> pa.Array:
+    """Fill the template; null where a part of it is unknown. The stored hash counts: it may have 30 or 31 digits."""
+    if options.image is None:
+        return pa.nulls(len(ids))
+    hashes = pc.if_else(pc.equal(hashes, ""), pa.scalar(None, pa.string()), hashes)
+    made = {
+        "hash": hashes,
+        "h3": pc.utf8_slice_codeunits(hashes, 0, 3),
+        "h6": pc.utf8_slice_codeunits(hashes, 3, 6),
+        "id": ids,
+        "line": line,
+        "ext": pc.if_else(video, "mp4", "jpg"),
+    }
+    pieces = options.image.replace("}", "{").split("{")
+    parts = [made[piece] if index % 2 else pa.scalar(piece) for index, piece in enumerate(pieces)]
+    uris, _ = safe_references(pc.binary_join_element_wise(*parts, ""))
+    return image_array(uris)
+
+
+def check_columns(options: YfccOptions) -> None:
+    """Refuse columns that the release does not have, and autotags without their file."""
+    for name in options.tabular:
+        if name not in FIELDS:
+            raise ConfigError(mismatch("source.options.tabular", FIELDS, name, "name a column of the release"))
+    pieces = (options.image or "").replace("}", "{").split("{")[1::2]
+    for piece in pieces:
+        if piece not in ("hash", "h3", "h6", "id", "line", "ext"):
+            cure = "use one of the names in braces"
+            raise ConfigError(mismatch("source.options.image", "hash h3 h6 id line ext", piece, cure))
+    if options.labels == "autotags" and options.autotags is None:
+        cure = "set source.options.autotags to the expansion pack"
+        raise ConfigError(mismatch("source.options.autotags", "a file, for labels: autotags", None, cure))
+
+
+def core_files(path: str) -> list[tuple[Place, str]]:
+    """Return the metadata files in order: the file itself, or those of a folder named yfcc100m_dataset*."""
+    found = place(path)
+    if not found.is_dir():
+        return [(found, relative(found, path))]
+    names = [file.uri for file in walk(found) if file.uri.rsplit("/", 1)[-1].startswith("yfcc100m_dataset")]
+    return [(found / name, name) for name in names if not name.endswith(".sql")]
+
+
+def _pack(path: str, name: str | None, options: YfccOptions) -> AlignedLines | None:
+    if name is None:
+        return None
+    found = place(path)
+    return AlignedLines((found if found.is_dir() else found.parent) / name, options)
+
+
+def files(path: str, options: YfccOptions) -> list[SourceFile]:
+    """List the metadata, the expansion packs in use, and the images unless `watch_images` is off."""
+    found = place(path)
+    folder = found if found.is_dir() else found.parent
+    packs = [listed(folder / name, name) for name in (options.autotags, options.hashes) if name is not None]
+    return [listed(file, name) for file, name in core_files(path)] + packs + watched(path, options)
