@@ -1,10 +1,14 @@
 """What the reader tests share: one way to read a source whole."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the generators in tests/fixtures
 
 from stores.schemas import DOCUMENTS
 from tasks.readers import READERS
