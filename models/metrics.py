@@ -73,11 +73,11 @@ def tally(truth: pa.Array, predicted: pa.Array, *, best: pa.Array, rank: pa.Arra
     if (sizes == 0).any():
         raise ValueError("truth: expected at least one label per document, got none; leave unlabelled documents out")
     names, (true_pairs, guess_pairs, best_pairs) = _pairs(truth, predicted, _as_lists(best))
-    hits = np.intersect1d(true_pairs, guess_pairs)
+    hits = np.intersect1d(true_pairs, guess_pairs, assume_unique=True)
     width = max(len(names), 1)
     true_n, guess_n, hit_n = (np.bincount(pairs // width, minlength=n) for pairs in (true_pairs, guess_pairs, hits))
     first = np.zeros(n, bool)
-    first[np.intersect1d(true_pairs, best_pairs) // width] = True
+    first[np.intersect1d(true_pairs, best_pairs, assume_unique=True) // width] = True
     ranks = np.asarray(rank.fill_null(np.iinfo(np.int32).max))
     losses = np.asarray(loss.cast(pa.float64()).drop_null())
     absent = np.asarray(best.is_null())
@@ -170,13 +170,19 @@ def _pairs(*columns: pa.Array) -> tuple[list[str], list[NDArray[np.int64]]]:
     for column, values in zip(columns, flat, strict=True):
         rows = np.asarray(pc.list_parent_indices(column)).astype(np.int64)
         numbers = np.asarray(pc.index_in(values, value_set=names)).astype(np.int64)
-        pairs.append(np.unique(rows * max(len(names), 1) + numbers))
+        pairs.append(_distinct(rows * max(len(names), 1) + numbers))
     return names.to_pylist(), pairs
 
 
+def _distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return sorted distinct numbers; the input is nearly sorted, which numpy's own unique does not use."""
+    numbers.sort(kind="stable")
+    return numbers[np.concatenate([[True], numbers[1:] != numbers[:-1]])] if len(numbers) else numbers
+
+
 def _count(numbers: NDArray[np.int64], names: list[str]) -> Counter[str]:
-    found, counts = np.unique(numbers, return_counts=True)
-    return Counter({names[number]: int(count) for number, count in zip(found, counts, strict=True)})
+    counts = np.bincount(numbers, minlength=len(names))
+    return Counter({names[number]: int(counts[number]) for number in np.flatnonzero(counts)})
 
 
 def _confusion(truth: pa.Array, best: pa.Array, first: NDArray[np.bool_]) -> Counter[tuple[str, str]]:
