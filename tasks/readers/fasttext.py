@@ -1,5 +1,6 @@
 """fastText label files: one document a line, labels are the tokens with a prefix, anywhere on the line."""
 
+import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from tasks.readers.places import Place, listed, place, relative, walk
 from tasks.readers.streams import Block, file_blocks
 from tasks.readers.tables import name_split
 
+SUFFIXES = ("", ".txt", ".ft", ".fasttext", ".train", ".valid", ".test")
 PACKED = (".gz", ".bz2", ".zst", ".zip")
 
 
@@ -47,11 +49,12 @@ def read(path: str, options: FasttextOptions) -> Iterator[pa.Table]:
 
 
 def label_files(path: str) -> list[tuple[Place, str, Split | None]]:
-    """Return (file, name, split): the file itself, or a folder's files whose names tell a split, or end in .ft."""
+    """Return (file, name, split): the file itself, or a folder's files whose names tell a split or end in .ft."""
     found = place(path)
     if not found.is_dir():
         return [(found, relative(found, path), None)]
-    splits = [(found / file.uri, file.uri, name_split(file.uri.rsplit("/", 1)[-1])) for file in walk(found)]
+    names = [file.uri for file in walk(found) if posixpath.splitext(_stem(file.uri))[1] in SUFFIXES]
+    splits = [(found / name, name, name_split(posixpath.basename(name))) for name in names]
     return [(file, name, split) for file, name, split in splits if split or _stem(name).endswith((".ft", ".fasttext"))]
 
 
