@@ -7,8 +7,10 @@ from typing import Any
 from models.config import FrozenConfig
 from models.detectors.base import Detector, Entry
 from models.detectors.faces import Mtcnn, MtcnnConfig
+from models.detectors.fasterrcnn import FasterRcnn, FasterRcnnConfig
 from models.detectors.objects import SsdLite, SsdLiteConfig
 from models.detectors.ocr import RapidOcr, RapidOcrConfig
+from models.detectors.tesseract import Tesseract, TesseractConfig
 
 DETECTORS: dict[str, Entry] = {
     "rapidocr": Entry(
@@ -25,6 +27,16 @@ DETECTORS: dict[str, Entry] = {
         SsdLite, SsdLiteConfig, "object",
         "SSDLite-MobileNetV2: objects of the 80 COCO classes",
         "bundled ssdlite_mobilenet_v2_coco80_300.onnx, 9 MB, Apache-2.0",
+    ),
+    "fasterrcnn_coco": Entry(
+        FasterRcnn, FasterRcnnConfig, "object",
+        "Faster R-CNN R50-FPN: objects of the 80 COCO classes, slow and better on small ones",
+        "your file fasterrcnn_resnet50_fpn_coco-258fb6c6.pth, 160 MB, its publisher's terms",
+    ),
+    "tesseract": Entry(
+        Tesseract, TesseractConfig, "ocr",
+        "the tesseract program: text of scanned pages",
+        "program tesseract-ocr and its language data, Apache-2.0",
     ),
 }  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from models.config import FrozenConfig, knob
 from models.encoders.base import Modality, files_digest, package
 from models.errors import MissingWeights
 from models.threads import thread_limit
-from models.weights import supplied
+from models.weights import supplied, weight_places
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +103,7 @@ class Backbone:
     @cached_property
     def file(self) -> Path:
         """Path of the weight file; raises MissingWeights."""
-        path = self.config.weights or next((path for path in self._places() if path.is_file()), None)
+        path = self.config.weights or next((path for path in weight_places(self.preset.file) if path.is_file()), None)
         cure = (
             f"get {self.preset.file} ({self.preset.megabytes} MB) from {self.preset.library}'s publisher on a machine "
             "with access and set options.weights to its path, or copy it under its name into $FUSELINE_WEIGHTS"
@@ -173,14 +172,6 @@ class Backbone:
         net.load_state_dict(_read_weights(self.file), strict=True)
         net = net.eval().to(torch.device(self.config.device))
         return net, _tap(net, self.config.layer, self.preset)
-
-    def _places(self) -> list[Path]:
-        folder = os.environ.get("FUSELINE_WEIGHTS")
-        torch_home = (
-            os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"
-        )
-        named = [Path(folder)] if folder else []
-        return [place / self.preset.file for place in (*named, Path(torch_home) / "hub" / "checkpoints")]
 
 
 def _scaled(batch: Rgb, pixels: Pixels) -> NDArray[np.float32]:

@@ -64,7 +64,12 @@ class Entry:
 def files_digest(files: Sequence[Path], *, salt: str) -> str:
     """Return a digest of files and a version string; a file is read again only when its size or time changed."""
     parts = [salt, *(_file_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
-    return "blake3:" + blake3("\n".join(parts).encode()).hexdigest()[:32]
+    return text_digest("\n".join(parts))
+
+
+def text_digest(text: str) -> str:
+    """Return a digest of a short text, in the form of `files_digest`."""
+    return "blake3:" + blake3(text.encode()).hexdigest()[:32]
 
 
 @lru_cache(maxsize=256)

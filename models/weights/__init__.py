@@ -1,6 +1,7 @@
 """Weight files: those that ship with the project, and those that a user supplies."""
 
 import hashlib
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def supplied(path: Path | None, *, what: str, sha256: str | None, cure: str) -> 
         if found != sha256.removeprefix("sha256:").lower():
             raise MissingWeights(f"{what}: expected {path.name} with SHA-256 {sha256!r}, got {found!r}; {cure}")
     return path
+
+
+def weight_places(file: str) -> list[Path]:
+    """Return where a user's weight file of a known name is looked for: $FUSELINE_WEIGHTS, then torch's hub cache."""
+    folder = os.environ.get("FUSELINE_WEIGHTS")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    torch_home = Path(os.environ.get("TORCH_HOME") or cache / "torch")
+    return [place / file for place in (*([Path(folder)] if folder else []), torch_home / "hub" / "checkpoints")]
 
 
 def file_sha256(path: Path) -> str:

@@ -1,0 +1,87 @@
+"""Objects by torchvision's Faster R-CNN R50-FPN (papers R), with a weight file that the user has."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from models.config import FrozenConfig, knob
+from models.detectors.base import Element, Kind, Rgb, bounded, fit_within, ranked
+from models.encoders.base import files_digest, package
+from models.threads import thread_limit
+from models.weights import supplied, weight_places
+
+_VERSION = "fasterrcnn-1"
+_FILE = "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"
+
+
+class FasterRcnnConfig(FrozenConfig):
+    """Where the weights lie, and what is kept of the raw detections."""
+
+    weights: Path | None = knob(None)  # None: looked for by name in $FUSELINE_WEIGHTS and torch's hub cache
+    sha256: str | None = knob(None)
+    min_score: float = Field(0.2, gt=0, le=1)  # paper R uses objects from 0.65
+    limit: int = Field(100, ge=1)
+    side: int = Field(1333, ge=64, le=4000)  # the longer side is scaled down to this
+    device: str = knob("cpu")
+    threads: int | None = knob(None, ge=1)
+
+
+class FasterRcnn:
+    """Object detector of the 80 COCO classes (Ren et al. 2015; paper R)."""
+
+    kind: ClassVar[Kind] = "object"
+
+    def __init__(self, config: FasterRcnnConfig) -> None:
+        self.config = config
+        self.min_side = min(800, config.side)
+
+    @cached_property
+    def file(self) -> Path:
+        """Path of the weight file; raises MissingWeights."""
+        path = self.config.weights or next((path for path in weight_places(_FILE) if path.is_file()), None)
+        cure = (
+            f"get {_FILE} (160 MB) from torchvision's publisher on a machine with access and set "
+            "options.weights to its path, or copy it under its name into $FUSELINE_WEIGHTS"
+        )
+        return supplied(path, what="fasterrcnn_coco", sha256=self.config.sha256, cure=cure)
+
+    @cached_property
+    def digest(self) -> str:
+        """Weights and post-processing."""
+        return files_digest([self.file], salt=_VERSION)
+
+    def prepare(self, pixels: Rgb) -> Rgb:
+        """Return the image with its longer side at most `side`."""
+        return fit_within(pixels, self.config.side)
+
+    def detect(self, prepared: Rgb) -> list[Element]:
+        """Return objects by falling score."""
+        import torch
+
+        height, width = prepared.shape[:2]
+        if max(height, width) > 30 * min(height, width):
+            return []  # the anchors fit nothing here, and scaling the shorter side to 800 would make a giant
+        net, names = self._network
+        pixels = torch.from_numpy(prepared.copy()).permute(2, 0, 1).float().div(255).to(self.config.device)
+        with torch.inference_mode():
+            found = {name: tensor.cpu().numpy() for name, tensor in net([pixels])[0].items()}
+        boxes = found["boxes"] / np.array([width, height, width, height], np.float32)
+        rows = zip(boxes, found["scores"], found["labels"], strict=True)
+        return ranked([Element(bounded(*box), float(score), names[label]) for box, score, label in rows])
+
+    @cached_property
+    def _network(self) -> tuple[Any, list[str]]:
+        import torch
+
+        detection = package("torchvision.models.detection", pip="torchvision")
+        torch.set_num_threads(self.config.threads or thread_limit())
+        net = detection.fasterrcnn_resnet50_fpn(
+            weights=None, weights_backbone=None, box_score_thresh=self.config.min_score,
+            box_detections_per_img=self.config.limit,
+        )  # fmt: skip
+        net.load_state_dict(torch.load(self.file, map_location="cpu", weights_only=True), strict=True)
+        names = detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
+        return net.eval().to(self.config.device), list(names)
