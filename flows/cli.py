@@ -48,7 +48,10 @@ def run(
     config: ConfigPath, set_: Overrides = [], refit: Refit = False, retry_failed: RetryFailed = False,  # noqa: B006
     wait: Wait = -1, verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Make everything that is not fresh, then the report. Example: fuseline run conf/demo.yaml"""
+    """Make everything that is not fresh, then the report.
+
+    Example: fuseline run conf/demo.yaml
+    """
     with _polite(verbose):
         settings = load_config(config, set_)
         with locked(settings, wait=wait):
@@ -60,7 +63,10 @@ def plan(
     config: ConfigPath, set_: Overrides = [], refit: Refit = False, retry_failed: RetryFailed = False,  # noqa: B006
     json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Say per stage what a run would make, and why. Example: fuseline plan conf/demo.yaml --json"""
+    """Say per stage what a run would make, and why.
+
+    Example: fuseline plan conf/demo.yaml --json
+    """
     with _polite():
         settings = load_config(config, set_)
         _, rows = _planned(settings, refit=refit, retry_failed=retry_failed)
@@ -69,7 +75,10 @@ def plan(
 
 @app.command()
 def status(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> None:  # noqa: B006
-    """Say what was run last, what lies under the root, and who holds it. Example: fuseline status conf/demo.yaml"""
+    """Say what was run last, what lies under the root, and who holds it.
+
+    Example: fuseline status conf/demo.yaml
+    """
     with _polite():
         settings = load_config(config, set_)
         found = show.status_of(settings, build(settings))
@@ -78,7 +87,10 @@ def status(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> No
 
 @app.command(name="show")
 def show_config(config: ConfigPath, set_: Overrides = []) -> None:  # noqa: B006
-    """Print the effective configuration and its digest. Example: fuseline show conf/demo.yaml"""
+    """Print the effective configuration and its digest.
+
+    Example: fuseline show conf/demo.yaml
+    """
     with _polite():
         settings = load_config(config, set_)
         sys.stdout.write(f"# digest {settings.digest}\n{settings.to_yaml()}")
@@ -111,7 +123,10 @@ def predict(
 
 @app.command()
 def report(config: ConfigPath, set_: Overrides = [], verbose: Verbose = False) -> None:  # noqa: B006
-    """Write the report, latest/ and the catalog again. Example: fuseline report conf/demo.yaml"""
+    """Write the report, latest/ and the catalog again.
+
+    Example: fuseline report conf/demo.yaml
+    """
     with _polite(verbose):
         settings = load_config(config, set_)
         _, rows = _planned(settings)
@@ -127,7 +142,10 @@ def report(config: ConfigPath, set_: Overrides = [], verbose: Verbose = False) -
 
 @app.command()
 def verify(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> None:  # noqa: B006
-    """Re-read every byte and compare digests; exit code 1 on damage. Example: fuseline verify conf/demo.yaml"""
+    """Re-read every byte and compare digests; exit code 1 on damage.
+
+    Example: fuseline verify conf/demo.yaml
+    """
     from flows.maintenance import find_damage
 
     with _polite():
@@ -145,7 +163,10 @@ def verify(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> No
 
 @app.command()
 def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: Verbose = False) -> None:  # noqa: B006
-    """Make damaged shards again, and only those. Example: fuseline repair conf/demo.yaml"""
+    """Make damaged shards again, and only those.
+
+    Example: fuseline repair conf/demo.yaml
+    """
     from flows.maintenance import drop_damaged, find_damage
 
     with _polite(verbose):
@@ -164,7 +185,10 @@ def gc(
     config: ConfigPath, set_: Overrides = [],  # noqa: B006
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed")] = False,
 ) -> None:  # fmt: skip
-    """Remove versions that no configuration's last run needs. Example: fuseline gc conf/demo.yaml --dry-run"""
+    """Remove versions that no configuration's last run needs.
+
+    Example: fuseline gc conf/demo.yaml --dry-run
+    """
     from flows.maintenance import find_garbage, remove, size_of
 
     with _polite():
@@ -185,7 +209,10 @@ Registry = StrEnum("Registry", list(REGISTRIES))  # type: ignore[misc]
 
 @app.command(name="list")
 def list_(what: Annotated[Registry, typer.Argument(help="Which registry")], json: AsJson = False) -> None:
-    """List what there is to choose from. Example: fuseline list encoders --json"""
+    """List what there is to choose from.
+
+    Example: fuseline list encoders --json
+    """
     with _polite():
         rows = REGISTRIES[what.value]()
         _print(rows, json, lambda: show.registry_table(rows))
@@ -245,8 +272,10 @@ def _print(rows: Any, json: bool, table: Any) -> None:
 @contextmanager
 def _polite(verbose: bool = False) -> Iterator[None]:
     """Turn errors of ours into one line and an exit code; Ctrl-C into a word on what is kept."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("fuseline").setLevel(logging.INFO)
+    # Progress lines have a handler of their own: Prefect takes the root logger over when it is imported.
+    lines, handler = logging.getLogger("fuseline"), logging.StreamHandler(sys.stderr)
+    lines.setLevel(logging.INFO)
+    lines.handlers, lines.propagate = [handler], False
     try:
         yield
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
-from models.config import FrozenConfig, knob
+from models.config import FrozenConfig, key_values, knob
 from models.encoders import ENCODERS
 from models.registry import MODELS
 from stores.digests import key_digest
@@ -70,7 +70,7 @@ class Config(FrozenConfig):
 
     model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None) and None)
 
-    extends: str | None = None
+    extends: str | None = knob(None)
     name: str = Field("documents", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="Name of the data set")
     root: str = knob("runs/documents")  # output root
     source: SourceConfig = SourceConfig()
@@ -112,7 +112,7 @@ class Config(FrozenConfig):
     @property
     def digest(self) -> str:
         """A digest of everything that changes bytes."""
-        return key_digest(self.model_dump(mode="json", exclude={"run", "root", "extends"}))
+        return key_digest(key_values(self))
 
     def to_yaml(self) -> str:
         """Return the effective configuration, defaults included, as YAML that loads to the same configuration."""

@@ -1,5 +1,6 @@
 """Tables for people at a terminal."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -87,24 +88,15 @@ def last_accounts(root: Path) -> list[dict[str, Any]]:
 
 def _stage_status(node: Node, root: Path) -> dict[str, Any]:
     if isinstance(node, Fit):
-        record = node.fitted(root).record()
-        return {
-            "stage": node.label,
-            "shards": int(bool(record)),
-            "documents": record.n_rows if record else 0,
-            "status": {},
-        }
-    records = node.dataset(root).records().values()
-    counts: dict[str, int] = {}
+        fitted = node.fitted(root).record()
+        seen = fitted.n_rows if fitted else 0
+        return {"stage": node.label, "shards": int(fitted is not None), "documents": seen, "status": {}}
+    records = list(node.dataset(root).records().values())
+    counts: Counter[str] = Counter()
     for record in records:
-        for status, n in record.tallies.get("status", {}).items():
-            counts[status] = counts.get(status, 0) + n
-    return {
-        "stage": node.label,
-        "shards": len(records),
-        "documents": sum(r.n_rows for r in records),
-        "status": counts,
-    }
+        counts.update(record.tallies.get("status", {}))
+    n_rows = sum(record.n_rows for record in records)
+    return {"stage": node.label, "shards": len(records), "documents": n_rows, "status": dict(counts)}
 
 
 def _is_held(root: Path) -> bool:

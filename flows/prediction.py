@@ -1,5 +1,6 @@
 """Predict other documents with a trained model: the same readers and stages, frozen codebooks and models."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def predict_new(
     output: Path,
     *,
     reader: str | None = None,
-    options: list[str] | None = None,
+    options: Sequence[str] = (),
 ) -> int:
     """Predict the documents of `source` with one trained model into one Parquet file; return the number of rows.
 

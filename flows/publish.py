@@ -31,7 +31,7 @@ PACKAGES = ("prefect", "pyarrow", "polars", "torch", "sentence-transformers", "f
 
 def report_inputs(config: Config, nodes: list[Node], root: Path) -> str:
     """Return a digest of everything that is published."""
-    parts = [config.digest]  # titles and sizes of the report itself
+    parts = [config.digest, str(root.absolute())]  # the catalog names files by their place
     for node in nodes:
         if isinstance(node, Fit):
             record = node.fitted(root).record()

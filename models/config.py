@@ -24,5 +24,10 @@ def key_values(config: FrozenConfig) -> dict[str, Any]:
         if isinstance(extra, dict) and extra.get("knob"):
             continue
         value = getattr(config, name)
-        values[name] = key_values(value) if isinstance(value, FrozenConfig) else config.model_dump(mode="json", include={name})[name]
+        if isinstance(value, FrozenConfig):
+            values[name] = key_values(value)
+        elif isinstance(value, dict) and any(isinstance(inner, FrozenConfig) for inner in value.values()):
+            values[name] = {key: key_values(inner) for key, inner in value.items()}
+        else:
+            values[name] = config.model_dump(mode="json", include={name})[name]
     return values

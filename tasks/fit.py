@@ -82,7 +82,11 @@ def make_fit(node: Fit, root: Path, *, source: str) -> ShardReport:
     if not train.n_rows:
         raise DataError(mismatch(node.label, "documents in the train split", 0, "check `source` and `split`"))
     seen, fits = fit_shards(node, root), fitted_digests(node.fits, root)
-    save, n_rows, facts = node.fit(train, valid, node.config, context(node, root, source))
+    try:
+        save, n_rows, facts = node.fit(train, valid, node.config, context(node, root, source))
+    except ValueError as error:
+        # Models know no stores: their refusals (no labels, too few rows, NaN) become errors of ours here.
+        raise DataError(f"{node.label}: {error}") from error
     facts = {**facts, "seconds": time.perf_counter() - started}
     node.fitted(root).commit(save, n_rows=n_rows, shards=seen, fitted=fits, facts=facts)
     return ShardReport(0, n_rows, n_rows, 0, time.perf_counter() - started)

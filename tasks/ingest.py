@@ -206,7 +206,7 @@ class _Changes:
             return
         unnamed = pc.if_else(pc.equal(rows["status"], "ok"), "no_id", rows["status"])
         values = {
-            "stage": pa.repeat(self.node.name, rows.num_rows),
+            "stage": pa.repeat(self.node.label, rows.num_rows),
             "id": rows["id"],
             "source": rows["source"],
             "reason": unnamed if reason is None else pa.repeat(reason, rows.num_rows),

@@ -1,0 +1,99 @@
+"""Configuration: refused at once, with field, expected, got and cure."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.config import Config, load_config, parse_config
+from stores.errors import ConfigError
+from tests.flows.conftest import settings, write_config
+
+BASE = settings(Path("data"))
+
+
+def refusal(values: dict[str, object]) -> str:
+    """Return the message of a refused configuration."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config(values)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"modles": {}}, ["modles", "did you mean 'models'?"]),
+        ({"clean": {"cleanr": "html2text"}}, ["clean.cleanr", "did you mean 'cleaner'?"]),
+        ({"shard_size": 0}, ["shard_size", "greater than or equal to 1", "got 0"]),
+        ({"shard_size": "many"}, ["shard_size", "valid integer", "'many'"]),
+        ({"name": "a/b"}, ["name", "a/b"]),
+        ({"source": {"reader": "cvs"}}, ["source.reader", "csv", "'cvs'"]),
+        ({"source": {"reader": "jsonl", "options": {"imagse": "copy"}}}, ["source", "imagse", "did you mean 'images'?"]),
+        ({"embed": {"image": {"encoder": "resnet9000"}}}, ["embed", "resnet9000", "efficientnet_lite2"]),
+        ({"models": {"text": {"kind": "txet"}}}, ["models.text", "txet", "text"]),
+        ({"models": {"text": {"kind": "text", "options": {"epoch": 3}}}}, ["models.text", "epoch", "did you mean 'epochs'?"]),
+        ({"models": {"text": {"kind": "text", "options": {"lr": -1}}}}, ["models.text", "lr", "greater than 0", "-1"]),
+        ({"models": {"m": {"kind": "additive", "options": {"image": "imgae"}}}}, ["imgae", "did you mean 'image'?"]),
+        ({"models": {"m": {"kind": "pq", "options": {"codes": "qp"}}}}, ["codes", "'qp'", "did you mean 'pq'?"]),
+        ({"quantize": {"pq": {"embedding": "images"}}}, ["quantize.pq.embedding", "did you mean 'image'?"]),
+        ({"quantize": {"pq": {"quantizer": "opq"}}}, ["quantize.pq", "opq", "rspq"]),
+        ({"models": {"../x": {"kind": "text"}}}, ["../x", "letters"]),
+        ({"run": {"workers": 0}}, ["run.workers", "greater than or equal to 1"]),
+        ({"refit": "sometimes"}, ["refit", "manual", "sometimes"]),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_named_with_what_is_expected_and_a_cure(change: dict[str, object], parts: list[str]) -> None:
+    message = refusal({**BASE, **change})
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2", "\tname: x", ""])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="expected"):
+        load_config(path)
+
+
+def test_yaml_cannot_make_objects(tmp_path: Path) -> None:
+    path = tmp_path / "evil.yaml"
+    path.write_text("name: !!python/object/apply:os.system ['true']")
+    with pytest.raises(ConfigError, match="YAML"):
+        load_config(path)
+
+
+def test_overrides_replace_single_values(tmp_path: Path) -> None:
+    path = write_config(tmp_path, settings(tmp_path))
+    config = load_config(path, ["run.workers=1", "models.text.options.lr=0.25"])
+    assert config.run.workers == 1
+    assert config.models["text"].options == {"dim": 8, "lr": 0.25, "epochs": 5}
+    with pytest.raises(ConfigError, match="key=value"):
+        load_config(path, ["run.workers"])
+
+
+def test_extends_takes_what_is_not_given(tmp_path: Path) -> None:
+    write_config(tmp_path, settings(tmp_path))
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: pipeline.yaml\nshard_size: 7\nclean: {cleaner: selectolax}\n")
+    config = load_config(child)
+    assert (config.shard_size, config.clean.cleaner, config.name) == (7, "selectolax", "shapes")
+
+
+def test_the_effective_configuration_loads_to_itself() -> None:
+    config = parse_config(BASE)
+    assert Config.model_validate(yaml.safe_load(config.to_yaml())) == config
+
+
+def test_the_digest_knows_what_changes_bytes() -> None:
+    digest = parse_config(BASE).digest
+    assert parse_config({**BASE, "root": "elsewhere", "run": {"workers": 7}}).digest == digest
+    assert parse_config({**BASE, "source": {"reader": "jsonl", "path": "moved.jsonl"}}).digest == digest
+    assert parse_config({**BASE, "shard_size": 21}).digest != digest
+
+
+def test_the_prefect_form_asks_for_no_field() -> None:
+    schema = Config.model_json_schema()
+    assert "required" not in schema
+    assert {"source", "embed", "models", "extends"} <= set(schema["properties"])
