@@ -96,12 +96,18 @@ def _headers(stream: IO[bytes]) -> Iterator[tuple[str, int, int, bytes]]:
         elif kind not in (b"g", b"K", b"5"):
             length = length if size is None else size
             yield long_name or _name(header), position + 512, length, kind
-            stream.seek(position + 512 + length - 1 if length else position + 511)
-            if not stream.read(1):  # the data end before the header's promise
-                raise EOFError
+            _to_end(stream, position + 512, length)
         if kind not in (b"L", b"x", b"K"):
             long_name, size = "", None
         position += 512 + (length + 511) // 512 * 512
+
+
+def _to_end(stream: IO[bytes], start: int, length: int) -> None:
+    """Go to the last byte of a member's padding; EOFError when the data end before the header's promise."""
+    if length:
+        stream.seek(start + (length + 511) // 512 * 512 - 1)
+        if not stream.read(1):
+            raise EOFError
 
 
 def _name(header: bytes) -> str:
@@ -129,12 +135,15 @@ def _octal(field: bytes) -> int:
 
 def _pax(head: bytes, name: str) -> tuple[str, int | None]:
     """Return the name and size that a pax header sets."""
-    size = None
-    for value, key in ((m.group(2), m.group(1)) for m in re.finditer(rb"\d+ (path|size)=([^\n]*)\n", head)):
-        if key == b"path":
+    size, position = None, 0
+    while match := re.compile(rb"(\d{1,7}) ([^=]+)=").match(head, position):
+        end = position + int(match.group(1))
+        value = head[match.end() : end - 1]  # a value may hold line breaks: its length counts
+        if match.group(2) == b"path":
             name = value.decode("utf-8", "replace")
-        elif value.isdigit():
+        elif match.group(2) == b"size" and value.isdigit():
             size = min(int(value), 1 << 62)
+        position = max(end, match.end())
     return name, size
 
 

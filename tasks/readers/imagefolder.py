@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple
 import pyarrow as pa
 
 from stores.errors import DataError, mismatch
-from tasks.readers import csv, jsonl, parquet
+from tasks.readers import csv, imagezip, jsonl, parquet
 from tasks.readers.base import SourceFile, chosen, documents, image_array
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import TableOptions
-from tasks.readers.places import same_root, walk
+from tasks.readers.places import listed, place, same_root, walk
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
@@ -34,7 +34,10 @@ def read(path: str, options: ImagefolderOptions) -> Iterator[pa.Table]:
     With metadata, folder names are no labels and only listed images are documents. The id of an image without
     metadata is its path. Statuses: bad_name (a file name that is not UTF-8), and those of the metadata's reader.
     """
-    seen = survey(path)
+    seen = survey(path) if place(path).is_dir() else None
+    if seen is None or seen.only_zips:
+        yield from copied(imagezip.read(path, options), path, options)
+        return
     if len(seen.metadata) > 1:
         cure = "remove those of the other format"
         raise DataError(mismatch(f"metadata files of {path}", "one format", sorted(seen.metadata), cure))
@@ -70,19 +73,27 @@ def _images(path: str, options: ImagefolderOptions, layout: Layout) -> Iterator[
 class Survey(NamedTuple):
     """What a first look over the names found."""
 
+    zips: set[str]
     metadata: set[str]
     firsts: set[str]  # first folders of the images, "" for none
     folders: set[str]  # last folders
     depths: set[int]
 
+    @property
+    def only_zips(self) -> bool:
+        """Whether the images lie in zips, one per split."""
+        return bool(self.zips) and not self.depths and not self.metadata
+
 
 def survey(path: str) -> Survey:
     """Look over the names of a folder; memory grows with its folders, not its images."""
-    seen = Survey(set(), set(), set(), set())
+    seen = Survey(set(), set(), set(), set(), set())
     for file in walk(same_root(path)):
         *parts, name = file.uri.split("/")
         if name in METADATA:
             seen.metadata.add(name)
+        elif name.lower().endswith(".zip"):
+            seen.zips.add(file.uri)
         elif is_image(name):
             seen.firsts.add(parts[0] if parts else "")
             seen.folders.add(parts[-1] if parts else "")
@@ -129,5 +140,7 @@ def _is_utf8(name: str) -> bool:
 
 def files(path: str, options: ImagefolderOptions) -> list[SourceFile]:
     """List every image and metadata file."""
-    wanted = (file for file in walk(same_root(path)) if is_image(file.uri) or file.uri.rsplit("/", 1)[-1] in METADATA)
-    return list(wanted)
+    if not place(path).is_dir():
+        return [listed(place(path), place(path).name)]
+    ends = (*METADATA, ".zip")
+    return [file for file in walk(same_root(path)) if is_image(file.uri) or file.uri.lower().endswith(ends)]

@@ -35,7 +35,7 @@ def read(path: str, options: "MmimdbOptions") -> Iterator[pa.Table]:
         raise ConfigError(mismatch("source.reader mmimdb with an .hdf5 file", "h5py", "not installed", cure)) from error
     words = Path(options.words).read_text(encoding="utf-8").splitlines() if options.words else []
     try:
-        with h5py.File(place(path).open(), "r") as file:
+        with place(path).open() as raw, h5py.File(raw, "r") as file:
             ids, names = file["imdb_ids"][:], _names(file["genres"].attrs["target_names"])
             for start in range(0, len(ids), ROWS):
                 part = slice(start, start + ROWS)

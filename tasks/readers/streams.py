@@ -2,6 +2,7 @@
 
 import bz2
 import codecs
+import errno
 import gzip
 import io
 import zipfile
@@ -41,6 +42,24 @@ class Guard(io.RawIOBase):
     def readable(self) -> bool:
         """Say yes, as io.RawIOBase asks."""
         return True
+
+    def seekable(self) -> bool:
+        """Say yes: forward only."""
+        return True
+
+    def tell(self) -> int:
+        """Return the number of bytes handed out."""
+        return self._out
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Unpack and drop what lies before `offset`; OSError for going back."""
+        target = offset + (self._out if whence == io.SEEK_CUR else 0)
+        if whence == io.SEEK_END or target < self._out:
+            raise OSError(errno.ESPIPE, "a packed stream goes forward only")
+        scratch = bytearray(BLOCK)
+        while self._out < target and self.readinto(memoryview(scratch)[: target - self._out]):
+            pass
+        return self._out
 
     def readinto(self, buffer: Any) -> int:
         """Fill `buffer` and return the number of bytes; 0 at the end."""

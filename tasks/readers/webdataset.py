@@ -10,7 +10,7 @@ import pyarrow as pa
 from tasks.readers.archives import Member, tar_members
 from tasks.readers.base import SourceFile, Split, image_array, mark
 from tasks.readers.images import copied, is_image
-from tasks.readers.mapping import LINE, TableOptions, resolve
+from tasks.readers.mapping import LINE, OBVIOUS, Role, TableOptions, resolve
 from tasks.readers.overlay import map_objects
 from tasks.readers.places import listed, manifests, relative
 from tasks.readers.tables import finished, sources
@@ -18,7 +18,7 @@ from tasks.readers.tables import finished, sources
 SUFFIXES = (".tar", ".tgz")
 TEXTS = re.compile(r"\.(?:txt|json|cls|html?|title|caption)$", re.IGNORECASE)
 KEY = "__key__"
-FIELDS = {"id": KEY, "text": "txt", "html": "html", "labels": "cls", "title": "title"}
+FIELDS: dict[Role, str] = {"id": KEY, "text": "txt", "html": "html", "labels": "cls", "title": "title"}
 
 
 class WebdatasetOptions(TableOptions):
@@ -61,6 +61,9 @@ def samples(members: Iterator[Member], archive: str, options: TableOptions) -> I
     sample: Sample | None = None
     for member in members:
         if member.slug in ("bad_member", "bad_file", "bomb"):
+            if sample is not None and member.slug != "bad_member":
+                yield sample
+                sample = None
             yield Sample(None, f"{archive}:{member.name}", {}, None, member.slug)
             continue
         folder, slash, base = member.name.rpartition("/")
@@ -112,11 +115,20 @@ def _tables(batch: list[Sample], name: str, options: WebdatasetOptions, split: S
     columns = {role: field for role, field in FIELDS.items() if field in seen} | dict(options.columns)
     roles = resolve(options.model_copy(update={"columns": columns}), sorted(seen | {LINE}), where=name)
     roles.pop("image", None)  # a json field that names the image says nothing here
-    rows = [{**sample.texts, KEY: sample.key} if sample.slug == "ok" else None for sample in batch]
+    rows = [row_of(sample, columns) if sample.slug == "ok" else None for sample in batch]
     places, slugs, keys = ([getattr(sample, name) for sample in batch] for name in ("source", "slug", "key"))
     table = map_objects(rows, slugs, places, keys, options, roles, split=split)
     table = with_images(table, [sample.image if sample.slug == "ok" else None for sample in batch], name)
     yield from finished(table, "", options)
+
+
+def row_of(sample: Sample, columns: dict[Role, str]) -> dict[str, Any]:
+    """Return the sample's fields; where one is absent, the json key of an obvious name stands in."""
+    row = {**sample.texts, KEY: sample.key}
+    for role, field in FIELDS.items():
+        if columns.get(role) == field and row.get(field) is None:
+            row[field] = next((row[name] for name in OBVIOUS[role] if row.get(name) is not None), None)
+    return row
 
 
 def with_images(table: pa.Table, members: list[Member | None], archive: str) -> pa.Table:

@@ -1,0 +1,208 @@
+"""Archives: references that lead to the bytes, and archives that lie."""
+
+import bz2
+import gzip
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import zstandard
+from fixtures.layouts_archives import add
+from fixtures.pieces import JPEGS
+
+from tasks.images import ImageLimits, open_image
+from tasks.readers import READERS, image_root
+from tasks.readers.archives import tar_members
+from tasks.readers.places import place
+
+
+def tar(path: Path, *members: tuple[str, bytes] | tarfile.TarInfo, kind: int = tarfile.USTAR_FORMAT) -> Path:
+    with tarfile.open(path, "w", format=kind) as archive:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                archive.addfile(member)
+            else:
+                add(archive, *member)
+    return path
+
+
+def told(rows, *names):
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def test_keys_fields_and_json(tmp_path, load):
+    """The key ends at the first dot of the base name; json keys are columns; a key that comes again is another sample."""
+    tar(
+        tmp_path / "train-000000.tar",
+        ("d.x/a.b.jpg", JPEGS[0]),
+        ("d.x/a.JPG", JPEGS[1]),
+        ("d.x/a.txt", "café".encode()),
+        ("d.x/a.json", b'{"title": "T", "label": [1, 2], "id": "other"}'),
+        ("c.txt", b"text"),
+        ("c.cls", b"3\n"),
+        ("__meta__", b"x"),
+        ("nodot", b"x"),
+        ("d.x/a.txt", b"again"),
+    )
+    rows = load("webdataset", tmp_path)
+    assert told(rows, "id", "title", "text", "labels", "status") == [
+        ("d.x/a", "T", "café", ["1", "2"], "ok"),
+        ("c", None, "text", ["3"], "ok"),
+        ("d.x/a", None, "again", [], "ok"),
+    ]
+    assert open_image(rows[0]["image"], str(tmp_path), ImageLimits()) == JPEGS[0]
+    assert rows[0]["image"]["uri"] == "train-000000.tar"
+
+
+def test_a_field_twice_bad_json_and_bad_text_stay_as_rows(tmp_path, load):
+    tar(tmp_path / "a.tar", ("a.txt", b"1"), ("a.txt", b"2"), ("b.json", b"{"), ("c.txt", b"\xff"), ("d.txt", b"fine"))
+    assert told(load("webdataset", tmp_path), "id", "status", "text") == [
+        ("a", "bad_row", None), ("b", "bad_json", None), ("c", "bad_encoding", None), ("d", "ok", "fine"),
+    ]  # fmt: skip
+
+
+def test_members_that_climb_or_link_out_are_never_followed(tmp_path, load):
+    tar(
+        tmp_path / "a.tar",
+        ("../../up.txt", b"x"),
+        ("/abs.txt", b"x"),
+        link("l.jpg", "/etc/passwd"),
+        link("h.jpg", "a.txt", tarfile.LNKTYPE),
+        link("dev.txt", "", tarfile.CHRTYPE),
+        ("fine.txt", b"x"),
+    )
+    rows = load("webdataset", tmp_path)
+    assert told(rows, "id", "status") == [(None, "bad_member")] * 5 + [("fine", "ok")]
+    assert rows[0]["source"] == "a.tar:../../up.txt"
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+@pytest.mark.parametrize("name", ["short.jpg", "x" * 150 + "/" + "y" * 90 + ".jpg", "n\nl é.jpg"])
+def test_our_headers_agree_with_tarfile(tmp_path, kind, name):
+    path = tar(tmp_path / "a.tar", (name, JPEGS[0]), ("z" + name, JPEGS[1]), kind=kind)
+    with tarfile.open(path) as archive:
+        want = [(info.name, info.offset_data, info.size) for info in archive]
+    got = [(one.name, one.offset, one.length) for one in tar_members(place(str(path)), READERS["webdataset"].options())]
+    assert got == want
+
+
+@pytest.mark.parametrize("keep", [100, 600, 1200, 2047])
+def test_a_tar_that_ends_early_keeps_what_came_before(tmp_path, load, keep):
+    path = tar(tmp_path / "a.tar", ("a.txt", b"1" * 600), ("b.txt", b"2" * 600))
+    path.write_bytes(path.read_bytes()[:keep] if keep < 2047 else path.read_bytes()[: 512 + 1024 + 512 + 100])
+    rows = load("webdataset", tmp_path)
+    assert told(rows, "status")[-1] == ("bad_file",)
+    assert told(rows[:-1], "id", "status") == ([("a", "ok")] if keep >= 1112 else [])
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\0" * 1024, b"no tar at all" * 100, b"\xff" * 2048])
+def test_what_is_no_tar(tmp_path, load, garbage):
+    (tmp_path / "a.tar").write_bytes(garbage)
+    want = [] if garbage == b"\0" * 1024 else [(None, "bad_file")]
+    assert told(load("webdataset", tmp_path), "id", "status") == want
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".zst", zstandard.compress)]
+)
+def test_packed_tars_come_with_bytes(tmp_path, load, suffix, pack):
+    data = tar(tmp_path / "a.tar", ("a.jpg", JPEGS[0]), ("a.txt", b"x")).read_bytes()
+    (tmp_path / "a.tar").unlink()
+    (tmp_path / f"a.tar{suffix}").write_bytes(pack(data))
+    (row,) = load("webdataset", tmp_path)
+    assert (row["image"]["uri"], row["image"]["bytes"], row["text"]) == (None, JPEGS[0], "x")
+
+
+def test_img2dataset_is_joined_by_key_not_by_position(tmp_path, load):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tar(tmp_path / "00000.tar", ("000000002.jpg", JPEGS[2]), ("000000000.jpg", JPEGS[0]))
+    status = ["success", "failed_to_download", "success", "success"]
+    keys = [f"{row:09d}" for row in range(4)]
+    pq.write_table(pa.table({"caption": list("abcd"), "key": keys, "status": status}), tmp_path / "00000.parquet")
+    rows = load("img2dataset", tmp_path)
+    assert told(rows, "id", "text", "status") == [
+        ("000000000", "a", "ok"), ("000000001", "b", "failed_to_download"), ("000000002", "c", "ok"), ("000000003", "d", "missing"),
+    ]  # fmt: skip
+    shown = [row["image"] and open_image(row["image"], str(tmp_path), ImageLimits()) for row in rows]
+    assert shown == [JPEGS[0], None, JPEGS[2], None]
+
+
+def test_a_zip_per_split_stored_or_deflated(tmp_path, load):
+    for split, kind in (("train", zipfile.ZIP_STORED), ("test", zipfile.ZIP_DEFLATED)):
+        with zipfile.ZipFile(tmp_path / f"{split}.zip", "w", kind) as archive:
+            archive.writestr("cat/1.jpg", JPEGS[0])
+            archive.writestr("dog/1.jpg", JPEGS[1])
+            archive.writestr("../up.jpg", JPEGS[2])
+    rows = load("imagefolder", tmp_path)
+    assert told(rows, "id", "split", "labels", "status") == [
+        ("test/cat/1.jpg", "test", ["cat"], "ok"), ("test/dog/1.jpg", "test", ["dog"], "ok"), (None, None, [], "bad_member"),
+        ("train/cat/1.jpg", "train", ["cat"], "ok"), ("train/dog/1.jpg", "train", ["dog"], "ok"), (None, None, [], "bad_member"),
+    ]  # fmt: skip
+    assert rows[0]["image"]["bytes"] == JPEGS[0]
+    assert (rows[3]["image"]["uri"], rows[3]["image"]["bytes"]) == ("train.zip", None)
+    assert open_image(rows[4]["image"], str(tmp_path), ImageLimits()) == JPEGS[1]
+
+
+def test_manifests_in_a_zip_and_zips_that_lie(tmp_path, load):
+    with zipfile.ZipFile(tmp_path / "a.jsonl.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/a.jsonl", '{"id": "1"}\n{"id": "2"}\n')
+        archive.writestr("x/b.jsonl", b'{"id": "3"}\n' + b"\0" * (300 << 20))
+    rows = load("jsonl", tmp_path)
+    assert told(rows, "id", "status", "source") == [
+        ("1", "ok", "a.jsonl.zip/x/a.jsonl:1"), ("2", "ok", "a.jsonl.zip/x/a.jsonl:2"), ("3", "ok", "a.jsonl.zip/x/b.jsonl:1"),
+        (None, "bomb", "a.jsonl.zip/x/b.jsonl:2"),
+    ]  # fmt: skip
+    (tmp_path / "a.jsonl.zip").write_bytes(b"PK\x03\x04 no zip")
+    assert told(load("jsonl", tmp_path), "id", "status") == [(None, "bad_file")]
+
+
+def test_urls_are_read_like_folders(tmp_path, load):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/set/train/cat/1.jpg", JPEGS[0])
+    memory.pipe("/set/test/dog/2.jpg", JPEGS[1])
+    memory.pipe("/rows/d.jsonl", b'{"id": "1", "image": "i/1.jpg"}\n')
+    memory.pipe("/rows/i/1.jpg", JPEGS[2])
+    rows = load("imagefolder", "memory://set")
+    assert told(rows, "id", "split") == [("test/dog/2.jpg", "test"), ("train/cat/1.jpg", "train")]
+    entry = READERS["imagefolder"]
+    assert open_image(rows[0]["image"], image_root("memory://set", entry.options()), ImageLimits()) == JPEGS[1]
+    assert entry.files("memory://set", entry.options()) == entry.files("memory://set", entry.options())
+    (row,) = load("jsonl", "memory://rows/d.jsonl", images="copy")
+    assert row["image"]["bytes"] == JPEGS[2]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("d.csv", "id,text\n1,x\n")
+    assert told(load("csv", f"zip://d.csv::{tmp_path}/a.zip"), "id", "text") == [("1", "x")]
+
+
+def test_hdf5_posters_come_back_upright_and_in_their_colours(tmp_path, load):
+    h5py = pytest.importorskip("h5py")
+    import json
+
+    import numpy as np
+    from PIL import Image
+
+    colour = np.zeros((256, 160, 3), np.uint8)
+    colour[:100] = (200, 30, 90)
+    stored = colour[:, :, ::-1].transpose(2, 0, 1) - np.array([103.939, 116.779, 123.68])[:, None, None]
+    with h5py.File(tmp_path / "multimodal_imdb.hdf5", "w") as file:
+        file["images"] = stored.astype(np.int32)[None]
+        file["genres"] = np.array([[1, 0, 1]], np.int32)
+        file["genres"].attrs["target_names"] = json.dumps(["Drama", "Comedy", "Film-Noir"])
+        file["imdb_ids"] = np.array([b"0012345"], "S7")
+    (row,) = load("mmimdb", tmp_path / "multimodal_imdb.hdf5")
+    assert (row["id"], row["labels"], row["split"]) == ("0012345", ["Drama", "Film-Noir"], None)
+    got = np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB")).astype(int)
+    assert got.shape == (256, 160, 3)
+    assert abs(got - colour).max() <= 1
