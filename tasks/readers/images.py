@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.readers.base import ReaderOptions, SourceFile, image_array, mark
-from tasks.readers.places import Place, image_root, place, walk
+from tasks.readers.places import Place, image_root, place, safe_references, walk
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jfif", ".avif", ".jp2")
 COPY_ROWS = 256  # copied images are large: few per table
@@ -46,16 +46,27 @@ def manifest_folder(name: str, options: ReaderOptions) -> str:
     return "" if options.root is not None else posixpath.dirname(name)
 
 
+def guarded(table: pa.Table) -> pa.Table:
+    """Take out references that climb out of the root, whatever reader made them: status `bad_path` (R11)."""
+    images = table["image"].combine_chunks()
+    _, climbs = safe_references(images.field("uri"))
+    if not pc.any(climbs).as_py():
+        return table
+    index = table.schema.get_field_index("image")
+    kept = pc.if_else(climbs, pa.scalar(None, images.type), images)
+    return mark(table.set_column(index, table.schema.field("image"), kept), climbs, "bad_path", blank=False)
+
+
 def copied(tables: Iterable[pa.Table], path: str, options: ReaderOptions) -> Iterator[pa.Table]:
-    """Yield the tables as they are, or with the images' bytes in them when the options ask for copies.
+    """Yield the tables with references checked, and with the images' bytes in them when the options ask for copies.
 
     An image that cannot be read keeps its reference; one over `max_image_bytes` does too, with status `too_large`.
     """
     if options.images == "reference":
-        yield from tables
+        yield from map(guarded, tables)
         return
     root = place(image_root(path, options))
-    for table in tables:
+    for table in map(guarded, tables):
         for start in range(0, len(table), COPY_ROWS):
             yield _copy(table.slice(start, COPY_ROWS), root, options)
 

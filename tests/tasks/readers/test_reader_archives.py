@@ -39,7 +39,7 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarIn
 
 
 def test_keys_fields_and_json(tmp_path, load):
-    """The key ends at the first dot of the base name; json keys are columns; a key that comes again is another sample."""
+    """The key ends at the first dot of the base name; a key that comes again is another document."""
     tar(
         tmp_path / "train-000000.tar",
         ("d.x/a.b.jpg", JPEGS[0]),
@@ -131,7 +131,8 @@ def test_img2dataset_is_joined_by_key_not_by_position(tmp_path, load):
     pq.write_table(pa.table({"caption": list("abcd"), "key": keys, "status": status}), tmp_path / "00000.parquet")
     rows = load("img2dataset", tmp_path)
     assert told(rows, "id", "text", "status") == [
-        ("000000000", "a", "ok"), ("000000001", "b", "failed_to_download"), ("000000002", "c", "ok"), ("000000003", "d", "missing"),
+        ("000000000", "a", "ok"), ("000000001", "b", "failed_to_download"), ("000000002", "c", "ok"),
+        ("000000003", "d", "missing"),
     ]  # fmt: skip
     shown = [row["image"] and open_image(row["image"], str(tmp_path), ImageLimits()) for row in rows]
     assert shown == [JPEGS[0], None, JPEGS[2], None]
@@ -145,8 +146,10 @@ def test_a_zip_per_split_stored_or_deflated(tmp_path, load):
             archive.writestr("../up.jpg", JPEGS[2])
     rows = load("imagefolder", tmp_path)
     assert told(rows, "id", "split", "labels", "status") == [
-        ("test/cat/1.jpg", "test", ["cat"], "ok"), ("test/dog/1.jpg", "test", ["dog"], "ok"), (None, None, [], "bad_member"),
-        ("train/cat/1.jpg", "train", ["cat"], "ok"), ("train/dog/1.jpg", "train", ["dog"], "ok"), (None, None, [], "bad_member"),
+        ("test/cat/1.jpg", "test", ["cat"], "ok"), ("test/dog/1.jpg", "test", ["dog"], "ok"),
+        (None, None, [], "bad_member"),
+        ("train/cat/1.jpg", "train", ["cat"], "ok"), ("train/dog/1.jpg", "train", ["dog"], "ok"),
+        (None, None, [], "bad_member"),
     ]  # fmt: skip
     assert rows[0]["image"]["bytes"] == JPEGS[0]
     assert (rows[3]["image"]["uri"], rows[3]["image"]["bytes"]) == ("train.zip", None)
@@ -159,7 +162,8 @@ def test_manifests_in_a_zip_and_zips_that_lie(tmp_path, load):
         archive.writestr("x/b.jsonl", b'{"id": "3"}\n' + b"\0" * (300 << 20))
     rows = load("jsonl", tmp_path)
     assert told(rows, "id", "status", "source") == [
-        ("1", "ok", "a.jsonl.zip/x/a.jsonl:1"), ("2", "ok", "a.jsonl.zip/x/a.jsonl:2"), ("3", "ok", "a.jsonl.zip/x/b.jsonl:1"),
+        ("1", "ok", "a.jsonl.zip/x/a.jsonl:1"), ("2", "ok", "a.jsonl.zip/x/a.jsonl:2"),
+        ("3", "ok", "a.jsonl.zip/x/b.jsonl:1"),
         (None, "bomb", "a.jsonl.zip/x/b.jsonl:2"),
     ]  # fmt: skip
     (tmp_path / "a.jsonl.zip").write_bytes(b"PK\x03\x04 no zip")
