@@ -5,7 +5,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stores.errors import StorageError
@@ -29,31 +29,32 @@ def atomic_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        # On a read-only disk this fails too, and must not hide the error above.
+        with suppress(OSError):
+            partial.unlink()
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty sibling folder, and rename it to `path` when the block ends well.
 
-    A folder already at `path` is replaced: give every content its own name so that this only heals damage.
+    A folder already at `path` is replaced; a kill between its two renames loses it, so give every content its own
+    name and replace only what is damaged. A failure puts it back.
     """
-    partial = _partial(path)
+    partial, aside = _partial(path), _partial(path)
     try:
         partial.mkdir(parents=True)
         yield partial
-        for file in sorted(partial.rglob("*")):
+        for file in (*sorted(partial.rglob("*")), partial):
             _sync(file)
         if path.exists():
-            path.rename(_partial(path))
+            path.rename(aside)
         partial.rename(path)
         _sync(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        for old in path.parent.glob(f".{path.name}.*{PARTIAL}"):
-            shutil.rmtree(old, ignore_errors=True)
+        _clean_up(path, partial, aside)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -80,6 +81,15 @@ def storage_error(path: Path, error: OSError) -> StorageError:
 
 def _partial(path: Path) -> Path:
     return path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}"
+
+
+def _clean_up(path: Path, partial: Path, aside: Path) -> None:
+    shutil.rmtree(partial, ignore_errors=True)
+    with suppress(OSError):
+        if aside.exists() and not path.exists():
+            aside.rename(path)
+        for old in path.parent.glob(f".{path.name}.*{PARTIAL}"):
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

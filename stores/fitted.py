@@ -1,5 +1,6 @@
 """Fitted things (codebooks, models): checkpoint folders with a record of what they saw."""
 
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -9,9 +10,8 @@ import orjson
 from stores.atomic import atomic_folder, write_bytes
 from stores.dataset import MANIFEST
 from stores.digests import combine
-from stores.errors import DataError, mismatch
 from stores.files import damaged_files, have_sizes, record_file
-from stores.manifest import FORMAT, FileRecord, Manifest
+from stores.manifest import FORMAT, FileRecord, Manifest, file_records, parsed
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,8 @@ class FittedRecord:
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Parse what `to_bytes` wrote; raises DataError on another format version."""
-        values = orjson.loads(data)
-        version = values.pop("format", None)
-        if version != FORMAT:
-            raise DataError(mismatch("checkpoint record format", FORMAT, version, "another version wrote it"))
-        values["files"] = {name: FileRecord(**file) for name, file in values["files"].items()}
-        return cls(**values)
+        what = "checkpoint record"
+        return parsed(data, what, lambda values: cls(**{**values, "files": file_records(values["files"])}))
 
 
 class Fitted:
@@ -75,11 +71,13 @@ class Fitted:
             files = {path.name: record_file(path) for path in sorted(partial.iterdir())}
         digest = combine(f"{name}={file.digest}" for name, file in sorted(files.items()))
         name = f"checkpoint-{digest[-12:]}"
-        with atomic_folder(self.folder / name) as partial:
-            for path in (self.folder / "new").iterdir():
-                path.rename(partial / path.name)
-        (self.folder / "new").rmdir()
         record = FittedRecord(name, digest, files={f"{name}/{f}": file for f, file in files.items()}, **seen)
+        # The same checkpoint again stays where it is: replacing it could lose it.
+        if damaged_files(self.folder, record.files):
+            with atomic_folder(self.folder / name) as partial:
+                for path in (self.folder / "new").iterdir():
+                    path.rename(partial / path.name)
+        shutil.rmtree(self.folder / "new", ignore_errors=True)
         write_bytes(self.folder / RECORD, record.to_bytes())
         return record
 

@@ -33,7 +33,7 @@ def hold(root: Path, *, started: str, wait: float) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(root, error) from error
-    lock = filelock.FileLock(root / LOCK, is_singleton=True)
+    lock = filelock.FileLock(root / LOCK, is_singleton=True, thread_local=False)
     try:
         lock.acquire(timeout=wait)
     except filelock.Timeout as error:
@@ -49,9 +49,9 @@ def hold(root: Path, *, started: str, wait: float) -> Iterator[None]:
 
 
 def holder(root: Path) -> str:
-    """Return who holds the root, for people."""
+    """Return who holds, or last held, the root, for people."""
     try:
         who = orjson.loads((root / HOLDER).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
+        return f"process {who['pid']} on {who['host']}, started {who['started']},"
+    except (OSError, ValueError, KeyError, TypeError):
         return "another run"
-    return f"process {who['pid']} on {who['host']}, started {who['started']},"

@@ -1,7 +1,8 @@
 """A dataset is its manifest: what made it, and one record per shard, written last."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import orjson
 
@@ -9,6 +10,8 @@ from stores.digests import combine, key_digest
 from stores.errors import DataError, mismatch
 
 FORMAT = 1
+
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Manifest:
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Parse what `to_bytes` wrote; raises DataError on another format version."""
-        return cls(**_parsed(data, "manifest"))
+        return parsed(data, "manifest", lambda values: cls(**values))
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,7 @@ class ShardRecord:
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Parse what `to_bytes` wrote; raises DataError on another format version."""
-        values = _parsed(data, "shard record")
-        values["files"] = {name: FileRecord(**file) for name, file in values["files"].items()}
-        return cls(**values)
+        return parsed(data, "shard record", lambda values: cls(**{**values, "files": file_records(values["files"])}))
 
 
 @dataclass(frozen=True)
@@ -90,15 +91,21 @@ class ShardRef:
     record: ShardRecord
 
 
-def _parsed(data: bytes, what: str) -> dict[str, Any]:
+def parsed(data: bytes, what: str, make: Callable[[dict[str, Any]], Parsed]) -> Parsed:
+    """Return what `make` builds of a JSON object of this format version; raises DataError for anything else."""
     try:
-        values: dict[str, Any] = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"{what}: not readable JSON ({error}); run `fuseline repair`") from error
-    version = values.pop("format", None)
-    if version != FORMAT:
-        raise DataError(mismatch(f"{what} format", FORMAT, version, "it was written by another Fuseline version"))
-    return values
+        values: dict[str, Any] = dict(orjson.loads(data))
+        version = values.pop("format", None)
+        if version == FORMAT:
+            return make(values)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise DataError(f"{what}: its file is damaged ({error}); run `fuseline repair`") from error
+    raise DataError(mismatch(f"{what} format", FORMAT, version, "it was written by another Fuseline version"))
+
+
+def file_records(values: dict[str, dict[str, Any]]) -> dict[str, FileRecord]:
+    """Return the files of a parsed record."""
+    return {name: FileRecord(**file) for name, file in values.items()}
 
 
 _JSON = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2

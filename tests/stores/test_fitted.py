@@ -1,0 +1,112 @@
+"""Checkpoints: written whole, then recorded; the old one serves until then."""
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faults import Killed, caught, failing
+
+from stores.errors import DataError, StorageError
+from stores.fitted import Fitted, FittedRecord
+from stores.manifest import Manifest
+
+SEEN = {"n_rows": 7, "shards": {"0": "xxh3:1"}, "fitted": {}, "facts": {"loss": np.float32(0.5)}}
+
+
+def fitted(root: Path) -> Fitted:
+    return Fitted(root, Manifest("models/text", 1, {"dim": 2}, {"clean/text": "k"}, "parquet"))
+
+
+def save(value: bytes):
+    def write(folder: Path) -> None:
+        (folder / "model.json").write_bytes(b"{}")
+        (folder / "weights.safetensors").write_bytes(value)
+
+    return write
+
+
+def weights(root: Path) -> bytes | None:
+    found = fitted(root).record()
+    return None if found is None else (fitted(root).path(found) / "weights.safetensors").read_bytes()
+
+
+def test_a_checkpoint_comes_back(tmp_path):
+    assert fitted(tmp_path).record() is None
+    assert fitted(tmp_path).damaged() == []
+    record = fitted(tmp_path).commit(save(b"one"), **SEEN)
+    assert fitted(tmp_path).record() == record
+    assert (record.n_rows, record.shards, record.facts) == (7, {"0": "xxh3:1"}, {"loss": 0.5})
+    assert weights(tmp_path) == b"one"
+    assert fitted(tmp_path).damaged() == []
+
+
+def test_a_refit_has_another_digest_only_when_bytes_differ(tmp_path):
+    first = fitted(tmp_path).commit(save(b"one"), **SEEN)
+    assert fitted(tmp_path).commit(save(b"one"), **SEEN).digest == first.digest
+    second = fitted(tmp_path).commit(save(b"two"), **SEEN)
+    assert second.digest != first.digest
+    assert weights(tmp_path) == b"two"
+    assert not (fitted(tmp_path).folder / "new").exists()
+
+
+def test_a_checkpoint_that_is_intact_is_not_replaced(tmp_path):
+    record = fitted(tmp_path).commit(save(b"one"), **SEEN)
+    folder = fitted(tmp_path).path(record)
+    before = folder.stat().st_ino
+    fitted(tmp_path).commit(save(b"one"), **{**SEEN, "n_rows": 8})
+    assert folder.stat().st_ino == before
+    (folder / "model.json").write_bytes(b"[]")
+    fitted(tmp_path).commit(save(b"one"), **SEEN)
+    assert fitted(tmp_path).damaged() == []
+
+
+def test_damage_is_found(tmp_path):
+    record = fitted(tmp_path).commit(save(b"one"), **SEEN)
+    file = fitted(tmp_path).path(record) / "weights.safetensors"
+    file.write_bytes(b"eno")
+    assert fitted(tmp_path).damaged() == [f"{record.name}/weights.safetensors"]
+    assert fitted(tmp_path).record() == record
+    file.unlink()
+    assert fitted(tmp_path).record() is None
+    assert fitted(tmp_path).damaged() == [f"{record.name}/weights.safetensors"]
+
+
+def test_forget_makes_it_unfitted(tmp_path):
+    fitted(tmp_path).commit(save(b"one"), **SEEN)
+    fitted(tmp_path).forget()
+    fitted(tmp_path).forget()
+    assert fitted(tmp_path).record() is None
+
+
+def test_another_format_version_is_refused(tmp_path):
+    record = fitted(tmp_path).commit(save(b"one"), **SEEN)
+    with pytest.raises(DataError, match="checkpoint record format: expected 1, got 9"):
+        FittedRecord.from_bytes(record.to_bytes().replace(b'"format": 1', b'"format": 9'))
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"format": 1}'])
+def test_a_broken_record_is_a_data_error(tmp_path, data):
+    fitted(tmp_path).commit(save(b"one"), **SEEN)
+    (fitted(tmp_path).folder / "record.json").write_bytes(data)
+    with pytest.raises(DataError, match="checkpoint record"):
+        fitted(tmp_path).record()
+
+
+@pytest.mark.parametrize("new", [b"one", b"two"])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("error", [Killed(), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")], ids=repr)
+def test_a_failure_at_any_call_leaves_the_old_checkpoint_or_the_new(new, after, error, tmp_path):
+    for calls in range(1, 200):
+        root = tmp_path / str(calls)
+        fitted(root).commit(save(b"one"), **SEEN)
+        with failing(calls, error, after=after) as countdown:
+            raised = caught(lambda root=root: fitted(root).commit(save(new), **SEEN))
+        assert raised is None or isinstance(raised, StorageError | Killed | KeyboardInterrupt)
+        assert weights(root) in (b"one", new)
+        assert fitted(root).damaged() == []
+        if not countdown.fired:
+            break
+        fitted(root).commit(save(new), **SEEN)
+        assert weights(root) == new
+    assert 3 < calls < 199
