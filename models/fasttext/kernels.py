@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fasttext.jit import kernel
+from models.fasttext.jit import bare, inlined, kernel
 
 # Fusion kinds; below BILINEAR the hidden vector has dim numbers, from there dim * dim.
 SUM, MAX, GATE_TEXT, GATE_IMAGE, BILINEAR, BILINEAR_GATE_TEXT, BILINEAR_GATE_IMAGE = range(7)
@@ -81,6 +81,7 @@ class Scratch(NamedTuple):
     L: NDArray[np.floating]  # (b, C)
     step_v: NDArray[np.floating]  # (H8, D)
     step_w: NDArray[np.floating]  # (C, Z8), (0, 0) for groups of one
+    step: NDArray[np.floating]  # (2, H8)
     rng: NDArray[np.uint64]  # (1,)
 
 
@@ -95,7 +96,7 @@ def draw(rng, n):  # type: ignore[no-untyped-def]
     return np.int64(((x * np.uint64(2685821657736338717)) >> np.uint64(33)) % np.uint64(n))
 
 
-@kernel
+@inlined
 def dot(a, i, b, j):  # type: ignore[no-untyped-def]
     """Return a[i] . b[j]."""
     s = a.dtype.type(0)
@@ -104,25 +105,26 @@ def dot(a, i, b, j):  # type: ignore[no-untyped-def]
     return s
 
 
-@kernel
+@inlined
 def axpy(y, i, scale, x, j):  # type: ignore[no-untyped-def]
     """Add scale * x[j] to y[i]."""
     for k in range(y.shape[1]):
         y[i, k] += scale * x[j, k]
 
 
-@kernel
+@inlined
 def sigmoid(x, one):  # type: ignore[no-untyped-def]
     """Return 1 / (1 + e^-x); `one` carries the float type."""
     return one / (one + math.exp(-x))
 
 
-@kernel
+@inlined
 def gather(U, c, d, spec, T, A, r):  # type: ignore[no-untyped-def]
     """Set T[r] to the mean row of the document's tokens and A[r] to alpha times that of its visual tokens."""
-    one = U.dtype.type(1)
+    one, zero = U.dtype.type(1), U.dtype.type(0)
     for k in range(T.shape[1]):
-        T[r, k] = A[r, k] = 0
+        T[r, k] = zero
+        A[r, k] = zero
     lo, hi = c.indptr[d], c.indptr[d + 1]
     if hi > lo:
         for p in range(lo, hi):
@@ -137,15 +139,17 @@ def gather(U, c, d, spec, T, A, r):  # type: ignore[no-untyped-def]
             axpy(A, r, scale, U, spec.code_base + m * spec.codewords + np.int64(c.codes[d, m]))
 
 
-@kernel
+@inlined
 def scatter(U, c, d, spec, T, A, r):  # type: ignore[no-untyped-def]
     """Add the steps T[r] and A[r] to the rows of U that `gather` read."""
     one = U.dtype.type(1)
     lo, hi = c.indptr[d], c.indptr[d + 1]
     if hi > lo:
         scale = one / U.dtype.type(hi - lo)
+        for k in range(T.shape[1]):
+            T[r, k] *= scale
         for p in range(lo, hi):
-            axpy(U, c.ids[p], scale, T, r)
+            axpy(U, c.ids[p], one, T, r)
     M = c.codes.shape[1]
     if M > 0 and c.has_image[d]:
         scale = U.dtype.type(spec.alpha) / U.dtype.type(M)
@@ -159,22 +163,32 @@ def gated(fusion):  # type: ignore[no-untyped-def]
     return fusion in (GATE_TEXT, BILINEAR_GATE_TEXT), fusion in (GATE_IMAGE, BILINEAR_GATE_IMAGE)
 
 
-@kernel
+@inlined
 def fuse(fusion, H, T, A, r, has_text, has_image, Z, g):  # type: ignore[no-untyped-def]
     """Set Z[g] from T[r] and A[r]; gates and the stand-in of a missing vector are written back to T[r], A[r].
 
     A gate acts only where both are present. Where one is missing its term is dropped: z is the other vector, or for
     the bilinear kinds its product with the constant vector of length 1.
     """
+    if fusion == SUM:
+        for k in range(T.shape[1]):
+            Z[g, k] = T[r, k] + A[r, k]
+    else:
+        fuse_rare(fusion, H, T, A, r, has_text, has_image, Z, g)
+
+
+@kernel
+def fuse_rare(fusion, H, T, A, r, has_text, has_image, Z, g):  # type: ignore[no-untyped-def]
+    """`fuse` of the kinds that are no sum."""
     one = T.dtype.type(1)
     both = has_text and has_image
-    if both:
-        gate_text, gate_image = gated(fusion)
+    gate_text, gate_image = gated(fusion)
+    if both and gate_text:
         for k in range(H):
-            if gate_text:
-                T[r, k] = sigmoid(T[r, k], one)
-            if gate_image:
-                A[r, k] = sigmoid(A[r, k], one)
+            T[r, k] = sigmoid(T[r, k], one)
+    if both and gate_image:
+        for k in range(H):
+            A[r, k] = sigmoid(A[r, k], one)
     if fusion >= BILINEAR:
         unit = one / math.sqrt(T.dtype.type(H))
         for k in range(H):
@@ -183,12 +197,13 @@ def fuse(fusion, H, T, A, r, has_text, has_image, Z, g):  # type: ignore[no-unty
             if not has_image:
                 A[r, k] = unit
         for i in range(H):
+            t = T[r, i]
             for k in range(H):
-                Z[g, i * H + k] = T[r, i] * A[r, k]
+                Z[g, i * H + k] = t * A[r, k]
     elif both and fusion == MAX:
         for k in range(H):
             Z[g, k] = max(T[r, k], A[r, k])
-    elif both and fusion != SUM:
+    elif both:
         for k in range(H):
             Z[g, k] = T[r, k] * A[r, k]
     else:
@@ -196,39 +211,48 @@ def fuse(fusion, H, T, A, r, has_text, has_image, Z, g):  # type: ignore[no-unty
             Z[g, k] = T[r, k] + A[r, k]
 
 
+@inlined
+def unfuse(fusion, H, T, A, r, has_text, has_image, step_z, g, step):  # type: ignore[no-untyped-def]
+    """Turn T[r], A[r], as `fuse` left them, into the steps that step_z[g] asks of t and v; `step` (2, H8) is scratch."""
+    if fusion == SUM or (fusion < BILINEAR and not (has_text and has_image)):
+        for k in range(T.shape[1]):
+            T[r, k] = step_z[g, k]
+            A[r, k] = step_z[g, k]
+    else:
+        unfuse_rare(fusion, H, T, A, r, has_text and has_image, step_z, g, step)
+
+
 @kernel
-def unfuse(fusion, H, T, A, r, has_text, has_image, dZ, g):  # type: ignore[no-untyped-def]
-    """Turn T[r], A[r], as `fuse` left them, into the steps that dZ[g] asks of t and v."""
-    one = T.dtype.type(1)
-    both = has_text and has_image
+def unfuse_rare(fusion, H, T, A, r, both, step_z, g, step):  # type: ignore[no-untyped-def]
+    """`unfuse` of the kinds that are no sum."""
+    one, zero = T.dtype.type(1), T.dtype.type(0)
     gate_text, gate_image = gated(fusion)
-    for i in range(H):
-        if fusion >= BILINEAR:
-            continue
-        t, a = T[r, i], A[r, i]
-        dt = da = dZ[g, i]
-        if both and fusion == MAX:
-            dt, da = (dt, 0 * da) if t >= a else (0 * dt, da)
-        elif both and fusion != SUM:
-            dt, da = dt * a, da * t
-        T[r, i], A[r, i] = dt, da
-        if both and gate_text:
-            T[r, i] *= t * (one - t)
-        if both and gate_image:
-            A[r, i] *= a * (one - a)
+    for k in range(H):
+        step[0, k], step[1, k] = zero, zero
     if fusion >= BILINEAR:
-        t_step, a_step = np.zeros(H, T.dtype), np.zeros(H, T.dtype)
         for i in range(H):
+            t, s = T[r, i], zero
             for k in range(H):
-                t_step[i] += dZ[g, i * H + k] * A[r, k]
-                a_step[k] += dZ[g, i * H + k] * T[r, i]
+                x = step_z[g, i * H + k]
+                s += x * A[r, k]
+                step[1, k] += x * t
+            step[0, i] = s
+    elif fusion == MAX:
         for k in range(H):
-            t, a = T[r, k], A[r, k]
-            T[r, k] = t_step[k] * (t * (one - t) if both and gate_text else one)
-            A[r, k] = a_step[k] * (a * (one - a) if both and gate_image else one)
+            first = T[r, k] >= A[r, k]
+            step[0, k] = step_z[g, k] if first else zero
+            step[1, k] = zero if first else step_z[g, k]
+    else:
+        for k in range(H):
+            step[0, k] = step_z[g, k] * A[r, k]
+            step[1, k] = step_z[g, k] * T[r, k]
+    for k in range(H):
+        t, a = T[r, k], A[r, k]
+        T[r, k] = step[0, k] * (t * (one - t) if both and gate_text else one)
+        A[r, k] = step[1, k] * (a * (one - a) if both and gate_image else one)
 
 
-@kernel
+@inlined
 def binary_step(W, row, positive, lr, Z, dZ, g):  # type: ignore[no-untyped-def]
     """Logistic step of one row of W; adds to dZ[g] and returns the probability given to the truth."""
     one = W.dtype.type(1)
@@ -241,66 +265,107 @@ def binary_step(W, row, positive, lr, Z, dZ, g):  # type: ignore[no-untyped-def]
     return p if positive else one - p
 
 
-@kernel
+@inlined
 def sparse_loss(W, c, d, spec, paths, lr, s, g):  # type: ignore[no-untyped-def]
-    """Hierarchical softmax or negative sampling of one document; returns its loss, steps W, sets dZ[g]."""
+    """Hierarchical softmax or negative sampling of one document; returns its loss, steps W, sets step_z[g]."""
     for k in range(W.shape[1]):
-        s.step_z[g, k] = 0
+        s.step_z[g, k] = W.dtype.type(0)
     lo, hi = c.label_ptr[d], c.label_ptr[d + 1]
     if spec.positives == SAMPLE:
         lo += draw(s.rng, hi - lo) if hi > lo + 1 else 0
         hi = lo + 1
-    lr /= W.dtype.type(hi - lo)
+    rate = lr / W.dtype.type(hi - lo)
     loss = 0.0
     for p in range(lo, hi):
-        y, likelihood = c.labels[p], 1.0
+        y, likelihood = np.int64(c.labels[p]), 1.0
+        first, last = np.int64(0), spec.negatives + 1
         if spec.loss == HIERARCHICAL:
-            for q in range(paths.indptr[y], paths.indptr[y + 1]):
-                likelihood *= binary_step(W, paths.nodes[q], paths.turns[q] == 1, lr, s.Z, s.step_z, g)
-        else:
-            likelihood *= binary_step(W, y, True, lr, s.Z, s.step_z, g)
-            for _ in range(spec.negatives):
-                other = paths.negatives[draw(s.rng, paths.negatives.size)]
-                if other != y:
-                    likelihood *= binary_step(W, other, False, lr, s.Z, s.step_z, g)
+            first, last = paths.indptr[y], paths.indptr[y + 1]
+        for q in range(first, last):
+            row, positive = y, q == 0
+            if spec.loss == HIERARCHICAL:
+                row, positive = np.int64(paths.nodes[q]), paths.turns[q] == 1
+            elif q > 0:
+                row = np.int64(paths.negatives[draw(s.rng, paths.negatives.size)])
+                if row == y:
+                    continue
+            likelihood *= binary_step(W, row, positive, rate, s.Z, s.step_z, g)
         loss -= math.log(max(likelihood, 1e-300)) if likelihood == likelihood else likelihood
     return loss / (hi - lo)
 
 
+@inlined
+def small_exp(x, one):  # type: ignore[no-untyped-def]
+    """Return e^x for x <= 0, as (e^(x / 256))^256 by Taylor's series: unlike the library's it vectorises.
+
+    Relative error at most 256 (x / 256)^7 / 7! beside rounding: 1e-9 at x = -20. Below -87 it stays e^-87.
+    """
+    r = max(x, one * -87) * (one / 256)
+    e = one + r * (one + r * (one / 2 + r * (one / 6 + r * (one / 24 + r * (one / 120 + r * (one / 720))))))
+    e *= e
+    e *= e
+    e *= e
+    e *= e
+    e *= e
+    e *= e
+    e *= e
+    return e * e
+
+
+@kernel
+def softmax_residual(L, g, labels, lo, hi, lr):  # type: ignore[no-untyped-def]
+    """Turn scores L[g] into steps lr * (target - probability); the labels share the target. Returns the loss."""
+    one = L.dtype.type(1)
+    top, total, loss, C = L[g, 0], L.dtype.type(0), 0.0, L.shape[1]
+    for y in range(C):
+        top = max(top, L[g, y])
+        total += L[g, y]
+    loss += 0 * total  # max() would hide a NaN
+    total = L.dtype.type(0)
+    for p in range(lo, hi):
+        loss += top - L[g, labels[p]]
+    for y in range(C):
+        L[g, y] = small_exp(L[g, y] - top, one)
+    for y in range(C):
+        total += L[g, y]
+    scale, share = -lr / total, lr / L.dtype.type(hi - lo)
+    for y in range(C):
+        L[g, y] *= scale
+    for p in range(lo, hi):
+        L[g, labels[p]] += share
+    return loss / (hi - lo) + math.log(total)
+
+
+@kernel
+def one_vs_all_residual(L, g, labels, lo, hi, lr):  # type: ignore[no-untyped-def]
+    """Turn scores L[g] into steps lr * (target - sigmoid), target 1 at every label. Returns the loss."""
+    one, loss, C = L.dtype.type(1), 0.0, L.shape[1]
+    for p in range(lo, hi):
+        loss -= L[g, labels[p]]
+    for first in range(0, C, 256):
+        product = 1.0  # of 256 factors in 1..2: one logarithm for all of them
+        for y in range(first, min(C, first + 256)):
+            x = L[g, y]
+            e = small_exp(-abs(x), one)
+            product *= one + e
+            loss += max(x, L.dtype.type(0)) + 0 * x  # max() would hide a NaN
+            L[g, y] = -lr * (one if x >= 0 else e) / (one + e)
+        loss += math.log(product)
+    for p in range(lo, hi):
+        L[g, labels[p]] += lr
+    return loss
+
+
 @kernel
 def residual(c, d, spec, lr, s, g):  # type: ignore[no-untyped-def]
-    """Turn the scores L[g] of one document into steps lr * (target - probability); return its loss."""
-    L, one = s.L, s.L.dtype.type(1)
-    lo, hi, C = c.label_ptr[d], c.label_ptr[d + 1], s.L.shape[1]
-    if spec.positives == SAMPLE and spec.loss == SOFTMAX and hi > lo + 1:
+    """Turn the scores L[g] of document d into steps; returns its loss."""
+    lo, hi = c.label_ptr[d], c.label_ptr[d + 1]
+    if spec.loss == ONE_VS_ALL:
+        return one_vs_all_residual(s.L, g, c.labels, lo, hi, lr)
+    if spec.positives == SAMPLE and hi > lo + 1:
         lo += draw(s.rng, hi - lo)
         hi = lo + 1
-    if spec.loss == ONE_VS_ALL:
-        loss = 0.0
-        for y in range(C):
-            x = L[g, y]
-            loss += math.log1p(math.exp(-abs(x))) + max(x, 0 * x)
-        for p in range(lo, hi):
-            loss -= L[g, c.labels[p]]
-        for y in range(C):
-            L[g, y] = -lr * sigmoid(L[g, y], one)
-        for p in range(lo, hi):
-            L[g, c.labels[p]] += lr
-        return loss
-    top, total, loss = L[g, 0], one - one, 0.0
-    for y in range(1, C):
-        top = max(top, L[g, y])
-    for p in range(lo, hi):
-        loss += top - L[g, c.labels[p]]
-    for y in range(C):
-        L[g, y] = math.exp(L[g, y] - top)
-        total += L[g, y]
-    for y in range(C):
-        L[g, y] *= -lr / total
-    share = lr / L.dtype.type(hi - lo)
-    for p in range(lo, hi):
-        L[g, c.labels[p]] += share
-    return loss / (hi - lo) + math.log(total)
+    return softmax_residual(s.L, g, c.labels, lo, hi, lr)
 
 
 @kernel
@@ -376,7 +441,18 @@ def train_block(p, c, spec, paths, lr, s, order, lo, hi):  # type: ignore[no-unt
         for g in range(size):
             r = first + g
             d, slot = s.docs[r], s.slot[r]
-            unfuse(spec.fusion, spec.dim, s.T, s.A, r, c.indptr[d + 1] > c.indptr[d], c.has_image[d] > 0, s.step_z, g)
+            unfuse(
+                spec.fusion,
+                spec.dim,
+                s.T,
+                s.A,
+                r,
+                c.indptr[d + 1] > c.indptr[d],
+                c.has_image[d] > 0,
+                s.step_z,
+                g,
+                s.step,
+            )
             scatter(p.U, c, d, spec, s.T, s.A, r)
             if slot >= 0:
                 for k in range(s.S.shape[1]):
@@ -395,6 +471,28 @@ def train_range(p, c, spec, paths, s, order, lo, hi, rate, start, threads, total
 
     stats (4,) float64: summed loss, documents, words, and the 1-based position of a loss that is no finite number.
     """
+    p = Params(bare(p.U), bare(p.V), bare(p.W))
+    c = Chunk(
+        bare(c.indptr), bare(c.ids), bare(c.label_ptr), bare(c.labels), bare(c.dense), bare(c.codes), bare(c.has_image)
+    )
+    paths = Paths(bare(paths.indptr), bare(paths.nodes), bare(paths.turns), bare(paths.negatives))
+    s = Scratch(
+        bare(s.docs),
+        bare(s.slot),
+        bare(s.X),
+        bare(s.gram),
+        bare(s.T),
+        bare(s.A),
+        bare(s.P),
+        bare(s.S),
+        bare(s.Z),
+        bare(s.step_z),
+        bare(s.L),
+        bare(s.step_v),
+        bare(s.step_w),
+        bare(s.step),
+        bare(s.rng),
+    )
     block, words = s.docs.size, 0
     for q in range(lo, hi, block):
         stop = min(q + block, hi)

@@ -17,8 +17,8 @@ from models.fasttext.kernels import Params, Paths, Scratch, Spec
 from models.threads import thread_limit
 
 LOG = logging.getLogger(__name__)
-BLOCK = 32  # documents whose images pass through V together
-GROUP = 8  # documents per mini-batch of a large softmax; small ones are stepped document by document
+BLOCK = 16  # documents whose images pass through V together
+GROUP = 16  # documents per mini-batch of a large softmax; small ones are stepped document by document
 GROUP_FROM = 1 << 14  # numbers in W from which a softmax is large
 
 
@@ -65,7 +65,8 @@ def new_scratch(params: Params, group: int, seed: int) -> Scratch:
     return Scratch(
         docs=np.zeros(BLOCK, np.int64), slot=np.zeros(BLOCK, np.int64), X=zeros(images, D), gram=zeros(images * images),
         T=zeros(BLOCK, H8), A=zeros(BLOCK, H8), P=zeros(BLOCK, H8), S=zeros(BLOCK, H8), Z=zeros(group, Z8),
-        step_z=zeros(group, Z8), L=zeros(group, C), step_v=zeros(H8, D), step_w=step_w, rng=rng,
+        step_z=zeros(group, Z8), L=zeros(group, C), step_v=zeros(H8, D), step_w=step_w,
+        step=zeros(2, H8), rng=rng,
     )  # fmt: skip
 
 

@@ -131,7 +131,7 @@ def test_a_step_on_one_document_is_the_gradient_of_its_loss(fusion: int, loss: i
         if document == 1 and kind == "text":
             continue
         value, expected = autograd(p, c, s, [document])
-        assert step(p, c, s, [document]) == pytest.approx(value, rel=1e-12)
+        assert step(p, c, s, [document]) == pytest.approx(value, rel=1e-9)
         for got, want in zip(p, expected, strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
 
@@ -140,7 +140,7 @@ def test_a_step_on_one_document_is_the_gradient_of_its_loss(fusion: int, loss: i
 def test_two_labels_are_averaged_or_all_asked_for(loss: int) -> None:
     c, p, s = chunk("dense"), params(kernels.SUM, "dense"), spec(kernels.SUM, loss)
     value, expected = autograd(p, c, s, [4])
-    assert step(p, c, s, [4]) == pytest.approx(value, rel=1e-12)
+    assert step(p, c, s, [4]) == pytest.approx(value, rel=1e-9)
     for got, want in zip(p, expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
 
@@ -152,7 +152,7 @@ def test_a_group_is_one_mini_batch(fusion: int, loss: int) -> None:
     for kind in ("dense", "codes"):
         c, p, s = chunk(kind), params(fusion, kind), spec(fusion, loss, group=8)
         value, expected = autograd(p, c, s, order)
-        assert step(p, c, s, order) == pytest.approx(value, rel=1e-12)
+        assert step(p, c, s, order) == pytest.approx(value, rel=1e-9)
         for got, want in zip(p, expected, strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
 
@@ -220,5 +220,5 @@ def test_a_loss_that_is_no_number_stops_at_once() -> None:
     kernels.train_range(p, c, s, lookups(COUNTS, "softmax"), scratch, order, 0, 100, LR, 0.0, 1, 1e18, stats)
     assert stats[3] == 1
     assert stats[1] == trainer.BLOCK
-    with pytest.raises(ArithmeticError, match=r"epoch 3 after 32 documents; lower lr=0.37"):
+    with pytest.raises(ArithmeticError, match=r"epoch 3 after 16 documents; lower lr=0.37"):
         trainer.check_finite(stats[None], 2, LR)
