@@ -34,12 +34,16 @@ def read(path: str, options: JsonlOptions) -> Iterator[pa.Table]:
 def read_files(path: str, options: JsonlOptions, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[pa.Table]:
     """Yield the documents of the files with these suffixes, images as references."""
     roles: dict[str, str] | None = None
+    seen: set[str] = set()
     for file, name, split in sources(path, suffixes):
         for member, block in file_blocks(file, options, options.encoding):
             where = f"{name}/{member}" if member else name
             rows, slugs, places, heads = parse_block(block, where, options)
-            if roles is None and any(rows):
-                roles = resolve(options, sorted({key for row in rows if row for key in row}), where=where)
+            keys = {key for row in rows if row for key in row}
+            if keys - seen:
+                # Lines may lack what later ones have: a role that is once found stays, others may still turn up.
+                seen |= keys
+                roles = {**resolve(options, sorted(seen), where=where), **(roles or {})}
             if rows:
                 yield from finished(_table(rows, slugs, places, heads, options, roles, split), name, options)
 

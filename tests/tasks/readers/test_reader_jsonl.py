@@ -282,3 +282,11 @@ def test_images_can_be_copied_in(tmp_path, load):
     ]
     (large, *_) = load("jsonl", path, images="copy", max_image_bytes=3)
     assert (large["status"], large["image"]["bytes"]) == ("too_large", None)
+
+
+def test_a_field_that_only_later_lines_have_is_read(tmp_path, load):
+    """Roles were once taken from the first megabyte alone, and every picture after one long line was lost."""
+    first = json.dumps({"id": "a", "text": "x" * (1 << 21), "label": "c"})
+    second = json.dumps({"id": "b", "label": "c", "image": "b.png", "html": "<p>b"})
+    rows = load("jsonl", write(tmp_path / "d.jsonl", first, second))
+    assert (rows[1]["image"]["uri"], rows[1]["html"]) == ("b.png", "<p>b")
