@@ -11,6 +11,7 @@ from pydantic import Field, SerializeAsAny, WithJsonSchema, model_validator
 from models.config import FrozenConfig, knob
 from models.encoders import encoder_options, get_encoder
 from models.encoders.base import Encoder, Modality
+from stores.errors import MismatchError, mismatch
 from stores.schemas import embedding
 from tasks.image_pass import Outcome, run_pass
 from tasks.images import DECODER, WHITE, ImageLimits, Rgb
@@ -97,7 +98,7 @@ class ImageEmbedder:
 
     def compute(self, items: list[Any]) -> list[Outcome]:
         """Return one vector (dim,) float32 per item."""
-        return [Outcome("ok", vector) for vector in self.encoder.encode(items)]
+        return [Outcome("ok", vector) for vector in _vectors(self.encoder, items)]
 
     def table(self, ids: pa.Array, outcomes: list[Outcome]) -> pa.Table:
         """Return the stage's output in the schema `embedding(dim, dtype)`."""
@@ -116,7 +117,7 @@ def embed_text(cleaned: pa.Table, config: TextEmbedConfig) -> pa.Table:
     order = sorted(filled, key=lambda row: -len(texts[row]))
     for start in range(0, len(order), config.batch_size):
         rows = order[start : start + config.batch_size]
-        for row, vector in zip(rows, encoder.encode([encoder.prepare(texts[row]) for row in rows]), strict=True):
+        for row, vector in zip(rows, _vectors(encoder, [encoder.prepare(texts[row]) for row in rows]), strict=True):
             outcomes[row] = Outcome("ok", vector)
     return _table(cleaned["id"].combine_chunks().cast(pa.string()), outcomes, encoder.dim, config)
 
@@ -137,6 +138,15 @@ def weights_digest(config: ImageEmbedConfig | TextEmbedConfig) -> str:
 
 def _encoder(config: _EmbedConfig) -> Encoder:
     return get_encoder(config.encoder, config.options)
+
+
+def _vectors(encoder: Encoder, items: list[Any]) -> NDArray[np.float32]:
+    """Return the vectors (n, dim) of n items; raises MismatchError when the network gives another shape."""
+    vectors, expected = encoder.encode(items), (len(items), encoder.dim)
+    if vectors.shape != expected:
+        cure = "its weights belong to another network: give the right file"
+        raise MismatchError(mismatch(f"embeddings of {type(encoder).__name__}", expected, vectors.shape, cure))
+    return vectors
 
 
 def _table(ids: pa.Array, outcomes: list[Outcome], dim: int, config: _EmbedConfig) -> pa.Table:

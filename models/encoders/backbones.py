@@ -16,7 +16,7 @@ from models.config import FrozenConfig, knob
 from models.encoders.base import Modality, files_digest, package
 from models.errors import MissingWeights
 from models.threads import thread_limit
-from models.weights import supplied, weight_places
+from models.weights import fetched, supplied, weight_places
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,18 @@ class Preset(NamedTuple):
     side: int = 224
     pixels: Pixels = "imagenet"
     frame: Literal["crop", "stretch"] = "crop"
+
+    @property
+    def url(self) -> str:
+        """Where the publisher keeps the file."""
+        if self.library == "torchvision":
+            return f"https://download.pytorch.org/models/{self.file}"
+        return f"https://huggingface.co/timm/{self.architecture}/resolve/main/model.safetensors"
+
+    @property
+    def sha256_starts(self) -> str:
+        """The first digits of the file's SHA-256, which torchvision writes into its name."""
+        return self.file.rpartition("-")[2].removesuffix(".pth") if self.library == "torchvision" else ""
 
 
 # File names of torchvision end in the first digits of their SHA-256.
@@ -65,6 +77,7 @@ class BackboneConfig(FrozenConfig):
     """Weights, layer and view of a network; None takes the preset's value."""
 
     weights: Path | None = knob(None)  # None: looked for by name in $FUSELINE_WEIGHTS and torch's hub cache
+    hub: bool = knob(False)  # download a file that is nowhere from its publisher
     sha256: str | None = knob(None)  # refuse a weight file with another digest
     layer: str = "pooled"  # what enters the last layer, or a module's name: spatial outputs are averaged
     side: int | None = Field(None, ge=32, le=2048)
@@ -104,6 +117,8 @@ class Backbone:
     def file(self) -> Path:
         """Path of the weight file; raises MissingWeights."""
         path = self.config.weights or next((path for path in weight_places(self.preset.file) if path.is_file()), None)
+        if path is None and self.config.hub:
+            path = fetched(self.preset.url, self.preset.file, what=self.name, sha256_starts=self.preset.sha256_starts)
         cure = (
             f"get {self.preset.file} ({self.preset.megabytes} MB) from {self.preset.library}'s publisher on a machine "
             "with access and set options.weights to its path, or copy it under its name into $FUSELINE_WEIGHTS"

@@ -1,7 +1,6 @@
 """What every encoder is: raw items of one modality in, one embedding per item out."""
 
 import importlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -104,12 +103,3 @@ def onnx_session(file: Path, *, threads: int | None) -> Any:
     options.intra_op_num_threads, options.inter_op_num_threads = threads or thread_limit(), 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-
-
-def cache_folder() -> Path:
-    """Return where converted weights are kept: $FUSELINE_CACHE, else the user's cache folder."""
-    given = os.environ.get("FUSELINE_CACHE")
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "fuseline"

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.config import FrozenConfig, knob
-from models.encoders.base import Modality, cache_folder, files_digest, onnx_session, package
+from models.encoders.base import Modality, files_digest, onnx_session, package
 from models.threads import thread_limit
+from models.weights import cache_folder
 
 if TYPE_CHECKING:
     from torch import nn

@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import shutil
+import tempfile
+import urllib.request
 from functools import lru_cache
 from pathlib import Path
 
@@ -41,6 +44,43 @@ def weight_places(file: str) -> list[Path]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     torch_home = Path(os.environ.get("TORCH_HOME") or cache / "torch")
     return [place / file for place in (*([Path(folder)] if folder else []), torch_home / "hub" / "checkpoints")]
+
+
+def fetched(url: str, name: str, *, what: str, sha256_starts: str = "") -> Path:
+    """Return a file of a hub, downloaded once into the cache folder and checked by the first digits of its SHA-256.
+
+    Raises MissingWeights when the hub can't be reached or sends other bytes.
+    """
+    folder = cache_folder() / "weights"
+    target = folder / name
+    if not target.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=folder, suffix=".partial")
+        try:
+            with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
+                shutil.copyfileobj(answer, file)
+            found = file_sha256(Path(partial))
+            if not found.startswith(sha256_starts):
+                raise MissingWeights(
+                    f"{what}: expected a file with SHA-256 {sha256_starts}..., got {found}; from {url}"
+                )
+            Path(partial).replace(target)
+        except OSError as error:
+            if isinstance(error, MissingWeights):
+                raise
+            raise MissingWeights(f"{what}: {url} can't be reached ({error}); set options.weights to a file") from error
+        finally:
+            Path(partial).unlink(missing_ok=True)
+    return target
+
+
+def cache_folder() -> Path:
+    """Return where converted and downloaded weights are kept: $FUSELINE_CACHE, else the user's cache folder."""
+    given = os.environ.get("FUSELINE_CACHE")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(base) if base else Path.home() / ".cache") / "fuseline"
 
 
 def file_sha256(path: Path) -> str:

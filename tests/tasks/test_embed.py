@@ -15,6 +15,7 @@ from models.config import key_values
 from models.encoders import ENCODERS
 from models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig
 from models.threads import limit_threads
+from stores.errors import MismatchError
 from stores.schemas import DOCUMENTS, embedding
 from tasks import embed
 from tasks.embed import ImageEmbedConfig, TextEmbedConfig, embed_images, embed_text, embedding_dim, weights_digest
@@ -159,6 +160,12 @@ def test_an_error_in_the_encoder_ends_the_stage(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(fake, "encode", lambda _items: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         embed_images(documents([{"bytes": jpeg(0, 8, 8)}] * 50), ImageEmbedConfig(), source=".")
+
+
+def test_an_encoder_whose_dimension_changed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, [[1.0, 2.0, 3.0]])
+    with pytest.raises(MismatchError, match=r"embeddings of Fake: expected \(1, 2\), got \(1, 3\); its weights belong"):
+        embed_images(documents([{"bytes": jpeg(0, 8, 8)}]), ImageEmbedConfig(), source=".")
 
 
 def cleaned(texts: list[str | None]) -> pa.Table:

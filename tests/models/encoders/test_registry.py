@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from models.encoders import ENCODERS, encoder_options, get_encoder, registry_rows
-from models.encoders.base import Encoder, cache_folder, existing, files_digest, package
+from models.encoders.base import Encoder, existing, files_digest, package
 from models.errors import MissingWeights
 from models.threads import limit_threads, thread_limit
+from models.weights import cache_folder, fetched
 
 INSTALLED = ["efficientnet_lite2", "minilm"]
 
@@ -97,6 +98,21 @@ def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.delenv("FUSELINE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "fuseline"
+
+
+def test_files_of_a_hub_are_kept_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FUSELINE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "w.pth").write_bytes(b"abc")
+    url = (tmp_path / "w.pth").as_uri()
+    with pytest.raises(MissingWeights, match=r"net: expected a file with SHA-256 00\.\.\., got ba7816bf"):
+        fetched(url, "w.pth", what="net", sha256_starts="00")
+    assert not list((tmp_path / "cache" / "weights").iterdir())
+    file = fetched(url, "w.pth", what="net", sha256_starts="ba7816bf")
+    assert file.read_bytes() == b"abc"
+    (tmp_path / "w.pth").unlink()
+    assert fetched(url, "w.pth", what="net") == file
+    with pytest.raises(MissingWeights, match=r"can't be reached.*set options\.weights to a file"):
+        fetched(url, "other.pth", what="net")
 
 
 def test_thread_limits(monkeypatch: pytest.MonkeyPatch) -> None:

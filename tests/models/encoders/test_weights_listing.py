@@ -29,5 +29,6 @@ def test_presets_name_the_files_of_torchvision() -> None:
     for name, preset in PRESETS.items():
         if preset.library == "torchvision":
             weights = torchvision.models.get_model_weights(preset.architecture)["IMAGENET1K_V1"]
-            assert weights.url.endswith("/" + preset.file), name
+            assert weights.url == preset.url, name
+            assert len(preset.sha256_starts) == 8
             assert abs(weights.meta["_file_size"] - preset.megabytes) < 2
