@@ -53,6 +53,8 @@ def parse_block(block: Block, where: str, options: TableOptions) -> tuple[list[A
     if block.fault:
         head = block.data.decode("utf-8", "replace")
         return [None], [block.fault], [f"{where}:{block.first}"], [head]
+    if block.data.isspace():
+        return [], [], [], []
     rows, slugs, places, heads = [], [], [], []
     for number, (line, broken) in enumerate(zip(*text_lines(block), strict=True), block.first):
         if not line or line.isspace():

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tasks.readers.base import Split, faults
+from stores.schemas import DOCUMENTS
+from tasks.readers.base import Split, mark
 from tasks.readers.mapping import LINE, TableOptions, map_rows, template_columns
 
 
@@ -30,16 +32,12 @@ def map_objects(
 
 
 def overlay(table: pa.Table, slugs: list[str], bad: list[bool]) -> pa.Table:
-    """Replace the rows where `bad` by rows that hold their id, source and slug alone."""
+    """Give the rows where `bad` their slug, and leave them nothing but id and source."""
     if not any(bad):
         return table
-    pieces, start = [], 0
-    ids, places = table["id"].to_pylist(), table["source"].to_pylist()
-    for index in [index for index, is_bad in enumerate(bad) if is_bad]:
-        fault = faults([places[index]], [slugs[index]], [ids[index]])
-        extra = {field.name: pa.nulls(1, field.type) for field in table.schema if field.name not in fault.column_names}
-        for name, nulls in extra.items():
-            fault = fault.append_column(name, nulls)
-        pieces += [table.slice(start, index - start), fault]
-        start = index + 1
-    return pa.concat_tables([*pieces, table.slice(start)]).combine_chunks()
+    rows = pa.array(bad, pa.bool_())
+    status = pc.if_else(rows, pa.array(slugs, pa.string()), table["status"])
+    index = table.schema.get_field_index("status")
+    # a bad row has no fields yet, and `mark` would keep a slug that says only that
+    cleared = table.set_column(index, DOCUMENTS.field("status"), pc.if_else(rows, "ok", table["status"]))
+    return mark(cleared, rows, status)
