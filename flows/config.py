@@ -1,12 +1,12 @@
 """One frozen, validated configuration: YAML in, the Prefect flows' parameter, the source of every dataset key."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from models.config import FrozenConfig, key_values, knob
 from models.encoders import ENCODERS
@@ -16,21 +16,23 @@ from stores.errors import ConfigError, mismatch
 from tasks.clean import CleanConfig
 from tasks.embed import ImageEmbedConfig, TextEmbedConfig
 from tasks.ingest import SourceConfig, SplitConfig
+from tasks.options import explained, parse_options
 from tasks.quantize import QuantizeConfig
 from tasks.train import ModelConfig
 
 
-def _modality(values: Any) -> str:
-    """Tell which kind of embedding a mapping configures, by its encoder."""
-    name = values.get("encoder") if isinstance(values, dict) else values.encoder
+def _embed_config(values: Any) -> Any:
+    """Choose the kind of embedding by its encoder."""
+    if not isinstance(values, dict):
+        return values
+    name = values.get("encoder")
     if name not in ENCODERS:
-        raise ConfigError(mismatch("embed encoder", sorted(ENCODERS), name, "`fuseline list encoders` describes them"))
-    return ENCODERS[name].modality
+        raise ConfigError(mismatch("encoder", sorted(ENCODERS), name, "`fuseline list encoders` describes them"))
+    kinds: dict[str, type[FrozenConfig]] = {"image": ImageEmbedConfig, "text": TextEmbedConfig}
+    return parse_options(kinds[ENCODERS[name].modality], values, field="")
 
 
-EmbedConfig = Annotated[
-    Annotated[ImageEmbedConfig, Tag("image")] | Annotated[TextEmbedConfig, Tag("text")], Discriminator(_modality)
-]
+EmbedConfig = Annotated[ImageEmbedConfig | TextEmbedConfig, BeforeValidator(_embed_config)]
 
 
 class PredictionsConfig(FrozenConfig):
@@ -135,7 +137,7 @@ def parse_config(values: dict[str, Any], *, base: Path = Path()) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explained(error))) from error
+        raise ConfigError("\n".join(explained(error, Config))) from error
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
@@ -172,7 +174,9 @@ def model_inputs(model: ModelConfig) -> tuple[bool, tuple[str, ...], tuple[str, 
 
 def _known(field: str, name: str, there: dict[str, Any]) -> None:
     if name not in there:
-        cure = f"did you mean {close[0]!r}?" if (close := difflib.get_close_matches(name, there)) else "add it"
+        cure = (
+            f"did you mean {close[0]!r}?" if (close := difflib.get_close_matches(name, there, cutoff=0.5)) else "add it"
+        )
         raise ValueError(mismatch(field, sorted(there), name, cure))
 
 
@@ -193,47 +197,3 @@ def _parse_yaml(text: str, what: str) -> Any:
     except yaml.YAMLError as error:
         where = " ".join(str(error).split())
         raise ConfigError(mismatch(what, "YAML", where, "check indentation, quotes and colons")) from error
-
-
-def _explained(error: ValidationError) -> Iterator[str]:
-    for fault in error.errors(include_url=False):
-        field, got = ".".join(map(str, fault["loc"])) or "config", fault.get("input")
-        if fault["type"] == "extra_forbidden":
-            yield _unknown_key(fault["loc"])
-        elif fault["type"] == "value_error":
-            inner = fault["ctx"]["error"]
-            if isinstance(inner, ValidationError):
-                yield from (f"{field}.{line}" for line in _explained(inner))
-            else:
-                yield f"{field}: {inner}" if field != "config" else str(inner)
-        else:
-            yield f"{field}: expected {_lower(fault['msg'])}, got {got!r}; `fuseline show CONFIG` prints all settings"
-
-
-def _unknown_key(location: tuple[int | str, ...]) -> str:
-    names, key = _names_at(location[:-1]), str(location[-1])
-    close = difflib.get_close_matches(key, names, n=1)
-    cure = f"did you mean {close[0]!r}?" if close else "probably a typo"
-    return mismatch(".".join(map(str, location)), f"one of {sorted(names)}" if names else "no such key", key, cure)
-
-
-def _names_at(location: tuple[int | str, ...]) -> list[str]:
-    """Return the valid keys of the model that lies at a location of the configuration."""
-    model: Any = Config
-    for part in location:
-        fields = getattr(model, "model_fields", {})
-        annotation = fields[part].annotation if part in fields else model
-        model = next(_models_in(annotation), model)
-    return list(getattr(model, "model_fields", {}))
-
-
-def _models_in(annotation: Any) -> Iterator[Any]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in getattr(annotation, "__args__", ()):
-        yield from _models_in(argument)
-
-
-def _lower(message: str) -> str:
-    text = message.removeprefix("Input should be ").removeprefix("Value error, ")
-    return text[0].lower() + text[1:] if text else text

@@ -6,15 +6,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field, SerializeAsAny, WithJsonSchema, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, WithJsonSchema, model_validator
 
 from models.config import FrozenConfig, knob
-from models.encoders import encoder_options, get_encoder
+from models.encoders import ENCODERS, encoder_options, get_encoder
 from models.encoders.base import Encoder, Modality
-from stores.errors import MismatchError, mismatch
+from stores.errors import ConfigError, MismatchError, mismatch
 from stores.schemas import embedding
 from tasks.image_pass import Outcome, run_pass
 from tasks.images import DECODER, WHITE, ImageLimits, Rgb
+from tasks.options import explained
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,12 @@ class _EmbedConfig(FrozenConfig):
         if not isinstance(values, dict):
             return values
         name = values.get("encoder", cls.model_fields["encoder"].default)
-        return {**values, "options": encoder_options(name, values.get("options") or {}, modality=cls.modality())}
+        options = values.get("options") or {}
+        try:
+            return {**values, "options": encoder_options(name, options, modality=cls.modality())}
+        except ValidationError as error:
+            faults = explained(error, ENCODERS[name].config)
+            raise ConfigError("; ".join(f"options.{fault}" for fault in faults)) from error
 
     @classmethod
     def modality(cls) -> Modality:

@@ -23,8 +23,8 @@ from stores.parquet import write_table
 from stores.schemas import QUARANTINE
 from tasks.image_digests import ImageDigests
 from tasks.nodes import Ingest
+from tasks.options import parse_options
 from tasks.readers import READERS
-from tasks.readers.base import ReaderOptions
 from tasks.readers.places import image_root
 from tasks.routing import Known, Router, without_ids
 from tasks.shard import ShardReport
@@ -44,12 +44,12 @@ class SourceConfig(FrozenConfig):
     def _check(self) -> "SourceConfig":
         if self.reader not in READERS:
             raise ValueError(mismatch("source.reader", sorted(READERS), self.reader, "choose one of these"))
-        READERS[self.reader].options(**self.options)
+        self.parsed()
         return self
 
-    def parsed(self) -> ReaderOptions:
+    def parsed(self) -> Any:
         """Return the options as the reader's own type."""
-        return READERS[self.reader].options(**self.options)
+        return parse_options(READERS[self.reader].options, self.options)
 
     def image_root(self) -> str:
         """Return the folder or URL where image references start."""

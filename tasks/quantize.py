@@ -15,6 +15,7 @@ from models.quantizers.product import PQ
 from stores.schemas import codes
 from tasks.fit import FitResult, block_of
 from tasks.nodes import Context
+from tasks.options import parse_options
 
 
 class QuantizeConfig(FrozenConfig):
@@ -34,7 +35,7 @@ class QuantizeConfig(FrozenConfig):
 
     def parsed(self) -> FrozenConfig:
         """Return the options as the quantizer's own type."""
-        return QUANTIZERS[self.quantizer].config(**self.options)
+        return parse_options(QUANTIZERS[self.quantizer].config, self.options)
 
 
 def fit_codebook(train: Features, valid: Features, config: QuantizeConfig, context: Context) -> FitResult:

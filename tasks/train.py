@@ -9,6 +9,7 @@ from models.features import Features
 from models.registry import MODELS
 from tasks.fit import FitResult
 from tasks.nodes import Context
+from tasks.options import parse_options
 
 
 class ModelConfig(FrozenConfig):
@@ -27,7 +28,7 @@ class ModelConfig(FrozenConfig):
 
     def parsed(self) -> FrozenConfig:
         """Return the options as the model's own type."""
-        return MODELS[self.kind].config(**self.options)
+        return parse_options(MODELS[self.kind].config, self.options)
 
 
 class TrainConfig(FrozenConfig):

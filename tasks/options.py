@@ -1,0 +1,60 @@
+"""Options of a registered thing, parsed as its own type, and faults told in the house's way."""
+
+import difflib
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from models.config import FrozenConfig
+from stores.errors import ConfigError, mismatch
+
+
+def parse_options(config: type[FrozenConfig], options: dict[str, Any], *, field: str = "options.") -> FrozenConfig:
+    """Return the options as their own type; raises ConfigError naming `field` + option, expected, got and cure."""
+    try:
+        return config.model_validate(options)
+    except ValidationError as error:
+        raise ConfigError("; ".join(f"{field}{line}" for line in explained(error, config))) from error
+
+
+def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
+    """Yield one line per fault: field, expected, got, cure."""
+    for fault in error.errors(include_url=False):
+        field, got = ".".join(map(str, fault["loc"])) or "config", fault.get("input")
+        if fault["type"] == "extra_forbidden":
+            yield _unknown_key(fault["loc"], model)
+        elif fault["type"] == "value_error":
+            inner = str(fault["ctx"]["error"])
+            yield f"{field}: {inner}" if fault["loc"] else inner
+        else:
+            yield f"{field}: expected {_lower(fault['msg'])}, got {got!r}; `fuseline show CONFIG` prints all settings"
+
+
+def _unknown_key(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    names, key = _names_at(location[:-1], model), str(location[-1])
+    close = difflib.get_close_matches(key, names, n=1)
+    cure = f"did you mean {close[0]!r}?" if close else "probably a typo"
+    return mismatch(".".join(map(str, location)), f"one of {sorted(names)}" if names else "no such key", key, cure)
+
+
+def _names_at(location: tuple[int | str, ...], config: type[BaseModel]) -> list[str]:
+    """Return the valid keys of the model that lies at a location of the configuration."""
+    model: Any = config
+    for part in location:
+        fields = getattr(model, "model_fields", {})
+        annotation = fields[part].annotation if part in fields else model
+        model = next(_models_in(annotation), model)
+    return list(getattr(model, "model_fields", {}))
+
+
+def _models_in(annotation: Any) -> Iterator[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models_in(argument)
+
+
+def _lower(message: str) -> str:
+    text = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    return text[0].lower() + text[1:] if text else text
