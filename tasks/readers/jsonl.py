@@ -79,7 +79,10 @@ def parse_line(line: str) -> tuple[dict[str, Any] | None, str]:
         return None, "bad_row"
     if any(isinstance(value, float) for value in row.values()):
         # orjson turns whole numbers over 64 bits, and 1.0, into floats: an id would be another one
-        row = {**row, **json.loads(line, parse_int=str, parse_float=str)}
+        try:
+            row = {**row, **json.loads(line, parse_int=str, parse_float=str)}
+        except (ValueError, RecursionError):  # deeper than Python's parser goes
+            return None, "bad_json"
     return row, "ok"
 
 
@@ -107,11 +110,14 @@ def line_id(line: str, key: str, where: str) -> str | None:
     found = re.search(rf'"{re.escape(key)}"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)\s*[,}}]', line[:65536])
     if not found:
         return None
+    token = found.group(1)
+    if not token.startswith('"'):
+        return token
     try:
-        value = json.loads(found.group(1), parse_int=str)
-    except ValueError:
+        value = str(orjson.loads(token))
+    except orjson.JSONDecodeError:
         return None
-    return None if "\ufffd" in value else str(value)
+    return None if "\ufffd" in value else value
 
 
 def files(path: str, options: JsonlOptions) -> list[SourceFile]:

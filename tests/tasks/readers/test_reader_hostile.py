@@ -103,6 +103,22 @@ def test_json_nested_or_open_10_000_deep(tmp_path, load, bounded, piece):
     assert told(load("mmimdb", tmp_path / "m"), "id", "status") == [("0000001", "bad_json")]
 
 
+@pytest.mark.parametrize("depth", [900, 1000, 1015])
+def test_json_as_deep_as_one_parser_goes_and_not_the_other(tmp_path, load, depth):
+    put(tmp_path / "d.jsonl", '{"id": 1.5, "x": ' + "[" * depth + "]" * depth + '}\n{"id": "2"}\n')
+    assert told(load("jsonl", tmp_path / "d.jsonl"), "id") in ([("1.5",), ("2",)], [(None,), ("2",)])
+
+
+def test_half_a_surrogate_in_the_id_of_a_bad_line(tmp_path, load):
+    """Found by fuzzing: such an id cannot be written as UTF-8, and took the whole run down."""
+    put(tmp_path / "d.jsonl", '"id":"\\ud800"}\n{"id": "\\udc00"}\n"id": 123456789012345678901234567890}\n')
+    assert told(load("jsonl", tmp_path / "d.jsonl"), "id", "status") == [
+        (None, "bad_json"),
+        (None, "bad_json"),
+        ("123456789012345678901234567890", "bad_json"),
+    ]
+
+
 def test_html_nested_100_000_deep_is_carried_not_parsed(tmp_path, load, bounded):
     html = "<div>" * 100_000
     put(tmp_path / "d.jsonl", json.dumps({"id": "1", "html": html}) + "\n")
