@@ -254,11 +254,21 @@ def _eight_bits(grey: NDArray[Any], mode: str) -> Rgb:
     """Return grey values (h, w) as uint8: 0..65535 by range, 0..255 as they are, anything else by its extremes."""
     if mode.startswith("I;16"):
         return (grey.astype(np.uint32) >> 8).astype(np.uint8)
-    values = np.nan_to_num(grey.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or not 1 < high <= 255:
-        values = (values - low) * (255.0 / (high - low) if high > low else 0.0)
-    return np.rint(values).astype(np.uint8)
+    # In blocks of rows: a huge float image must not be held several times over in double precision.
+    step = max(1, 1_000_000 // grey.shape[1])
+    blocks = [slice(start, start + step) for start in range(0, len(grey), step)]
+    low = min(float(_finite(grey[block]).min()) for block in blocks)
+    high = max(float(_finite(grey[block]).max()) for block in blocks)
+    stretch = low < 0 or not 1 < high <= 255
+    factor = (255.0 / (high - low) if high > low else 0.0) if stretch else 1.0
+    shades = np.empty(grey.shape, np.uint8)
+    for block in blocks:
+        shades[block] = np.rint((_finite(grey[block]) - (low if stretch else 0.0)) * factor)
+    return shades
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _turn(image: Image.Image) -> int:
