@@ -286,7 +286,8 @@ def _polite(verbose: bool = False) -> Iterator[None]:
         close_pool(kill=True)
         if verbose or not _known(error):
             raise
-        err.print(f"error: {error.args[-1] if isinstance(error, OSError) else error}", style="red", markup=False)
+        message = error.args[-1] if isinstance(error, OSError) else error
+        err.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(2 if isinstance(error, ConfigError | MismatchError) else 1) from error
 
 

@@ -29,7 +29,10 @@ def _embed_config(values: Any) -> Any:
     if name not in ENCODERS:
         raise ConfigError(mismatch("encoder", sorted(ENCODERS), name, "`fuseline list encoders` describes them"))
     kinds: dict[str, type[FrozenConfig]] = {"image": ImageEmbedConfig, "text": TextEmbedConfig}
-    return parse_options(kinds[ENCODERS[name].modality], values, field="")
+    modality = ENCODERS[name].modality
+    if modality not in kinds:
+        raise ConfigError(mismatch("encoder", "one for image or text", f"{name} ({modality})", "choose another"))
+    return parse_options(kinds[modality], values, field="")
 
 
 EmbedConfig = Annotated[ImageEmbedConfig | TextEmbedConfig, BeforeValidator(_embed_config)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from models.detectors import registry_rows as detectors
 from models.encoders import registry_rows as encoders
 from models.quantizers import QUANTIZERS
 from models.registry import registry_rows as models
@@ -42,7 +43,7 @@ REGISTRIES: dict[str, Callable[[], Rows]] = {
     "readers": readers,
     "stages": lambda: _rows(STAGES),
     "encoders": encoders,
-    "detectors": list,
+    "detectors": detectors,
     "quantizers": lambda: _rows({name: entry.summary for name, entry in sorted(QUANTIZERS.items())}),
     "models": models,
     "metrics": lambda: _rows(METRICS),

@@ -15,12 +15,12 @@ from tasks.shard import SETTLED
 
 def quarantine_table(nodes: list[Node], root: Path) -> pa.Table:
     """Return every row that failed anywhere, with its stage and reason."""
-    parts = [QUARANTINE.empty_table()]
+    parts, documents = [QUARANTINE.empty_table()], next(node for node in nodes if isinstance(node, Ingest))
     for node in nodes:
         if isinstance(node, Ingest):
             parts.append(ingest_quarantine(node, root))
         if isinstance(node, Ingest | ShardStage) and (isinstance(node, Ingest) or node.by_row):
-            parts += _failed_rows(node, root)
+            parts += _failed_rows(node, documents, root)
     return pa.concat_tables(parts).combine_chunks()
 
 
@@ -49,18 +49,23 @@ def notes(nodes: list[Node], root: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _failed_rows(node: Ingest | ShardStage, root: Path) -> Iterator[pa.Table]:
+def _failed_rows(node: Ingest | ShardStage, documents: Ingest, root: Path) -> Iterator[pa.Table]:
     dataset = node.dataset(root)
     for index, record in sorted(dataset.records().items()):
         # `no_input` and codes repeat what an earlier stage said.
         if node.flow in ("predict", "quantize") or not set(record.tallies.get("status", {})) - set(SETTLED):
             continue
         table = dataset.read(record, ("id", "status"))
-        bad = table.filter(pc.invert(pc.is_in(table["status"], pa.array(SETTLED))))
+        failed = pc.invert(pc.is_in(table["status"], pa.array(SETTLED)))
+        bad = table.filter(failed)
+        origin = documents.dataset(root)
+        rows = origin.record(index)
+        # Row r of a shard is the same document in every dataset.
+        sources = origin.read(rows, ("source",)).filter(failed)["source"] if rows else pa.nulls(len(bad), pa.string())
         values = {
             "stage": pa.repeat(node.label, bad.num_rows),
             "id": bad["id"],
-            "source": pa.nulls(bad.num_rows, pa.string()),
+            "source": sources,
             "reason": bad["status"],
             "shard": pa.repeat(pa.scalar(index, pa.int32()), bad.num_rows),
         }

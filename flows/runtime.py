@@ -1,5 +1,6 @@
 """What a run needs around it: Prefect's settings, the clock, the lock and the account of what was done."""
 
+import atexit
 import os
 import secrets
 from collections.abc import Iterator
@@ -10,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from flows.config import Config
+from flows.server import Server
 from stores.lock import hold
 
-# Measured: a cold start of Prefect's own server takes more than its default 20 s on two cores, and its recorder
-# loses records unless it writes in batches. Nothing is sent anywhere.
+# Measured: the recorder loses records unless it writes in batches. Nothing is sent anywhere.
 PREFECT_SETTINGS = {
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
@@ -44,18 +44,30 @@ class Account:
         return asdict(self)
 
 
-def prepare_prefect(root: Path, *, verbose: bool = False) -> None:
+def prepare_prefect(root: Path, *, verbose: bool = False, serve: bool = True) -> None:
     """Set Prefect up for a run of ours; what the user set stays. Must come before Prefect is imported.
 
     Errors are told by the command line in one line, so Prefect's own log is only for `verbose`.
 
-    Its history lies under `<root>/.prefect` unless PREFECT_HOME or PREFECT_API_URL says otherwise.
+    Unless PREFECT_API_URL names a server, one is started that ends with this process; its history lies under
+    `<root>/.prefect` unless PREFECT_HOME says otherwise. `serve=False` starts none, for commands that run no flow.
+
+    Raises:
+        FuselineError: the server does not start.
     """
-    settings = {**PREFECT_SETTINGS, "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "CRITICAL"}
-    if "PREFECT_API_URL" not in os.environ:
-        settings["PREFECT_HOME"] = str((root / ".prefect").absolute())
-    for name, value in settings.items():
+    for name, value in {**PREFECT_SETTINGS, "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "CRITICAL"}.items():
         os.environ.setdefault(name, value)
+    if "PREFECT_API_URL" in os.environ:
+        return
+    os.environ.setdefault("PREFECT_HOME", str((root / ".prefect").absolute()))
+    if serve:
+        server = Server(Path(os.environ["PREFECT_HOME"]))
+        atexit.register(server.stop)
+        os.environ["PREFECT_API_URL"] = server.url
+        # Both take seconds: the import goes on here while the server starts there.
+        import prefect  # noqa: F401
+
+        server.wait()
 
 
 def new_run() -> str:

@@ -1,0 +1,113 @@
+"""A Prefect server for one run: Ctrl-C does not reach it, and it ends when the run does, however that ends.
+
+Prefect's own ephemeral server lies in the terminal's process group, so that Ctrl-C ends it before the flow, which then
+asks it for minutes; and it outlives a run that is killed.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from stores.errors import FuselineError, mismatch
+
+HOST = "127.0.0.1"
+START_SECONDS = 120.0  # measured: up to 30 s cold on two busy cores
+DRAIN_SECONDS = 5.0  # for the records of task runs that are still on their way
+STOP_SECONDS = 15.0
+
+
+class Server:
+    """A server in a child process that reads our end of a pipe: when we die, it sees the end of it."""
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self.log = home / "server.log"
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flows.server"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+                env={**os.environ, "PREFECT_HOME": str(home)},
+            )  # fmt: skip
+        self.url = f"http://{HOST}:{self._line(START_SECONDS)}/api"
+
+    def wait(self, seconds: float = START_SECONDS) -> None:
+        """Wait until it answers; raises FuselineError when it does not start."""
+        self._line(seconds)
+
+    def stop(self) -> None:
+        """End it once it has recorded what it was told."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def _line(self, seconds: float) -> str:
+        assert self._process.stdout is not None
+        alarm = threading.Timer(seconds, self._process.kill)
+        alarm.start()
+        line = self._process.stdout.readline().decode().strip()
+        alarm.cancel()
+        if not line:
+            self.stop()
+            cure = f"see {self.log}, or start `prefect server start` and set PREFECT_API_URL"
+            raise FuselineError(mismatch("Prefect's server", f"an answer within {seconds:g} s", "none", cure))
+        return line
+
+
+def main() -> None:
+    """Serve until standard input ends: the port goes to standard output first, `ready` when it answers."""
+    told = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else is printed belongs into the log
+    listener = socket.create_server((HOST, 0))
+    port = listener.getsockname()[1]
+    print(port, file=told, flush=True)  # noqa: T201
+    _serve(listener, f"http://{HOST}:{port}/api", told)
+
+
+def _serve(listener: socket.socket, url: str, told: Any) -> None:
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    app = create_app(ephemeral=True, final=True)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
+
+    def follow() -> None:
+        while not server.started:
+            time.sleep(0.05)
+        print("ready", file=told, flush=True)  # noqa: T201
+        sys.stdin.buffer.read()
+        drain(url)
+        server.should_exit = True
+        time.sleep(STOP_SECONDS)
+        os._exit(1)  # a connection that never closes, say
+
+    threading.Thread(target=follow, daemon=True).start()
+    asyncio.run(server.serve([listener]))
+
+
+def drain(url: str) -> None:
+    """Wait until no more task runs are recorded, for a few seconds at most."""
+    import httpx
+
+    end, before, now = time.monotonic() + DRAIN_SECONDS, -1, 0
+    while now != before and time.monotonic() < end:
+        time.sleep(1.2 if before >= 0 else 0)  # the recorder writes once a second
+        try:
+            before, now = now, int(httpx.post(f"{url}/task_runs/count", json={}, timeout=DRAIN_SECONDS).text)
+        except (httpx.HTTPError, ValueError):
+            return
+
+
+if __name__ == "__main__":
+    main()
