@@ -37,7 +37,7 @@ class Corpus:
         """Read one shard."""
         table = pq.read_table(self.folder / f"{name}.parquet").combine_chunks()
         n = table.num_rows
-        dense = {"image": np.load(self.folder / f"{name}.npy")} if self.dim else {}
+        dense = {"image": np.load(self.folder / f"{name}.npy", mmap_mode="r")} if self.dim else {}
         codes = np.stack(table["codes"].combine_chunks().flatten().to_numpy().reshape(n, 16))
         present = np.ones(n, np.bool_)
         return Block(

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from models.fasttext import kernels
+from models.fasttext import arrays
 from models.fasttext.classifier import FastTextClassifier
 from models.fasttext.config import FastTextConfig
 from models.fasttext.corpus import Reads
@@ -74,7 +74,7 @@ class Max(_WithImage):
     linear: ClassVar[bool] = False
 
     def fusion(self) -> int:
-        return kernels.MAX
+        return arrays.MAX
 
 
 class Gated(_WithImage):
@@ -86,7 +86,7 @@ class Gated(_WithImage):
     linear: ClassVar[bool] = False
 
     def fusion(self) -> int:
-        return kernels.GATE_TEXT if self.config.gate == "text" else kernels.GATE_IMAGE
+        return arrays.GATE_TEXT if self.config.gate == "text" else arrays.GATE_IMAGE
 
 
 class Bilinear(_WithImage):
@@ -96,7 +96,7 @@ class Bilinear(_WithImage):
     linear: ClassVar[bool] = False
 
     def fusion(self) -> int:
-        return kernels.BILINEAR
+        return arrays.BILINEAR
 
 
 class BilinearGated(Gated):
@@ -105,7 +105,7 @@ class BilinearGated(Gated):
     kind: ClassVar[str] = "bilinear_gated"
 
     def fusion(self) -> int:
-        return kernels.BILINEAR_GATE_TEXT if self.config.gate == "text" else kernels.BILINEAR_GATE_IMAGE
+        return arrays.BILINEAR_GATE_TEXT if self.config.gate == "text" else arrays.BILINEAR_GATE_IMAGE
 
 
 class PQTokens(FastTextClassifier):

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.config import key_values
+from models.fasttext import arrays, kernels, trainer
 from models.fasttext import corpus as corpora
-from models.fasttext import kernels, trainer
+from models.fasttext.arrays import Chunk, Params, Spec
 from models.fasttext.config import FastTextConfig
 from models.fasttext.corpus import Corpus, Reads, Shape
 from models.fasttext.dictionary import Dictionary
-from models.fasttext.kernels import Chunk, Params, Spec
 from models.fasttext.output import huffman, lookups
 from models.features import Block, Features, Inputs
 from models.thresholds import MicroF1
 
-LOSSES = {"softmax": kernels.SOFTMAX, "hs": kernels.HIERARCHICAL, "ns": kernels.NEGATIVE, "ova": kernels.ONE_VS_ALL}
-POSITIVES = {"sample": kernels.SAMPLE, "average": kernels.AVERAGE}
+LOSSES = {"softmax": arrays.SOFTMAX, "hs": arrays.HIERARCHICAL, "ns": arrays.NEGATIVE, "ova": arrays.ONE_VS_ALL}
+POSITIVES = {"sample": arrays.SAMPLE, "average": arrays.AVERAGE}
 CODEWORDS = 256  # rows of U per position of the codes: as many as a uint8 can ask for
 SLICE = 2048  # documents predicted at a time
 
@@ -58,7 +58,7 @@ class FastTextClassifier:
     # What subclasses decide.
     def fusion(self) -> int:
         """Return the fusion kind of `kernels`."""
-        return kernels.SUM
+        return arrays.SUM
 
     def reads(self) -> Reads:
         """Return which parts of a block are read."""
@@ -146,8 +146,8 @@ class FastTextClassifier:
             "facts": self.facts,
         }
         H, Z = self.config.dim, self._spec().dim
-        width = Z * Z if self._spec().fusion >= kernels.BILINEAR else Z
-        arrays: dict[str, NDArray[Any]] = {
+        width = Z * Z if self._spec().fusion >= arrays.BILINEAR else Z
+        matrices: dict[str, NDArray[Any]] = {
             "U": self.params.U[:, :H],
             "V": self.params.V[:H],
             "W": self.params.W[:, :width],
@@ -156,22 +156,22 @@ class FastTextClassifier:
             "word_starts": words.starts,
             "word_counts": words.counts,
         }
-        save_checkpoint(folder, f"classifier/{self.kind}", meta=meta, arrays=arrays)
+        save_checkpoint(folder, f"classifier/{self.kind}", meta=meta, arrays=matrices)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; raises CheckpointError for another kind or format version."""
         saved = load_checkpoint(folder, f"classifier/{cls.kind}")
-        meta, arrays = saved.meta, saved.arrays
+        meta, saved_arrays = saved.meta, saved.arrays
         self = cls(cls.config_type.model_validate(meta["config"]))
         self.labels, self.multi_label, self.threshold = meta["labels"], meta["multi_label"], meta["threshold"]
-        self.seed, self.facts, self.label_counts = meta["seed"], meta["facts"], arrays["label_counts"]
+        self.seed, self.facts, self.label_counts = meta["seed"], meta["facts"], saved_arrays["label_counts"]
         codes = {name: (int(M), int(Ks)) for name, (M, Ks) in meta["inputs"]["codes"].items()}
         self.inputs = Inputs(meta["inputs"]["dense"], codes, meta["inputs"]["text"])
         self.dictionary = Dictionary.of(
-            arrays["word_bytes"], arrays["word_starts"], arrays["word_counts"], **self._word_shape()
+            saved_arrays["word_bytes"], saved_arrays["word_starts"], saved_arrays["word_counts"], **self._word_shape()
         )
-        U, V, W = (arrays[name] for name in ("U", "V", "W"))
+        U, V, W = (saved_arrays[name] for name in ("U", "V", "W"))
         rows = trainer.padded(V.shape[0])
         self.params = Params(
             widened(U, len(U), rows), widened(V, rows, V.shape[1]), widened(W, len(W), trainer.padded(W.shape[1]))
@@ -181,7 +181,7 @@ class FastTextClassifier:
     def describe(self) -> dict[str, Any]:
         """Return parameters, bytes per model and per document, multiply-adds per document, and training facts."""
         H, D, C = self.config.dim, self.params.V.shape[1], len(self.labels)
-        width = H * H if self.fusion() >= kernels.BILINEAR else H
+        width = H * H if self.fusion() >= arrays.BILINEAR else H
         tokens = sum(M for M, _ in self.inputs.codes.values())
         parameters = len(self.params.U) * H + H * D + C * width
         words = self.facts["words_per_document"] if self.uses_text else 0.0
@@ -210,7 +210,7 @@ class FastTextClassifier:
             corpus.shape.dim,
             len(corpus.labels),
             dim=self.config.dim,
-            bilinear=self.fusion() >= kernels.BILINEAR,
+            bilinear=self.fusion() >= arrays.BILINEAR,
             generator=np.random.default_rng([seed, 0]),
         )
         paths = lookups(corpus.label_counts, self.config.loss)

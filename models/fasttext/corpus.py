@@ -1,8 +1,9 @@
 """Documents as arrays of numbers: encoded once, kept in chunks, read again every epoch."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -12,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from models.fasttext.arrays import Chunk
 from models.fasttext.config import FastTextConfig
 from models.fasttext.dictionary import Bags, Dictionary, WordCounter
-from models.fasttext.kernels import Chunk
 from models.features import Block, Features
+from models.threads import thread_limit
 from models.vectors import unit_rows, usable
 
 CHUNK = 1 << 15  # documents per chunk, about: enough to shuffle well, 64 MB of 512 numbers each
@@ -42,6 +44,7 @@ class ChunkStore:
 
     memory: int
     used: int = 0
+    words: int = 0  # tokens plus documents
     chunks: list[Chunk | None] = field(default_factory=list)
     folder: TemporaryDirectory[str] | None = None
 
@@ -120,13 +123,23 @@ class LabelCounter:
         self.most = max(self.most, int(lengths.max(initial=0)))
         return Bags(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), ids)
 
-    def freeze(self) -> tuple[list[str], NDArray[np.int64], NDArray[np.int32]]:
-        """Return (names, counts, new number of each) with names by falling count, then by name."""
+    def merge(self, other: "LabelCounter") -> None:
+        """Add the names and counts of another counter."""
+        for name, number in other.numbers.items():
+            if self.numbers.setdefault(name, len(self.counts)) == len(self.counts):
+                self.counts.append(0)
+            self.counts[self.numbers[name]] += other.counts[number]
+        self.most = max(self.most, other.most)
+
+    def freeze(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Return (names, counts) by falling count, then by name."""
         names = sorted(self.numbers, key=lambda name: (-self.counts[self.numbers[name]], name))
-        old = np.array([self.numbers[name] for name in names], np.int64)
-        renumber = np.empty(len(names), np.int32)
-        renumber[old] = np.arange(len(names), dtype=np.int32)
-        return names, np.array(self.counts, np.int64)[old], renumber
+        return names, np.array([self.counts[self.numbers[name]] for name in names], np.int64)
+
+    def renumber(self, names: list[str]) -> NDArray[np.int32]:
+        """Return, for each of this counter's numbers, its place in `names`."""
+        place = {name: i for i, name in enumerate(names)}
+        return np.array([place[name] for name in self.numbers], np.int32)
 
 
 def distinct(lengths: NDArray[np.int64], ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -151,31 +164,92 @@ class Corpus:
     words: int  # tokens plus documents: what an epoch's learning rate decays with
 
 
+class Counters:
+    """The vocabularies of one reading thread: chunk i is counted by counters i modulo their number."""
+
+    def __init__(self, config: FastTextConfig) -> None:
+        self.words, self.labels = WordCounter(lowercase=config.lowercase), LabelCounter()
+        self.thread = ThreadPoolExecutor(1)
+
+    def encode(self, block: Block, reads: Reads) -> Chunk:
+        """Return the block as a chunk in this thread's own numbers."""
+        text = self.words.add(block.text) if reads.text else no_bags(len(block))
+        return chunk_of(block, reads, text=text, labels=self.labels.add(block.labels))
+
+
 def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
-    """Encode all documents of `train` in one pass over its blocks and one over the chunks."""
-    counter, labels = WordCounter(lowercase=config.lowercase), LabelCounter()
+    """Encode all documents of `train` in one pass over its blocks and one over the chunks.
+
+    Every thread numbers words on its own; the second pass gives them their common ids.
+    """
+    counters = [Counters(config) for _ in range(1 if config.deterministic else config.threads or thread_limit())]
     store = ChunkStore(config.memory_mb << 20)
-    for block in grouped(train.blocks()):
-        text = counter.add(block.text) if reads.text else no_bags(len(block))
-        store.append(chunk_of(block, reads, text=text, labels=labels.add(block.labels)))
-    dictionary = Dictionary.freeze(
-        counter,
-        min_count=config.min_count,
-        word_ngrams=config.word_ngrams,
-        minn=config.minn,
-        maxn=config.maxn,
-        buckets=config.hashed_rows if reads.text else 0,
-    )
-    names, counts, renumber = labels.freeze()
-    lists, words = dictionary.lists(counter), 0
-    for i in range(len(store)):
-        chunk = store[i]
-        bags = dictionary.expand(Bags(chunk.indptr, chunk.ids), lists, counter.table)
-        chunk = chunk._replace(indptr=bags.indptr, ids=bags.ids, labels=renumber[chunk.labels])
-        store.write(i, chunk, ("indptr", "ids", "labels"))
-        words += len(chunk.ids) + len(chunk.has_image)
+    try:
+        for chunk in encoded(train, reads, counters):
+            store.append(chunk)
+        words, labels = WordCounter(lowercase=config.lowercase), LabelCounter()
+        for counter in counters:
+            words.merge(counter.words)
+            labels.merge(counter.labels)
+        names, counts = labels.freeze()
+        dictionary = Dictionary.freeze(
+            words,
+            min_count=config.min_count,
+            word_ngrams=config.word_ngrams,
+            minn=config.minn,
+            maxn=config.maxn,
+            buckets=config.hashed_rows if reads.text else 0,
+        )
+        renumber(store, counters, dictionary, names)
+    finally:
+        for counter in counters:
+            counter.thread.shutdown()
     shape = Shape(store[0].dense.shape[1], store[0].codes.shape[1]) if len(store) else Shape(0, 0)
-    return Corpus(store, dictionary, names, counts, labels.most, shape, words)
+    return Corpus(store, dictionary, names, counts, labels.most, shape, store.words)
+
+
+def encoded(train: Features, reads: Reads, counters: list[Counters]) -> Iterator[Chunk]:
+    """Yield the chunks in order, a few being encoded while the next blocks are read."""
+    waiting: deque[Future[Chunk]] = deque()
+    for number, block in enumerate(grouped(only(block, reads) for block in train.blocks())):
+        counter = counters[number % len(counters)]
+        waiting.append(counter.thread.submit(counter.encode, block, reads))
+        if len(waiting) > len(counters):
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def renumber(store: ChunkStore, counters: list[Counters], dictionary: Dictionary, names: list[str]) -> None:
+    """Give the tokens and labels of every chunk their final ids, in each counter's own thread."""
+
+    def work(t: int) -> int:
+        counter, total = counters[t], 0
+        lists, classes = dictionary.lists(counter.words), counter.labels.renumber(names)
+        for i in range(t, len(store), len(counters)):
+            chunk = store[i]
+            bags = dictionary.expand(Bags(chunk.indptr, chunk.ids), lists, counter.words.table)
+            chunk = chunk._replace(indptr=bags.indptr, ids=bags.ids, labels=classes[chunk.labels])
+            store.write(i, chunk, ("indptr", "ids", "labels"))
+            total += len(chunk.ids) + len(chunk.has_image)
+        return total
+
+    jobs = [counter.thread.submit(work, t) for t, counter in enumerate(counters)]
+    store.words = sum(job.result() for job in jobs)
+
+
+def only(block: Block, reads: Reads) -> Block:
+    """Return the block with nothing but what is read: joining small blocks then copies no more."""
+    if reads.dense is not None:
+        part(block.dense, reads.dense, "embedding")
+    if reads.codes is not None:
+        part(block.codes, reads.codes, "codebook")
+    return replace(
+        block,
+        dense={key: block.dense[key] for key in sorted(block.dense) if key == reads.dense},
+        codes={key: block.codes[key] for key in sorted(block.codes) if key == reads.codes},
+        present={key: block.present[key] for key in sorted(block.present) if key in (reads.dense, reads.codes)},
+    )
 
 
 def encode(block: Block, reads: Reads, dictionary: Dictionary, shape: Shape) -> Chunk:

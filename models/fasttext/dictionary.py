@@ -38,6 +38,13 @@ class WordCounter:
         parts = [scan(data, offsets, self, eos=True) for data, offsets in utf8_slices(text, lowercase=self.lowercase)]
         return join(parts)
 
+    def merge(self, other: "WordCounter") -> None:
+        """Add the words and counts of another counter."""
+        table, n = other.table, other.size
+        ids = np.empty(n, np.int32)
+        merged = tokens.merge(table.starts, table.arena, table.hashes, table.counts, n, *self.table, ids)
+        self.table = Table._make((*merged, self.table.size))
+
     @property
     def size(self) -> int:
         """Different words so far, the end of a text included."""
@@ -111,6 +118,8 @@ class Dictionary:
 
     def expand(self, bags: Bags, lists: Bags, table: Table) -> Bags:
         """Return `bags` of a counter's word numbers as bags of token ids, with word n-grams."""
+        if self.word_ngrams == 1 and np.array_equal(lists.indptr, np.arange(len(lists.indptr))):
+            return Bags(bags.indptr, lists.ids[bags.ids])  # each word stands for one token
         indptr, out = np.zeros_like(bags.indptr), np.empty(0, np.int32)
         for write in (False, True):
             tokens.expand(

@@ -83,6 +83,26 @@ def enlarge(array, length):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def insert(data, lo, hi, h, slots, starts, arena, hashes, counts, used):  # type: ignore[no-untyped-def]
+    """Return the id of a word, new or known, and the table's arrays, which may have been replaced by larger ones."""
+    i, at = seek(data, lo, hi, h, slots, starts, arena)
+    if i < 0:
+        i, stop = used, starts[used] + hi - lo
+        if stop > arena.size:
+            arena = enlarge(arena, 2 * stop)
+        for k in range(hi - lo):
+            arena[starts[i] + k] = data[lo + k]
+        hashes[i], counts[i], starts[i + 1] = h, 0, stop
+        slots[at] = (h << LOW) | np.uint64(i + 1)
+        used += 1
+        if used == hashes.size:
+            hashes, counts = enlarge(hashes, 2 * used), enlarge(counts, 2 * used)
+            starts, slots = enlarge(starts, 2 * used + 1), np.zeros(2 * slots.size, np.uint64)
+            rehash(hashes, used, slots)
+    return i, slots, starts, arena, hashes, counts, used
+
+
+@kernel
 def scan(data, offsets, eos, slots, starts, arena, hashes, counts, size, ids, indptr):  # type: ignore[no-untyped-def]
     """Cut texts data[offsets[r]:offsets[r + 1]] into words, add new ones to the table, write ids and indptr (CSR).
 
@@ -96,7 +116,7 @@ def scan(data, offsets, eos, slots, starts, arena, hashes, counts, size, ids, in
             lo, h = p, BASIS
             while p < end:
                 c = data[p]
-                if c == 32 or (9 <= c <= 13) or c == 0:
+                if c <= 32 and (c == 32 or c == 0 or (9 <= c <= 13)):
                     break
                 wide = np.uint64(c)
                 if wide >= HIGH:
@@ -104,20 +124,11 @@ def scan(data, offsets, eos, slots, starts, arena, hashes, counts, size, ids, in
                 h = ((h ^ wide) * PRIME) & MASK
                 p += 1
             if p > lo:
-                i, at = seek(data, lo, p, h, slots, starts, arena)
+                i, _ = seek(data, lo, p, h, slots, starts, arena)
                 if i < 0:
-                    i, stop = used, starts[used] + p - lo
-                    if stop > arena.size:
-                        arena = enlarge(arena, 2 * stop)
-                    for k in range(p - lo):
-                        arena[starts[i] + k] = data[lo + k]
-                    hashes[i], counts[i], starts[i + 1] = h, 0, stop
-                    slots[at] = (h << LOW) | np.uint64(i + 1)
-                    used += 1
-                    if used == hashes.size:
-                        hashes, counts = enlarge(hashes, 2 * used), enlarge(counts, 2 * used)
-                        starts, slots = enlarge(starts, 2 * used + 1), np.zeros(2 * slots.size, np.uint64)
-                        rehash(hashes, used, slots)
+                    i, slots, starts, arena, hashes, counts, used = insert(
+                        data, lo, p, h, slots, starts, arena, hashes, counts, used
+                    )
                 counts[i] += 1
                 ids[out] = i
                 out += 1
@@ -127,6 +138,21 @@ def scan(data, offsets, eos, slots, starts, arena, hashes, counts, size, ids, in
             ids[out] = 0
             out += 1
         indptr[r + 1] = out
+    size[0] = used
+    return slots, starts, arena, hashes, counts
+
+
+@kernel
+def merge(from_starts, from_arena, from_hashes, from_counts, n, slots, starts, arena, hashes, counts, size, ids):  # type: ignore[no-untyped-def]
+    """Add words 0..n-1 of another table with their counts; writes their ids here, returns as `scan` does."""
+    used = size[0]
+    for w in range(n):
+        i, slots, starts, arena, hashes, counts, used = insert(
+            from_arena, from_starts[w], from_starts[w + 1], np.uint64(from_hashes[w]),
+            slots, starts, arena, hashes, counts, used,
+        )  # fmt: skip
+        counts[i] += from_counts[w]
+        ids[w] = i
     size[0] = used
     return slots, starts, arena, hashes, counts
 

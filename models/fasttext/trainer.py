@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from models.errors import TrainingError
 from models.fasttext import kernels
+from models.fasttext.arrays import Params, Paths, Scratch, Spec
 from models.fasttext.config import FastTextConfig
 from models.fasttext.corpus import Corpus
-from models.fasttext.kernels import Params, Paths, Scratch, Spec
 from models.threads import thread_limit
 
 LOG = logging.getLogger(__name__)

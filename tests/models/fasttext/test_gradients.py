@@ -5,8 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.fasttext import kernels, trainer
-from models.fasttext.kernels import Chunk, Params, Spec
+from models.fasttext import arrays, kernels, trainer
+from models.fasttext.arrays import Chunk, Params, Spec
 from models.fasttext.output import lookups
 
 H, D, C, WORDS, M, KS = 3, 5, 4, 11, 2, 3
@@ -36,7 +36,7 @@ def chunk(kind: str, seed: int = 0) -> Chunk:
 
 def params(fusion: int, kind: str, seed: int = 1) -> Params:
     rng = np.random.default_rng(seed)
-    width = H * H if fusion >= kernels.BILINEAR else H
+    width = H * H if fusion >= arrays.BILINEAR else H
     U, V = np.zeros((WORDS + M * KS, 8)), np.zeros((8, D if kind == "dense" else 0))
     W = np.zeros((C, trainer.padded(width)))
     U[:, :H], W[:, :width] = rng.normal(size=(len(U), H)), rng.normal(size=(C, width))
@@ -44,7 +44,7 @@ def params(fusion: int, kind: str, seed: int = 1) -> Params:
     return Params(U, V, W)
 
 
-def spec(fusion: int, loss: int, *, positives: int = kernels.AVERAGE, group: int = 1) -> Spec:
+def spec(fusion: int, loss: int, *, positives: int = arrays.AVERAGE, group: int = 1) -> Spec:
     return Spec(fusion, loss, positives, H, WORDS, KS, 0.3, 2, group)
 
 
@@ -79,25 +79,25 @@ def document_loss(t: dict[str, torch.Tensor], c: Chunk, s: Spec, d: int) -> torc
 def fused(fusion: int, text: torch.Tensor | None, image: torch.Tensor | None) -> torch.Tensor:
     if text is not None and image is not None:
         sides = {
-            kernels.SUM: lambda: text + image,
-            kernels.MAX: lambda: torch.maximum(text, image),
-            kernels.GATE_TEXT: lambda: text.sigmoid() * image,
-            kernels.GATE_IMAGE: lambda: text * image.sigmoid(),
-            kernels.BILINEAR: lambda: torch.outer(text, image).ravel(),
-            kernels.BILINEAR_GATE_TEXT: lambda: torch.outer(text.sigmoid(), image).ravel(),
-            kernels.BILINEAR_GATE_IMAGE: lambda: torch.outer(text, image.sigmoid()).ravel(),
+            arrays.SUM: lambda: text + image,
+            arrays.MAX: lambda: torch.maximum(text, image),
+            arrays.GATE_TEXT: lambda: text.sigmoid() * image,
+            arrays.GATE_IMAGE: lambda: text * image.sigmoid(),
+            arrays.BILINEAR: lambda: torch.outer(text, image).ravel(),
+            arrays.BILINEAR_GATE_TEXT: lambda: torch.outer(text.sigmoid(), image).ravel(),
+            arrays.BILINEAR_GATE_IMAGE: lambda: torch.outer(text, image.sigmoid()).ravel(),
         }
         return sides[fusion]()
-    if fusion < kernels.BILINEAR:
+    if fusion < arrays.BILINEAR:
         return text if text is not None else image
     unit = torch.full((H,), H**-0.5, dtype=torch.float64)
     return torch.outer(unit if text is None else text, unit if image is None else image).ravel()
 
 
 def output_loss(loss: int, W: torch.Tensor, z: torch.Tensor, labels: list[int]) -> torch.Tensor:
-    if loss == kernels.SOFTMAX:
+    if loss == arrays.SOFTMAX:
         return -torch.log_softmax(W @ z, 0)[labels].mean()
-    if loss == kernels.ONE_VS_ALL:
+    if loss == arrays.ONE_VS_ALL:
         target = torch.zeros(C, dtype=torch.float64)
         target[labels] = 1
         return torch.nn.functional.binary_cross_entropy_with_logits(W @ z, target, reduction="sum")
@@ -122,7 +122,7 @@ def autograd(p: Params, c: Chunk, s: Spec, order: list[int]) -> tuple[float, lis
     return float(total.detach()), stepped
 
 
-@pytest.mark.parametrize("loss", [kernels.SOFTMAX, kernels.HIERARCHICAL, kernels.ONE_VS_ALL])
+@pytest.mark.parametrize("loss", [arrays.SOFTMAX, arrays.HIERARCHICAL, arrays.ONE_VS_ALL])
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("document", [0, 1, 2])
 def test_a_step_on_one_document_is_the_gradient_of_its_loss(fusion: int, loss: int, document: int) -> None:
@@ -136,9 +136,9 @@ def test_a_step_on_one_document_is_the_gradient_of_its_loss(fusion: int, loss: i
             np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("loss", [kernels.SOFTMAX, kernels.ONE_VS_ALL])
+@pytest.mark.parametrize("loss", [arrays.SOFTMAX, arrays.ONE_VS_ALL])
 def test_two_labels_are_averaged_or_all_asked_for(loss: int) -> None:
-    c, p, s = chunk("dense"), params(kernels.SUM, "dense"), spec(kernels.SUM, loss)
+    c, p, s = chunk("dense"), params(arrays.SUM, "dense"), spec(arrays.SUM, loss)
     value, expected = autograd(p, c, s, [4])
     assert step(p, c, s, [4]) == pytest.approx(value, rel=1e-9)
     for got, want in zip(p, expected, strict=True):
@@ -146,7 +146,7 @@ def test_two_labels_are_averaged_or_all_asked_for(loss: int) -> None:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-@pytest.mark.parametrize("loss", [kernels.SOFTMAX, kernels.ONE_VS_ALL])
+@pytest.mark.parametrize("loss", [arrays.SOFTMAX, arrays.ONE_VS_ALL])
 def test_a_group_is_one_mini_batch(fusion: int, loss: int) -> None:
     order = [0, 1, 2, 3, 4, 5]
     for kind in ("dense", "codes"):
@@ -158,7 +158,7 @@ def test_a_group_is_one_mini_batch(fusion: int, loss: int) -> None:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-@pytest.mark.parametrize("loss", [kernels.SOFTMAX, kernels.HIERARCHICAL])
+@pytest.mark.parametrize("loss", [arrays.SOFTMAX, arrays.HIERARCHICAL])
 def test_a_block_equals_documents_one_by_one(fusion: int, loss: int) -> None:
     # Images of a block share one GEMM; the Gram correction must make that invisible.
     order = [0, 1, 4, 0, 2, 4, 1, 0]
@@ -171,7 +171,7 @@ def test_a_block_equals_documents_one_by_one(fusion: int, loss: int) -> None:
 
 
 def test_one_positive_is_drawn_per_visit() -> None:
-    c, s = chunk("text"), spec(kernels.SUM, kernels.SOFTMAX, positives=kernels.SAMPLE)
+    c, s = chunk("text"), spec(arrays.SUM, arrays.SOFTMAX, positives=arrays.SAMPLE)
     labels = c.labels[c.label_ptr[4] : c.label_ptr[5]]
     seen = set()
     scratch = trainer.new_scratch(params(0, "text"), 1, 3)
@@ -190,7 +190,7 @@ def test_one_positive_is_drawn_per_visit() -> None:
 
 
 def test_negative_sampling_pulls_the_label_and_pushes_the_drawn() -> None:
-    c, p, s = chunk("text"), params(0, "text"), spec(0, kernels.NEGATIVE)
+    c, p, s = chunk("text"), params(0, "text"), spec(0, arrays.NEGATIVE)
     label, z = int(c.labels[0]), p.U[c.ids[:3]].mean(0)
     before = p.W.copy()
     assert step(p, c, s, [0], "ns") > 0
@@ -203,7 +203,7 @@ def test_negative_sampling_pulls_the_label_and_pushes_the_drawn() -> None:
 
 
 def test_the_learning_rate_falls_to_zero_with_words() -> None:
-    c, p, s = chunk("text"), params(0, "text"), spec(0, kernels.SOFTMAX)
+    c, p, s = chunk("text"), params(0, "text"), spec(0, arrays.SOFTMAX)
     before, stats = p.W.copy(), np.zeros(4)
     scratch = trainer.new_scratch(p, 1, 0)
     kernels.train_range(p, c, s, lookups(COUNTS, "softmax"), scratch, np.array([0]), 0, 1, LR, 10.0, 1, 10.0, stats)
@@ -212,7 +212,7 @@ def test_the_learning_rate_falls_to_zero_with_words() -> None:
 
 
 def test_a_loss_that_is_no_number_stops_at_once() -> None:
-    c, p, s = chunk("text"), params(0, "text"), spec(0, kernels.SOFTMAX)
+    c, p, s = chunk("text"), params(0, "text"), spec(0, arrays.SOFTMAX)
     p.W[0, 0] = np.nan
     stats = np.zeros(4)
     scratch = trainer.new_scratch(p, 1, 0)

@@ -1,0 +1,79 @@
+"""What the kernels work on: the choices of a model as numbers, its matrices, encoded documents, a thread's scratch.
+
+A document has up to two hidden vectors: t (n_text tokens averaged, U x_t) and v (V x_v, or alpha times the averaged
+visual tokens). A fusion makes z of them, W z are the class scores. Hidden vectors are padded with zeros to whole groups
+of 8 numbers (H8, Z8).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Fusion kinds; below BILINEAR the hidden vector has dim numbers, from there dim * dim.
+SUM, MAX, GATE_TEXT, GATE_IMAGE, BILINEAR, BILINEAR_GATE_TEXT, BILINEAR_GATE_IMAGE = range(7)
+SOFTMAX, HIERARCHICAL, NEGATIVE, ONE_VS_ALL = range(4)
+SAMPLE, AVERAGE = range(2)
+
+
+class Params(NamedTuple):
+    """The matrices of a model; one float type (float32, or float64 in gradient tests)."""
+
+    U: NDArray[np.floating]  # (token ids + visual tokens, H8): words and visual tokens share it (K-21)
+    V: NDArray[np.floating]  # (H8, D)
+    W: NDArray[np.floating]  # (C, Z8)
+
+
+class Chunk(NamedTuple):
+    """Encoded documents."""
+
+    indptr: NDArray[np.int64]  # (n + 1,) into ids
+    ids: NDArray[np.int32]
+    label_ptr: NDArray[np.int64]  # (n + 1,) into labels
+    labels: NDArray[np.int32]
+    dense: NDArray[np.floating]  # (n, D), unit length; (n, 0) when not read
+    codes: NDArray[np.uint8]  # (n, M); (n, 0) when not read
+    has_image: NDArray[np.uint8]  # (n,) 1 where dense or codes count
+
+
+class Paths(NamedTuple):
+    """What the output losses look up."""
+
+    indptr: NDArray[np.int64]  # (C + 1,) hierarchical softmax: path of each class ...
+    nodes: NDArray[np.int32]  # ... the rows of W, from the leaf upwards
+    turns: NDArray[np.uint8]  # ... 1 where the path goes right
+    negatives: NDArray[np.int32]  # negative sampling: classes by the square root of their count
+
+
+class Spec(NamedTuple):
+    """The choices of a model, as numbers."""
+
+    fusion: int
+    loss: int
+    positives: int
+    dim: int
+    code_base: int  # first row of U that is a visual token
+    codewords: int
+    alpha: float
+    negatives: int
+    group: int
+
+
+class Scratch(NamedTuple):
+    """What one thread writes to; B documents in a block, b in a group."""
+
+    docs: NDArray[np.int64]  # (B,)
+    slot: NDArray[np.int64]  # (B,) row of X, -1 without image
+    X: NDArray[np.floating]  # (B, D)
+    gram: NDArray[np.floating]  # (B * B,)
+    T: NDArray[np.floating]  # (B, H8) t, then its step
+    A: NDArray[np.floating]  # (B, H8) v, then its step
+    P: NDArray[np.floating]  # (B, H8) V x of the block
+    S: NDArray[np.floating]  # (B, H8) steps of v, by row of X
+    Z: NDArray[np.floating]  # (b, Z8)
+    step_z: NDArray[np.floating]  # (b, Z8)
+    L: NDArray[np.floating]  # (b, C)
+    step_v: NDArray[np.floating]  # (H8, D)
+    step_w: NDArray[np.floating]  # (C, Z8), (0, 0) for groups of one
+    step: NDArray[np.floating]  # (2, H8)
+    rng: NDArray[np.uint64]  # (1,)
