@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from stores.errors import FuselineError, mismatch
 
@@ -34,6 +34,7 @@ class Server:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
                 env={**os.environ, "PREFECT_HOME": str(home)},
             )  # fmt: skip
+        self._stdin, self._stdout = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
         self.url = f"http://{HOST}:{self._line(START_SECONDS)}/api"
 
     def wait(self, seconds: float = START_SECONDS) -> None:
@@ -42,21 +43,18 @@ class Server:
 
     def stop(self) -> None:
         """End it once it has recorded what it was told."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
+        self._stdin.close()
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process.stdout.close()
+        self._stdout.close()
 
     def _line(self, seconds: float) -> str:
-        assert self._process.stdout is not None
         alarm = threading.Timer(seconds, self._process.kill)
         alarm.start()
-        line = self._process.stdout.readline().decode().strip()
+        line = self._stdout.readline().decode().strip()
         alarm.cancel()
         if not line:
             self.stop()
@@ -71,7 +69,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever else is printed belongs into the log
     listener = socket.create_server((HOST, 0))
     port = listener.getsockname()[1]
-    print(port, file=told, flush=True)  # noqa: T201
+    print(port, file=told, flush=True)
     _serve(listener, f"http://{HOST}:{port}/api", told)
 
 
@@ -85,7 +83,7 @@ def _serve(listener: socket.socket, url: str, told: Any) -> None:
     def follow() -> None:
         while not server.started:
             time.sleep(0.05)
-        print("ready", file=told, flush=True)  # noqa: T201
+        print("ready", file=told, flush=True)
         sys.stdin.buffer.read()
         drain(url)
         server.should_exit = True

@@ -4,10 +4,13 @@ import atexit
 import multiprocessing
 import os
 import signal
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import connection, resource_tracker
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 from tasks.nodes import ShardStage
@@ -19,43 +22,62 @@ class Pool:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._lock = Lock()
+        self.closed = False
+        self._lock, self._alone = Lock(), Lock()
         self._executor: ProcessPoolExecutor | None = None
 
     def make_shard(
         self, stage: ShardStage, root: Path, index: int, *, source: str, retry_failed: bool = False
     ) -> ShardReport:
-        """Make a shard in a worker; a worker that is killed (out of memory, say) is replaced and asked once more."""
-        options = {"source": source, "retry_failed": retry_failed}
-        try:
-            return self._submit(stage, root, index, **options).result()
-        except BrokenProcessPool:
-            self.close()
-            return self._submit(stage, root, index, **options).result()
+        """Make a shard in a worker; a worker that is killed (out of memory, say) is replaced and asked once more.
 
-    def _submit(self, *args: Any, **options: Any) -> "Future[ShardReport]":
-        with self._lock:
-            if self._executor is None:
-                context = multiprocessing.get_context("spawn")
-                self._executor = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker)
-            return self._executor.submit(make_shard, *args, **options)
+        Raises:
+            CancelledError: the pool was closed.
+            BrokenProcessPool: the shard killed its worker again.
+        """
+        options = {"source": source, "retry_failed": retry_failed}
+        executor = self._running()
+        try:
+            return _submit(executor, stage, root, index, **options).result()
+        except BrokenProcessPool:
+            self._drop(executor)
+            if self.closed:
+                raise CancelledError from None
+        # One at a time, in a process of its own: a shard that kills its worker takes no other with it.
+        with self._alone, _executor(1) as alone:
+            return _submit(alone, stage, root, index, **options).result()
 
     def close(self, *, kill: bool = False) -> None:
-        """End the workers; with `kill`, without waiting for the shards in flight."""
+        """End the workers for good; with `kill`, without waiting for the shards in flight."""
         with self._lock:
-            executor, self._executor = self._executor, None
+            executor, self._executor, self.closed = self._executor, None, True
         if executor is None:
             return
         if kill:
-            for process in list(executor._processes.values()):
+            for process in list((executor._processes or {}).values()):
                 process.kill()
         executor.shutdown(wait=not kill, cancel_futures=True)
 
+    def _running(self) -> ProcessPoolExecutor:
+        with self._lock:
+            if self.closed:
+                raise CancelledError
+            if self._executor is None:
+                self._executor = _executor(self.workers)
+            return self._executor
+
+    def _drop(self, executor: ProcessPoolExecutor) -> None:
+        """Let go of a broken executor, unless another thread did so first."""
+        with self._lock:
+            if self._executor is executor:
+                self._executor = None
+        executor.shutdown(wait=False)
+
 
 def shared_pool(workers: int) -> Pool:
-    """Return this process's pool, made anew when the number of workers differs."""
+    """Return this process's pool, made anew when the number of workers differs or when it was closed."""
     global _shared
-    if _shared is None or _shared.workers != workers:
+    if _shared is None or _shared.closed or _shared.workers != workers:
         close_pool()
         _shared = Pool(workers)
     return _shared
@@ -67,11 +89,45 @@ def close_pool(*, kill: bool = False) -> None:
         _shared.close(kill=kill)
 
 
+def _executor(workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+
+
+def _submit(executor: ProcessPoolExecutor, *args: Any, **options: Any) -> "Future[ShardReport]":
+    # Processes start in here.
+    with _deaf_to_interrupts():
+        return executor.submit(make_shard, *args, **options)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Block SIGINT in this thread: a process started meanwhile never sees Ctrl-C, not even while it imports."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it would unblock the signal when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker() -> None:
     # Ctrl-C reaches the whole process group: only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
     # Read by torch, faiss and their OpenMP when a stage first loads them.
     os.environ.update(dict.fromkeys(_THREADS, "1"))
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone: a killed parent never closes the queue that workers wait for."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")

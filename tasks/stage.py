@@ -16,7 +16,7 @@ from tasks.fit import make_fit
 from tasks.ingest import ingest
 from tasks.nodes import Fit, Ingest, Node, ShardStage, Summary
 from tasks.planner import Plan
-from tasks.pool import shared_pool
+from tasks.pool import close_pool, shared_pool
 from tasks.shard import ShardReport, make_shard, make_summary
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 MAX_BATCHES = 200
 
 Listener = Callable[[Node, ShardReport], None]
+Make = Callable[..., ShardReport]
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,21 @@ def run_plan(plan: Plan, execution: Execution, *, runner: TaskRunner[Any], liste
 
 
 @task(name="shards", cache_policy=NO_CACHE, persist_result=False, retries=0)
-def batch(node: ShardStage, indices: list[int], execution: Execution, listen: Listener | None) -> list[ShardReport]:
-    """Make some shards of one stage, committing one by one; a shard that fails is reported and the rest go on."""
+def batch(
+    node: ShardStage, indices: list[int], execution: Execution, make: Make, listen: Listener | None
+) -> list[ShardReport]:
+    """Make some shards of one stage, committing one by one; a shard that fails is reported and the rest go on.
+
+    Args:
+        node: the stage.
+        indices: its shards to make.
+        execution: how they are made.
+        make: tasks.shard.make_shard, here or in a worker process.
+        listen: told about every shard.
+    """
     reports = []
     for index in indices:
-        report = _guarded(node, index, execution)
+        report = _guarded(make, node, index, execution)
         if listen is not None:
             listen(node, report)
         reports.append(report)
@@ -87,18 +98,25 @@ def one(node: Node, plan: Plan, execution: Execution, listen: Listener) -> list[
 def _run_batches(plan: Plan, execution: Execution, runner: TaskRunner[Any], listen: Listener) -> list[ShardReport]:
     node, batches = plan.node, list(batched(plan.todo, MAX_BATCHES))
     # A listener lives in this process: elsewhere a batch is announced when it comes home.
-    fixed = {"node": quote(node), "execution": quote(execution), "listen": quote(listen if execution.local else None)}
+    listener, make = (listen, shared_pool(execution.workers).make_shard) if execution.local else (None, make_shard)
+    fixed = {"node": node, "execution": execution, "make": make, "listen": listener}
+    opaque = {name: quote(value) for name, value in fixed.items()}
     futures = [
-        runner.submit(batch.with_options(task_run_name=_run_name(node, indices)), {**fixed, "indices": indices})
+        runner.submit(batch.with_options(task_run_name=_run_name(node, indices)), {**opaque, "indices": indices})
         for indices in batches
     ]
     reports: list[ShardReport] = []
-    for future in futures:
-        done = future.result()
-        reports += done
-        if not execution.local:
-            for report in done:
-                listen(node, report)
+    try:
+        for future in futures:
+            done = future.result()
+            reports += done
+            if not execution.local:
+                for report in done:
+                    listen(node, report)
+    except KeyboardInterrupt:
+        # The threads wait for workers: without them nobody waits for the shards in flight.
+        close_pool(kill=True)
+        raise
     return reports
 
 
@@ -113,8 +131,7 @@ def _run_name(node: Node, indices: list[int]) -> str:
     return f"{node.label} shard {span}"
 
 
-def _guarded(node: ShardStage, index: int, execution: Execution) -> ShardReport:
-    make = shared_pool(execution.workers).make_shard if execution.local else make_shard
+def _guarded(make: Make, node: ShardStage, index: int, execution: Execution) -> ShardReport:
     try:
         return make(node, execution.root, index, source=execution.source, retry_failed=execution.retry_failed)
     except StorageError:
