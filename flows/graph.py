@@ -151,7 +151,8 @@ def _predict(config: Config, name: str, features: Features, fit: Fit) -> ShardSt
 
 
 def _statistics(features: Features) -> ShardStage:
-    fields = ("split", "status", "source", "labels", "title", "description", "text", "html", "image")
+    texts, columns = ("title", "description", "text", "html"), ("num_*", "cat_*")
+    fields = ("split", "status", "source", "labels", "image", *texts, *columns)
     return ShardStage(
         name="statistics/shards", flow="evaluate", version=1, config=StatisticsConfig(), by_row=False,
         reads=(Read(features.documents, fields), Read(features.clean, ("status", "words"))), transform=count_shard,

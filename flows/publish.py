@@ -1,6 +1,7 @@
 """Put the results of a complete run where people look: latest/, metrics/, the catalog and the report."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 
 from flows.config import Config
 from flows.outcome import notes, quarantine_table
-from reports.data import STAGES, ReportData
+from reports.data import PUBLISHED, STAGES, ReportData
 from reports.page import render
 from stores.atomic import atomic_file, atomic_folder, write_bytes
 from stores.catalog import build_catalog
@@ -22,6 +23,7 @@ from stores.schemas import METRICS, PREDICTIONS, STATISTICS
 from tasks.nodes import Fit, Node, Summary
 from tasks.planner import Plan
 from tasks.predict import load_classifier
+from tasks.readers import published
 from tasks.summaries import part_of
 
 logger = logging.getLogger("fuseline")
@@ -93,6 +95,22 @@ def _metrics(nodes: list[Node], root: Path, run: str) -> pa.Table:
     return joined.set_column(at, METRICS.field("run"), pa.repeat(run, joined.num_rows)).combine_chunks()
 
 
+def published_counts(config: Config, statistics: pa.Table) -> pa.Table:
+    """Return the counts that the release is known by beside those found; empty when it has none."""
+    known = published(config.source.reader, config.source.parsed())
+    found: Counter[str] = Counter()
+    labels = set()
+    for row in statistics.to_pylist():
+        if row["field"] == "documents" and row["measure"] == "documents":
+            found["documents"] += row["value"]
+            found[row["split"]] += row["value"]
+        if row["field"].startswith("label:"):
+            labels.add(row["field"])
+    found["labels"] = len(labels)
+    rows = [{"measure": name, "published": count, "found": found[name]} for name, count in sorted(known.items())]
+    return pa.Table.from_pylist(rows, schema=PUBLISHED)
+
+
 def _report_data(
     config: Config, nodes: list[Node], *, run: str, created: str, accounts: list[dict[str, Any]]
 ) -> dict[str, Any]:
@@ -100,12 +118,14 @@ def _report_data(
     evaluations = list(_summaries(nodes, root, "evaluation/"))
     counted = list(_summaries(nodes, root, "statistics/total"))
     galleries = list(_summaries(nodes, root, "gallery/"))
+    statistics = counted[0] if counted else STATISTICS.empty_table()
     stages = pa.Table.from_pylist([{name: row[name] for name in STAGES.names} for row in accounts], schema=STAGES)
     return {
         "title": config.name,
         "run": run,
         "created": created,
-        "statistics": counted[0] if counted else STATISTICS.empty_table(),
+        "statistics": statistics,
+        "published": published_counts(config, statistics),
         "classes": _joined([part_of(table, "classes") for table in evaluations]),
         "confusion": _joined([part_of(table, "confusion") for table in evaluations]),
         "gallery": _joined(galleries),

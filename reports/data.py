@@ -17,6 +17,8 @@ STAGES = pa.schema(
     ]
 )
 
+PUBLISHED = pa.schema([("measure", pa.string()), ("published", pa.int64()), ("found", pa.int64())])
+
 
 @dataclass(frozen=True)
 class ReportData:
@@ -31,6 +33,8 @@ class ReportData:
     created: str  # when, as it shall be printed
     metrics: pa.Table = field(default_factory=METRICS.empty_table)
     statistics: pa.Table = field(default_factory=STATISTICS.empty_table)
+    # measure (documents, labels or a split), published, found; empty when the source has no published counts
+    published: pa.Table = field(default_factory=PUBLISHED.empty_table)
     # model, split, label, precision, recall, f1, support, predicted
     classes: pa.Table | None = None
     # model, split, label, predicted (null = none), n

@@ -72,6 +72,7 @@ def _content(data: ReportData) -> dict[str, Any]:
         "winner": next((row for row in tables[0].rows if row.model == best), None) if tables else None,
         "ticks": _ticks(tables[0].rows) if tables else [],
         "dataset": sections.data_table(data.statistics),
+        "published": data.published.to_pylist(),
         "classes": sections.class_rows(data.classes, **chosen),
         "heat": sections.heat_map(data.confusion, **chosen),
         "confusions": sections.top_confusions(data.confusion, **chosen),

@@ -7,6 +7,7 @@ import duckdb
 import pyarrow as pa
 
 from stores.atomic import atomic_file
+from stores.dataset import ROW_INPUTS
 from stores.errors import StorageError
 from stores.schemas import DOCUMENTS, METRICS, PREDICTIONS, QUARANTINE, STATISTICS
 
@@ -62,7 +63,9 @@ def _files(patterns: Sequence[Path]) -> list[str]:
 
 def _over_files(files: list[str]) -> str:
     names = ", ".join(_literal(name) for name in files)
-    return f"SELECT * FROM read_parquet([{names}], union_by_name = true, filename = true)"  # noqa: S608
+    # The digests that row reuse compares are of no use to an analyst.
+    columns = f"COLUMNS(c -> c <> {_literal(ROW_INPUTS)})"
+    return f"SELECT {columns} FROM read_parquet([{names}], union_by_name = true, filename = true)"  # noqa: S608
 
 
 def _empty(schema: pa.Schema) -> str:

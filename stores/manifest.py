@@ -1,6 +1,7 @@
 """A dataset is its manifest: what made it, and one record per shard, written last."""
 
 from collections.abc import Callable
+import fnmatch
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -69,8 +70,13 @@ class ShardRecord:
 
     def digest(self, columns: tuple[str, ...] = ()) -> str:
         """Return the digest of the ids and the named columns, or of all columns."""
-        names = columns or tuple(sorted(self.columns))
+        names = self.select(columns) or tuple(sorted(self.columns))
         return combine([self.ids, *(f"{name}={self.columns.get(name, '')}" for name in sorted(names))])
+
+    def select(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """Return column names with patterns such as "num_*" replaced by the columns of this shard that they match."""
+        found = (fnmatch.filter(sorted(self.columns), name) if "*" in name else [name] for name in columns)
+        return tuple(name for names in found for name in names)
 
     def to_bytes(self) -> bytes:
         """Return the record as JSON."""
