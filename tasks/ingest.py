@@ -19,6 +19,7 @@ from stores.atomic import atomic_file, write_bytes
 from stores.dataset import ROW_INPUTS, Dataset
 from stores.digests import combine, row_digests
 from stores.errors import ConfigError, DamagedError, DataError, mismatch
+from stores.manifest import ShardRecord
 from stores.parquet import write_table
 from stores.schemas import QUARANTINE
 from tasks.image_digests import ImageDigests
@@ -123,16 +124,16 @@ def ingest(
     changes, index = _Changes(node, dataset, broken), 1 + max(dataset.records(), default=-1)
     started = time.perf_counter()
     for table in changes.new_shards():
-        dataset.commit(index, table, {})
         _write_rows(dataset, index, table)
+        dataset.commit(index, table, {})
         done(ShardReport(index, table.num_rows, table.num_rows, 0, time.perf_counter() - started))
         index, started = index + 1, time.perf_counter()
     if not changes.total:
         raise DataError(_nothing(node.source))
-    for shard, rows in sorted(changes.touched().items()):
-        table = changes.rebuilt(shard)
-        dataset.commit(shard, table, {})
+    for shard in sorted(changes.touched()):
+        table, rows = changes.rebuilt(shard), len(changes.router.changed.get(shard, ()))
         _write_rows(dataset, shard, table)
+        dataset.commit(shard, table, {})
         done(ShardReport(shard, table.num_rows, rows, table.num_rows - rows, time.perf_counter() - started))
         started = time.perf_counter()
     changes.images.save(dataset.folder / IMAGES)
@@ -151,14 +152,16 @@ class _Changes:
     """One pass over a source, compared with what was ingested."""
 
     def __init__(self, node: Ingest, dataset: Dataset, broken: frozenset[int]) -> None:
-        self.node, self.dataset, self.broken, self.total = node, dataset, broken, 0
+        self.node, self.dataset, self.total = node, dataset, 0
         self.records = dataset.records()
-        rows = {index: _read_rows(dataset, index, again=index in broken) for index in self.records}
-        self.router = Router(
-            Known.of({i: t for i, t in rows.items() if t is not None}, ROW_INPUTS), node.config.shard_size
-        )
+        healthy = {i: _read_rows(dataset, record) for i, record in self.records.items() if i not in broken}
+        known = {index: table for index, table in healthy.items() if table is not None}
+        self.broken = frozenset(self.records.keys() - known.keys())
+        known |= {index: _listed_rows(dataset, index) for index in self.broken}
+        self.router = Router(Known.of(known, ROW_INPUTS), node.config.shard_size)
         self.images = ImageDigests.load(dataset.folder / IMAGES, node.source)
         self._bad: list[pa.Table] = []
+        self._empty: pa.Table | None = None  # no rows, in the schema of this pass
 
     def new_shards(self) -> Iterator[pa.Table]:
         """Read the source to its end; yield each shard of new documents."""
@@ -170,6 +173,7 @@ class _Changes:
                 continue
             self.total += table.num_rows
             table = self._completed(table)
+            self._empty = table.slice(0, 0)
             digests = np.frombuffer(b"".join(table[ROW_INPUTS].to_pylist()), np.uint8).reshape(-1, 16)
             full, repeated = self.router.take(table, digests)
             yield from full
@@ -179,8 +183,8 @@ class _Changes:
             yield rest.combine_chunks()
 
     def touched(self) -> dict[int, int]:
-        """Return how many documents of each known shard changed or are gone."""
-        found = {shard: len(rows) for shard, rows in self.router.changed.items()}
+        """Return how many documents of each known shard changed or are gone; broken shards are always among them."""
+        found = {**dict.fromkeys(self.broken, 0), **{shard: len(rows) for shard, rows in self.router.changed.items()}}
         for shard, rows in self.router.removed().items():
             found[shard] = found.get(shard, 0) + len(rows)
         return found
@@ -188,14 +192,14 @@ class _Changes:
     def rebuilt(self, shard: int) -> pa.Table:
         """Return a known shard with its changed rows replaced and the removed ones gone."""
         changed, gone = self.router.changed.get(shard, {}), set(self.router.removed().get(shard, ()))
-        n = self.records[shard].n_rows
         if shard in self.broken:
-            rows = [changed[row] for row in range(n) if row in changed]
-            return pa.concat_tables(rows, promote_options="default").combine_chunks()
-        old = self.dataset.read(self.records[shard])
+            kept = [changed[row] for row in sorted(changed)] or [self._empty]
+            return pa.concat_tables(kept, promote_options="default").combine_chunks()
+        n, old = self.records[shard].n_rows, self.dataset.read(self.records[shard])
         tables = pa.concat_tables([old, *changed.values()], promote_options="default")
         order = {row: n + i for i, row in enumerate(changed)}
-        return tables.take([order.get(row, row) for row in range(n) if row not in gone]).combine_chunks()
+        rows = pa.array([order.get(row, row) for row in range(n) if row not in gone], pa.int64())
+        return tables.take(rows).combine_chunks()
 
     def quarantine(self) -> pa.Table:
         """Return the rows that could not become documents."""
@@ -267,22 +271,20 @@ def _write_rows(dataset: Dataset, index: int, table: pa.Table) -> None:
         write_table(partial, table.select(["id", ROW_INPUTS]))
 
 
-def _read_rows(dataset: Dataset, index: int, *, again: bool) -> pa.Table | None:
-    """Return ids and digests of an ingested shard; `again` zeroes the digests so that every row counts as changed."""
-    record = dataset.record(index)
-    if record is None:
+def _read_rows(dataset: Dataset, record: ShardRecord) -> pa.Table | None:
+    """Return ids and digests of an ingested shard, or None when it is damaged."""
+    try:
+        return dataset.read(record, ("id", ROW_INPUTS))
+    except DamagedError:
+        logger.warning("documents shard %d is damaged and will be made again from the source", record.index)
         return None
-    if not again:
-        try:
-            return dataset.read(record, ("id", ROW_INPUTS))
-        except DamagedError:
-            logger.warning("documents shard %d is damaged and will be made again from the source", index)
+
+
+def _listed_rows(dataset: Dataset, index: int) -> pa.Table:
+    """Return the ids that were written beside a shard, with zeroes for digests so that every row counts as changed."""
     path = _rows_path(dataset, index)
-    if not path.exists():
-        return None
-    table = pq.read_table(path)
-    zeros = pa.array([bytes(16)] * table.num_rows, pa.binary(16))
-    return table.set_column(1, ROW_INPUTS, zeros)
+    ids = pq.read_table(path)["id"] if path.exists() else pa.chunked_array([pa.array([], pa.string())])
+    return pa.table({"id": ids, ROW_INPUTS: pa.array([bytes(16)] * len(ids), pa.binary(16))})
 
 
 STATE = "state.json"

@@ -177,9 +177,12 @@ def _plan_summary(node: Summary, root: Path, upstream: dict[str, Plan]) -> Plan:
 
 
 def _plan_fit(node: Fit, root: Path, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
-    record = node.fitted(root).record()
+    fitted = node.fitted(root)
+    record = fitted.record()
     if record is None:
-        return Plan(node, missing={0: explain_key(node, root)})
+        return Plan(
+            node, missing={0: "its checkpoint is missing or cut" if fitted.damaged() else explain_key(node, root)}
+        )
     if options.refit == "now":
         return Plan(node, stale={0: "--refit was given"})
     for name, digest in _fitted_now(node, root, upstream).items():

@@ -51,10 +51,10 @@ def make_shard(stage: ShardStage, root: Path, index: int, *, source: str, retry_
     previous = _previous(dataset, before)
     row_inputs = _row_inputs(stage, tables, root)
     reused = changed_rows(previous, tables[0]["id"], row_inputs)
-    if retry_failed and previous is not None:
+    if retry_failed and previous is not None and "status" in previous.column_names:
         settled = np.isin(np.array(previous["status"].to_pylist(), dtype=object), SETTLED)
-        reused = np.where((reused >= 0) & settled[reused], reused, -1)
-    if before is not None and _same_rows(reused, before.n_rows):
+        reused[reused >= 0] = np.where(settled[reused[reused >= 0]], reused[reused >= 0], -1)
+    if before is not None and previous is not None and _same_rows(reused, before.n_rows):
         dataset.recommit(before, inputs)
         return ShardReport(index, before.n_rows, 0, before.n_rows, time.perf_counter() - started)
     todo = np.flatnonzero(reused < 0)
@@ -99,7 +99,8 @@ def upstream_tables(node: Node, root: Path, index: int) -> list[pa.Table]:
     tables = []
     for read in node.reads:
         dataset, record = read.node.dataset(root), records[read.node.name]
-        names = dict.fromkeys(("id", *read.columns, *read.keyed) if record.ids else (*read.columns, *read.keyed))
+        ids = ("id",) if record.ids else ()
+        names = dict.fromkeys((*ids, *record.select(read.columns), *record.select(read.keyed)))
         tables.append(dataset.read(record, tuple(names)))
     return tables
 

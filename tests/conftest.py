@@ -14,5 +14,5 @@ settings.load_profile("fuseline")
 @pytest.fixture(scope="session", autouse=True)
 def _unsynced() -> Iterator[None]:
     """Skip the wait for the disk: no test survives a power cut anyway."""
-    with mock.patch.object(os, "fsync", lambda handle: None):
+    with mock.patch.object(os, "fsync", return_value=None):
         yield
