@@ -64,7 +64,7 @@ def _files(patterns: Sequence[Path]) -> list[str]:
 def _over_files(files: list[str]) -> str:
     names = ", ".join(_literal(name) for name in files)
     # The digests that row reuse compares are of no use to an analyst.
-    columns = f"COLUMNS(c -> c <> {_literal(ROW_INPUTS)})"
+    columns = f"COLUMNS(lambda c: c <> {_literal(ROW_INPUTS)})"
     return f"SELECT {columns} FROM read_parquet([{names}], union_by_name = true, filename = true)"  # noqa: S608
 
 
