@@ -1,8 +1,9 @@
 """Speed and memory of the readers on generated sets: python bench/reader_speed.py [--rows 100000] [--million]
 
-Prints one JSON line per layout: rows in, documents, rows without id, rows a second of the clock and of
-the processor, share of the processor's time that is parsing and not reading bytes, and the peak memory of a process that does nothing else. Images are references; layouts whose
-documents are one small file each are written with fewer rows.
+Prints one JSON line per layout: rows in, documents, rows without id, rows a second of the clock and of the processor
+(on a busy machine the clock says little), share of the processor's time that is parsing and not reading bytes, and
+the peak memory of a process that does nothing else. Images are references; layouts whose documents are one small file
+each are written with fewer rows.
 """
 
 import argparse

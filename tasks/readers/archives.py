@@ -122,6 +122,8 @@ def _text(raw: bytes) -> str:
 
 def _octal(field: bytes) -> int:
     """Read a number of a header: octal text, or base 256 when the first bit is set; ValueError when it is neither."""
+    if field[:6].isdigit() and field[-1] in b"\0 ":  # as nearly all writers put it
+        return int(field.rstrip(b"\0 "), 8)
     if field[0] & 0x80:
         value = int.from_bytes(field[1:], "big")
         if value > 1 << 62:

@@ -181,6 +181,9 @@ def as_labels(column: Column, options: TableOptions) -> tuple[pa.Array, pa.Array
     """Return list<string> labels, none as an empty list, and where a value could not be labels (R8)."""
     values = column.to_pylist() if isinstance(column, pa.Array) else column
     names, separator = options.label_names, options.label_separator
+    if not names and separator is None and all(value is None or type(value) is str for value in values):
+        single = [[value.replace("\0", "")] if value else [] for value in values]
+        return pa.array(single, pa.list_(pa.string())), pa.array([False] * len(values), pa.bool_())
     labels: list[list[str]] = []
     odd = []
     for value in values:

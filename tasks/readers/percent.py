@@ -35,10 +35,15 @@ def decoded_lists(values: pa.Array, separator: str) -> pa.ListArray:
     Empty items are left out, repeated ones kept once; null and "" give an empty list.
     """
     lists = pc.split_pattern(values, separator)
-    items = decoded(lists.flatten()).to_pylist()
+    flat = decoded(lists.flatten())
+    if pc.any(pc.match_substring(flat, "\0")).as_py():
+        flat = pc.replace_substring(flat, "\0", "")
+    items = flat.to_pylist()
     offsets = lists.offsets.to_pylist()
     made = []
     for start, end in itertools.pairwise(offsets):
         mine = items[start - offsets[0] : end - offsets[0]]
-        made.append(list(dict.fromkeys(item.replace("\0", "") for item in mine if item)))
+        distinct = dict.fromkeys(mine)
+        distinct.pop("", None)
+        made.append(list(distinct))
     return pa.array(made, pa.list_(pa.string()))

@@ -66,11 +66,11 @@ def samples(members: Iterator[Member], archive: str, options: TableOptions) -> I
                 sample = None
             yield Sample(None, f"{archive}:{member.name}", {}, None, member.slug)
             continue
-        folder, slash, base = member.name.rpartition("/")
-        stem, dot, field = base.partition(".")
-        if not dot or not stem or (base.startswith("__") and base.endswith("__")):
+        start = member.name.rfind("/") + 1
+        dot = member.name.find(".", start)
+        if dot <= start or (member.name.startswith("__", start) and member.name.endswith("__")):
             continue
-        key = folder + slash + stem
+        key, field = member.name[:dot], member.name[dot + 1 :]
         if sample is None or sample.key != key:
             if sample is not None:
                 yield sample

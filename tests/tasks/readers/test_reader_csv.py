@@ -97,7 +97,9 @@ def test_bytes_that_are_no_text(tmp_path, load):
 
 
 def test_a_huge_field_is_one_row(tmp_path, load):
-    path = write(tmp_path / "d.csv", "id,text\n1,a\n2," + "x" * 5_000_000 + '\n3,b\n4,"' + "y\n" * 700_000 + "\n5,c\n")
+    path = write(
+        tmp_path / "d.csv", "id,text\n1,a\n2," + "x" * 5_000_000 + '\n3,b\n4,"' + ("y" * 99 + "\n") * 14_000 + "\n5,c\n"
+    )
     rows = load("csv", path, max_line_bytes=1 << 20)
     assert told(rows[:4], "id", "status") == [("1", "ok"), ("2", "too_large"), ("3", "ok"), ("4", "bad_row")]
     assert told(rows[-1:], "id", "status", "text") == [("5", "ok", "c")]
