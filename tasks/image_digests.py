@@ -1,7 +1,8 @@
 """Digests of the images that documents refer to, read once per version of a file."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,10 +11,7 @@ import xxhash
 from stores.atomic import atomic_file
 from stores.parquet import write_table
 from tasks.images import ImageError, ImageLimits, open_image
-from tasks.readers import READERS
-
-if TYPE_CHECKING:
-    from tasks.ingest import SourceConfig
+from tasks.readers import SourceFile
 
 
 class ImageDigests:
@@ -25,14 +23,13 @@ class ImageDigests:
         self._limits = ImageLimits()
 
     @classmethod
-    def load(cls, path: Path, source: "SourceConfig") -> Self:
-        """Read what `save` wrote, and list the source's files."""
+    def load(cls, path: Path, files: Iterable[SourceFile], *, root: str) -> Self:
+        """Read what `save` wrote; `files` is the source's listing and `root` where image references start."""
         known: dict[str, str] = {}
         if path.exists():
             table = pq.read_table(path)
             known = dict(zip(table["stat"].to_pylist(), table["digest"].to_pylist(), strict=True))
-        files = READERS[source.reader].files(source.path, source.parsed())
-        return cls(known, {f.uri: (f.size, f.mtime_ns) for f in files}, source.image_root())
+        return cls(known, {f.uri: (f.size, f.mtime_ns) for f in files}, root)
 
     def of(self, images: pa.ChunkedArray) -> pa.Array:
         """Return one digest per image, (n,) string: null without an image, the reason where it cannot be read."""
@@ -59,5 +56,5 @@ class ImageDigests:
         try:
             data = open_image(image, self._root, self._limits)
         except ImageError as error:
-            return str(error)
+            return error.slug
         return f"xxh3:{xxhash.xxh3_128_hexdigest(data)}"

@@ -1,0 +1,90 @@
+"""An image is read once per version of its file."""
+
+import os
+
+import pytest
+from drive import Source, counts, nodes, run
+from PIL import Image
+
+import tasks.image_digests
+from tasks.ingest import ingest_quarantine
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Count the images that are opened."""
+    seen, real = [], tasks.image_digests.open_image
+    monkeypatch.setattr(
+        tasks.image_digests, "open_image", lambda image, *rest: (seen.append(image["uri"]), real(image, *rest))[1]
+    )
+    return seen
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "data").mkdir()
+    for i in range(3):
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / "data" / f"{i}.png")
+    return tmp_path / "data"
+
+
+def rows(n: int = 3):
+    return [{"id": f"d{i}", "text": "t", "image": f"{i}.png"} for i in range(n)]
+
+
+def digests(wanted, root) -> list[str | None]:
+    dataset = wanted.documents.dataset(root)
+    return dataset.read(dataset.record(0), ("image_digest",))["image_digest"].to_pylist()
+
+
+def test_each_image_is_read_once(folder, root, opened):
+    source = Source(folder / "x.jsonl")
+    wanted = nodes(source.write(rows()))
+    run([wanted.documents], root)
+    assert sorted(set(opened)) == ["0.png", "1.png", "2.png"]
+    assert len(set(digests(wanted, root))) == 3
+    opened.clear()
+    source.write([*rows(), {"id": "d3", "text": "no image"}])
+    run([wanted.documents], root)
+    assert opened == []
+
+
+def test_a_changed_image_changes_its_document_alone(folder, root, opened):
+    wanted = nodes(Source(folder / "x.jsonl").write(rows()))
+    run([wanted.documents], root)
+    before = digests(wanted, root)
+    opened.clear()
+    Image.new("RGB", (5, 5)).save(folder / "1.png")
+    os.utime(folder / "1.png", (2_000_000_000, 2_000_000_000))
+    assert counts(run([wanted.documents], root)) == {"documents/x": (1, 1, 2)}
+    assert set(opened) == {"1.png"}
+    after = digests(wanted, root)
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
+
+
+def test_a_missing_image_has_its_reason_and_is_found_when_it_comes(folder, root):
+    wanted = nodes(Source(folder / "x.jsonl").write(rows(4)))
+    run([wanted.documents], root)
+    assert digests(wanted, root)[3] == "no_image"
+    assert ingest_quarantine(wanted.documents, root).num_rows == 0
+    Image.new("RGB", (4, 4), (3, 0, 0)).save(folder / "3.png")
+    assert counts(run([wanted.documents], root)) == {"documents/x": (1, 1, 3)}
+    assert digests(wanted, root)[3].startswith("xxh3:")
+
+
+def test_a_touched_image_is_the_same_document(folder, root):
+    wanted = nodes(Source(folder / "x.jsonl").write(rows()))
+    run([wanted.documents], root)
+    os.utime(folder / "0.png", (2_000_000_000, 2_000_000_000))
+    assert run([wanted.documents], root) == {}
+
+
+def test_no_image_has_no_digest(folder, root):
+    wanted = nodes(Source(folder / "x.jsonl").write([*rows(1), {"id": "d1", "text": "t"}]))
+    run([wanted.documents], root)
+    assert digests(wanted, root)[1] is None

@@ -1,0 +1,89 @@
+"""Workers that outlive a stage, and their death."""
+
+import os
+import signal
+import threading
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from drive import Source, clean, content, documents, nodes, run
+
+from tasks.pool import Pool, close_pool, shared_pool
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def wanted(tmp_path, root):
+    wanted = nodes(Source(tmp_path / "x.jsonl").write(documents(30)), shard_size=5)
+    run([wanted.documents], root)
+    return wanted
+
+
+@pytest.fixture
+def pool():
+    pool = Pool(2)
+    yield pool
+    pool.close(kill=True)
+
+
+def dies_once(tables, config, context):
+    """Kill the worker at the first call, as the kernel does when memory runs out."""
+    mark = Path(context.source) / "died"
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return clean(tables, config, context)
+    return os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dies(tables, config, context):
+    return os.kill(os.getpid(), signal.SIGKILL)
+
+
+def threads_allowed(tables, config, context):
+    made = clean(tables, config, context)
+    limit = os.environ["OMP_NUM_THREADS"]
+    return made.set_column(2, "text", [[limit] * made.num_rows])
+
+
+def test_a_worker_makes_a_shard_with_one_thread(wanted, root, pool):
+    stage = replace(wanted.clean, transform=threads_allowed)
+    assert pool.make_shard(stage, root, 1, source="").computed == 5
+    assert content(stage, root)["d5"]["text"] == "1"
+
+
+def test_killed_workers_are_replaced_and_every_shard_is_made(wanted, root, pool, tmp_path):
+    """Two threads that meet the same broken pool must not end each other's new one."""
+    stage, reports = replace(wanted.clean, transform=dies_once), []
+
+    def work(index: int) -> None:
+        reports.append(pool.make_shard(stage, root, index, source=str(tmp_path)))
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(report.index for report in reports) == [0, 1, 2]
+    assert len(content(stage, root)) == 15
+
+
+def test_a_shard_that_always_kills_fails_alone(wanted, root, pool):
+    with pytest.raises(BrokenProcessPool):
+        pool.make_shard(replace(wanted.clean, transform=dies), root, 0, source="")
+    assert pool.make_shard(wanted.clean, root, 1, source="").computed == 5
+
+
+def test_the_shared_pool_is_kept_until_the_number_of_workers_changes():
+    try:
+        one = shared_pool(1)
+        assert shared_pool(1) is one
+        assert shared_pool(2) is not one
+    finally:
+        close_pool(kill=True)

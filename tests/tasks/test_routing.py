@@ -1,0 +1,102 @@
+"""Known documents stay where they are, new ones fill new shards, whatever the batches."""
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stores.digests import cell_digests
+from tasks.routing import HashSet, Known, Router, id_hashes, without_ids
+
+hashes = st.lists(st.integers(0, 40) | st.integers(2**64 - 3, 2**64 - 1), max_size=12)
+
+
+@given(st.lists(hashes, max_size=8), hashes)
+def test_a_hash_set_is_a_set(batches, asked):
+    found, truth = HashSet(), set()
+    for batch in batches:
+        found.add(np.array(batch, np.uint64))
+        truth |= set(batch)
+    assert found.has(np.array(asked, np.uint64)).tolist() == [value in truth for value in asked]
+
+
+def test_a_hash_set_keeps_few_runs():
+    found = HashSet()
+    for start in range(0, 100_000, 100):
+        found.add(np.arange(start, start + 100, dtype=np.uint64))
+    assert len(found._runs) <= 12
+    assert sum(len(run) for run in found._runs) == 100_000
+
+
+def table(rows: list[tuple[str, str]]) -> pa.Table:
+    return pa.table(
+        {"id": pa.array([i for i, _ in rows], pa.string()), "text": pa.array([t for _, t in rows], pa.string())}
+    )
+
+
+def digests(rows: pa.Table) -> np.ndarray:
+    return cell_digests(rows["text"])
+
+
+def known_of(shards: list[list[tuple[str, str]]]) -> Known:
+    tables = {}
+    for index, rows in enumerate(shards):
+        found = table(rows)
+        cells = pa.array([cell.tobytes() for cell in digests(found)], pa.binary(16))
+        tables[index] = found.append_column("d", cells)
+    return Known.of(tables, "d")
+
+
+ids = st.sampled_from([f"i{n}" for n in range(12)])
+sources = st.lists(st.tuples(ids, st.sampled_from("abc")), max_size=25)
+
+
+@given(
+    st.dictionaries(ids, st.sampled_from("abc"), max_size=9), sources, st.integers(1, 6), st.integers(1, 4), st.data()
+)
+def test_every_row_goes_to_exactly_one_place(before, source, batch, size, data):
+    old = list(before.items())
+    shards = [old[start : start + 3] for start in range(0, len(old), 3)]
+    router, new, repeated = Router(known_of(shards), size), [], []
+    for start in range(0, len(source), batch):
+        part = table(source[start : start + batch])
+        full, again = router.take(part, digests(part))
+        new += [shard.to_pylist() for shard in full]
+        repeated += again.to_pylist()
+    rest = router.rest()
+    assert all(len(shard) == size for shard in new)
+    assert rest is None or 0 < rest.num_rows < size
+    first: dict[str, str] = {}
+    for i, t in source:
+        first.setdefault(i, t)
+    fresh = [row for shard in new for row in shard] + (rest.to_pylist() if rest else [])
+    assert fresh == [{"id": i, "text": t} for i, t in first.items() if i not in before]
+    assert router.new_rows == len(fresh)
+    assert router.repeated == len(repeated) == len(source) - len(first)
+    changed = {
+        (shard, row): found.to_pylist()[0] for shard, rows in router.changed.items() for row, found in rows.items()
+    }
+    places = {i: (n // 3, n % 3) for n, (i, _) in enumerate(old)}
+    assert changed == {places[i]: {"id": i, "text": t} for i, t in first.items() if i in before and before[i] != t}
+    gone = {(shard, row) for shard, rows in router.removed().items() for row in rows}
+    assert gone == {places[i] for i in before if i not in first}
+
+
+def test_a_zero_digest_counts_as_changed():
+    found = table([("a", "x")]).append_column("d", pa.array([bytes(16)], pa.binary(16)))
+    router = Router(Known.of({7: found}, "d"), 10)
+    part = table([("a", "x")])
+    list(router.take(part, digests(part))[0])
+    assert list(router.changed) == [7]
+
+
+def test_ids_hash_alike_in_any_chunk():
+    whole = pa.chunked_array([pa.array(["a", "é", "a/b"])])
+    parts = pa.chunked_array([pa.array(["a"]), pa.array(["x", "é", "a/b"]).slice(1)])
+    assert np.array_equal(id_hashes(whole), id_hashes(parts))
+
+
+def test_rows_without_an_id_are_parted():
+    good, bad = without_ids(pa.table({"id": ["a", None, "", " "], "n": [1, 2, 3, 4]}))
+    assert good["n"].to_pylist() == [1, 4]
+    assert bad["n"].to_pylist() == [2, 3]

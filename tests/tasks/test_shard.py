@@ -1,0 +1,102 @@
+"""Making one shard: what is read, what is refused, what is written."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+from drive import Source, clean, content, documents, nodes, run
+
+from stores.errors import AlignmentError, DataError
+from tasks.nodes import Read
+from tasks.shard import make_shard, shard_inputs, upstream_tables
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def wanted(tmp_path, root):
+    wanted = nodes(Source(tmp_path / "x.jsonl").write(documents(15)))
+    run([wanted.documents, wanted.clean], root)
+    return wanted
+
+
+def reversed_rows(tables, config, context):
+    made = clean(tables, config, context)
+    return made.take(list(range(made.num_rows))[::-1])
+
+
+def fewer_rows(tables, config, context):
+    return clean(tables, config, context).slice(1)
+
+
+def without_ids(tables, config, context):
+    return clean(tables, config, context).drop_columns("id")
+
+
+def exploding(tables, config, context):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("transform", [reversed_rows, fewer_rows, without_ids])
+def test_a_transform_that_moves_rows_is_refused_and_nothing_written(wanted, root, transform):
+    stage = replace(wanted.clean, version=9, transform=transform)
+    with pytest.raises(AlignmentError, match="clean/text: returned"):
+        make_shard(stage, root, 0, source="")
+    assert not stage.dataset(root).exists()
+
+
+def test_a_transform_that_raises_leaves_the_shard_as_it_was(wanted, root):
+    kept = content(wanted.clean, root)
+    stage = replace(wanted.clean, transform=exploding)
+    wanted.clean.dataset(root).store.delete(wanted.clean.dataset(root).record(0).name)
+    with pytest.raises(ZeroDivisionError):
+        make_shard(stage, root, 0, source="")
+    make_shard(wanted.clean, root, 0, source="")
+    assert content(wanted.clean, root) == kept
+
+
+def test_a_shard_that_was_never_made_upstream_is_a_data_error(wanted, root):
+    with pytest.raises(DataError, match="documents/x: shard 7 is not there yet; run `fuseline run` first"):
+        make_shard(wanted.clean, root, 7, source="")
+    with pytest.raises(DataError, match="models/longest: is not fitted yet"):
+        make_shard(wanted.predictions, root, 0, source="")
+
+
+def test_upstream_shards_of_other_documents_are_refused(wanted, root):
+    both = replace(wanted.clean, reads=(Read(wanted.documents, ("text",)), Read(wanted.clean, ("text",))))
+    other = wanted.clean.dataset(root)
+    other.commit(0, other.read(other.record(0)).slice(1), {})
+    with pytest.raises(AlignmentError, match="hold different documents"):
+        upstream_tables(both, root, 0)
+
+
+def test_only_the_columns_asked_for_are_read_ids_first(wanted, root):
+    (table,) = upstream_tables(wanted.clean, root, 0)
+    assert table.column_names == ["id", "text"]
+
+
+def test_an_unchanged_shard_gets_a_new_note_and_keeps_its_bytes(wanted, root):
+    dataset = wanted.clean.dataset(root)
+    before = dataset.record(0)
+    dataset.recommit(before, {"documents/x": "old"})
+    report = make_shard(wanted.clean, root, 0, source="")
+    assert (report.n_rows, report.computed, report.reused) == (10, 0, 10)
+    assert dataset.record(0) == before
+    assert shard_inputs(wanted.clean, root, 0) == before.inputs
+
+
+def by_shard(tables, config, context):
+    return pa.table({"n": [tables[0].num_rows]})
+
+
+def test_a_stage_over_whole_shards_may_return_other_rows(wanted, root):
+    stage = replace(wanted.clean, name="statistics/shards", transform=by_shard, by_row=False)
+    report = make_shard(stage, root, 1, source="")
+    assert (report.n_rows, report.computed) == (1, 1)
+    assert stage.dataset(root).read(stage.dataset(root).record(1)).to_pylist() == [{"n": 5}]
+    assert [t.to_pylist() for t in upstream_tables(replace(stage, reads=(Read(stage, ("n",)),)), root, 1)] == [
+        [{"n": 5}]
+    ]

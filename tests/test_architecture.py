@@ -1,0 +1,76 @@
+"""Who may import whom, how long things are, and what is never called."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("flows", "tasks", "stores", "models", "reports")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+MAX_MODULE, MAX_FUNCTION = 400, 60
+FORBIDDEN = {
+    "pickle": re.compile(r"^\s*(import|from)\s+(pickle|cPickle|dill|joblib)\b|\bpickle\.loads?\(", re.MULTILINE),
+    "yaml.load": re.compile(r"\byaml\.(unsafe_)?load\("),
+    "allow_pickle": re.compile(r"allow_pickle\s*=\s*True"),
+    "weights_only": re.compile(r"weights_only\s*=\s*False"),
+    "bare except": re.compile(r"^\s*except\s*:", re.MULTILINE),
+    "eval": re.compile(r"(?<![\w.])(eval|exec)\("),
+}
+
+modules = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+def test_imports_go_one_way():
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [n for n in ast.walk(tree(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+@modules
+def test_modules_and_functions_stay_short(path):
+    assert len(path.read_text("utf-8").splitlines()) <= MAX_MODULE
+    long = [
+        f"{f.name}: {f.end_lineno - f.lineno + 1}" for f in functions(path) if f.end_lineno - f.lineno >= MAX_FUNCTION
+    ]
+    assert long == []
+
+
+@modules
+def test_what_is_public_says_what_it_does(path):
+    module = tree(path)
+    # A method that overrides another has its docstring.
+    classes = [n for n in module.body if isinstance(n, ast.ClassDef) and n.name[0] != "_" and not inherits(n)]
+    public = [n for owner in (module, *classes) for n in owner.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    missing = [n.name for n in public if not n.name.startswith("_") and not ast.get_docstring(n)]
+    assert missing == []
+    assert not module.body or ast.get_docstring(module)
+
+
+def inherits(owner: ast.ClassDef) -> bool:
+    return any(ast.unparse(base) not in {"Protocol", "NamedTuple", "ABC", "FrozenConfig"} for base in owner.bases)
+
+
+@modules
+def test_nothing_unsafe_is_called(path):
+    text = path.read_text("utf-8")
+    assert [name for name, pattern in FORBIDDEN.items() if pattern.search(text)] == []
+
+
+def test_planning_does_not_import_heavy_libraries():
+    heavy = ("torch", "lightgbm", "sentence_transformers", "onnxruntime", "faiss")
+    script = f"import sys, tasks.planner, tasks.nodes; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
