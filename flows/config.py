@@ -13,9 +13,11 @@ from models.encoders import ENCODERS
 from models.registry import MODELS
 from stores.digests import key_digest
 from stores.errors import ConfigError, mismatch
+from tasks.assignment import SplitConfig
 from tasks.clean import CleanConfig
+from tasks.duplicates import DuplicatesConfig
 from tasks.embed import ImageEmbedConfig, TextEmbedConfig
-from tasks.ingest import SourceConfig, SplitConfig
+from tasks.ingest import SourceConfig
 from tasks.options import explained, parse_options
 from tasks.quantize import QuantizeConfig
 from tasks.train import ModelConfig
@@ -81,6 +83,7 @@ class Config(FrozenConfig):
     source: SourceConfig = SourceConfig()
     shard_size: int = Field(4096, ge=1, description="Documents per shard")
     split: SplitConfig = SplitConfig()
+    duplicates: DuplicatesConfig = DuplicatesConfig()
     clean: CleanConfig = CleanConfig()
     embed: dict[str, EmbedConfig] = Field({})
     quantize: dict[str, QuantizeConfig] = Field({})

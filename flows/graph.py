@@ -82,7 +82,9 @@ def build_prediction(config: Config, model: str, source: SourceConfig, *, name: 
 def _features(config: Config, name: str, source: SourceConfig, *, codebooks: dict[str, Fit] | None = None) -> Features:
     documents = Ingest(
         name=f"documents/{name}", flow="ingest", version=1, source=source,
-        config=ingest_config(name, source, shard_size=config.shard_size, split=config.split),
+        config=ingest_config(
+            name, source, shard_size=config.shard_size, split=config.split, duplicates=config.duplicates
+        ),
     )  # fmt: skip
     fields = Read(documents, ("title", "description", "text", "html"))
     cleaned = ShardStage(

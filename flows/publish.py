@@ -205,4 +205,4 @@ def _published(root: Path) -> str:
 
 LATEST = "latest"
 CATALOG = "catalog.duckdb"
-DOCUMENT_COLUMNS = ["id", "source", "status", "split", "labels", "title"]
+DOCUMENT_COLUMNS = ["id", "source", "status", "split", "fold", "labels", "title"]

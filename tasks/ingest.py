@@ -22,14 +22,15 @@ from stores.errors import ConfigError, DamagedError, DataError, mismatch
 from stores.manifest import ShardRecord
 from stores.parquet import write_table
 from stores.schemas import QUARANTINE
+from tasks.assignment import Assignment, SplitConfig
+from tasks.duplicates import DuplicatesConfig, ImageDuplicates
 from tasks.image_digests import ImageDigests
 from tasks.nodes import Ingest
 from tasks.options import parse_options
-from tasks.readers import READERS
+from tasks.readers import READERS, SourceFile
 from tasks.readers.places import image_root
-from tasks.routing import Known, Router, without_ids
+from tasks.routing import Known, Router, id_hashes, without_ids
 from tasks.shard import ShardReport
-from tasks.splits import hash_split
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +58,6 @@ class SourceConfig(FrozenConfig):
         return image_root(self.path, self.parsed())
 
 
-class SplitConfig(FrozenConfig):
-    """Shares of documents that go to valid and test when the source gives no split, by a hash of the id or group."""
-
-    valid: float = Field(0.1, ge=0, lt=1)
-    test: float = Field(0.1, ge=0, lt=1)
-    seed: int = 0
-
-
 class IngestConfig(FrozenConfig):
     """What the documents dataset is made from, the place of the source aside."""
 
@@ -73,6 +66,7 @@ class IngestConfig(FrozenConfig):
     options: dict[str, Any]
     shard_size: int
     split: SplitConfig
+    duplicates: DuplicatesConfig = DuplicatesConfig()
 
 
 @dataclass(frozen=True)
@@ -159,20 +153,20 @@ class _Changes:
         self.broken = frozenset(self.records.keys() - known.keys())
         known |= {index: _listed_rows(dataset, index) for index in self.broken}
         self.router = Router(Known.of(known, ROW_INPUTS), node.config.shard_size)
-        self.images = ImageDigests.load(dataset.folder / IMAGES, node.source)
+        self.images = ImageDigests.load(dataset.folder / IMAGES, _listing(node.source), root=node.source.image_root())
+        self.assignment = Assignment(node.config.split).learn(documents for documents, _ in self._batches())
+        self.duplicates = self._known_images(node.config.duplicates)
         self._bad: list[pa.Table] = []
         self._empty: pa.Table | None = None  # no rows, in the schema of this pass
 
     def new_shards(self) -> Iterator[pa.Table]:
         """Read the source to its end; yield each shard of new documents."""
-        source = self.node.source
-        for batch in READERS[source.reader].read(source.path, source.parsed()):
-            table, bad = without_ids(batch)
+        for table, bad in self._batches():
             self._set_aside(bad, None)
             if table.num_rows == 0:
                 continue
             self.total += table.num_rows
-            table = self._completed(table)
+            table = self._without_repeats(self._completed(table))
             self._empty = table.slice(0, 0)
             digests = np.frombuffer(b"".join(table[ROW_INPUTS].to_pylist()), np.uint8).reshape(-1, 16)
             full, repeated = self.router.take(table, digests)
@@ -218,12 +212,33 @@ class _Changes:
         }
         self._bad.append(pa.table(values, schema=QUARANTINE))
 
+    def _batches(self) -> Iterator[tuple[pa.Table, pa.Table]]:
+        source = self.node.source
+        return map(without_ids, READERS[source.reader].read(source.path, source.parsed()))
+
+    def _known_images(self, config: DuplicatesConfig) -> ImageDuplicates | None:
+        if not config.images:
+            return None
+        found = ImageDuplicates(config, self.node.source.image_root())
+        for index, record in self.records.items():
+            if index not in self.broken:
+                table = self.dataset.read(record, ("id", "image_hash"))
+                found.remember(table["image_hash"], id_hashes(table["id"]))
+        return found
+
+    def _without_repeats(self, table: pa.Table) -> pa.Table:
+        """Leave out, and list, documents whose image was shown by an earlier one."""
+        if self.duplicates is None:
+            return table
+        repeats = pa.array(self.duplicates.repeats(table["image_hash"], id_hashes(table["id"])))
+        self._set_aside(table.filter(repeats), "duplicate_image")
+        return table.filter(pc.invert(repeats))
+
     def _completed(self, table: pa.Table) -> pa.Table:
-        split: SplitConfig = self.node.config.split
-        keys = pc.coalesce(table["group"], table["id"]).combine_chunks()
-        hashed = hash_split(keys, valid=split.valid, test=split.test, seed=split.seed)
-        table = table.set_column(table.schema.get_field_index("split"), "split", pc.coalesce(table["split"], hashed))
+        table = self.assignment.apply(table)
         table = table.append_column("image_digest", self.images.of(table["image"]))
+        if self.duplicates is not None:
+            table = table.append_column("image_hash", self.duplicates.hashes(table["image"]))
         places = table["image"].combine_chunks()
         located = table.append_column("uri", places.field("uri")).append_column("offset", places.field("offset"))
         names = [name for name in located.column_names if name not in ("id", "source", "image")]
@@ -232,17 +247,19 @@ class _Changes:
         return table.append_column(pa.field(ROW_INPUTS, pa.binary(16)), rows)
 
 
-def ingest_config(name: str, source: SourceConfig, *, shard_size: int, split: SplitConfig) -> IngestConfig:
-    """Return what decides the key of a documents dataset."""
-    return IngestConfig(
-        dataset=name, reader=source.reader, options=key_values(source.parsed()), shard_size=shard_size, split=split
-    )
+def ingest_config(name: str, source: SourceConfig, **chosen: Any) -> IngestConfig:
+    """Return what decides the key of a documents dataset; `chosen` holds shard_size, split and duplicates."""
+    return IngestConfig(dataset=name, reader=source.reader, options=key_values(source.parsed()), **chosen)
 
 
 def _listing_digest(source: SourceConfig) -> str:
     if not source.path:
         raise ConfigError(mismatch("source.path", "a file, folder or URL", "", "name the data to read"))
-    return combine(f"{f.uri} {f.size} {f.mtime_ns}" for f in READERS[source.reader].files(source.path, source.parsed()))
+    return combine(f"{f.uri} {f.size} {f.mtime_ns}" for f in _listing(source))
+
+
+def _listing(source: SourceConfig) -> list[SourceFile]:
+    return READERS[source.reader].files(source.path, source.parsed())
 
 
 def _state(dataset: Dataset) -> dict[str, Any]:
