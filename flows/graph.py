@@ -51,8 +51,8 @@ def build(config: Config) -> list[Node]:
     predictions = {name: _predict(config, name, features, fits[name]) for name in fits}
     counted = _statistics(features)
     total = Summary(
-        name="statistics/total", flow="evaluate", version=1, config=StatisticsConfig(),
-        reads=(Read(counted, ("split", "field", "measure", "value")),), summarise=add_counts,
+        name="statistics/total", flow="evaluate", version=2, config=StatisticsConfig(),
+        reads=(Read(counted, ("split", "field", "measure", "value", "source")),), summarise=add_counts,
     )  # fmt: skip
     evaluations = [_evaluate(config, name, features, fits[name], predictions[name]) for name in fits]
     galleries = [_gallery(config, name, features, predictions[name]) for name in fits]
@@ -156,7 +156,7 @@ def _statistics(features: Features) -> ShardStage:
     texts, columns = ("title", "description", "text", "html"), ("num_*", "cat_*")
     fields = ("split", "status", "source", "labels", "image", *texts, *columns)
     return ShardStage(
-        name="statistics/shards", flow="evaluate", version=1, config=StatisticsConfig(), by_row=False,
+        name="statistics/shards", flow="evaluate", version=2, config=StatisticsConfig(), by_row=False,
         reads=(Read(features.documents, fields), Read(features.clean, ("status", "words"))), transform=count_shard,
     )  # fmt: skip
 

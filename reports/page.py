@@ -72,6 +72,8 @@ def _content(data: ReportData) -> dict[str, Any]:
         "winner": next((row for row in tables[0].rows if row.model == best), None) if tables else None,
         "ticks": _ticks(tables[0].rows) if tables else [],
         "dataset": sections.data_table(data.statistics),
+        "sources": sections.source_rows(data.statistics),
+        "source_fields": sections.SOURCE_FIELDS,
         "published": data.published.to_pylist(),
         "classes": sections.class_rows(data.classes, **chosen),
         "heat": sections.heat_map(data.confusion, **chosen),

@@ -15,6 +15,8 @@ SPLIT_ORDER = {"train": 0, "valid": 1, "test": 2}
 PREFIX = "label:"
 SEARCHED = 100_000  # rows of the quarantine table that the examples are taken from
 
+SOURCE_FIELDS = ("title", "description", "text", "html", "image", "labels")
+
 Sums = Counter[tuple[str, str, str]]  # (split, field, measure) -> value
 
 
@@ -78,6 +80,20 @@ def data_table(statistics: pa.Table) -> DataTable | None:
         rows.append(Statistic(name, shares))
     ordered = sorted(labels.items(), key=lambda item: (-item[1], item[0]))
     return DataTable(splits, rows, ordered, documents[-1], len(ordered))
+
+
+def source_rows(statistics: pa.Table) -> list[dict[str, Any]]:
+    """Return per source folder its documents and how many lack each field (paper M, Table 1); empty for one folder."""
+    counts: dict[str, Counter[str]] = {}
+    for row in statistics.to_pylist():
+        if row["measure"] == "missing" and row["field"] in SOURCE_FIELDS:
+            counts.setdefault(row["source"] or "", Counter())[row["field"]] += row["value"]
+        if row["field"] == row["measure"] == "documents":
+            counts.setdefault(row["source"] or "", Counter())["documents"] += row["value"]
+    rows = [
+        {"source": name or "(top)", "n": found["documents"], "missing": found} for name, found in sorted(counts.items())
+    ]
+    return rows if len(rows) > 1 else []
 
 
 def class_rows(classes: pa.Table | None, *, model: str, split: str) -> list[dict[str, Any]]:

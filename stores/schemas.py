@@ -108,13 +108,14 @@ METRICS = pa.schema(
     ]
 )
 
-# Counts that add over shards: rows of (split, source, field, measure, value).
+# Counts that add over shards.
 STATISTICS = pa.schema(
     [
         ("split", pa.string()),
         ("field", pa.string()),  # documents, title, description, text, html, image, labels, num_*, cat_*
         ("measure", pa.string()),  # documents, missing, failed, words, labels
         ("value", pa.int64()),
+        ("source", pa.string()),  # the folder, below the source's root, that documents came from; "" = its top
     ]
 )
 

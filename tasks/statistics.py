@@ -14,34 +14,31 @@ UNASSIGNED = "(none)"  # split of a document that ingest gave none
 def statistics(documents: pa.Table, cleaned: pa.Table) -> pa.Table:
     """Return STATISTICS rows of one shard; `merge` adds those of several.
 
-    Per split: documents (all, failed = status other than ok, without labels), words of the cleaned text, labels in
-    total and documents per label (field `label:<name>`), and per field of the source how many documents lack it. A
-    blank string, an empty list and an image with neither uri nor bytes count as missing.
+    Per split and source folder (google/ and flickr/, say): documents (all, failed = status other than ok, without
+    labels), words of the cleaned text, labels in total and documents per label (field `label:<name>`), and per field
+    of the source how many documents lack it. A blank string, an empty list and an image with neither uri nor bytes
+    count as missing.
     """
-    splits = pc.fill_null(documents["split"], UNASSIGNED)
-    parts = [_sums(splits, field, measure, values) for field, measure, values in _measures(documents, cleaned)]
+    owners = pa.table({"split": pc.fill_null(documents["split"], UNASSIGNED), "source": origins(documents["source"])})
+    parts = [_sums(owners, field, measure, values) for field, measure, values in _measures(documents, cleaned)]
     labels = documents["labels"].combine_chunks()
-    owner = pc.take(splits, pc.list_parent_indices(labels))
-    per_label = pa.table({"split": owner, "label": pc.list_flatten(labels)})
-    counted = per_label.group_by(["split", "label"]).aggregate([([], "count_all")])
-    parts.append(
-        _rows(
-            counted["split"],
-            pc.binary_join_element_wise("label:", counted["label"], ""),
-            "documents",
-            counted["count_all"],
-        )
-    )
-    return merge(parts)
+    fields = pc.binary_join_element_wise("label:", pc.list_flatten(labels), "")
+    carrying = owners.take(pc.list_parent_indices(labels)).append_column("field", fields)
+    counted = carrying.group_by(["split", "source", "field"]).aggregate([([], "count_all")])
+    return merge([*parts, _rows(counted, counted["field"], "documents", counted["count_all"])])
+
+
+def origins(sources: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the first folder that each document's source lies in, (n,) string; "" at the top."""
+    return pc.fill_null(pc.struct_field(pc.extract_regex(sources, r"^(?P<folder>[^/:]+)/"), "folder"), "")
 
 
 def merge(tables: Iterable[pa.Table]) -> pa.Table:
-    """Add STATISTICS rows of several shards; sorted by split, field and measure."""
-    keys = ["split", "field", "measure"]
+    """Add STATISTICS rows of several shards; sorted by split, source, field and measure."""
+    keys = ["split", "source", "field", "measure"]
     joined = pa.concat_tables([STATISTICS.empty_table(), *tables])
-    summed = joined.group_by(keys).aggregate([("value", "sum")])
-    renamed = summed.select([*keys, "value_sum"]).rename_columns(STATISTICS.names)
-    return renamed.sort_by([(key, "ascending") for key in keys]).cast(STATISTICS)
+    summed = joined.group_by(keys).aggregate([("value", "sum")]).rename_columns([*keys, "value"])
+    return summed.select(STATISTICS.names).sort_by([(key, "ascending") for key in keys]).cast(STATISTICS)
 
 
 def _measures(documents: pa.Table, cleaned: pa.Table) -> Iterator[tuple[str, str, pa.ChunkedArray]]:
@@ -65,15 +62,19 @@ def _measures(documents: pa.Table, cleaned: pa.Table) -> Iterator[tuple[str, str
             yield name, "missing", pc.is_null(documents[name], nan_is_null=name.startswith("num_"))
 
 
-def _sums(splits: pa.ChunkedArray, field: str, measure: str, values: pa.ChunkedArray) -> pa.Table:
-    """Sum one measure per split."""
-    table = pa.table({"split": splits, "value": values.cast(pa.int64())})
-    summed = table.group_by("split").aggregate([("value", "sum")])
-    return _rows(summed["split"], pa.repeat(field, len(summed)), measure, summed["value_sum"])
+def _sums(owners: pa.Table, field: str, measure: str, values: pa.ChunkedArray) -> pa.Table:
+    """Sum one measure per split and source."""
+    table = owners.append_column("value", values.cast(pa.int64()))
+    summed = table.group_by(["split", "source"]).aggregate([("value", "sum")])
+    return _rows(summed, pa.repeat(field, len(summed)), measure, summed["value_sum"])
 
 
-def _rows(splits: pa.ChunkedArray, fields: pa.Array, measure: str, values: pa.ChunkedArray) -> pa.Table:
-    return pa.table(
-        {"split": splits, "field": fields, "measure": pa.repeat(measure, len(splits)), "value": values},
-        schema=STATISTICS,
-    )
+def _rows(owners: pa.Table, fields: pa.Array, measure: str, values: pa.ChunkedArray) -> pa.Table:
+    columns = {
+        "split": owners["split"],
+        "field": fields,
+        "measure": pa.repeat(measure, len(owners)),
+        "value": values,
+        "source": owners["source"],
+    }
+    return pa.table(columns, schema=STATISTICS)

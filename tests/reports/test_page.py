@@ -153,7 +153,8 @@ def test_data_table_counts_per_split_and_in_total():
         ("train", "label:b", "documents", 5),
         ("test", "label:a", "documents", 5),
     ]
-    table = pa.Table.from_pylist([dict(zip(STATISTICS.names, row, strict=True)) for row in rows], schema=STATISTICS)
+    names = ("split", "field", "measure", "value")
+    table = pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema=STATISTICS)
     found = data_table(table)
     assert found.splits == ["train", "test", "all"]
     values = {row.name: row.values for row in found.rows}

@@ -59,6 +59,17 @@ def test_counts_by_hand():
     assert found["(none)", "documents", "documents"] == 1
 
 
+def test_missing_fields_are_counted_per_source_folder():
+    """Paper M, Table 1: how much text is missing on Google and on Flickr."""
+    documents, cleaned = tables(ROWS)
+    sources = [f"{'google' if row % 2 else 'flickr'}/q0001.json:{row}" for row in range(len(ROWS))]
+    documents = documents.set_column(documents.column_names.index("source"), "source", pa.array(sources))
+    rows = statistics(documents, cleaned).to_pylist()
+    count = {name: sum(r["value"] for r in rows if r["source"] == name and r["field"] == "documents"
+                       and r["measure"] == "documents") for name in ("google", "flickr")}  # fmt: skip
+    assert count == {"google": len(ROWS) // 2, "flickr": len(ROWS) - len(ROWS) // 2}
+
+
 def test_a_failed_cleaning_is_counted():
     documents, cleaned = tables(ROWS[:1])
     cleaned = cleaned.set_column(1, CLEAN.field("status"), [["timeout"]])
