@@ -15,6 +15,7 @@ from tasks.readers.records import Record, csv_records, plain_records
 from tasks.readers.tables import finished, sources, table_files
 
 SUFFIXES = (".csv", ".tsv", ".tab")
+BATCH_CHARACTERS = 32 << 20  # in one table, about
 
 
 class CsvOptions(TableOptions):
@@ -42,6 +43,7 @@ def read_files(path: str, options: CsvOptions, suffixes: tuple[str, ...] = SUFFI
         delimiter = options.delimiter or ("\t" if _suffix(name) in (".tsv", ".tab") else ",")
         maker = csv_records if options.quoting else plain_records
         batch: list[Record] = []
+        held = 0
         names: list[str] | None = list(options.names) or None
         skip = options.header
         for record in maker(file, name, options, delimiter=delimiter):
@@ -49,9 +51,10 @@ def read_files(path: str, options: CsvOptions, suffixes: tuple[str, ...] = SUFFI
                 names, skip = names or checked_names(record.fields, record.source), False
                 continue
             batch.append(record)
-            if len(batch) == options.batch_rows:
+            held += sum(map(len, record.fields or ()))
+            if len(batch) == options.batch_rows or held > BATCH_CHARACTERS:
                 yield from finished(_table(batch, names, options, split, where=name), name, options)
-                batch = []
+                batch, held = [], 0
         if batch:
             yield from finished(_table(batch, names, options, split, where=name), name, options)
 

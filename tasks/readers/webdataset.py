@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -18,6 +19,7 @@ from tasks.readers.tables import finished, sources
 SUFFIXES = (".tar", ".tgz")
 TEXTS = re.compile(r"\.(?:txt|json|cls|html?|title|caption)$", re.IGNORECASE)
 KEY = "__key__"
+BATCH_BYTES = 64 << 20  # of texts and packed images in one table, about
 FIELDS: dict[Role, str] = {"id": KEY, "text": "txt", "html": "html", "labels": "cls", "title": "title"}
 
 
@@ -25,14 +27,17 @@ class WebdatasetOptions(TableOptions):
     """Options of the WebDataset reader; columns are the fields txt, html, cls, title, and the keys of the json."""
 
 
-class Sample(NamedTuple):
+@dataclass(slots=True)
+class Sample:
     """What consecutive members with one key hold."""
 
     key: str | None  # None: a member that is part of no document
     source: str
-    texts: dict[str, Any]  # field -> text, and the keys of the json field
-    image: Member | None
-    slug: str
+    slug: str = "ok"
+    image: Member | None = None
+    texts: dict[str, Any] = field(default_factory=dict)  # field -> text, and the keys of the json field
+    fields: list[str] = field(default_factory=list)  # of its members
+    size: int = 0  # bytes held
 
 
 def read(path: str, options: WebdatasetOptions) -> Iterator[pa.Table]:
@@ -47,11 +52,13 @@ def read(path: str, options: WebdatasetOptions) -> Iterator[pa.Table]:
 def _read(path: str, options: WebdatasetOptions) -> Iterator[pa.Table]:
     for file, name, split in sources(path, SUFFIXES):
         batch: list[Sample] = []
+        held = 0
         for sample in samples(tar_members(file, options, keep=TEXTS), name, options):
             batch.append(sample)
-            if len(batch) == options.batch_rows:
+            held += sample.size
+            if len(batch) == options.batch_rows or held > BATCH_BYTES:
                 yield from _tables(batch, name, options, split)
-                batch = []
+                batch, held = [], 0
         if batch:
             yield from _tables(batch, name, options, split)
 
@@ -59,50 +66,56 @@ def _read(path: str, options: WebdatasetOptions) -> Iterator[pa.Table]:
 def samples(members: Iterator[Member], archive: str, options: TableOptions) -> Iterator[Sample]:
     """Group members by key: the name up to the first dot of its last part; the rest, lower-cased, is the field."""
     sample: Sample | None = None
+    errors = "strict" if options.encoding_errors == "mark" else "replace"
     for member in members:
+        name = member.name
         if member.slug in ("bad_member", "bad_file", "bomb"):
             if sample is not None and member.slug != "bad_member":
                 yield sample
                 sample = None
-            yield Sample(None, f"{archive}:{member.name}", {}, None, member.slug)
+            yield Sample(None, f"{archive}:{name}", member.slug)
             continue
-        start = member.name.rfind("/") + 1
-        dot = member.name.find(".", start)
-        if dot <= start or (member.name.startswith("__", start) and member.name.endswith("__")):
+        start = name.rfind("/") + 1
+        dot = name.find(".", start)
+        if dot <= start or (name.startswith("__", start) and name.endswith("__")):
             continue
-        key, field = member.name[:dot], member.name[dot + 1 :]
+        key = name[:dot]
         if sample is None or sample.key != key:
             if sample is not None:
                 yield sample
-            sample = Sample(key, f"{archive}:{key}", {}, None, "ok")
-        sample = _with(sample, field.lower(), member, options)
+            sample = Sample(key, f"{archive}:{key}")
+        _add(sample, name[dot + 1 :].lower(), member, errors)
     if sample is not None:
         yield sample
 
 
-def _with(sample: Sample, field: str, member: Member, options: TableOptions) -> Sample:
+def _add(sample: Sample, name: str, member: Member, errors: str) -> None:
     """Add a member to a sample."""
-    if field in sample.texts or (
-        is_image("." + field) and sample.image is not None and sample.image.name == member.name
-    ):
-        return sample._replace(slug="bad_row")
-    if is_image("." + field):
-        return sample if sample.image is not None else sample._replace(image=member)
+    if name in sample.fields:
+        sample.slug = "bad_row"
+        return
+    sample.fields.append(name)
+    sample.size += len(member.data or b"")
+    if is_image("." + name):
+        sample.image = sample.image or member
+    elif TEXTS.search("." + name):
+        _add_text(sample, name, member, errors)
+
+
+def _add_text(sample: Sample, name: str, member: Member, errors: str) -> None:
     if member.data is None:
-        return sample._replace(slug=member.slug) if TEXTS.search("." + field) else sample
+        sample.slug = member.slug
+        return
     try:
-        text = member.data.removeprefix(b"\xef\xbb\xbf").decode(
-            "utf-8", options.encoding_errors.replace("mark", "strict")
-        )
+        text = member.data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors)
+        if name == "json":
+            sample.texts = {**_object(text), **sample.texts}
+        else:
+            sample.texts[name] = text.strip() if name == "cls" else text
     except UnicodeDecodeError:
-        return sample._replace(slug="bad_encoding")
-    texts = {**sample.texts, field: text.strip() if field == "cls" else text}
-    if field == "json":
-        try:
-            texts = {**_object(text), **sample.texts, field: ""}
-        except orjson.JSONDecodeError:
-            return sample._replace(slug="bad_json")
-    return sample._replace(texts=texts)
+        sample.slug = "bad_encoding"
+    except orjson.JSONDecodeError:
+        sample.slug = "bad_json"
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -111,8 +124,8 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _tables(batch: list[Sample], name: str, options: WebdatasetOptions, split: Split | None) -> Iterator[pa.Table]:
-    seen = {field for sample in batch for field in sample.texts} | {KEY}
-    columns = {role: field for role, field in FIELDS.items() if field in seen} | dict(options.columns)
+    seen = {name for sample in batch for name in sample.texts} | {KEY}
+    columns = {role: name for role, name in FIELDS.items() if name in seen} | dict(options.columns)
     roles = resolve(options.model_copy(update={"columns": columns}), sorted(seen | {LINE}), where=name)
     roles.pop("image", None)  # a json field that names the image says nothing here
     rows = [row_of(sample, columns) if sample.slug == "ok" else None for sample in batch]
@@ -125,9 +138,9 @@ def _tables(batch: list[Sample], name: str, options: WebdatasetOptions, split: S
 def row_of(sample: Sample, columns: dict[Role, str]) -> dict[str, Any]:
     """Return the sample's fields; where one is absent, the json key of an obvious name stands in."""
     row = {**sample.texts, KEY: sample.key}
-    for role, field in FIELDS.items():
-        if columns.get(role) == field and row.get(field) is None:
-            row[field] = next((row[name] for name in OBVIOUS[role] if row.get(name) is not None), None)
+    for role, name in FIELDS.items():
+        if columns.get(role) == name and row.get(name) is None:
+            row[name] = next((row[one] for one in OBVIOUS[role] if row.get(one) is not None), None)
     return row
 
 
