@@ -4,6 +4,7 @@ The tar headers are read here and not with tarfile: 100,000 members are indexed 
 a name that climbs out is never followed, and a tar that ends early keeps what came before.
 """
 
+import io
 import re
 import struct
 import zipfile
@@ -39,9 +40,10 @@ def tar_members(file: Place, options: ReaderOptions, *, keep: re.Pattern[str] | 
     try:
         with file.open() as raw:
             packed = raw.read(4).startswith(PACKED)
+            total = None if packed else raw.seek(0, io.SEEK_END)
             raw.seek(0)
             stream = unpacked(raw, options)
-            for name, offset, length, kind in _headers(stream):
+            for name, offset, length, kind in _headers(stream, total):
                 yield _member(stream, name, offset, length, kind, options, packed=packed, keep=keep)
     except Bomb:
         yield Member(name, None, 0, slug="bomb")
@@ -72,8 +74,11 @@ def _member(
     return Member(name, None if packed else offset, length, data)
 
 
-def _headers(stream: IO[bytes]) -> Iterator[tuple[str, int, int, bytes]]:
-    """Yield (name, offset of the data, length, kind) of the members; EOFError when the tar ends early."""
+def _headers(stream: IO[bytes], total: int | None) -> Iterator[tuple[str, int, int, bytes]]:
+    """Yield (name, offset of the data, length, kind) of the members; EOFError when the tar ends early.
+
+    `total` is the archive's size where that is known: it spares a read per member.
+    """
     position, long_name, size = 0, "", None
     while True:
         stream.seek(position)
@@ -97,7 +102,11 @@ def _headers(stream: IO[bytes]) -> Iterator[tuple[str, int, int, bytes]]:
         elif kind not in (b"g", b"K", b"5"):
             length = length if size is None else size
             yield long_name or _name(header), position + 512, length, kind
-            _to_end(stream, position + 512, length)
+            end = position + 512 + (length + 511) // 512 * 512
+            if total is None:
+                _to_end(stream, position + 512, length)
+            elif end > total:
+                raise EOFError
         if kind not in (b"L", b"x", b"K"):
             long_name, size = "", None
         position += 512 + (length + 511) // 512 * 512
