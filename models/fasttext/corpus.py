@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from models.fasttext import kernels
 from models.fasttext.arrays import Chunk
 from models.fasttext.config import FastTextConfig
 from models.fasttext.dictionary import Bags, Dictionary, WordCounter
 from models.features import Block, Features
 from models.threads import thread_limit
-from models.vectors import unit_rows, usable
 
 CHUNK = 1 << 15  # documents per chunk, about: enough to shuffle well, 64 MB of 512 numbers each
 
@@ -268,9 +268,9 @@ def chunk_of(block: Block, reads: Reads, *, text: Bags, labels: Bags) -> Chunk:
     dense, codes = np.zeros((n, 0), np.float32), np.zeros((n, 0), np.uint8)
     has_image = np.zeros(n, np.bool_)
     if reads.dense is not None:
-        raw = part(block.dense, reads.dense, "embedding")
-        has_image = usable(raw, block.present[reads.dense], unit=True)
-        dense = unit_rows(np.where(has_image[:, None], raw, np.float32(0)))
+        raw = np.ascontiguousarray(part(block.dense, reads.dense, "embedding"), np.float32)
+        has_image, dense = np.array(block.present[reads.dense], np.bool_), np.empty(raw.shape, np.float32)
+        kernels.unit_images(raw, dense, has_image)
     if reads.codes is not None:
         codes = np.array(part(block.codes, reads.codes, "codebook"), np.uint8)
         has_image = np.array(block.present[reads.codes], np.bool_)

@@ -14,6 +14,8 @@ from models.fasttext.jit import bare, kernel
 from models.fasttext.losses import dense_loss, sparse_loss
 from models.fasttext.steps import axpy, dot, fuse, gather, scatter, unfuse
 
+HUGE = 1e300  # isfinite() does not survive reordered sums, this comparison does: NaN and infinity fail it
+
 
 @kernel
 def load_block(p, c, s, order, lo, hi):  # type: ignore[no-untyped-def]
@@ -123,7 +125,7 @@ def train_range(p, c, spec, paths, s, order, lo, hi, rate, start, threads, total
             words += c.indptr[order[i] + 1] - c.indptr[order[i]] + 1
         stats[0] += loss
         stats[1] += n
-        if not np.isfinite(loss):
+        if not abs(loss) < HUGE:
             stats[3] = q + 1
             break
     stats[2] += words
@@ -165,3 +167,17 @@ def leaf_log_probabilities(node_scores, parent, right, out):  # type: ignore[no-
             reached[i] = reached[parent[i]] - (math.log1p(math.exp(-abs(x))) + max(-x, 0.0))
         for y in range(C):
             out[d, y] = reached[y]
+
+
+@kernel
+def unit_images(X, out, present):  # type: ignore[no-untyped-def]
+    """Set out (n, D) to X scaled to rows of length 1; rows that are absent, not finite or zero become absent zeros."""
+    for d in range(X.shape[0]):
+        total = 0.0
+        for k in range(X.shape[1]):
+            x = np.float64(X[d, k])
+            total += x * x
+        present[d] = present[d] and 0 < total < HUGE
+        scale = np.float32(1.0 / math.sqrt(total)) if present[d] else np.float32(0)
+        for k in range(X.shape[1]):
+            out[d, k] = X[d, k] * scale if present[d] else np.float32(0)

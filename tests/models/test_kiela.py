@@ -289,3 +289,14 @@ def test_the_registry_lists_every_model_of_the_paper() -> None:
     assert all(set(row) == {"name", "summary", "weights"} and len(row["summary"]) > 20 for row in rows)
     for name in KIELA:
         assert MODELS[name].classifier.kind == name
+
+
+def test_images_are_scaled_to_unit_length_and_bad_ones_are_missing() -> None:
+    from models.fasttext.kernels import unit_images
+
+    X = np.float32([[3, 4], [0, 0], [np.nan, 1], [np.inf, 1], [1, 1], [1e-30, 0], [1e30, 1e30]])
+    out, present = np.full_like(X, 7), np.array([True, True, True, True, False, True, True])
+    unit_images(X, out, present)
+    half = 0.5**0.5
+    np.testing.assert_allclose(out, [[0.6, 0.8], [0, 0], [0, 0], [0, 0], [0, 0], [1, 0], [half, half]], rtol=1e-6)
+    assert present.tolist() == [True, False, False, False, False, True, True]
