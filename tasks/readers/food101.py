@@ -68,17 +68,19 @@ def _read(path: str, options: Food101Options) -> Iterator[pa.Table]:
 
 
 def release_root(path: str) -> tuple[str, Place]:
-    """Return the folder that holds images/ or image/, one level down at most, and its name below the source."""
+    """Return the folder of the release, one level down at most, and its name below the source: it holds images/."""
     found = same_root(path)
     for name in ("", *sorted({file.uri.split("/", 1)[0] for file in walk(found) if "/" in file.uri})):
         inner = found / name if name else found
-        if any((inner / images).is_dir() for images in IMAGES):
+        if any((inner / part).is_dir() for part in (*IMAGES, "texts")):
             return name, inner
-    raise DataError(mismatch("source.path", "a folder with images/ in it", path, "give the folder of the release"))
+    raise DataError(
+        mismatch("source.path", "a folder with images/ or texts/ in it", path, "give the folder of the release")
+    )
 
 
 def _image_folder(root: Place) -> str:
-    return next(name for name in IMAGES if (root / name).is_dir())
+    return next((name for name in IMAGES if (root / name).is_dir()), IMAGES[0])
 
 
 def _tree_rows(root: Place, wrapper: str, options: Food101Options) -> Iterator[Row]:
@@ -97,7 +99,7 @@ def _tree_rows(root: Place, wrapper: str, options: Food101Options) -> Iterator[R
 
 def _images(root: Place, images: str) -> Iterator[tuple[str, Split | None, str]]:
     """Yield (path below the images, split, class) of every image."""
-    for file in walk(root / images):
+    for file in walk(root / images) if (root / images).is_dir() else ():
         parts = file.uri.split("/")
         if is_image(file.uri):
             label = parts[-2] if len(parts) > 1 else class_of(parts[-1])
