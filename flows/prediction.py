@@ -1,5 +1,6 @@
 """Predict other documents with a trained model: the same readers and stages, frozen codebooks and models."""
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def predict_new(
         MismatchError: the model was trained on features of another encoder or codebook.
     """
     if model not in config.models:
-        raise ConfigError(mismatch("--model", sorted(config.models), model, "choose a model of the configuration"))
+        raise ConfigError(mismatch("--model", sorted(config.models), model, _nearest(model, list(config.models))))
     given = _source(config, source, reader, parse_overrides(options))
     place = source if "://" in source else str(Path(source).absolute())
     name = f"{config.name}-new-{key_digest([given.reader, place])[:8]}"
@@ -74,6 +75,11 @@ def _other_features(fit: Fit, node: Node, trained: Manifest, root: Path) -> str:
     new = f"{now.get('encoder', node.name)} (key {node.key}, weights {now.get('weights', '-')})"
     cure = "give the configuration it was trained with, or train again with `fuseline run`"
     return mismatch(f"features {node.name} of model {fit.name.removeprefix('models/')}", old, new, cure)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else "choose a model of the configuration"
 
 
 def _source(config: Config, path: str, reader: str | None, options: dict[str, Any]) -> SourceConfig:

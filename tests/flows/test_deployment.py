@@ -1,0 +1,192 @@
+"""A real Prefect server, a process worker and prefect.yaml as it is shipped."""
+
+import json
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.runtime import PREFECT_SETTINGS
+from tests.flows.conftest import document, make_data, write_documents
+from tests.flows.live import PATIENCE, REPO, clean_env, program, wait_for
+from tests.flows.test_run import last_accounts
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc"),
+]
+
+FLOWS = {"ingest", "clean", "embed", "quantize", "train", "predict", "evaluate", "report"}
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server with a worker, and how to talk to them."""
+
+    url: str
+    env: dict[str, str]
+    home: Path
+
+    def prefect(self, *arguments: object, code: int | None = 0) -> str:
+        """Call Prefect's command line and return what it printed."""
+        command = [sys.executable, "-m", "prefect", *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=REPO, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600, check=False
+        )
+        text = done.stdout.decode()
+        assert code is None or done.returncode == code, text
+        return text
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Ask the server."""
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.url}/{path}", json.dumps(body or {}).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return json.load(answer)
+
+    def run_pipeline(self, config: dict[str, Any], *, code: int | None = 0) -> str:
+        """Run the whole pipeline by its deployment and wait for its end."""
+        return self.prefect(
+            "deployment", "run", "pipeline/nightly", "--params", json.dumps({"config": config}),
+            "--watch", "--watch-interval", 2, "--watch-timeout", 500, code=code,
+        )  # fmt: skip
+
+    def last_run(self) -> dict[str, Any]:
+        """Return the newest flow run of the nightly deployment that is not scheduled."""
+        wanted = {"state": {"type": {"not_any_": ["SCHEDULED", "PENDING"]}}}
+        found = self.post(
+            "flow_runs/filter",
+            {"flow_runs": wanted, "deployments": {"name": {"any_": ["nightly"]}}, "sort": "START_TIME_DESC"},
+        )
+        return dict(found[0])
+
+    def healthy(self) -> bool:
+        """Tell whether the server answers."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:  # noqa: S310
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Start a server, deploy all and start a worker, the way the README says."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    env = clean_env(
+        **PREFECT_SETTINGS, PREFECT_HOME=str(home), PREFECT_API_URL=url, PIPELINE_HOME=str(REPO), COLUMNS="300"
+    )
+    service = Service(url, env, home)
+    server = program(
+        "prefect", "server", "start", "--host", "127.0.0.1", "--port", port, log=home / "serve.log", env=env
+    )
+    with server as process:
+        wait_for(lambda: process.poll() is not None or service.healthy(), "the server to answer")
+        assert process.poll() is None, (home / "serve.log").read_text()
+        service.prefect("work-pool", "create", "local-process", "--type", "process")
+        service.prefect("--no-prompt", "deploy", "--all")
+        work = program("prefect", "worker", "start", "--pool", "local-process", "--name", "w1",
+                       log=home / "worker.log", env=env)  # fmt: skip
+        with work:
+            yield service
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Return the configuration of a small data set."""
+    return make_data(tmp_path / "data", 50)
+
+
+def test_every_flow_is_deployed_and_the_pipeline_has_a_schedule(service: Service) -> None:
+    flows = {flow["id"]: flow["name"] for flow in service.post("flows/filter")}
+    deployments = {(flows[d["flow_id"]], d["name"]): d for d in service.post("deployments/filter")}
+    assert set(deployments) == {(name, name) for name in FLOWS} | {("pipeline", "nightly")}
+    nightly = deployments["pipeline", "nightly"]
+    (schedule,) = nightly["schedules"]
+    assert schedule["active"]
+    assert schedule["schedule"]["cron"] == "15 2 * * *"
+    assert all(d["concurrency_limit"] == 1 or d["global_concurrency_limit"] for d in deployments.values())
+    assert all(not d["schedules"] for key, d in deployments.items() if key != ("pipeline", "nightly"))
+    assert all(
+        d["pull_steps"] == [{"prefect.deployments.steps.set_working_directory": {"directory": str(REPO)}}]
+        for d in deployments.values()
+    )
+
+
+def test_the_schedule_creates_runs(service: Service) -> None:
+    wanted = {
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        "deployments": {"name": {"any_": ["nightly"]}},
+    }
+    (first, *_) = wait_for(lambda: service.post("flow_runs/filter", wanted), "scheduled runs", seconds=PATIENCE)
+    assert first["auto_scheduled"]
+    assert first["parameters"] == {"config": {"extends": "conf/demo.yaml"}}
+
+
+def test_the_configuration_is_a_form(service: Service) -> None:
+    (nightly,) = [d for d in service.post("deployments/filter") if d["name"] == "nightly"]
+    schema = nightly["parameter_openapi_schema"]
+    assert set(schema["properties"]) == {"config", "retry_failed", "refit"}
+    fields = schema["definitions"]["Config"]["properties"]
+    assert {"name", "root", "source", "shard_size", "embed", "models", "run"} <= set(fields)
+    assert fields["shard_size"]["description"] == "Documents per shard"
+
+
+def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) -> None:
+    folder, root = data.parent, data.parent / "out"
+    config = {"extends": str(data)}
+    service.run_pipeline(config)
+    first = last_accounts(root)
+    assert first["embed/image"]["computed_shards"] == 3
+    names = {row["name"] for row in service.post("task_runs/filter", {"limit": 200})}
+    assert {"ingest/shapes", "embed/image shard 2", "train/additive", "predict/pq shard 0"} <= names
+
+    write_documents(folder, [document(folder, number) for number in range(63)])
+    service.run_pipeline(config)
+    done = last_accounts(root)
+    assert done["ingest/shapes"]["rows_computed"] == 13
+    for stage in ("clean/text", "embed/image", "quantize/pq", "predict/additive"):
+        assert (done[stage]["fresh"], done[stage]["computed_shards"], done[stage]["rows_computed"]) == (3, 1, 13), stage
+    assert done["train/additive"]["computed_shards"] == 0
+
+    tasks = service.post("task_runs/count")
+    service.run_pipeline(config)
+    again = last_accounts(root)
+    assert sum(row["computed_shards"] for row in again.values()) == 0
+    assert service.post("task_runs/count") == tasks
+    assert len(list((root / "runs").glob("*.json"))) == 3
+    assert not list((service.home / "storage").glob("*"))
+
+
+def test_a_step_runs_alone(service: Service, data: Path) -> None:
+    parameters = json.dumps({"config": {"extends": str(data)}})
+    service.prefect("deployment", "run", "ingest/ingest", "--params", parameters, "--watch", "--watch-timeout", 500)
+    assert len(list((data.parent / "out" / "documents").rglob("shards/*.json"))) == 3
+    assert not (data.parent / "out" / "embed").exists()
+
+
+def test_a_wrong_configuration_fails_with_our_line(service: Service, data: Path) -> None:
+    service.run_pipeline({"extends": str(data), "embed": {"image": {"encoder": "efficientnet_lite3"}}}, code=None)
+    run = service.last_run()
+    assert run["state"]["type"] == "FAILED"
+    assert "efficientnet_lite2" in run["state"]["message"]
+    assert not (data.parent / "out" / "documents").exists()
+
+
+def test_data_that_cannot_be_used_fail_with_our_line(service: Service, data: Path) -> None:
+    service.run_pipeline({"extends": str(data), "source": {"path": str(data.parent / "absent.jsonl")}}, code=None)
+    run = service.last_run()
+    assert run["state"]["type"] == "FAILED"
+    assert "absent.jsonl" in run["state"]["message"]

@@ -1,0 +1,161 @@
+"""New documents and a trained model: other readers, frozen codebooks, refusals that say why."""
+
+import csv
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from flows.config import load_config
+from flows.graph import build
+from stores.schemas import PREDICTIONS
+from tests.flows.conftest import Cli, document, draw, make_data, settings, write_config, write_documents
+
+
+def snapshot(root: Path, *folders: str) -> dict[Path, bytes]:
+    """Return every file below some folders of the root."""
+    return {path: path.read_bytes() for name in folders for path in (root / name).rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """Return a folder with 24 documents that no training saw."""
+    make_data(tmp_path / "fresh", 0)
+    folder = tmp_path / "fresh"
+    write_documents(folder, [document(folder, number) for number in range(100, 124)])
+    return folder
+
+
+def key_of(config: Path, name: str) -> str:
+    """Return the dataset key under a configuration."""
+    return next(node.key for node in build(load_config(config)) if node.name == name)
+
+
+def predicted(path: Path) -> pl.DataFrame:
+    """Return a predictions file, by id."""
+    return pl.read_parquet(path).sort("id")
+
+
+def test_new_documents_as_json_lines(cli: Cli, finished: Path, fresh: Path, tmp_path: Path) -> None:
+    output, root = tmp_path / "new.parquet", finished.parent / "out"
+    frozen = snapshot(root, "codebooks", "models", "latest")
+    arguments = ("predict", finished, "--model", "pq", "--source", fresh / "documents.jsonl", "-o", output)
+    result = cli(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "24 predictions" in result.output
+    assert pq.read_schema(output).equals(PREDICTIONS)
+    rows = predicted(output)
+    assert rows["id"].to_list() == [f"doc-{number:04d}" for number in range(100, 124)]
+    assert set(rows["status"]) == {"ok"}
+    assert (rows["label"] == [sorted(["circle", "square", "triangle"])[n % 3] for n in range(100, 124)]).mean() > 0.6
+    assert snapshot(root, "codebooks", "models", "latest") == frozen
+    made = snapshot(root, "documents", "embed", "quantize", "predictions")
+    assert cli(*arguments).exit_code == 0
+    assert snapshot(root, "documents", "embed", "quantize", "predictions") == made
+
+
+def test_new_documents_from_a_table(cli: Cli, finished: Path, fresh: Path, tmp_path: Path) -> None:
+    names = ["id", "title", "text", "image"]
+    with (fresh / "new.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(document(fresh, number) for number in range(100, 110))
+    by_csv, by_lines = tmp_path / "csv.parquet", tmp_path / "lines.parquet"
+    result = cli(
+        "predict", finished, "--model", "additive", "--reader", "csv", "--source", fresh / "new.csv", "-o", by_csv
+    )
+    assert result.exit_code == 0, result.output
+    write_documents(fresh, [document(fresh, number) for number in range(100, 110)])
+    result = cli("predict", finished, "--model", "additive", "--source", fresh / "documents.jsonl", "-o", by_lines)
+    assert result.exit_code == 0, result.output
+    same = ["id", "label", "score", "top_k", "status"]
+    assert predicted(by_csv).select(same).equals(predicted(by_lines).select(same))
+
+
+def test_new_documents_from_a_folder_of_images(cli: Cli, finished: Path, tmp_path: Path) -> None:
+    """Pictures alone: the text model has nothing to read and says so, the additive one looks."""
+    for label in ("circle", "square"):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for number in range(3):
+            draw(tmp_path / "pictures" / label / f"{number}.png", label, 200 + number)
+    common = ("--reader", "imagefolder", "--source", tmp_path / "pictures")
+    for model, status in (("additive", "ok"), ("text", "no_input")):
+        output = tmp_path / f"{model}.parquet"
+        result = cli("predict", finished, "--model", model, *common, "-o", output)
+        assert result.exit_code == 0, result.output
+        assert predicted(output)["status"].to_list() == [status] * 6
+
+
+def test_documents_that_lack_something_keep_their_row(cli: Cli, finished: Path, fresh: Path, tmp_path: Path) -> None:
+    rows = [document(fresh, number) for number in range(100, 105)]
+    del rows[0]["image"], rows[1]["text"], rows[2]["image"], rows[2]["text"], rows[2]["title"], rows[4]["label"]
+    rows[3]["image"] = "images/absent.png"
+    write_documents(fresh, rows)
+    output = tmp_path / "new.parquet"
+    arguments = ("--model", "additive", "--source", fresh / "documents.jsonl", "-o", output)
+    result = cli("predict", finished, *arguments)
+    assert result.exit_code == 0, result.output
+    found = predicted(output)
+    assert found["status"].to_list() == ["ok", "ok", "no_input", "ok", "ok"]
+    assert found["label"].is_null().to_list() == [False, False, True, False, False]
+
+
+def test_training_documents_get_the_predictions_of_the_run(cli: Cli, finished: Path, tmp_path: Path) -> None:
+    output = tmp_path / "again.parquet"
+    source = finished.parent / "documents.jsonl"
+    result = cli("predict", finished, "--model", "additive", "--source", source, "-o", output)
+    assert result.exit_code == 0, result.output
+    published = pl.read_parquet(finished.parent / "out" / "latest" / "predictions.parquet")
+    same = ["id", "label", "score", "top_k", "status", "importance"]
+    expected = published.filter(pl.col("model") == "additive").sort("id").select(same)
+    assert predicted(output).select(same).equals(expected)
+
+
+def test_an_unknown_model_is_told_with_the_nearest_name(cli: Cli, finished: Path, tmp_path: Path) -> None:
+    result = cli("predict", finished, "--model", "aditive", "--source", "x.jsonl", "-o", tmp_path / "new.parquet")
+    assert result.exit_code == 2
+    assert "'additive'" in result.output
+    assert "did you mean 'additive'?" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("change", ["embed.image.dtype=float32", "embed.image.options.runtime=torch"])
+def test_features_of_another_encoder_are_refused(
+    cli: Cli, finished: Path, fresh: Path, tmp_path: Path, change: str
+) -> None:
+    trained = key_of(finished, "embed/image")
+    source = ("--source", fresh / "documents.jsonl")
+    result = cli("predict", finished, "--model", "additive", *source, "-o", tmp_path / "n.parquet", "--set", change)
+    assert result.exit_code == 2, result.output
+    line = " ".join(result.output.split())
+    assert "embed/image" in line
+    assert trained in line
+    assert line.count("weights ") == 2
+    assert not (tmp_path / "n.parquet").exists()
+
+
+def test_features_of_another_codebook_are_refused(cli: Cli, finished: Path, fresh: Path, tmp_path: Path) -> None:
+    trained = key_of(finished, "codebooks/pq")
+    source = ("--source", fresh / "documents.jsonl", "-o", tmp_path / "n.parquet")
+    result = cli("predict", finished, "--model", "pq", *source, "--set", "quantize.pq.options.codewords=8")
+    assert result.exit_code == 2, result.output
+    line = " ".join(result.output.split())
+    assert "pq" in line
+    assert trained in line
+
+
+def test_an_untrained_root_is_one_line(cli: Cli, finished: Path, fresh: Path, tmp_path: Path) -> None:
+    values = {**settings(finished.parent), "root": str(tmp_path / "empty")}
+    config = write_config(fresh, values)
+    source = ("--source", fresh / "documents.jsonl", "-o", tmp_path / "n.parquet")
+    result = cli("predict", config, "--model", "additive", *source)
+    assert result.exit_code == 1
+    assert "run `fuseline run` first" in " ".join(result.output.split())
+
+
+def test_a_source_that_is_not_there_is_one_line(cli: Cli, finished: Path, tmp_path: Path) -> None:
+    source = ("--source", tmp_path / "absent.jsonl", "-o", tmp_path / "n.parquet")
+    result = cli("predict", finished, "--model", "text", *source)
+    assert result.exit_code in (1, 2)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "absent.jsonl" in result.output
