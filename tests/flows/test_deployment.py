@@ -69,6 +69,11 @@ class Service:
         )
         return dict(found[0])
 
+    def shard_tasks(self) -> int:
+        """Return how many tasks of ours there were; Prefect counts every flow within a flow as one more."""
+        keys = [row["task_key"] for row in self.post("task_runs/filter", {"limit": 200})]
+        return sum(key.startswith(("batch", "one")) for key in keys)
+
     def healthy(self) -> bool:
         """Tell whether the server answers."""
         try:
@@ -161,11 +166,11 @@ def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) 
         assert (done[stage]["fresh"], done[stage]["computed_shards"], done[stage]["rows_computed"]) == (3, 1, 13), stage
     assert done["train/additive"]["computed_shards"] == 0
 
-    tasks = service.post("task_runs/count")
+    tasks = service.shard_tasks()
     service.run_pipeline(config)
     again = last_accounts(root)
     assert sum(row["computed_shards"] for row in again.values()) == 0
-    assert service.post("task_runs/count") == tasks
+    assert service.shard_tasks() == tasks
     assert len(list((root / "runs").glob("*.json"))) == 3
     assert not list((service.home / "storage").glob("*"))
 
