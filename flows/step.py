@@ -1,5 +1,6 @@
 """Run the nodes of one flow, in order, and account for them."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,7 @@ def _runner(run: ExecutionConfig) -> Iterator[TaskRunner[Any]]:
     except ImportError as error:
         cure = "pip install 'fuseline[dask]'"
         raise ConfigError(mismatch("run.executor", "the package prefect-dask", "not installed", cure)) from error
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     local = {"cluster_kwargs": {"n_workers": run.workers, "threads_per_worker": 1}}
     with DaskTaskRunner(**({"address": run.address} if run.address else local)) as cluster:
         yield cluster

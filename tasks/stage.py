@@ -54,24 +54,25 @@ def run_plan(plan: Plan, execution: Execution, *, runner: TaskRunner[Any], liste
     return one.with_options(task_run_name=node.label)(opaque(node), opaque(plan), opaque(execution), opaque(listen))
 
 
-@task(name="shards", cache_policy=NO_CACHE, persist_result=False, retries=0)
-def batch(
-    node: ShardStage, indices: list[int], execution: Execution, make: Make, listen: Listener | None
-) -> list[ShardReport]:
-    """Make some shards of one stage, committing one by one; a shard that fails is reported and the rest go on.
+class Work:
+    """What the shards of a batch share: the stage, how it is made, by what, and who hears of it.
 
-    Args:
-        node: the stage.
-        indices: its shards to make.
-        execution: how they are made.
-        make: tasks.shard.make_shard, here or in a worker process.
-        listen: told about every shard.
+    A plain class: Prefect takes tuples, mappings and dataclasses apart to look for futures in them, and prefect-dask
+    its own `quote` too.
     """
+
+    def __init__(self, node: Node, execution: Execution, make: Make, listen: Listener | None) -> None:
+        self.node, self.execution, self.make, self.listen = node, execution, make, listen
+
+
+@task(name="shards", cache_policy=NO_CACHE, persist_result=False, retries=0)
+def batch(work: Work, indices: list[int]) -> list[ShardReport]:
+    """Make some shards of one stage, committing one by one; a shard that fails is reported and the rest go on."""
     reports = []
     for index in indices:
-        report = _guarded(make, node, index, execution)
-        if listen is not None:
-            listen(node, report)
+        report = _guarded(work, index)
+        if work.listen is not None:
+            work.listen(work.node, report)
         reports.append(report)
     return reports
 
@@ -99,10 +100,9 @@ def _run_batches(plan: Plan, execution: Execution, runner: TaskRunner[Any], list
     node, batches = plan.node, list(batched(plan.todo, MAX_BATCHES))
     # A listener lives in this process: elsewhere a batch is announced when it comes home.
     listener, make = (listen, shared_pool(execution.workers).make_shard) if execution.local else (None, make_shard)
-    fixed = {"node": node, "execution": execution, "make": make, "listen": listener}
-    opaque = {name: quote(value) for name, value in fixed.items()}
+    work = Work(node, execution, make, listener)
     futures = [
-        runner.submit(batch.with_options(task_run_name=_run_name(node, indices)), {**opaque, "indices": indices})
+        runner.submit(batch.with_options(task_run_name=_run_name(node, indices)), {"work": work, "indices": indices})
         for indices in batches
     ]
     reports: list[ShardReport] = []
@@ -131,12 +131,13 @@ def _run_name(node: Node, indices: list[int]) -> str:
     return f"{node.label} shard {span}"
 
 
-def _guarded(make: Make, node: ShardStage, index: int, execution: Execution) -> ShardReport:
+def _guarded(work: Work, index: int) -> ShardReport:
+    execution = work.execution
     try:
-        return make(node, execution.root, index, source=execution.source, retry_failed=execution.retry_failed)
+        return work.make(work.node, execution.root, index, source=execution.source, retry_failed=execution.retry_failed)
     except StorageError:
         raise
     except Exception as error:
-        logger.debug("%s shard %d failed", node.label, index, exc_info=True)
+        logger.debug("%s shard %d failed", work.node.label, index, exc_info=True)
         reason = str(error) if isinstance(error, FuselineError) else f"{type(error).__name__}: {error}"
         return ShardReport(index, 0, 0, 0, 0.0, reason)

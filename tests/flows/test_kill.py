@@ -69,8 +69,9 @@ def completes(cli: Cli, config: Path, kept: dict[Path, bytes]) -> None:
         assert done[stage]["fresh"] + done[stage]["computed_shards"] == 20, stage
         assert done[stage]["computed_shards"] == 20 - committed or stage.startswith("ingest")
     assert {path: path.read_bytes() for path in kept} == kept
-    assert not list((config.parent / "out").rglob("*.partial*"))
     assert busy(plan_of(cli, config)) == set()
+    assert cli("gc", config).exit_code == 0
+    assert not list((config.parent / "out").rglob("*.partial"))
     assert cli("verify", config).exit_code == 0
 
 
@@ -98,7 +99,7 @@ def test_ctrl_c_at_any_stage(cli: Cli, config: Path, stage: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize("stage", ["documents/shapes", "embed/image", "predictions/text"])
 def test_a_killed_run_is_completed_by_the_next(cli: Cli, config: Path, stage: str, number: int) -> None:
     code, output, kept = interrupted_at(config, stage, 1, number)
