@@ -1,7 +1,7 @@
 """A dataset is its manifest: what made it, and one record per shard, written last."""
 
-from collections.abc import Callable
 import fnmatch
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeVar
 
