@@ -1,7 +1,7 @@
-"""How long a run takes that finds nothing to do: python bench/plan_speed.py [--shards 1000] [--stages 8] [--rows 20] [--json]
+"""How long a run takes that finds nothing to do: python bench/plan_speed.py [--shards 1000] [--stages 8] [--json]
 
-Makes a chain of cheap row-wise stages (half Parquet, half Zarr) over a JSON lines source, runs it once, then plans it again.
-The last line is {"ratios": {"nothing_to_do_vs_first_run": ...}, "seconds": {...}}; the target is 0.01 and 10 s.
+Makes a chain of cheap row-wise stages (half Parquet, half Zarr) over JSON lines, runs it once, then plans it again. The
+last line is {"ratios": {"nothing_to_do_vs_first_run": ...}, "seconds": {...}}; the target is 0.01 and 10 s.
 """
 
 import argparse
@@ -62,7 +62,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the last line only")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        path, root = Path(folder) / "documents.jsonl", Path(folder) / "out"
+        path, root = Path(folder) / "data" / "documents.jsonl", Path(folder) / "out"
+        path.parent.mkdir()
         lines = (json.dumps({"id": f"d{i}", "text": f"text {i}"}) for i in range(options.shards * options.rows))
         path.write_text("\n".join(lines))
         nodes = chain(path, options.rows, options.stages)
@@ -77,7 +78,8 @@ def main() -> None:
         again = time.perf_counter() - started
         assert all(not plan.todo and len(plan.fresh) == options.shards for plan in plans)
     if not options.json:
-        print(f"{options.shards} shards x {options.stages} stages: first run {first:.1f} s, nothing to do {again:.2f} s")
+        size = f"{options.shards} shards x {options.stages} stages"
+        print(f"{size}: first run {first:.1f} s, nothing to do {again:.2f} s")
     seconds = {"first_run": round(first, 2), "nothing_to_do": round(again, 2)}
     print(json.dumps({"ratios": {"nothing_to_do_vs_first_run": round(again / first, 4)}, "seconds": seconds}))
 

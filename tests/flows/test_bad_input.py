@@ -170,9 +170,8 @@ def test_a_second_run_on_the_same_root_says_who_holds_it(cli: Cli, finished: Pat
     import sys
 
     root = finished.parent / "out"
-    holder = "import sys, time; from pathlib import Path; from stores.lock import hold\n" + (
-        "with hold(Path(sys.argv[1]), started='noon', wait=0): print('held', flush=True); time.sleep(60)"
-    )
+    holder = """import sys, time; from pathlib import Path; from stores.lock import hold
+with hold(Path(sys.argv[1]), started='noon', wait=0): print('held', flush=True); time.sleep(60)"""
     with subprocess.Popen([sys.executable, "-c", holder, str(root)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
