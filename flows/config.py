@@ -15,6 +15,8 @@ from stores.digests import key_digest
 from stores.errors import ConfigError, mismatch
 from tasks.assignment import SplitConfig
 from tasks.clean import CleanConfig
+from tasks.crops import CropEmbedConfig
+from tasks.detect import DetectConfig
 from tasks.duplicates import DuplicatesConfig
 from tasks.embed import ImageEmbedConfig, TextEmbedConfig
 from tasks.ingest import SourceConfig
@@ -38,6 +40,12 @@ def _embed_config(values: Any) -> Any:
 
 
 EmbedConfig = Annotated[ImageEmbedConfig | TextEmbedConfig, BeforeValidator(_embed_config)]
+
+
+class CropsConfig(CropEmbedConfig):
+    """An encoder over the elements of one detector."""
+
+    detections: str = Field(description="Name of the detector in `detect` whose elements are embedded")
 
 
 class PredictionsConfig(FrozenConfig):
@@ -85,7 +93,9 @@ class Config(FrozenConfig):
     split: SplitConfig = SplitConfig()
     duplicates: DuplicatesConfig = DuplicatesConfig()
     clean: CleanConfig = CleanConfig()
+    detect: dict[str, DetectConfig] = Field({}, description="Detectors over the images; faces only if named here")
     embed: dict[str, EmbedConfig] = Field({})
+    crops: dict[str, CropsConfig] = Field({})
     quantize: dict[str, QuantizeConfig] = Field({})
     models: dict[str, ModelConfig] = Field({})
     predictions: PredictionsConfig = PredictionsConfig()
@@ -104,9 +114,11 @@ class Config(FrozenConfig):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        for name in (*self.embed, *self.quantize, *self.models):
+        for name in (*self.detect, *self.embed, *self.crops, *self.quantize, *self.models):
             if not name.replace("_", "").replace("-", "").replace(".", "").isalnum():
                 raise ValueError(mismatch("name", "letters, digits, '_', '-' and '.'", name, "rename it"))
+        for name, crops in self.crops.items():
+            _known(f"crops.{name}.detections", crops.detections, self.detect)
         for name, quantize in self.quantize.items():
             _known(f"quantize.{name}.embedding", quantize.embedding, self.embed)
         for name, model in self.models.items():

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
-from flows.config import Config, model_inputs
+from flows.config import Config, CropsConfig, model_inputs
 from models.config import key_values
 from tasks.clean import cleaner_version
+from tasks.crops import crop_digest
+from tasks.detect import DetectConfig, detector_digest
 from tasks.embed import ImageEmbedConfig, TextEmbedConfig, weights_digest
 from tasks.ingest import SourceConfig, ingest_config
 from tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary
@@ -20,7 +22,7 @@ from tasks.summaries import (
     score_model,
 )
 from tasks.train import ModelConfig, fit_classifier, train_config
-from tasks.transforms import clean_documents, embed_documents, embed_texts
+from tasks.transforms import clean_documents, detect_elements, embed_documents, embed_elements, embed_texts
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,9 @@ class Features:
 
     documents: Ingest
     clean: ShardStage
+    detect: dict[str, ShardStage]
     embed: dict[str, ShardStage]
+    crops: dict[str, ShardStage]
     codebooks: dict[str, Fit]
     quantize: dict[str, ShardStage]
 
@@ -106,12 +110,30 @@ def _features(config: Config, name: str, source: SourceConfig, *, codebooks: dic
         )
         for name, spec in sorted(config.quantize.items())
     }  # fmt: skip
-    return Features(documents, cleaned, embed, books, quantize)
+    found = {name: _detect(name, spec, documents) for name, spec in sorted(config.detect.items())}
+    crops = {name: _crops(name, spec, documents, found) for name, spec in sorted(config.crops.items())}
+    return Features(documents, cleaned, found, embed, crops, books, quantize)
 
 
 def _feature_nodes(features: Features) -> list[Node]:
     quantized = [node for name in features.quantize for node in (features.codebooks[name], features.quantize[name])]
-    return [features.documents, features.clean, *features.embed.values(), *quantized]
+    elements = [*features.detect.values(), *features.crops.values()]
+    return [features.documents, features.clean, *elements, *features.embed.values(), *quantized]
+
+
+def _detect(name: str, spec: DetectConfig, documents: Ingest) -> ShardStage:
+    return ShardStage(
+        name=f"detect/{name}", flow="detect", version=1, config=spec, weights=detector_digest(spec),
+        reads=(Read(documents, ("image",), ("image_digest",)),), transform=detect_elements,
+    )  # fmt: skip
+
+
+def _crops(name: str, spec: CropsConfig, documents: Ingest, detect: dict[str, ShardStage]) -> ShardStage:
+    elements = Read(detect[spec.detections], ("elements", "status", "present", "width", "height"))
+    return ShardStage(
+        name=f"crops/{name}", flow="detect", version=1, config=spec, weights=crop_digest(spec),
+        reads=(Read(documents, ("image",), ("image_digest",)), elements), transform=embed_elements,
+    )  # fmt: skip
 
 
 def _embed(name: str, spec: ImageEmbedConfig | TextEmbedConfig, documents: Ingest, cleaned: ShardStage) -> ShardStage:

@@ -185,7 +185,13 @@ def _views(nodes: list[Node], root: Path) -> dict[str, list[Path]]:
     views: dict[str, list[Path]] = {
         name: [root / LATEST / f"{name}.parquet"] for name in ("metrics", "quarantine", "statistics")
     }
-    prefixes = {"documents/": "documents", "clean/": "clean", "quantize/": "features", "predictions/": "predictions"}
+    prefixes = {
+        "documents/": "documents",
+        "clean/": "clean",
+        "quantize/": "features",
+        "detect/": "detections",
+        "predictions/": "predictions",
+    }
     for node in nodes:
         for prefix, view in prefixes.items():
             if node.name.startswith(prefix):

@@ -1,0 +1,26 @@
+"""Detectors and crops as stages: added later, they touch nothing else."""
+
+from pathlib import Path
+
+import duckdb
+
+from tests.flows.conftest import Cli, make_data, settings, write_config
+from tests.flows.test_run import busy, plan_of
+
+
+def test_a_detector_added_later_makes_its_own_datasets_only(cli: Cli, tmp_path: Path) -> None:
+    config = make_data(tmp_path / "data", 12)
+    folder = config.parent
+    few = {**settings(folder), "quantize": {}, "models": {"text": {"kind": "text", "options": {"dim": 4}}}}
+    config = write_config(folder, few)
+    assert cli("run", config).exit_code == 0
+    crops = {"objects": {"detections": "objects", "encoder": "efficientnet_lite2", "min_score": 0.05}}
+    config = write_config(folder, {**few, "detect": {"objects": {"detector": "ssdlite_coco"}}, "crops": crops})
+    assert busy(plan_of(cli, config)) == {"detect/objects", "detect/crops-objects", "report"}
+    result = cli("run", config)
+    assert result.exit_code == 0, result.output
+    with duckdb.connect(str(folder / "out" / "catalog.duckdb"), read_only=True) as connection:
+        rows = connection.execute("SELECT id, status, len(elements) FROM detections ORDER BY id").fetchall()
+    assert [row[0] for row in rows] == [f"doc-{n:04d}" for n in range(12)]
+    assert {row[1] for row in rows} == {"ok"}
+    assert busy(plan_of(cli, config)) == set()
