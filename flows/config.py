@@ -183,11 +183,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def model_inputs(model: ModelConfig) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
     """Return what a model reads: text or not, names of embeddings, names of codebooks."""
-    entry = MODELS[model.kind]
-    options: Any = model.parsed()
-    dense = (str(options.image),) if "dense" in entry.reads else ()
-    codes = (str(options.codes),) if "codes" in entry.reads else ()
-    return "text" in entry.reads, dense, codes
+    return MODELS[model.kind].inputs(model.parsed())
 
 
 def _known(field: str, name: str, there: dict[str, Any]) -> None:

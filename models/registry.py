@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from models import kiela
 from models.config import FrozenConfig
+from models.references.boosting import Boosting, BoostingConfig
 
 
 class Entry(NamedTuple):
@@ -13,6 +14,14 @@ class Entry(NamedTuple):
     config: type[FrozenConfig]
     summary: str
     reads: tuple[str, ...]  # of text, dense, codes
+    embeddings: tuple[str, ...] = ("image",)  # options that name embeddings, one or several each
+    codebooks: tuple[str, ...] = ("codes",)  # options that name codebooks
+
+    def inputs(self, options: FrozenConfig) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
+        """Return what a model with these options reads: text or not, names of embeddings, names of codebooks."""
+        dense = _named(options, self.embeddings) if "dense" in self.reads else ()
+        codes = _named(options, self.codebooks) if "codes" in self.reads else ()
+        return "text" in self.reads, dense, codes
 
 
 TEXT_DENSE, TEXT_CODES = ("text", "dense"), ("text", "codes")
@@ -30,9 +39,22 @@ MODELS: dict[str, Entry] = {
     "rspq": Entry(
         kiela.RSPQTokens, kiela.RSPQTokensConfig, "fastText with the image as randomly sampled PQ words", TEXT_CODES
     ),
+    "lightgbm": Entry(
+        Boosting,
+        BoostingConfig,
+        "gradient boosted trees over embeddings and codes",
+        ("dense", "codes"),
+        embeddings=("embeddings",),
+    ),
 }
 
 
 def registry_rows() -> list[dict[str, str]]:
     """Return name, summary and weights ("" = trained here) of every classifier, for people and machines."""
     return [{"name": name, "summary": entry.summary, "weights": ""} for name, entry in sorted(MODELS.items())]
+
+
+def _named(options: Any, fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names that these options hold, each once."""
+    values = [getattr(options, field) for field in fields]
+    return tuple(dict.fromkeys(name for value in values for name in ([value] if isinstance(value, str) else value)))

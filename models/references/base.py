@@ -1,0 +1,205 @@
+"""What the reference classifiers share: class numbers, matrices read from a stream, a threshold, one checkpoint."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.config import FrozenConfig, key_values
+from models.fasttext.classifier import truth_matrix
+from models.fasttext.corpus import LabelCounter, cut, part
+from models.features import Block, Features, Inputs
+from models.thresholds import MicroF1
+from models.vectors import usable
+
+F32 = NDArray[np.float32]
+ROWS = 256  # rows of every matrix product: one shape, hence the same bits however a shard is cut
+
+
+class ReferenceConfig(FrozenConfig):
+    """What every reference classifier can be told."""
+
+    task: Literal["auto", "single", "multi"] = "auto"  # auto: multi-label when a training document has two labels
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a training set."""
+
+    names: list[str]  # by falling count, then by name
+    number: dict[str, int]
+    most: int  # labels of one document
+
+    def truth(self, labels: pa.Array) -> NDArray[np.bool_]:
+        """Return (n, C) of a list<string> array."""
+        return truth_matrix(labels, self.number)[0]
+
+
+class Reference:
+    """A classifier whose logits pass through softmax (one label) or sigmoids (several); subclasses fit and score."""
+
+    kind: ClassVar[str]
+    config_type: ClassVar[type[ReferenceConfig]]
+    uses_text: ClassVar[bool] = False
+    config: ReferenceConfig
+    labels: list[str]
+    multi_label: bool
+    threshold: float
+    inputs: Inputs
+    facts: dict[str, Any]
+
+    def __init__(self, config: ReferenceConfig | None = None) -> None:
+        self.config = self.config_type() if config is None else config
+
+    # What subclasses decide.
+    def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
+        raise NotImplementedError
+
+    def predict_logits(self, block: Block) -> F32:
+        """Return logits (n, C) float32."""
+        raise NotImplementedError
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {}
+
+    def _restore(self, saved: Checkpoint, folder: Path) -> None:
+        raise NotImplementedError
+
+    # The Classifier protocol.
+    def fit(self, train: Features, valid: Features | None, *, seed: int) -> Self:
+        """Fit on the labelled documents of `train`; on `valid` tune the threshold when the task is multi-label.
+
+        Raises ValueError when `train` has fewer than two classes.
+        """
+        classes = classes_of(train)
+        if len(classes.names) < 2:
+            raise ValueError(f"classes: expected at least 2, got {classes.names!r}; give documents of another class")
+        self.labels = classes.names
+        self.multi_label = classes.most > 1 if self.config.task == "auto" else self.config.task == "multi"
+        self._fit(train, valid, classes, seed=seed)
+        self.threshold = 0.5
+        if self.multi_label and valid is not None:
+            self.threshold = self._tuned(valid)
+        return self
+
+    def probabilities(self, logits: F32) -> F32:
+        """Return probabilities (n, C): of one class among all, or of each class alone."""
+        if self.multi_label:
+            return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)), np.float32)
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)
+
+    def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
+        """Return {}: unless a subclass knows better, the logit is no sum over modalities."""
+        return {}
+
+    def save(self, folder: Path) -> None:
+        """Write model.json, arrays.safetensors and the subclass's files; equal models give equal bytes."""
+        meta = {
+            "config": key_values(self.config),
+            "labels": self.labels,
+            "multi_label": self.multi_label,
+            "threshold": self.threshold,
+            "inputs": {"dense": self.inputs.dense, "codes": self.inputs.codes, "text": self.inputs.text},
+            "facts": self.facts,
+        }
+        save_checkpoint(folder, f"classifier/{self.kind}", meta=meta, arrays=self._arrays())
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; raises CheckpointError for another kind or format version."""
+        saved = load_checkpoint(folder, f"classifier/{cls.kind}")
+        meta = saved.meta
+        self = cls(cls.config_type.model_validate(meta["config"]))
+        self.labels, self.multi_label, self.threshold = meta["labels"], meta["multi_label"], meta["threshold"]
+        codes = {name: (int(M), int(Ks)) for name, (M, Ks) in meta["inputs"]["codes"].items()}
+        self.inputs = Inputs(meta["inputs"]["dense"], codes, meta["inputs"]["text"])
+        self.facts = meta["facts"]
+        self._restore(saved, folder)
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """Return parameters, bytes and training facts."""
+        return dict(self.facts)
+
+    def _tuned(self, valid: Features) -> float:
+        counts, number = MicroF1(), {name: y for y, name in enumerate(self.labels)}
+        rows = max(1, (1 << 22) // len(self.labels))
+        for block in valid.blocks():
+            for lo in range(0, len(block), rows):
+                piece = cut(block, lo, lo + rows)
+                counts.add(self.probabilities(self.predict_logits(piece)), *truth_matrix(piece.labels, number))
+        return counts.best()
+
+
+def classes_of(train: Features) -> Classes:
+    """Number the labels of all documents of `train`, in one pass."""
+    counter = LabelCounter()
+    for block in train.blocks():
+        counter.add(block.labels)
+    names, _ = counter.freeze()
+    return Classes(names, {name: y for y, name in enumerate(names)}, counter.most)
+
+
+def labelled(features: Features) -> Iterator[Block]:
+    """Yield the blocks of `features` with only the documents that have a label."""
+    for block in features.blocks():
+        mask = pc.fill_null(pc.greater(pc.list_value_length(block.labels), 0), False)
+        rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))
+        if len(rows):
+            yield block if len(rows) == len(block) else taken(block, rows)
+
+
+def taken(block: Block, rows: NDArray[np.int64]) -> Block:
+    """Return the documents of a block at `rows` (m,), in this order."""
+    arrow = pa.array(rows)
+    return Block(
+        ids=block.ids.take(arrow),
+        text=block.text.take(arrow),
+        labels=block.labels.take(arrow),
+        dense={key: block.dense[key][rows] for key in sorted(block.dense)},
+        codes={key: block.codes[key][rows] for key in sorted(block.codes)},
+        present={key: block.present[key][rows] for key in sorted(block.present)},
+    )
+
+
+def embedding(block: Block, name: str, dim: int | None = None) -> tuple[F32, NDArray[np.bool_]]:
+    """Return an embedding (n, D) of a block, zeros where it is absent or not finite, and which rows (n,) it has.
+
+    Raises ValueError when there is none of that name, or of another width than `dim`.
+    """
+    X = np.array(part(block.dense, name, "embedding"), np.float32)
+    if dim is not None and X.shape[1] != dim:
+        raise ValueError(f"embedding {name}: expected {dim!r} columns, got {X.shape[1]!r}; use the one trained with")
+    has = usable(X, block.present[name], unit=False)
+    X[~has] = 0
+    return X, has
+
+
+def has_text(block: Block) -> NDArray[np.bool_]:
+    """Return which documents (n,) have a text."""
+    found = pc.fill_null(pc.greater(pc.binary_length(block.text), 0), False)
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def product(X: F32, W: F32) -> F32:
+    """Return X (n, D) times W (C, D) transposed, the same bits for a row whatever rows stand beside it."""
+    out = np.empty((len(X), len(W)), np.float32)
+    room = np.zeros((ROWS, X.shape[1]), np.float32)
+    for lo in range(0, len(X), ROWS):
+        n = min(ROWS, len(X) - lo)
+        room[:n], room[n:] = X[lo : lo + n], 0
+        out[lo : lo + n] = (room @ W.T)[:n]
+    return out
+
+
+def pairs(truth: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (rows, classes) of a truth matrix (n, C): a document with several labels counts once per label."""
+    rows, classes = np.nonzero(truth)
+    return rows, classes
