@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from models import kiela
 from models.config import FrozenConfig
 from models.references.boosting import Boosting, BoostingConfig
+from models.references.tfidf import TfidfLinear, TfidfLinearConfig
 
 
 class Entry(NamedTuple):
@@ -45,6 +46,9 @@ MODELS: dict[str, Entry] = {
         "gradient boosted trees over embeddings and codes",
         ("dense", "codes"),
         embeddings=("embeddings",),
+    ),
+    "tfidf_linear": Entry(
+        TfidfLinear, TfidfLinearConfig, "TF-IDF of words and word pairs, logistic regression", ("text",)
     ),
 }
 
