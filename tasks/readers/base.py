@@ -24,9 +24,18 @@ Column: TypeAlias = Any  # pa.Array, or a sequence of plain values
 
 
 class ReaderOptions(FrozenConfig):
-    """What every reader understands; each limit bounds hostile input and marks what goes over it."""
+    """What every reader understands; each limit bounds hostile input and marks what goes over it.
 
-    root: str | None = None  # where image references start; default: the folder of the source
+    Endpoint, key and other options of a store (s3://...) are not set here, so that no secret enters a configuration,
+    a key or a log: fsspec reads them from FSSPEC_S3='{"endpoint_url": ..., "key": ..., "secret": ...}', or
+    '{"anon": true}', from ~/.config/fsspec/*.json, and s3fs from AWS's own files and variables.
+    """
+
+    root: str | None = Field(
+        None,
+        description="Folder or URL where image references start; default: the folder of the source. Options of a store "
+        "(endpoint_url, key, secret, anon) come from the environment, FSSPEC_S3='{...}', or ~/.config/fsspec/*.json",
+    )
     images: Literal["reference", "copy"] = "reference"  # copy: the bytes go into the documents
     max_image_bytes: int = Field(64 << 20, ge=1)  # a larger image is not copied: `too_large`
     max_line_bytes: int = Field(16 << 20, ge=1024)  # a longer line or field is one row `too_large`

@@ -94,8 +94,7 @@ def _bytes(image: dict[str, object], root: Place, limit: int) -> bytes | None:
     if not isinstance(uri, str) or "://" in uri:
         return None
     try:
-        with (root / uri).open() as stream:
-            stream.seek(offset if isinstance(offset, int) else 0)
-            return stream.read(min(length, limit + 1) if isinstance(length, int) else limit + 1)
+        wanted = min(length, limit + 1) if isinstance(length, int) else limit + 1
+        return (root / uri).part(offset if isinstance(offset, int) else 0, wanted)
     except (OSError, ValueError, KeyError):
         return None

@@ -1,8 +1,9 @@
 """Where a source lies: local paths and fsspec URLs, safe listing, and references that cannot climb out."""
 
+import errno
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from stores.errors import ConfigError, DataError, mismatch
 from tasks.readers.base import ReaderOptions, SourceFile
+from tasks.readers.remote import UnreachableError, buffered, reached, refuse_secret, stamp
 
 
 class Place(NamedTuple):
@@ -43,25 +45,42 @@ class Place(NamedTuple):
         """Open for reading, unbuffered decisions left to the caller."""
         if self.local:
             return Path(self.path).open("rb")
-        stream: IO[bytes] = self.fs.open(self.path, "rb")
-        return stream
+        with reached(self.path):
+            return buffered(self.fs.open(self.path, "rb"), self.path)
+
+    def part(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset` on, fewer at the end; of a URL nothing else is fetched."""
+        if self.local:
+            with self.open() as stream:
+                stream.seek(offset)
+                return stream.read(length)
+        try:
+            with reached(self.path):
+                return bytes(self.fs.cat_file(self.path, start=offset, end=offset + length))
+        except UnreachableError as error:
+            if getattr(error.__cause__, "errno", None) == errno.EINVAL:  # S3's word for a range past the end
+                return b""
+            raise
 
     def is_dir(self) -> bool:
         """Whether it is a folder."""
-        return bool(self.fs.isdir(self.path))
+        with reached(self.path):
+            return bool(self.fs.isdir(self.path))
 
     def exists(self) -> bool:
         """Whether anything is there."""
-        return bool(self.fs.exists(self.path))
+        with reached(self.path):
+            return bool(self.fs.exists(self.path))
 
 
 def place(path: str) -> Place:
     """Resolve a local path or an fsspec URL; ConfigError when nothing is there."""
+    refuse_secret(path)
     try:
         fs, inner = fsspec.core.url_to_fs(path)
         found = Place(fs, inner if inner == "/" else inner.rstrip("/"))
         exists = found.exists() or found.is_dir()
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, UnreachableError) as error:
         raise ConfigError(mismatch("source.path", "a readable file, folder or URL", path, str(error))) from error
     if not exists:
         cure = "check the spelling, or download the data first"
@@ -93,12 +112,19 @@ def walk(start: Place, *, prefix: str = "") -> Iterator[SourceFile]:
     if start.local:
         yield from _walk_local(Path(start.path), prefix, frozenset())
         return
-    for info in sorted(start.fs.ls(start.path, detail=True), key=lambda info: info["name"]):
+    start.fs.invalidate_cache()  # stores keep listings, and would never see a change
+    yield from _walk_remote(start, prefix)
+
+
+def _walk_remote(start: Place, prefix: str) -> Iterator[SourceFile]:
+    with reached(start.path):
+        infos = sorted(start.fs.ls(start.path, detail=True), key=lambda info: info["name"])
+    for info in infos:
         name = posixpath.basename(info["name"].rstrip("/"))
         if not name or name.startswith(".") or info["name"].rstrip("/") == start.path:
             continue
         if info["type"] == "directory":
-            yield from walk(Place(start.fs, info["name"].rstrip("/")), prefix=f"{prefix}{name}/")
+            yield from _walk_remote(Place(start.fs, info["name"].rstrip("/")), f"{prefix}{name}/")
         else:
             yield SourceFile(prefix + name, int(info.get("size") or 0), _mtime(info))
 
@@ -122,7 +148,10 @@ def _walk_local(folder: Path, prefix: str, seen: frozenset[tuple[int, int]]) -> 
 
 def listed(found: Place, uri: str) -> SourceFile:
     """Return the listing of one file under the name `uri`."""
-    info = found.fs.info(found.path)
+    if not found.local:
+        found.fs.invalidate_cache(found.parent.path)
+    with reached(found.path):
+        info = found.fs.info(found.path)
     mtime = Path(found.path).stat().st_mtime_ns if found.local else _mtime(info)
     return SourceFile(uri, int(info.get("size") or 0), mtime)
 
@@ -131,9 +160,9 @@ def _mtime(info: dict[str, Any]) -> int:
     for key in ("mtime", "LastModified", "last_modified", "modified", "created"):
         value = info.get(key)
         if isinstance(value, datetime):
-            return int(value.timestamp() * 1_000_000) * 1_000
+            return stamp(value.timestamp(), info)
         if isinstance(value, int | float):
-            return int(value * 1_000_000) * 1_000
+            return stamp(value, info)
     date = info.get("date_time")  # of a zip member, without a zone
     return int("".join(f"{part:02d}" for part in date)) if date else 0
 
@@ -152,9 +181,14 @@ def manifests(path: str, suffixes: tuple[str, ...]) -> list[Place]:
 
 def relative(file: Place, path: str) -> str:
     """Name a file of the source for messages and image references: relative to the source's folder."""
+    return relatives([file], path)[0]
+
+
+def relatives(files: Sequence[Place], path: str) -> list[str]:
+    """Name several files of the source; a store is asked once."""
     start = place(path)
     base = start.path if start.is_dir() else start.parent.path
-    return posixpath.relpath(file.path, base) if base else file.path
+    return [posixpath.relpath(file.path, base) if base else file.path for file in files]
 
 
 def safe_references(uris: pa.Array) -> tuple[pa.Array, pa.Array]:

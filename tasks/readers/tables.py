@@ -8,13 +8,13 @@ import pyarrow as pa
 from tasks.readers.base import SourceFile, Split, chosen
 from tasks.readers.images import manifest_folder, rebased, watched
 from tasks.readers.mapping import TableOptions
-from tasks.readers.places import Place, image_root, listed, manifests, place, relative
+from tasks.readers.places import Place, image_root, listed, manifests, place, relatives
 
 
 def sources(path: str, suffixes: tuple[str, ...]) -> list[tuple[Place, str, Split | None]]:
     """Return (file, name, split told by the name) of a table source; one file alone tells no split."""
     found = manifests(path, suffixes)
-    names = [relative(file, path) for file in found]
+    names = relatives(found, path)
     return [(file, name, name_split(name) if len(found) > 1 else None) for file, name in zip(found, names, strict=True)]
 
 
@@ -32,9 +32,8 @@ def table_files(path: str, options: TableOptions, suffixes: tuple[str, ...]) -> 
     """List the manifests, then the images under the image root unless `watch_images` is off."""
     found = manifests(path, suffixes)
     images = watched(path, options)
-    if found and place(image_root(path, options)).exists():
-        return [listed(file, relative(file, path)) for file in found] + images
-    return [listed(file, relative(file, path)) for file in found]
+    mine = [listed(file, name) for file, name in zip(found, relatives(found, path), strict=True)]
+    return mine + images if found and place(image_root(path, options)).exists() else mine
 
 
 def finished(table: pa.Table, name: str, options: TableOptions) -> Iterator[pa.Table]:

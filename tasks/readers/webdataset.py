@@ -13,7 +13,7 @@ from tasks.readers.base import SourceFile, Split, image_array, mark
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import LINE, OBVIOUS, Role, TableOptions, resolve
 from tasks.readers.overlay import map_objects
-from tasks.readers.places import listed, manifests, relative
+from tasks.readers.places import listed, manifests, relatives
 from tasks.readers.tables import finished, sources
 
 SUFFIXES = (".tar", ".tgz")
@@ -159,4 +159,5 @@ def with_images(table: pa.Table, members: list[Member | None], archive: str) -> 
 
 def files(path: str, options: WebdatasetOptions) -> list[SourceFile]:
     """List the archives."""
-    return [listed(file, relative(file, path)) for file in manifests(path, SUFFIXES)]
+    found = manifests(path, SUFFIXES)
+    return [listed(file, name) for file, name in zip(found, relatives(found, path), strict=True)]
