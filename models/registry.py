@@ -4,7 +4,9 @@ from typing import Any, NamedTuple
 
 from models import kiela
 from models.config import FrozenConfig
+from models.references.averaging import AvgProbs, AvgProbsConfig
 from models.references.boosting import Boosting, BoostingConfig
+from models.references.gated import GMU, GMUConfig
 from models.references.tfidf import TfidfLinear, TfidfLinearConfig
 
 
@@ -49,6 +51,14 @@ MODELS: dict[str, Entry] = {
     ),
     "tfidf_linear": Entry(
         TfidfLinear, TfidfLinearConfig, "TF-IDF of words and word pairs, logistic regression", ("text",)
+    ),
+    "avg_probs": Entry(AvgProbs, AvgProbsConfig, "mean of the probabilities of `text` and `image`", TEXT_DENSE),
+    "gmu": Entry(
+        GMU,
+        GMUConfig,
+        "gated multimodal unit over an image and a text embedding",
+        ("dense",),
+        embeddings=("image", "text_embedding"),
     ),
 }
 

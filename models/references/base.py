@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from models.config import FrozenConfig, key_values
-from models.fasttext.classifier import truth_matrix
+from models.fasttext import kernels
+from models.fasttext.classifier import truth_matrix, widened
 from models.fasttext.corpus import LabelCounter, cut, part
+from models.fasttext.trainer import padded
 from models.features import Block, Features, Inputs
 from models.thresholds import MicroF1
 from models.vectors import usable
 
 F32 = NDArray[np.float32]
-ROWS = 256  # rows of every matrix product: one shape, hence the same bits however a shard is cut
 
 
 class ReferenceConfig(FrozenConfig):
@@ -85,7 +86,7 @@ class Reference:
         self._fit(train, valid, classes, seed=seed)
         self.threshold = 0.5
         if self.multi_label and valid is not None:
-            self.threshold = self._tuned(valid)
+            self.threshold = tuned_threshold(self, valid)
         return self
 
     def probabilities(self, logits: F32) -> F32:
@@ -128,14 +129,29 @@ class Reference:
         """Return parameters, bytes and training facts."""
         return dict(self.facts)
 
-    def _tuned(self, valid: Features) -> float:
-        counts, number = MicroF1(), {name: y for y, name in enumerate(self.labels)}
-        rows = max(1, (1 << 22) // len(self.labels))
-        for block in valid.blocks():
-            for lo in range(0, len(block), rows):
-                piece = cut(block, lo, lo + rows)
-                counts.add(self.probabilities(self.predict_logits(piece)), *truth_matrix(piece.labels, number))
-        return counts.best()
+
+class Scores(Protocol):
+    """What can tell probabilities of its labels."""
+
+    labels: list[str]
+
+    def predict_logits(self, block: Block) -> F32:
+        """Return logits (n, C)."""
+
+    def probabilities(self, logits: F32) -> F32:
+        """Return probabilities (n, C)."""
+
+
+def tuned_threshold(classifier: Scores, valid: Features) -> float:
+    """Return the probability from which a label belongs to the predicted set, best for micro-F1 on `valid`."""
+    counts, number = MicroF1(), {name: y for y, name in enumerate(classifier.labels)}
+    rows = max(1, (1 << 22) // len(classifier.labels))
+    for block in valid.blocks():
+        for lo in range(0, len(block), rows):
+            piece = cut(block, lo, lo + rows)
+            probabilities = classifier.probabilities(classifier.predict_logits(piece))
+            counts.add(probabilities, *truth_matrix(piece.labels, number))
+    return counts.best()
 
 
 def classes_of(train: Features) -> Classes:
@@ -189,13 +205,10 @@ def has_text(block: Block) -> NDArray[np.bool_]:
 
 
 def product(X: F32, W: F32) -> F32:
-    """Return X (n, D) times W (C, D) transposed, the same bits for a row whatever rows stand beside it."""
+    """Return X (n, D) times W (C, D) transposed, each row alone: a BLAS would give a row other bits elsewhere."""
     out = np.empty((len(X), len(W)), np.float32)
-    room = np.zeros((ROWS, X.shape[1]), np.float32)
-    for lo in range(0, len(X), ROWS):
-        n = min(ROWS, len(X) - lo)
-        room[:n], room[n:] = X[lo : lo + n], 0
-        out[lo : lo + n] = (room @ W.T)[:n]
+    width = padded(X.shape[1])
+    kernels.scores(widened(W, len(W), width), widened(X, len(X), width), out)
     return out
 
 

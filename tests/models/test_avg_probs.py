@@ -1,0 +1,68 @@
+"""The mean of two classifiers' probabilities, and of one where a modality is missing."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from reference import accuracy, fitted, without
+from synthetic import documents
+
+from models import kiela
+from models.fasttext.corpus import cut
+
+QUICK = {"dim": 10, "lr": 0.25, "epochs": 15, "deterministic": True}
+
+
+def test_the_mean_of_both_parts_or_the_one_there_is() -> None:
+    train, test = documents(), documents(200, seed=1)
+    model = fitted("avg_probs", train, valid=test, image_lr=0.1, image_epochs=4, **QUICK)
+    text = fitted("text", train, valid=test, **QUICK)
+    image = fitted("image", train, valid=test, **{**QUICK, "lr": 0.1, "epochs": 4})
+    assert model.labels == text.labels == image.labels
+    p_text, p_image = (part.probabilities(part.predict_logits(test)) for part in (text, image))
+    has_text = np.array([value is not None for value in test.text.to_pylist()])[:, None]
+    has_image = test.present["image"][:, None]
+    expected = np.where(has_text & ~has_image, p_text, np.where(has_image & ~has_text, p_image, (p_text + p_image) / 2))
+    found = model.probabilities(model.predict_logits(test))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-4)
+    assert accuracy(model, test) > 0.7
+    chosen = expected.argmax(axis=1)
+    rows, both = np.arange(200), (has_text & has_image)[:, 0]
+    share = p_text[rows, chosen] / (p_text + p_image)[rows, chosen]
+    importance = model.importance(test, chosen)
+    np.testing.assert_allclose(importance["text"][both], share[both], rtol=1e-4)
+    assert set(importance["text"][(has_text & ~has_image)[:, 0]]) == {1.0}
+
+
+def test_nothing_to_read_is_even() -> None:
+    model = fitted("avg_probs", documents(), **QUICK)
+    nothing = without(documents(5, seed=1), text=True, image=True)
+    np.testing.assert_allclose(model.probabilities(model.predict_logits(nothing)), 0.25, rtol=0.2)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "ova", "hs"])
+def test_saved_and_loaded_it_is_the_same_however_a_shard_is_cut(tmp_path: Path, loss: str) -> None:
+    train, test = documents(second_label=True), documents(100, seed=1, second_label=True)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        model = fitted("avg_probs", train, valid=test, loss=loss, **QUICK)
+        model.save(tmp_path / name)
+    files = ["arrays.safetensors", "model.json"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == files
+    assert [(tmp_path / "a" / f).read_bytes() for f in files] == [(tmp_path / "b" / f).read_bytes() for f in files]
+    again, whole = type(model).load(tmp_path / "a"), model.predict_logits(test)
+    assert (again.threshold, again.multi_label, again.inputs) == (model.threshold, True, model.inputs)
+    np.testing.assert_array_equal(again.predict_logits(test), whole)
+    parts = [again.predict_logits(cut(test, lo, lo + 7)) for lo in range(0, 100, 7)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_facts_are_sums_over_both_parts() -> None:
+    model = fitted("avg_probs", documents(100), **QUICK)
+    described = model.describe()
+    assert described["parameters"] == model.text.describe()["parameters"] + model.image.describe()["parameters"]
+    assert isinstance(model.text, kiela.Text)
+    assert model.predict_logits(cut(documents(3), 0, 0)).shape == (0, 4)
+    assert pa.types.is_string(documents(3).text.type)
