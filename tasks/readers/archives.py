@@ -159,29 +159,42 @@ def _pax(head: bytes, name: str) -> tuple[str, int | None]:
     return name, size
 
 
-def zip_members(file: Place, options: ReaderOptions) -> Iterator[Member]:
+def zip_members(file: Place, options: ReaderOptions, *, names: frozenset[str] | None = None) -> Iterator[Member]:
     """Yield the files in a zip in its own order: stored ones by reference, deflated ones with their bytes.
 
-    Encrypted members and climbing names have slug "bad_member"; what unpacks beyond the limits "too_large".
+    Encrypted members and climbing names have slug "bad_member"; what unpacks beyond the limits "too_large". With
+    `names`, other members are passed over.
     """
     try:
         with file.open() as raw, zipfile.ZipFile(raw) as archive:
             for info in archive.infolist():
-                if not info.is_dir():
+                if not info.is_dir() and (names is None or info.filename in names):
                     yield _zip_member(archive, raw, info, options)
     except (*DAMAGE, ValueError, struct.error):
         yield Member("", None, 0, slug="bad_file")
 
 
-def _zip_member(archive: zipfile.ZipFile, raw: IO[bytes], info: zipfile.ZipInfo, options: ReaderOptions) -> Member:
+def usable(info: zipfile.ZipInfo) -> bool:
+    """Say whether a zip's member is a plain file with a name that stays inside, and not encrypted."""
     linked = (info.external_attr >> 16) & 0o170000 == 0o120000
-    if linked or info.flag_bits & 1 or CLIMBS.search(info.filename):
+    return not (linked or info.flag_bits & 1 or CLIMBS.search(info.filename))
+
+
+def data_offset(raw: IO[bytes], info: zipfile.ZipInfo) -> int | None:
+    """Return where the bytes of a stored member begin in the archive; None when they are compressed."""
+    if info.compress_type != zipfile.ZIP_STORED:
+        return None
+    raw.seek(info.header_offset)
+    name, extra = struct.unpack("<HH", raw.read(30)[26:30])
+    return info.header_offset + 30 + int(name) + int(extra)
+
+
+def _zip_member(archive: zipfile.ZipFile, raw: IO[bytes], info: zipfile.ZipInfo, options: ReaderOptions) -> Member:
+    if not usable(info):
         return Member(info.filename, None, info.file_size, slug="bad_member")
-    if info.compress_type == zipfile.ZIP_STORED:
-        raw.seek(info.header_offset)
-        local = raw.read(30)
-        name, extra = struct.unpack("<HH", local[26:30])
-        return Member(info.filename, info.header_offset + 30 + name + extra, info.file_size)
+    offset = data_offset(raw, info)
+    if offset is not None:
+        return Member(info.filename, offset, info.file_size)
     try:
         with archive.open(info) as stream:
             data = stream.read(options.max_image_bytes + 1)

@@ -13,8 +13,9 @@ from tasks.readers.base import ReaderOptions, SourceFile, documents, image_array
 from tasks.readers.images import copied, watched
 from tasks.readers.mapping import as_tabular, as_text, check_ids
 from tasks.readers.percent import decoded, decoded_lists
-from tasks.readers.places import Place, listed, place, relative, safe_references, walk
+from tasks.readers.places import Place, image_root, listed, place, relative, safe_references, walk
 from tasks.readers.streams import file_blocks, text_lines
+from tasks.readers.zipindex import MARK, ZipStore, archive_of
 
 # fmt: off
 FIELDS = (
@@ -25,6 +26,7 @@ FIELDS = (
 # fmt: on
 OLD_FIELDS = tuple(name for name in FIELDS if name not in ("line", "hash"))  # the first release
 ENCODED = frozenset({"unickname", "capturedevice", "title", "description", "usertags", "machinetags"})
+PIECES = ("hash", "h3", "h6", "id", "line", "ext", "l2", "l3", "m3")
 PUBLISHED = {"documents": 100_000_000}
 Column = Callable[[str], pa.Array]  # the name of a field -> its values
 
@@ -36,8 +38,10 @@ class YfccOptions(ReaderOptions):
     autotags: str | None = None  # expansion pack, aligned by line: id TAB concept:confidence,...
     min_confidence: float = Field(0.5, ge=0, le=1)  # of an autotag that counts as a label
     hashes: str | None = None  # for 23 columns: the file of id TAB hash, aligned by line
-    image: str | None = (
-        "data/images/{h3}/{h6}/{hash}.{ext}"  # template: {hash} {h3} {h6} {id} {line} {ext}; null = none
+    image: str | None = Field(
+        "data/images/{h3}/{h6}/{hash}.{ext}",
+        description="Path of an image of {hash} {h3} {h6} {id} {line} {ext} {l2} {l3} {m3}; null = none. After `.zip/`"
+        " a member: `images/{l2}/{l3}.zip/{m3}.jpg` (line numbers of 8 digits), `{h3}.zip/{hash}.jpg` (4,096 zips)",
     )
     tabular: dict[str, Literal["number", "category"]] = Field(default_factory=dict)
     videos: Literal["mark", "keep"] = "mark"  # mark: status `video`, nothing else is kept
@@ -54,6 +58,7 @@ def read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
 
 def _read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
     check_columns(options)
+    zips = ZipStore(place(image_root(path, options)), options) if in_zips(options) else None
     packs = {name: _pack(path, getattr(options, name), options) for name in ("autotags", "hashes")}
     for file, name in core_files(path):
         width = 0
@@ -66,6 +71,7 @@ def _read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
                 width = width or told_width(fields)
                 places = [f"{where}:{block.first + index}" for index in range(start, start + len(fields))]
                 table = _table(fields, places, width or len(FIELDS), packs, options)
+                table = table if zips is None else zipped(table, zips)
                 table = mark(table, pa.array(broken[part], pa.bool_()), "bad_encoding")
                 if block.fault is not None:
                     yield refault(table, block.fault)
@@ -171,18 +177,45 @@ def _images(options: YfccOptions, *, ids: pa.Array, line: pa.Array, hashes: pa.A
     if options.image is None:
         return pa.nulls(len(ids))
     hashes = pc.if_else(pc.equal(hashes, ""), pa.scalar(None, pa.string()), hashes)
+    padded = pc.utf8_lpad(line, 8, "0")
     made = {
         "hash": hashes,
         "h3": pc.utf8_slice_codeunits(hashes, 0, 3),
         "h6": pc.utf8_slice_codeunits(hashes, 3, 6),
         "id": ids,
         "line": line,
+        "l2": pc.utf8_slice_codeunits(padded, 0, 2),
+        "l3": pc.utf8_slice_codeunits(padded, 2, 5),
+        "m3": pc.utf8_slice_codeunits(padded, 5),
         "ext": pc.if_else(video, "mp4", "jpg"),
     }
     pieces = options.image.replace("}", "{").split("{")
     parts = [made[piece] if index % 2 else pa.scalar(piece) for index, piece in enumerate(pieces)]
     uris, _ = safe_references(pc.binary_join_element_wise(*parts, ""))
     return image_array(uris)
+
+
+def in_zips(options: YfccOptions) -> bool:
+    """Say whether the images lie in zips."""
+    return options.image is not None and MARK in options.image
+
+
+def zipped(table: pa.Table, zips: ZipStore) -> pa.Table:
+    """Replace references to members by the places of their bytes; a member that is not there leaves no image.
+
+    Statuses: bad_member (encrypted, a link), too_large.
+    """
+    uris = pc.struct_field(table["image"], "uri").to_pylist()
+    members = zips.find(uris)
+    images = image_array(
+        [archive_of(uri) if one and one.offset is not None else None for uri, one in zip(uris, members, strict=True)],
+        offset=[one.offset if one else None for one in members],
+        length=[one.length if one and one.offset is not None else None for one in members],
+        data=pa.array([one.data if one else None for one in members], pa.large_binary()),
+    )
+    table = table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), images)
+    slugs = [one.slug if one else "ok" for one in members]
+    return mark(table, pa.array([slug != "ok" for slug in slugs], pa.bool_()), pa.array(slugs), blank=False)
 
 
 def check_columns(options: YfccOptions) -> None:
@@ -192,9 +225,9 @@ def check_columns(options: YfccOptions) -> None:
             raise ConfigError(mismatch("source.options.tabular", FIELDS, name, "name a column of the release"))
     pieces = (options.image or "").replace("}", "{").split("{")[1::2]
     for piece in pieces:
-        if piece not in ("hash", "h3", "h6", "id", "line", "ext"):
+        if piece not in PIECES:
             cure = "use one of the names in braces"
-            raise ConfigError(mismatch("source.options.image", "hash h3 h6 id line ext", piece, cure))
+            raise ConfigError(mismatch("source.options.image", PIECES, piece, cure))
     if options.labels == "autotags" and options.autotags is None:
         cure = "set source.options.autotags to the expansion pack"
         raise ConfigError(mismatch("source.options.autotags", "a file, for labels: autotags", None, cure))
@@ -221,4 +254,12 @@ def files(path: str, options: YfccOptions) -> list[SourceFile]:
     found = place(path)
     folder = found if found.is_dir() else found.parent
     packs = [listed(folder / name, name) for name in (options.autotags, options.hashes) if name is not None]
-    return [listed(file, name) for file, name in core_files(path)] + packs + watched(path, options)
+    shown = archives(path, options) if in_zips(options) else watched(path, options)
+    return [listed(file, name) for file, name in core_files(path)] + packs + shown
+
+
+def archives(path: str, options: YfccOptions) -> list[SourceFile]:
+    """List the zips under the image root; empty when not wanted."""
+    if not options.watch_images:
+        return []
+    return [file for file in walk(place(image_root(path, options))) if file.uri.endswith(".zip")]

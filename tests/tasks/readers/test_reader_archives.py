@@ -210,3 +210,63 @@ def test_hdf5_posters_come_back_upright_and_in_their_colours(tmp_path, load):
     got = np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB")).astype(int)
     assert got.shape == (256, 160, 3)
     assert abs(got - colour).max() <= 1
+
+
+def yfcc_line(line: int, digest: str) -> str:
+    return "\t".join([str(line), str(line), digest, *[""] * 21, "0"]) + "\n"
+
+
+def test_yfcc_zips_by_line_number(tmp_path, load):
+    """SLIP: 8 digits, two for the folder, three for the zip, three for the member; what is not there is no image."""
+    (tmp_path / "images/12").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "images/12/345.zip", "w") as archive:
+        archive.writestr("677.jpg", JPEGS[0])
+        archive.writestr("678.jpg", JPEGS[1])
+        archive.writestr(zipfile.ZipInfo("679.jpg"), JPEGS[2] + bytes(2000), zipfile.ZIP_DEFLATED)
+    (tmp_path / "images/12/346.zip").write_bytes(b"PK\x03\x04 no zip")
+    numbers = (12_345_678, 12_345_679, 12_345_680, 12_346_000, 99_999_999, 7)
+    (tmp_path / "yfcc100m_dataset").write_text("".join(yfcc_line(line, "ab") for line in numbers))
+    rows = load("yfcc", tmp_path, image="images/{l2}/{l3}.zip/{m3}.jpg")
+    assert rows[0]["image"]["uri"] == "images/12/345.zip"
+    assert open_image(rows[0]["image"], str(tmp_path), ImageLimits()) == JPEGS[1]
+    assert rows[1]["image"]["bytes"] == JPEGS[2] + bytes(2000)
+    assert [row["image"] for row in rows[2:]] == [None] * 4
+    assert {row["status"] for row in rows} == {"ok"}
+
+
+def test_yfcc_zips_by_hash_and_members_that_lie(tmp_path, load):
+    link_info = zipfile.ZipInfo("abd.jpg")
+    link_info.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "abc.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("abc1.jpg", JPEGS[0], zipfile.ZIP_STORED)
+        archive.writestr("abc2.jpg", bytes(5000))
+    with zipfile.ZipFile(tmp_path / "abd.zip", "w") as archive:
+        archive.writestr(link_info, "/etc/passwd")
+    hashes = ("abc1", "abc2", "abd", "", "../../x")
+    (tmp_path / "y.tsv").write_text("".join(yfcc_line(line, digest) for line, digest in enumerate(hashes)))
+    rows = load("yfcc", tmp_path / "y.tsv", image="{h3}.zip/{hash}.jpg", max_image_bytes=1000)
+    assert told(rows, "id", "status") == [
+        ("0", "ok"), ("1", "too_large"), ("2", "bad_member"), ("3", "ok"), ("4", "ok"),
+    ]  # fmt: skip
+    assert [bool(row["image"]) for row in rows] == [True, False, False, False, False]
+    entry = READERS["yfcc"]
+    options = entry.options(image="{h3}.zip/{hash}.jpg")
+    assert [file.uri for file in entry.files(str(tmp_path / "y.tsv"), options)] == ["y.tsv", "abc.zip", "abd.zip"]
+
+
+def test_the_zips_that_are_kept_open_are_bounded(tmp_path, monkeypatch):
+    """Each archive is indexed once while it is kept; beyond the bound the oldest goes."""
+    from tasks.readers import zipindex
+
+    for name in "abc":
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("1.jpg", name)
+    built = []
+    whole = zipindex.build_index
+    monkeypatch.setattr(zipindex, "build_index", lambda file: built.append(file.name) or whole(file))
+    monkeypatch.setattr(zipindex, "HELD", 2)
+    store = zipindex.ZipStore(place(str(tmp_path)), READERS["yfcc"].options())
+    for name in "aabacabc":
+        (member,) = store.find([f"{name}.zip/1.jpg"])
+        assert (tmp_path / f"{name}.zip").read_bytes()[member.offset :][: member.length] == name.encode()
+    assert "".join(built) == "a.zipb.zipc.zipb.zipc.zip"
