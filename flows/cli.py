@@ -122,6 +122,25 @@ def predict(
 
 
 @app.command()
+def sweep(
+    config: ConfigPath, set_: Overrides = [],  # noqa: B006
+    wait: Wait = -1, verbose: Verbose = False, json: AsJson = False,
+) -> None:  # fmt: skip
+    """Try a grid of options per model on valid; train the best with several seeds and score them on test.
+
+    Example: fuseline sweep conf/demo.yaml --set sweep.models=[text,pq] --set sweep.budget_minutes=30
+    """
+    with _polite(verbose):
+        settings = load_config(config, set_)
+        from flows.grid import sweep_grid, sweep_table
+
+        with locked(settings, wait=wait), telling(err):
+            found = sweep_grid(settings, verbose=verbose)
+        _print(found.to_json(), json, lambda: sweep_table(found))
+        err.print(f"{found.line()}; tables in {Path(settings.root) / 'sweep'}")
+
+
+@app.command()
 def report(config: ConfigPath, set_: Overrides = [], verbose: Verbose = False) -> None:  # noqa: B006
     """Write the report, latest/ and the catalog again.
 

@@ -22,6 +22,7 @@ from tasks.embed import ImageEmbedConfig, TextEmbedConfig
 from tasks.ingest import SourceConfig
 from tasks.options import explained, parse_options
 from tasks.quantize import QuantizeConfig
+from tasks.sweep import SweepConfig
 from tasks.train import ModelConfig
 
 
@@ -102,6 +103,7 @@ class Config(FrozenConfig):
     evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
     refit: Literal["manual", "on_change"] = Field("manual", description="When fitted things are made again")
+    sweep: SweepConfig = knob(SweepConfig())  # its cells have keys of their own
     run: ExecutionConfig = knob(ExecutionConfig())
 
     @model_validator(mode="before")
@@ -119,6 +121,8 @@ class Config(FrozenConfig):
                 raise ValueError(mismatch("name", "letters, digits, '_', '-' and '.'", name, "rename it"))
         for name, crops in self.crops.items():
             _known(f"crops.{name}.detections", crops.detections, self.detect)
+        for name in self.sweep.models:
+            _known("sweep.models", name, self.models)
         for name, quantize in self.quantize.items():
             _known(f"quantize.{name}.embedding", quantize.embedding, self.embed)
         for name, model in self.models.items():

@@ -1,0 +1,236 @@
+"""`fuseline sweep` through the command line: a grid end to end, what is run again, budgets, kills, test labels."""
+
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from flows.config import load_config, parse_config
+from flows.graph import build
+from flows.grid import cells_of, seeds_of
+from stores.errors import ConfigError
+from tasks.sweep import DIRECTIONS, GRID, RESULTS
+from tests.flows.conftest import Cli, make_data, settings, write_config
+from tests.flows.live import program, wait_for
+
+SWEEP = {"models": ["gated", "text"], "lr": [0.1, 0.5], "epochs": [3], "dim": [4], "seeds": 2}
+N_CELLS, N_SEEDS = 2 * 2 + 2, 2 * 2
+
+
+def with_sweep(folder: Path, **changes: Any) -> Path:
+    """Write the configuration of the small pipeline with a small sweep."""
+    values: dict[str, Any] = settings(folder)
+    values["models"]["gated"] = {"kind": "gated", "options": {"min_count": 1}}
+    values |= {key: changes.pop(key) for key in ("refit", "run") if key in changes}
+    return write_config(folder, {**values, "sweep": {**SWEEP, **changes}})
+
+
+def call(cli: Cli, config: Path, *options: object) -> dict[str, Any]:
+    """Sweep and return what is printed as JSON."""
+    result = cli("sweep", config, "--json", *options)
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = orjson.loads(result.stdout)
+    return found
+
+
+def table(config: Path, name: str) -> pl.DataFrame:
+    """Return one of the tables of a sweep."""
+    return pl.read_parquet(config.parent / "out" / "sweep" / f"{name}.parquet")
+
+
+@pytest.fixture(scope="module")
+def features(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the configuration of a sweep whose features are fresh and whose grid is empty."""
+    config = make_data(tmp_path_factory.mktemp("sweep") / "data")
+    config = with_sweep(config.parent, budget_minutes=0)
+    assert call(cli, config)["ran"] == 0
+    return config
+
+
+@pytest.fixture(scope="module")
+def swept(cli: Cli, features: Path) -> Path:
+    """Return the configuration of a finished sweep."""
+    config = copy_of(features, features.parent.parent / "swept")
+    found = call(cli, config)
+    assert found["complete"]
+    assert (found["ran"], found["there"]) == (N_CELLS + N_SEEDS, 0)
+    return config
+
+
+def copy_of(config: Path, folder: Path, **changes: Any) -> Path:
+    """Copy data and output, and write the configuration of the copy."""
+    shutil.copytree(config.parent, folder, symlinks=True)
+    return with_sweep(folder, **changes)
+
+
+@pytest.fixture
+def own(swept: Path, tmp_path: Path) -> Iterator[Path]:
+    """Return a copy of the finished sweep."""
+    return copy_of(swept, tmp_path / "own")
+
+
+def test_the_grid_is_a_table_of_every_cell(swept: Path) -> None:
+    grid = table(swept, "grid")
+    assert pq.read_schema(swept.parent / "out" / "sweep" / "grid.parquet").equals(GRID)
+    assert len(grid) == N_CELLS
+    assert grid["key"].n_unique() == N_CELLS
+    assert set(grid["status"]) == {"ok"}
+    assert grid["accuracy"].is_between(0, 1).all()
+    assert (grid["seconds"] > 0).all()
+    gated, text = grid.filter(pl.col("model") == "gated"), grid.filter(pl.col("model") == "text")
+    assert sorted(zip(gated["lr"], gated["gate"], strict=True)) == [
+        (0.1, "image"), (0.1, "text"), (0.5, "image"), (0.5, "text"),
+    ]  # fmt: skip
+    assert text["gate"].null_count() == text["alpha"].null_count() == 2
+
+
+def test_the_best_cell_on_valid_is_trained_with_every_seed_and_scored_on_test(swept: Path) -> None:
+    config = load_config(swept)
+    results, grid = table(swept, "results"), table(swept, "grid")
+    assert pq.read_schema(swept.parent / "out" / "sweep" / "results.parquet").equals(RESULTS)
+    assert results["complete"].all()
+    for name in ("gated", "text"):
+        best = grid.filter(pl.col("model") == name)["accuracy"].max()
+        rows = results.filter((pl.col("model") == name) & (pl.col("metric") == "accuracy"))
+        options = orjson.loads(rows["options"][0])
+        chosen = grid.filter((pl.col("model") == name) & (pl.col("lr") == options["lr"]))
+        assert best in chosen["accuracy"].to_list()
+        finals = [orjson.loads(next(folder_of(swept, cell).glob("checkpoint-*/cell.json")).read_bytes())
+                  for cell in seeds_of(config, name)]  # fmt: skip
+        assert [final["seed"] for final in finals] == [0, 1]
+        for split in ("valid", "test"):
+            values = [final["metrics"][split]["accuracy"] for final in finals]
+            (row,) = rows.filter(pl.col("split") == split).to_dicts()
+            assert row["mean"] == pytest.approx(sum(values) / 2)
+            assert row["std"] == pytest.approx(abs(values[0] - values[1]) / np.sqrt(2))
+            assert (row["n"], row["ddof"]) == (2, 1)
+
+
+def folder_of(config: Path, cell: Any) -> Path:
+    """Return the folder of a cell."""
+    return config.parent / "out" / cell.node.name / cell.node.key
+
+
+def test_both_directions_of_a_gate_are_told(swept: Path) -> None:
+    directions, grid = table(swept, "directions"), table(swept, "grid")
+    assert pq.read_schema(swept.parent / "out" / "sweep" / "directions.parquet").equals(DIRECTIONS)
+    assert directions["model"].to_list() == ["gated", "gated"]
+    assert directions["chosen"].sum() == 1
+    for row in directions.to_dicts():
+        cells = grid.filter((pl.col("model") == "gated") & (pl.col("gate") == row["direction"]))
+        assert row["value"] == cells["accuracy"].max()
+    (chosen,) = directions.filter(pl.col("chosen"))["direction"]
+    assert set(table(swept, "results").filter(pl.col("model") == "gated")["direction"]) == {chosen}
+    assert directions.filter(pl.col("chosen"))["value"][0] == directions["value"].max()
+
+
+def test_a_second_call_trains_nothing_and_says_so(cli: Cli, own: Path) -> None:
+    found = call(cli, own)
+    assert (found["ran"], found["there"], found["complete"]) == (0, N_CELLS + N_SEEDS, True)
+    result = cli("sweep", own)
+    assert result.exit_code == 0
+    assert "0 trainings run, 10 were there; the grid is complete" in " ".join(result.stderr.split())
+    assert "text" in result.stdout
+    assert "+-" in result.stdout
+
+
+def test_one_more_learning_rate_trains_only_the_new_cells(cli: Cli, own: Path) -> None:
+    before = {path: path.read_bytes() for path in (own.parent / "out" / "sweep").glob("*/*/record.json")}
+    # So small a step learns nothing: the best cells and their seeds stay.
+    found = call(cli, own, "--set", "sweep.lr=[0.1,0.5,1.0e-9]")
+    assert (found["ran"], found["there"]) == (3, N_CELLS + N_SEEDS)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_learning_rate_that_diverges_is_a_row(cli: Cli, own: Path) -> None:
+    found = call(cli, own, "--set", "sweep.lr=[0.1,0.5,1.0e+30]", "--set", "sweep.models=[text]")
+    assert found["complete"]
+    (row,) = table(own, "grid").filter(pl.col("lr") == 1e30).to_dicts()
+    assert row["status"] == "diverged"
+    assert row["accuracy"] is None
+    assert "lr" in row["reason"]
+    assert call(cli, own, "--set", "sweep.lr=[1.0e+30]", "--set", "sweep.models=[text]")[
+        "complete"
+    ]  # nothing to choose
+    assert table(own, "results")["n"].to_list() == [0]
+
+
+def test_no_budget_stops_at_once_and_says_what_is_missing(cli: Cli, features: Path) -> None:
+    result = cli("sweep", features)
+    assert result.exit_code == 0, result.output
+    assert "0 trainings run, 0 were there; 6 cells and at least 4 seeds are missing" in " ".join(result.stderr.split())
+    assert set(table(features, "grid")["status"]) == {"missing"}
+    results = table(features, "results")
+    assert results["complete"].to_list() == [False, False]
+    assert results["mean"].null_count() == 2
+    assert not list((features.parent / "out" / "sweep").glob("*/*/record.json"))
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on(cli: Cli, features: Path, tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("processes are watched through /proc")
+    lr = [0.01 * n for n in range(1, 16)]
+    config = copy_of(features, tmp_path / "own", models=["text"], lr=lr, epochs=[300], run={"workers": 1})
+    log, records = tmp_path / "log", config.parent / "out" / "sweep"
+    with program("flows.cli", "sweep", config, log=log) as sweep:
+        wait_for(lambda: sweep.poll() is not None or len(list(records.glob("*/*/record.json"))) >= 2, "two cells")
+        assert sweep.poll() is None, log.read_text()
+        sweep.send_signal(signal.SIGKILL)
+        sweep.wait(60)
+    kept = {path: path.read_bytes() for path in records.glob("*/*/record.json")}
+    assert 2 <= len(kept) < 15
+    found = call(cli, config)
+    assert found["complete"]
+    assert (found["ran"], found["there"]) == (17 - len(kept), len(kept))
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_labels_of_test_decide_nothing_in_the_grid(cli: Cli, own: Path) -> None:
+    config = load_config(own)
+    cells = [cell for name in ("gated", "text") for cell in cells_of(config, name)]
+    before = {cell.node.key: result_of(own, cell) for cell in cells}
+    source = own.parent / "documents.jsonl"
+    dataset = build(config)[0].dataset(Path(config.root))
+    documents = [dataset.read(record, ("id", "split")).to_pylist() for record in dataset.records().values()]
+    test = {row["id"] for rows in documents for row in rows if row["split"] == "test"}
+    assert test
+    rows = [orjson.loads(line) for line in source.read_bytes().splitlines()]
+    changed = [{**row, "label": "circle"} if row["id"] in test else row for row in rows]
+    source.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in changed))
+    found = call(cli, own, "--set", "refit=on_change")  # everything that read the changed shards is trained again
+    assert found["ran"] == N_CELLS + N_SEEDS
+    assert {cell.node.key: result_of(own, cell) for cell in cells} == before
+
+
+def result_of(config: Path, cell: Any) -> bytes:
+    """Return the bytes of what a cell found."""
+    record = orjson.loads((folder_of(config, cell) / "record.json").read_bytes())
+    return (folder_of(config, cell) / record["name"] / "cell.json").read_bytes()
+
+
+def test_a_sweep_without_models_or_with_an_unknown_one_is_refused(cli: Cli, tmp_path: Path) -> None:
+    values = settings(tmp_path)
+    with pytest.raises(ConfigError, match=r"sweep.models.*did you mean 'text'"):
+        parse_config({**values, "sweep": {"models": ["txet"]}})
+    path = write_config(tmp_path, {**values, "models": {}})
+    result = cli("sweep", path)
+    assert result.exit_code == 2
+    assert "at least one model" in result.stderr
+    path = write_config(tmp_path, {**values, "sweep": {"lr": [-1]}})
+    result = cli("sweep", path)
+    assert result.exit_code == 2
+    assert "lr" in result.stderr
+    assert "-1" in result.stderr
+
+
+def test_help_has_an_example(cli: Cli) -> None:
+    assert "fuseline sweep conf/demo.yaml" in cli("sweep", "--help").stdout
