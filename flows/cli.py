@@ -151,7 +151,7 @@ def report(config: ConfigPath, set_: Overrides = [], verbose: Verbose = False) -
         _, rows = _planned(settings)
         if any(row["stale"] or row["missing"] for row in rows if row["stage"] != "report"):
             raise FuselineError("report: expected fresh datasets, got stale ones; run `fuseline run` first")
-        prepare_prefect(Path(settings.root), verbose=verbose)
+        prepare_prefect(Path(settings.root), verbose=verbose, serve=False)
         from flows.report import publish_results
         from flows.runtime import new_run
 

@@ -77,10 +77,14 @@ def build_prediction(config: Config, model: str, source: SourceConfig, *, name: 
     trained = _features(config, config.name, config.source)
     fit = _fit(model, config.models[model], trained)
     fresh = _features(config, name, source, codebooks=trained.codebooks)
-    wanted = {read.node.name for read in fresh.reads(config.models[model], "labels")}
-    needed = {read.node.name for node in fresh.quantize.values() if node.name in wanted for read in node.reads}
-    nodes = [n for n in _feature_nodes(fresh) if n.name in wanted | needed and not isinstance(n, Fit)]
+    wanted = _ancestors([read.node for read in fresh.reads(config.models[model], "labels")])
+    nodes = [node for node in _feature_nodes(fresh) if node.name in wanted]
     return fit, [*nodes, _predict(config, model, fresh, fit)]
+
+
+def _ancestors(nodes: list[Node]) -> set[str]:
+    """Return the names of nodes and of all that they read, directly or not."""
+    return {name for node in nodes for name in (node.name, *_ancestors([read.node for read in node.reads]))}
 
 
 def _features(config: Config, name: str, source: SourceConfig, *, codebooks: dict[str, Fit] | None = None) -> Features:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -112,3 +113,11 @@ def finished(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = cli("run", config)
     assert result.exit_code == 0, result.output
     return config
+
+
+@pytest.fixture(scope="session")
+def trained(cli: Cli, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the configuration of a copy of the finished pipeline, to predict other documents with."""
+    folder = tmp_path_factory.mktemp("trained") / "data"
+    shutil.copytree(finished.parent, folder, symlinks=True)
+    return write_config(folder, settings(folder))

@@ -37,10 +37,10 @@ def predicted(path: Path) -> pl.DataFrame:
     return pl.read_parquet(path).sort("id")
 
 
-def test_new_documents_as_json_lines(cli: Cli, finished: Path, fresh: Path, tmp_path: Path) -> None:
-    output, root = tmp_path / "new.parquet", finished.parent / "out"
+def test_new_documents_as_json_lines(cli: Cli, trained: Path, fresh: Path, tmp_path: Path) -> None:
+    output, root = tmp_path / "new.parquet", trained.parent / "out"
     frozen = snapshot(root, "codebooks", "models", "latest")
-    arguments = ("predict", finished, "--model", "pq", "--source", fresh / "documents.jsonl", "-o", output)
+    arguments = ("predict", trained, "--model", "pq", "--source", fresh / "documents.jsonl", "-o", output)
     result = cli(*arguments)
     assert result.exit_code == 0, result.output
     assert "24 predictions" in result.output
@@ -55,7 +55,7 @@ def test_new_documents_as_json_lines(cli: Cli, finished: Path, fresh: Path, tmp_
     assert snapshot(root, "documents", "embed", "quantize", "predictions") == made
 
 
-def test_new_documents_from_a_table(cli: Cli, finished: Path, fresh: Path, tmp_path: Path) -> None:
+def test_new_documents_from_a_table(cli: Cli, trained: Path, fresh: Path, tmp_path: Path) -> None:
     names = ["id", "title", "text", "image"]
     with (fresh / "new.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, names, extrasaction="ignore")
@@ -63,17 +63,17 @@ def test_new_documents_from_a_table(cli: Cli, finished: Path, fresh: Path, tmp_p
         writer.writerows(document(fresh, number) for number in range(100, 110))
     by_csv, by_lines = tmp_path / "csv.parquet", tmp_path / "lines.parquet"
     result = cli(
-        "predict", finished, "--model", "additive", "--reader", "csv", "--source", fresh / "new.csv", "-o", by_csv
+        "predict", trained, "--model", "additive", "--reader", "csv", "--source", fresh / "new.csv", "-o", by_csv
     )
     assert result.exit_code == 0, result.output
     write_documents(fresh, [document(fresh, number) for number in range(100, 110)])
-    result = cli("predict", finished, "--model", "additive", "--source", fresh / "documents.jsonl", "-o", by_lines)
+    result = cli("predict", trained, "--model", "additive", "--source", fresh / "documents.jsonl", "-o", by_lines)
     assert result.exit_code == 0, result.output
     same = ["id", "label", "score", "top_k", "status"]
     assert predicted(by_csv).select(same).equals(predicted(by_lines).select(same))
 
 
-def test_new_documents_from_a_folder_of_images(cli: Cli, finished: Path, tmp_path: Path) -> None:
+def test_new_documents_from_a_folder_of_images(cli: Cli, trained: Path, tmp_path: Path) -> None:
     """Pictures alone: the text model has nothing to read and says so, the additive one looks."""
     for label in ("circle", "square"):
         (tmp_path / "pictures" / label).mkdir(parents=True)
@@ -82,38 +82,38 @@ def test_new_documents_from_a_folder_of_images(cli: Cli, finished: Path, tmp_pat
     common = ("--reader", "imagefolder", "--source", tmp_path / "pictures")
     for model, status in (("additive", "ok"), ("text", "no_input")):
         output = tmp_path / f"{model}.parquet"
-        result = cli("predict", finished, "--model", model, *common, "-o", output)
+        result = cli("predict", trained, "--model", model, *common, "-o", output)
         assert result.exit_code == 0, result.output
         assert predicted(output)["status"].to_list() == [status] * 6
 
 
-def test_documents_that_lack_something_keep_their_row(cli: Cli, finished: Path, fresh: Path, tmp_path: Path) -> None:
+def test_documents_that_lack_something_keep_their_row(cli: Cli, trained: Path, fresh: Path, tmp_path: Path) -> None:
     rows = [document(fresh, number) for number in range(100, 105)]
     del rows[0]["image"], rows[1]["text"], rows[2]["image"], rows[2]["text"], rows[2]["title"], rows[4]["label"]
     rows[3]["image"] = "images/absent.png"
     write_documents(fresh, rows)
     output = tmp_path / "new.parquet"
     arguments = ("--model", "additive", "--source", fresh / "documents.jsonl", "-o", output)
-    result = cli("predict", finished, *arguments)
+    result = cli("predict", trained, *arguments)
     assert result.exit_code == 0, result.output
     found = predicted(output)
     assert found["status"].to_list() == ["ok", "ok", "no_input", "ok", "ok"]
     assert found["label"].is_null().to_list() == [False, False, True, False, False]
 
 
-def test_training_documents_get_the_predictions_of_the_run(cli: Cli, finished: Path, tmp_path: Path) -> None:
+def test_training_documents_get_the_predictions_of_the_run(cli: Cli, trained: Path, tmp_path: Path) -> None:
     output = tmp_path / "again.parquet"
-    source = finished.parent / "documents.jsonl"
-    result = cli("predict", finished, "--model", "additive", "--source", source, "-o", output)
+    source = trained.parent / "documents.jsonl"
+    result = cli("predict", trained, "--model", "additive", "--source", source, "-o", output)
     assert result.exit_code == 0, result.output
-    published = pl.read_parquet(finished.parent / "out" / "latest" / "predictions.parquet")
+    published = pl.read_parquet(trained.parent / "out" / "latest" / "predictions.parquet")
     same = ["id", "label", "score", "top_k", "status", "importance"]
     expected = published.filter(pl.col("model") == "additive").sort("id").select(same)
     assert predicted(output).select(same).equals(expected)
 
 
-def test_an_unknown_model_is_told_with_the_nearest_name(cli: Cli, finished: Path, tmp_path: Path) -> None:
-    result = cli("predict", finished, "--model", "aditive", "--source", "x.jsonl", "-o", tmp_path / "new.parquet")
+def test_an_unknown_model_is_told_with_the_nearest_name(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    result = cli("predict", trained, "--model", "aditive", "--source", "x.jsonl", "-o", tmp_path / "new.parquet")
     assert result.exit_code == 2
     assert "'additive'" in result.output
     assert "did you mean 'additive'?" in " ".join(result.output.split())
@@ -121,31 +121,31 @@ def test_an_unknown_model_is_told_with_the_nearest_name(cli: Cli, finished: Path
 
 @pytest.mark.parametrize("change", ["embed.image.dtype=float32", "embed.image.options.runtime=torch"])
 def test_features_of_another_encoder_are_refused(
-    cli: Cli, finished: Path, fresh: Path, tmp_path: Path, change: str
+    cli: Cli, trained: Path, fresh: Path, tmp_path: Path, change: str
 ) -> None:
-    trained = key_of(finished, "embed/image")
+    used = key_of(trained, "embed/image")
     source = ("--source", fresh / "documents.jsonl")
-    result = cli("predict", finished, "--model", "additive", *source, "-o", tmp_path / "n.parquet", "--set", change)
+    result = cli("predict", trained, "--model", "additive", *source, "-o", tmp_path / "n.parquet", "--set", change)
     assert result.exit_code == 2, result.output
     line = " ".join(result.output.split())
     assert "embed/image" in line
-    assert trained in line
+    assert used in line
     assert line.count("weights ") == 2
     assert not (tmp_path / "n.parquet").exists()
 
 
-def test_features_of_another_codebook_are_refused(cli: Cli, finished: Path, fresh: Path, tmp_path: Path) -> None:
-    trained = key_of(finished, "codebooks/pq")
+def test_features_of_another_codebook_are_refused(cli: Cli, trained: Path, fresh: Path, tmp_path: Path) -> None:
+    used = key_of(trained, "codebooks/pq")
     source = ("--source", fresh / "documents.jsonl", "-o", tmp_path / "n.parquet")
-    result = cli("predict", finished, "--model", "pq", *source, "--set", "quantize.pq.options.codewords=8")
+    result = cli("predict", trained, "--model", "pq", *source, "--set", "quantize.pq.options.codewords=8")
     assert result.exit_code == 2, result.output
     line = " ".join(result.output.split())
     assert "pq" in line
-    assert trained in line
+    assert used in line
 
 
-def test_an_untrained_root_is_one_line(cli: Cli, finished: Path, fresh: Path, tmp_path: Path) -> None:
-    values = {**settings(finished.parent), "root": str(tmp_path / "empty")}
+def test_an_untrained_root_is_one_line(cli: Cli, trained: Path, fresh: Path, tmp_path: Path) -> None:
+    values = {**settings(trained.parent), "root": str(tmp_path / "empty")}
     config = write_config(fresh, values)
     source = ("--source", fresh / "documents.jsonl", "-o", tmp_path / "n.parquet")
     result = cli("predict", config, "--model", "additive", *source)
@@ -153,9 +153,9 @@ def test_an_untrained_root_is_one_line(cli: Cli, finished: Path, fresh: Path, tm
     assert "run `fuseline run` first" in " ".join(result.output.split())
 
 
-def test_a_source_that_is_not_there_is_one_line(cli: Cli, finished: Path, tmp_path: Path) -> None:
+def test_a_source_that_is_not_there_is_one_line(cli: Cli, trained: Path, tmp_path: Path) -> None:
     source = ("--source", tmp_path / "absent.jsonl", "-o", tmp_path / "n.parquet")
-    result = cli("predict", finished, "--model", "text", *source)
+    result = cli("predict", trained, "--model", "text", *source)
     assert result.exit_code in (1, 2)
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert "absent.jsonl" in result.output

@@ -67,6 +67,6 @@ def test_as_accurate_as_fasttext(tmp_path: Path, loss: str) -> None:
         ours.append(
             np.mean([model.labels[y] == labels[0] for y, labels in zip(best, test.labels.to_pylist(), strict=True)])
         )
-    # Half a point, and the spread of three seeds on a few hundred documents.
+    # Half a point, and two standard errors of the single run that theirs is, on some seven hundred documents.
     assert theirs > 0.3
-    assert np.mean(ours) > theirs - 0.02
+    assert np.mean(ours) > theirs - 0.045

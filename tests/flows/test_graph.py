@@ -1,0 +1,47 @@
+"""The DAG of a configuration: order, keys and what a prediction needs."""
+
+from pathlib import Path
+
+from flows.config import parse_config
+from flows.graph import build, build_prediction
+from tasks.ingest import SourceConfig
+from tests.flows.conftest import settings
+
+
+def config(**changes: object):
+    return parse_config({**settings(Path("data")), **changes})
+
+
+def keys(**changes: object) -> dict[str, str]:
+    return {node.name: node.key for node in build(config(**changes))}
+
+
+def test_every_node_comes_after_what_it_reads():
+    seen: set[str] = set()
+    for node in build(config(detect={"objects": {"detector": "ssdlite_coco"}})):
+        assert {up.name for up in node.upstream} <= seen
+        seen.add(node.name)
+
+
+def test_knobs_and_places_are_in_no_key():
+    base = keys()
+    assert keys(root="elsewhere", run={"workers": 5}) == base
+    assert keys(source={"reader": "jsonl", "path": "moved.jsonl"}) == base
+    image = {"encoder": "efficientnet_lite2", "batch_size": 1, "decode_threads": 1}
+    assert keys(embed={"image": image}) == base
+
+
+def test_a_setting_changes_its_stage_and_what_is_downstream():
+    base, other = keys(), keys(clean={"cleaner": "selectolax"})
+    changed = {name.split("/")[0] for name in base if base[name] != other[name]}
+    assert changed == {"clean", "models", "predictions", "statistics", "evaluation", "gallery"}
+
+
+def test_a_prediction_makes_all_that_its_model_reads_however_far_up():
+    """A model on a text embedding once lacked the cleaning that the embedding reads."""
+    spec = {"kind": "image", "options": {"image": "words", "dim": 4}}
+    chosen = config(
+        embed={"image": {"encoder": "efficientnet_lite2"}, "words": {"encoder": "minilm"}}, models={"m": spec}
+    )
+    _, nodes = build_prediction(chosen, "m", SourceConfig(path="new.jsonl"), name="new")
+    assert [node.name for node in nodes] == ["documents/new", "clean/text", "embed/words", "predictions/m"]
