@@ -5,14 +5,12 @@ from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
-from stores.errors import DataError, mismatch
-from tasks.readers import csv, imagezip, jsonl, parquet
+from tasks.readers import imagezip
 from tasks.readers.base import SourceFile, chosen, documents, image_array
+from tasks.readers.imagelists import METADATA, one_format, read_lists
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import TableOptions
 from tasks.readers.places import listed, place, same_root, walk
-
-METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
 class ImagefolderOptions(TableOptions):
@@ -38,24 +36,9 @@ def read(path: str, options: ImagefolderOptions) -> Iterator[pa.Table]:
     if seen is None or seen.only_zips:
         yield from copied(imagezip.read(path, options), path, options)
         return
-    if len(seen.metadata) > 1:
-        cure = "remove those of the other format"
-        raise DataError(mismatch(f"metadata files of {path}", "one format", sorted(seen.metadata), cure))
-    rows = (
-        _listed(path, options, *seen.metadata) if seen.metadata else _images(path, options, told_layout(seen, options))
-    )
+    metadata = one_format(seen.metadata, path)
+    rows = read_lists(path, options, metadata) if metadata else _images(path, options, told_layout(seen, options))
     yield from copied(rows, path, options)
-
-
-def _listed(path: str, options: ImagefolderOptions, metadata: str) -> Iterator[pa.Table]:
-    """Read the metadata files with the options that were set, without the layout."""
-    values = {name: getattr(options, name) for name in TableOptions.model_fields}
-    suffixes = (f"/{metadata}",)
-    if metadata.endswith(".csv"):
-        return csv.read_files(path, csv.CsvOptions(**values), suffixes)
-    if metadata.endswith(".jsonl"):
-        return jsonl.read_files(path, jsonl.JsonlOptions(**values), suffixes)
-    return parquet.read_files(path, parquet.ParquetOptions(**values), suffixes)
 
 
 def _images(path: str, options: ImagefolderOptions, layout: Layout) -> Iterator[pa.Table]:

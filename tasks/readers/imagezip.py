@@ -1,23 +1,92 @@
 """Image folders that lie in zips, one per split: images stay in the archive where they are stored as they are."""
 
+import io
+import struct
+import tempfile
+import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tasks.readers.archives import Member, zip_members
-from tasks.readers.base import ReaderOptions, Split, documents, mark
+from tasks.readers.archives import Member, usable, zip_members
+from tasks.readers.base import ReaderOptions, Split, documents, faults, mark
+from tasks.readers.imagelists import METADATA, one_format, read_lists
 from tasks.readers.images import is_image
+from tasks.readers.mapping import TableOptions
+from tasks.readers.places import Place, place
+from tasks.readers.streams import BLOCK, DAMAGE, Bomb, Guard
 from tasks.readers.tables import sources
 from tasks.readers.webdataset import with_images
+from tasks.readers.zipindex import ZipStore, zipped
 
 
-def read(path: str, options: ReaderOptions) -> Iterator[pa.Table]:
+def read(path: str, options: TableOptions) -> Iterator[pa.Table]:
     """Yield one document per image of each zip, labelled by its folder when there is more than one folder.
 
-    Statuses: bad_member (encrypted, a link, a name that climbs out), too_large, bad_file. Deflated images come with
-    their bytes.
+    Where a zip holds metadata files, their rows are the documents, as in a plain folder. Statuses: bad_member
+    (encrypted, a link, a name that climbs out), too_large, bad_file, bomb, missing (a row whose image is not there),
+    and those of the metadata's reader. Deflated images come with their bytes.
     """
-    for file, name, split in sources(path, (".zip",)):
+    found = sources(path, (".zip",))
+    lists = {name: _lists(file) for file, name, _ in found}
+    metadata = one_format({member.rpartition("/")[2] for some in lists.values() for member in some or ()}, path)
+    if metadata is None:
+        yield from _images(found, options)
+        return
+    with tempfile.TemporaryDirectory(prefix="fuseline-") as folder:
+        for file, name, _ in found:
+            members = lists[name]
+            if members is None:
+                yield faults([name], ["bad_file"])
+            for member in members or ():
+                slug = _unpacked(file, member, Path(folder) / name / member, options)
+                if slug != "ok":
+                    yield faults([f"{name}/{member}"], [slug])
+        start = place(path)
+        zips = ZipStore(start if start.is_dir() else start.parent, options)
+        for table in read_lists(folder, options.model_copy(update={"root": None}), metadata):
+            yield _named(zipped(table, zips, absent="missing"), table)
+
+
+def _lists(file: Place) -> list[str] | None:
+    """Return the names of the metadata files in a zip; None when it is damaged."""
+    try:
+        with file.open() as raw, zipfile.ZipFile(raw) as archive:
+            infos = [info for info in archive.infolist() if usable(info) and not info.is_dir()]
+    except (*DAMAGE, ValueError, struct.error):
+        return None
+    return sorted({info.filename for info in infos if info.filename.rpartition("/")[2] in METADATA})
+
+
+def _unpacked(file: Place, member: str, target: Path, options: ReaderOptions) -> str:
+    """Write a member to disk, as far as it is sound; return "ok", "bomb" or "bad_file"."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with file.open() as raw, zipfile.ZipFile(raw) as archive, target.open("wb") as out:
+            size = archive.getinfo(member).compress_size
+            with archive.open(member) as stream:
+                guarded = io.BufferedReader(Guard(stream, size, options), BLOCK)
+                while piece := guarded.read1(BLOCK):
+                    out.write(piece)
+    except Bomb:
+        return "bomb"
+    except (*DAMAGE, ValueError, struct.error):
+        return "bad_file"
+    return "ok"
+
+
+def _named(table: pa.Table, told: pa.Table) -> pa.Table:
+    """Name documents that are known by their image as those of zips without metadata are: without ".zip"."""
+    uris = pc.struct_field(told["image"], "uri")
+    named = pc.fill_null(pc.equal(table["id"], uris), False)
+    ids = pc.if_else(named, pc.replace_substring(uris, ".zip/", "/", max_replacements=1), table["id"])
+    return table.set_column(0, table.schema.field(0), ids)
+
+
+def _images(found: list[tuple[Place, str, Split | None]], options: ReaderOptions) -> Iterator[pa.Table]:
+    for file, name, split in found:
         wanted = (one for one in zip_members(file, options) if one.slug != "ok" or is_image(one.name))
         folders = {
             one.name.rpartition("/")[0].rpartition("/")[2] for one in zip_members(file, options) if is_image(one.name)

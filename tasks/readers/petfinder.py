@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.readers.base import ReaderOptions, SourceFile, Split, documents, image_array
 from tasks.readers.csv import CsvOptions
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import as_tabular, as_text, check_ids
 from tasks.readers.overlay import overlay
+from tasks.readers.petfinder_photos import json_number, metadata_files, photo_columns
 from tasks.readers.places import Place, same_root, walk
 from tasks.readers.records import Record, csv_records
 from tasks.readers.sidecars import whole_json
@@ -37,8 +39,9 @@ class PetfinderOptions(ReaderOptions):
 def read(path: str, options: PetfinderOptions) -> Iterator[pa.Table]:
     """Yield one document per pet, or per photo: AdoptionSpeed as label, 19 tabular columns and two of sentiment.
 
-    A number 0 that stands for "none" or "unspecified" is null, a sentiment file that is not there too. Statuses:
-    bad_row, missing_id, bad_encoding, too_large, bad_file.
+    Where the release's metadata folders are there, columns of the shown photo follow. A number 0 that stands for
+    "none" or "unspecified" is null, and so is what a sentiment or metadata file that is not there would tell.
+    Statuses: bad_row, missing_id, bad_encoding, too_large, bad_file.
     """
     return copied(_read(path, options), path, options)
 
@@ -46,7 +49,7 @@ def read(path: str, options: PetfinderOptions) -> Iterator[pa.Table]:
 def _read(path: str, options: PetfinderOptions) -> Iterator[pa.Table]:
     root = same_root(path)
     names = [file.uri for file in walk(root)]
-    photos = photo_lists(names)
+    photos, metadata = photo_lists(names), metadata_files(names)
     tables = label_tables(root, names, options)
     sentiments = {name.rsplit("/", 1)[-1].removesuffix(".json"): name for name in names if "_sentiment/" in name}
     for name in names:
@@ -56,7 +59,16 @@ def _read(path: str, options: PetfinderOptions) -> Iterator[pa.Table]:
         for batch, columns in _batches(root / name, name, options):
             feelings = [sentiment(root, sentiments.get(row.get("PetID") or ""), options) for row in columns]
             table = _table(batch, columns, feelings, split, tables, options)
-            yield from _photos(table, photos, options)
+            for part in _photos(table, photos, options):
+                shown = pc.struct_field(part["image"], "uri").to_pylist()
+                yield with_columns(part, photo_columns(root, shown, metadata, options))
+
+
+def with_columns(table: pa.Table, columns: dict[str, pa.Array]) -> pa.Table:
+    """Return the table with columns added."""
+    for name, values in columns.items():
+        table = table.append_column(name, values)
+    return table
 
 
 def _batches(file: Place, name: str, options: PetfinderOptions) -> Iterator[tuple[list[Record], list[dict[str, str]]]]:
@@ -150,20 +162,16 @@ def sentiment(root: Place, name: str | None, options: PetfinderOptions) -> tuple
     whole = value.get("documentSentiment") if isinstance(value, dict) else None
     if not isinstance(whole, dict):
         return None, None
-    score, size = (whole.get(key) for key in ("score", "magnitude"))
-    return (
-        float(score) if isinstance(score, int | float) else None,
-        float(size) if isinstance(size, int | float) else None,
-    )
+    return json_number(whole.get("score")), json_number(whole.get("magnitude"))
 
 
 def photo_lists(names: list[str]) -> dict[str, list[tuple[int, str]]]:
     """Return PetID -> [(k, path)] in the order of k, which starts at 1 and may have gaps."""
     found: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for name in names:
-        pet, dash, number = name.rsplit("/", 1)[-1].rpartition(".")[0].rpartition("-")
-        if dash and number.isdigit() and is_image(name):
-            found[pet].append((int(number), name))
+        pet, dash, digits = name.rsplit("/", 1)[-1].rpartition(".")[0].rpartition("-")
+        if dash and digits.isdecimal() and is_image(name):
+            found[pet].append((int(digits), name))
     return {pet: sorted(photos) for pet, photos in found.items()}
 
 

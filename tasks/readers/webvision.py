@@ -1,11 +1,12 @@
 """WebVision 1.0 and 2.0: file lists, aligned lists of metadata, one JSON array per query."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from stores.errors import DataError, mismatch
 from tasks.readers.aligned import AlignedLines
@@ -15,6 +16,7 @@ from tasks.readers.mapping import as_text
 from tasks.readers.places import Place, safe_references, same_root, walk
 from tasks.readers.sidecars import whole_json
 from tasks.readers.streams import file_blocks, text_lines
+from tasks.readers.webvision_queries import query_number, query_synsets
 
 PUBLISHED = {"valid": 50_000, "test": 50_000, "labels": 1_000}  # of 1.0; totals of 2.0 are not confirmed
 ARRAYS = 64  # query files kept in memory; the lists go query by query
@@ -27,6 +29,11 @@ class WebvisionOptions(ReaderOptions):
     metadata_root: str = ""  # folder of the JSON arrays, where they were not unpacked beside the images
     sources: tuple[Literal["google", "flickr"], ...] = ("google", "flickr")
     join: Literal["row", "id"] = "row"  # metadata by the list's row number, or by `id` = the image's stem
+    query_labels: bool = Field(
+        True,
+        description="Give an image without a label in the file lists the synset of its query, q<number>/, after "
+        "queries_synsets_map.txt; whether that counts synsets from 0 or 1 is told by the file lists",
+    )
 
 
 class Entry(NamedTuple):
@@ -41,7 +48,8 @@ class Entry(NamedTuple):
 def read(path: str, options: WebvisionOptions) -> Iterator[pa.Table]:
     """Yield one document per line of the file lists: train by source, then val, then test without labels.
 
-    Titles and descriptions come from the query's JSON array; a flickr image's tags are its text. Statuses: bad_row
+    Titles and descriptions come from the query's JSON array; a flickr image's tags are its text. A training line
+    without a label takes its query's (`query_labels`). Statuses: bad_row
     (a line without a label number, or one that synsets.txt does not have), bad_path, bad_file.
     """
     return copied(_read(path, options), path, options)
@@ -51,12 +59,14 @@ def _read(path: str, options: WebvisionOptions) -> Iterator[pa.Table]:
     root = same_root(path)
     names = synsets(root, options)
     arrays = lru_cache(ARRAYS)(lambda name: whole_json(root / (options.metadata_root + name), _large(options))[0])
-    for split, lists in file_lists(root, options):
+    found = file_lists(root, options)
+    queries = query_synsets(root, found, options) if options.query_labels else {}
+    for split, lists in found:
         for list_name, meta_name, folder in lists:
             metas = AlignedLines(root / meta_name, options) if meta_name else None
             batch: list[Entry] = []
             for entry in _entries(root, list_name, folder, metas, options):
-                batch.append(entry)
+                batch.append(entry if split != "train" or entry.label else labelled(entry, queries))
                 if len(batch) == options.batch_rows:
                     yield _table(batch, split, names, arrays, options)
                     batch = []
@@ -112,6 +122,12 @@ def _entries(
             if line.strip() or block.fault:
                 uri, _, label = line.rpartition(" ") if _numbered(line) else (line, "", None)
                 yield Entry(f"{list_name}:{number}", folder + uri if uri else "", label, meta)
+
+
+def labelled(entry: Entry, queries: Mapping[int, int]) -> Entry:
+    """Return the entry with the synset of its query for a label, if that is known."""
+    synset = queries.get(query_number(entry.uri) or 0)
+    return entry if synset is None else entry._replace(label=str(synset))
 
 
 def _numbered(line: str) -> bool:

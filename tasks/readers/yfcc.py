@@ -15,7 +15,7 @@ from tasks.readers.mapping import as_tabular, as_text, check_ids
 from tasks.readers.percent import decoded, decoded_lists
 from tasks.readers.places import Place, image_root, listed, place, relative, safe_references, walk
 from tasks.readers.streams import file_blocks, text_lines
-from tasks.readers.zipindex import MARK, ZipStore, archive_of
+from tasks.readers.zipindex import MARK, ZipStore, zipped
 
 # fmt: off
 FIELDS = (
@@ -198,24 +198,6 @@ def _images(options: YfccOptions, *, ids: pa.Array, line: pa.Array, hashes: pa.A
 def in_zips(options: YfccOptions) -> bool:
     """Say whether the images lie in zips."""
     return options.image is not None and MARK in options.image
-
-
-def zipped(table: pa.Table, zips: ZipStore) -> pa.Table:
-    """Replace references to members by the places of their bytes; a member that is not there leaves no image.
-
-    Statuses: bad_member (encrypted, a link), too_large.
-    """
-    uris = pc.struct_field(table["image"], "uri").to_pylist()
-    members = zips.find(uris)
-    images = image_array(
-        [archive_of(uri) if one and one.offset is not None else None for uri, one in zip(uris, members, strict=True)],
-        offset=[one.offset if one else None for one in members],
-        length=[one.length if one and one.offset is not None else None for one in members],
-        data=pa.array([one.data if one else None for one in members], pa.large_binary()),
-    )
-    table = table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), images)
-    slugs = [one.slug if one else "ok" for one in members]
-    return mark(table, pa.array([slug != "ok" for slug in slugs], pa.bool_()), pa.array(slugs), blank=False)
 
 
 def check_columns(options: YfccOptions) -> None:

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from typing import IO, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 from numpy.typing import NDArray
 
 from tasks.readers.archives import Member, data_offset, usable, zip_members
-from tasks.readers.base import ReaderOptions
+from tasks.readers.base import ReaderOptions, image_array, mark
 from tasks.readers.places import Place
 from tasks.readers.streams import DAMAGE
 
@@ -88,6 +90,30 @@ class ZipStore:
     def _packed(self, archive: str, names: set[str]) -> dict[str, Member]:
         wanted = zip_members(self._root / archive, self._options, names=frozenset(names))
         return {member.name: member for member in wanted}
+
+
+def zipped(table: pa.Table, zips: ZipStore, *, absent: str = "ok") -> pa.Table:
+    """Replace references to members by the places of their bytes; a member that is not there leaves no image.
+
+    Statuses: bad_member (encrypted, a link), too_large, and `absent` for a reference that leads nowhere.
+    """
+    uris = pc.struct_field(table["image"], "uri").to_pylist()
+    members = zips.find(uris)
+    images = image_array(
+        pa.array(
+            [
+                archive_of(uri) if one and one.offset is not None else None
+                for uri, one in zip(uris, members, strict=True)
+            ],
+            pa.string(),
+        ),
+        offset=[one.offset if one else None for one in members],
+        length=[one.length if one and one.offset is not None else None for one in members],
+        data=pa.array([one.data if one else None for one in members], pa.large_binary()),
+    )
+    table = table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), images)
+    slugs = [one.slug if one else ("ok" if uri is None else absent) for uri, one in zip(uris, members, strict=True)]
+    return mark(table, pa.array([slug != "ok" for slug in slugs], pa.bool_()), pa.array(slugs), blank=False)
 
 
 def archive_of(uri: str) -> str:

@@ -97,7 +97,8 @@ def test_the_listing_is_stable_and_sees_a_change(sets, name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["food101", "mmimdb", "petfinder", "webvision", "rakuten", "hateful_memes", "jsonl", "parquet"]
+    "name",
+    ["food101", "mmimdb", "petfinder", "webvision", "webvision2", "rakuten", "hateful_memes", "jsonl", "parquet"],
 )
 def test_the_releases_own_split_is_kept(sets, name):
     splits = Counter(row["split"] for row in rows_of(name, sets / name))
@@ -106,7 +107,7 @@ def test_the_releases_own_split_is_kept(sets, name):
     assert splits == (two if name in ("food101", "petfinder", "rakuten") else three)
 
 
-@pytest.mark.parametrize("name", ["food101", "mmimdb", "petfinder", "webvision", "pitt_ads"])
+@pytest.mark.parametrize("name", ["food101", "mmimdb", "petfinder", "webvision", "webvision2", "pitt_ads"])
 def test_vocabularies_hold_the_labels(sets, name):
     layout = LAYOUTS[name]
     entry = READERS[layout.reader]

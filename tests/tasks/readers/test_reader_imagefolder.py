@@ -1,13 +1,18 @@
 """Image folders: what folder names mean, metadata files, and names that are no text."""
 
+import io
+import json
 import os
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fixtures.pieces import JPEGS
 
 from stores.errors import ConfigError, DataError
+from tasks.images import ImageLimits, open_image
 from tasks.readers import READERS
 
 
@@ -126,3 +131,67 @@ def test_batches_are_bounded_and_in_order(tmp_path):
     assert [one for table in tables for one in table["id"].to_pylist()] == sorted(
         f"{index:03d}.jpg" for index in range(25)
     )
+
+
+def zip_of(path: Path, members: dict[str, bytes], kind: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def metadata_of(kind: str, rows: list[dict[str, str]]) -> bytes:
+    if kind == "parquet":
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows), buffer)
+        return buffer.getvalue()
+    if kind == "jsonl":
+        return "".join(json.dumps(row) + "\n" for row in rows).encode()
+    return "\n".join([",".join(rows[0]), *(",".join(row.values()) for row in rows)]).encode()
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_metadata_in_zips_rules_as_in_folders(tmp_path, load, kind, packing):
+    """The same documents as from the folders that the zips unpack to; unlisted images are none."""
+    rows = {
+        "train": [{"file_name": "a/1.jpg", "text": "one"}, {"file_name": "a/gone.jpg", "text": "two"}],
+        "test": [{"file_name": "2.jpg", "text": "three"}],
+    }
+    images = {"train": {"sub/a/1.jpg": JPEGS[0], "sub/a/unlisted.jpg": JPEGS[1]}, "test": {"2.jpg": JPEGS[2]}}
+    for split, folder in (("train", "sub/"), ("test", "")):
+        members = {**images[split], f"{folder}metadata.{kind}": metadata_of(kind, rows[split])}
+        zip_of(tmp_path / f"{split}.zip", members, packing)
+    got = load("imagefolder", tmp_path)
+    assert [(row["id"], row["split"], row["text"], row["status"]) for row in got] == [
+        ("test/2.jpg", "test", "three", "ok"),
+        ("train/sub/a/1.jpg", "train", "one", "ok"),
+        ("train/sub/a/gone.jpg", "train", "two", "missing"),
+    ]
+    assert [row["source"].partition(":")[0] for row in got] == [f"test.zip/metadata.{kind}"] + [
+        f"train.zip/sub/metadata.{kind}"
+    ] * 2
+    shown = [row["image"] and open_image(row["image"], str(tmp_path), ImageLimits()) for row in got]
+    assert shown == [JPEGS[2], JPEGS[0], None]
+    stored = packing == zipfile.ZIP_STORED
+    assert (got[0]["image"]["uri"], got[0]["image"]["bytes"] is None) == ("test.zip" if stored else None, stored)
+
+
+def test_metadata_in_zips_that_lie(tmp_path, load):
+    row = metadata_of("jsonl", [{"file_name": "../../etc/passwd"}, {"file_name": "1.jpg"}])
+    bomb = row + b" " * (100 << 20)
+    zip_of(tmp_path / "a.zip", {"1.jpg": JPEGS[0], "metadata.jsonl": row, "../metadata.jsonl": row})
+    zip_of(tmp_path / "b.zip", {"1.jpg": JPEGS[0], "metadata.jsonl": bomb}, zipfile.ZIP_DEFLATED)
+    (tmp_path / "c.zip").write_bytes(b"PK\x03\x04 no zip")
+    got = load("imagefolder", tmp_path)
+    told = [(row["source"], row["id"], row["status"]) for row in got]
+    assert told[:5] == [
+        ("b.zip/metadata.jsonl", None, "bomb"),
+        ("c.zip", None, "bad_file"),
+        ("a.zip/metadata.jsonl:1", "../../etc/passwd", "bad_path"),
+        ("a.zip/metadata.jsonl:2", "a/1.jpg", "ok"),
+        ("b.zip/metadata.jsonl:1", "../../etc/passwd", "bad_path"),
+    ]
+    zip_of(tmp_path / "c.zip", {"metadata.csv": b"file_name\n"})
+    with pytest.raises(DataError, match="one format"):
+        load("imagefolder", tmp_path)

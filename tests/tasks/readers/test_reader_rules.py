@@ -105,6 +105,43 @@ def test_r6_an_absent_sentiment_is_missing_not_zero(tmp_path, load):
     ]
 
 
+def test_r6_what_vision_did_not_say_of_a_photo_is_missing(tmp_path, load):
+    put(tmp_path / "train/train.csv", "PetID\na\nb\nc\nd\n")
+    for photo in ("a-1", "a-2", "b-1", "c-3"):
+        put(tmp_path / f"train_images/{photo}.jpg", b"x")
+    put(tmp_path / "train_images/d-\u00b2.jpg", b"x")  # a digit to Python, but no number
+    whole = {
+        "labelAnnotations": [{"description": "dog", "score": 0.5}, {"description": "cat", "score": 0.9}],
+        "imagePropertiesAnnotation": {
+            "dominantColors": {
+                "colors": [
+                    {"color": {"red": 10, "blue": 3}, "score": 0.2, "pixelFraction": 0.1},
+                    {"color": {"green": 255}, "score": 0.7, "pixelFraction": 0.25},
+                ]
+            }
+        },
+        "cropHintsAnnotation": {"cropHints": [{"confidence": 0.8}]},
+        "textAnnotations": [{"description": "for free"}],
+    }
+    put(tmp_path / "train_metadata/a-1.json", dump(whole))
+    put(tmp_path / "train_metadata/a-2.json", dump({"labelAnnotations": "no list", "cropHintsAnnotation": {}}))
+    put(tmp_path / "train_metadata/c-3.json", "{")
+    rows = load("petfinder", tmp_path)
+    assert {name.removeprefix("num_photo_"): value for name, value in rows[0].items() if "_photo_" in name} == {
+        "cat_photo_label": "cat", "label_score": 0.9, "labels": 2.0, "red": 0.0, "green": 255.0, "blue": 0.0,
+        "color_score": 0.7, "color_pixels": 0.25, "crop_confidence": 0.8, "crop_importance": None, "faces": 0.0,
+        "texts": 1.0,
+    }  # fmt: skip
+    for row in rows[1:]:  # no file, a damaged file, no photo
+        assert {value for name, value in row.items() if "_photo_" in name} == {None}
+    each = load("petfinder", tmp_path, photos="each")
+    assert told(each, "id", "cat_photo_label", "num_photo_labels") == [
+        ("a-1", "cat", 2.0), ("a-2", None, 0.0), ("b-1", None, None), ("c-3", None, None), ("d", None, None),
+    ]  # fmt: skip
+    (tmp_path / "train_metadata").rename(tmp_path / "elsewhere")
+    assert not any("_photo_" in name for name in load("petfinder", tmp_path)[0])
+
+
 def test_r7_vocabularies_follow_the_release_not_the_alphabet(tmp_path):
     put(tmp_path / "images/train/baklava/baklava_1.jpg", b"x")
     put(tmp_path / "class_idx.json", dump({"baklava": 100, "frozen_yogurt": 0, "apple_pie": 7}))
@@ -133,6 +170,28 @@ def test_r7_file_labels_count_from_0_and_metadata_rows_from_1(tmp_path, load):
         ("google/q1/d.jpg", [], None, None, "bad_row"),
         ("no label", [], None, None, "bad_row"),
     ]
+
+
+@pytest.mark.parametrize("base", [0, 1])
+def test_r7_the_query_map_counts_from_0_or_1_as_the_file_lists_say(tmp_path, load, base):
+    """1.0 counts synsets from 1, 2.0 from 0; a line without a label takes its query's."""
+    put(tmp_path / "info/synsets.txt", "n0 zero\nn1 one\nn2 two\n")
+    put(tmp_path / "info/queries_synsets_map.txt", f"12345 {1 + base}\n7 {0 + base}\n8 {2 + base}\nnonsense\n8\n")
+    lines = "flickr/q12345/a.jpg 1\ngoogle/q0007/b.jpg 0\ngoogle/q0008/c.jpg\ngoogle/q0099/d.jpg\nno label\n"
+    put(tmp_path / "info/train_filelist_all.txt", lines)
+    labels = [["n1"], ["n0"], ["n2"], [], []]
+    assert [row["labels"] for row in load("webvision", tmp_path)] == labels
+    assert [row["status"] for row in load("webvision", tmp_path)] == ["ok", "ok", "ok", "bad_row", "bad_row"]
+    assert [row["labels"] for row in load("webvision", tmp_path, query_labels=False)] == [*labels[:2], [], [], []]
+
+
+def test_r7_a_query_map_that_contradicts_the_file_lists_is_not_used(tmp_path, load, caplog):
+    put(tmp_path / "info/synsets.txt", "n0 zero\nn1 one\nn2 two\nn3 three\n")
+    put(tmp_path / "info/queries_synsets_map.txt", "1 3\n2 1\n")
+    put(tmp_path / "info/train_filelist_google.txt", "google/q1/a.jpg 0\ngoogle/q2/b.jpg 1\ngoogle/q1/c.jpg\n")
+    rows = load("webvision", tmp_path)
+    assert told(rows, "labels", "status") == [(["n0"], "ok"), (["n1"], "ok"), ([], "bad_row")]
+    assert "does not agree" in caplog.text
 
 
 def test_r8_several_labels_and_unknown_ones(tmp_path, load):
