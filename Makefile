@@ -26,8 +26,10 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The peer of the training benchmark is compiled on this machine.
 bench: setup
-	for script in bench/*_speed.py; do $(BIN)/python $$script --json || exit 1; done
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	for script in bench/*_speed.py; do echo $$script; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf .venv runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
