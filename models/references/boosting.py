@@ -64,6 +64,11 @@ class Boosting(Reference):
             text = re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", booster.model_to_string())
             (folder / tree_file(number)).write_text(text, encoding="utf-8")
 
+    def describe(self) -> dict[str, Any]:
+        size = sum(len(booster.model_to_string()) for booster in self.boosters)
+        tokens = sum(M for M, _ in self.inputs.codes.values())
+        return {"bytes": size, "bytes_per_document": 4 * sum(self.inputs.dense.values()) + tokens, **self.facts}
+
     def _restore(self, saved: Checkpoint, folder: Path) -> None:
         import lightgbm
 

@@ -57,6 +57,10 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path, second: bool) -> None:
         one.save(folder)
     files = sorted(path.name for path in folders[0].iterdir())
     assert len(files) == 2 + (len(model.labels) if second else 1)
+    written = sum(path.stat().st_size for path in folders[0].glob("trees-*.txt"))
+    described = model.describe()
+    assert described["bytes"] == pytest.approx(written, rel=0.01)
+    assert (described["bytes_per_document"], described["columns"]) == (4 * 18 + 4, 22)
     assert [(folders[0] / f).read_bytes() for f in files] == [(folders[1] / f).read_bytes() for f in files]
     again, test = type(model).load(folders[0]), with_text_embedding(documents(90, seed=1))
     assert (again.labels, again.threshold, again.multi_label) == (model.labels, model.threshold, second)
