@@ -3,7 +3,7 @@
 import posixpath
 import re
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -156,7 +156,8 @@ def given_splits(root: Place, options: Food101Options) -> dict[str, Split] | Non
     if options.split_file is None:
         return None
     lists = required_json(root / options.split_file, options, dict)
-    return {str(name): split for key, split in SPLIT_FILE.items() for name in lists.get(key, [])}
+    named = {split: lists.get(key) for key, split in SPLIT_FILE.items()}
+    return {str(name): split for split, names in named.items() if isinstance(names, list) for name in names}
 
 
 def table(rows: list[Row]) -> pa.Table:
@@ -182,8 +183,11 @@ def vocabulary(path: str, options: Food101Options) -> tuple[str, ...]:
     """Return the classes in the order of class_idx.json, which is not alphabetical (R7); () when there is none."""
     for file in walk(same_root(path)):
         if file.uri.rsplit("/", 1)[-1] == "class_idx.json":
-            index: dict[str, int] = required_json(same_root(path) / file.uri, options, dict)
-            return tuple(sorted(index, key=lambda name: index[name]))
+            index: dict[str, Any] = required_json(same_root(path) / file.uri, options, dict)
+            if any(type(number) is not int for number in index.values()):
+                cure = "take this file from the release again"
+                raise DataError(mismatch(file.uri, "class -> number", sorted(map(str, index.values()))[:5], cure))
+            return tuple(sorted(index, key=lambda name: int(index[name])))
     return ()
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import itertools
 import pickle
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from fixtures.pieces import dump, put
 
-from stores.errors import ConfigError
+from stores.errors import ConfigError, DataError
 from tasks.readers import READERS, differences, published
 
 
@@ -188,9 +189,10 @@ def test_r7_the_query_map_counts_from_0_or_1_as_the_file_lists_say(tmp_path, loa
 def test_r7_a_query_map_that_contradicts_the_file_lists_is_not_used(tmp_path, load, caplog):
     put(tmp_path / "info/synsets.txt", "n0 zero\nn1 one\nn2 two\nn3 three\n")
     put(tmp_path / "info/queries_synsets_map.txt", "1 3\n2 1\n")
-    put(tmp_path / "info/train_filelist_google.txt", "google/q1/a.jpg 0\ngoogle/q2/b.jpg 1\ngoogle/q1/c.jpg\n")
+    lines = "google/q2/b.jpg 1\n" * 9 + "google/q1/a.jpg 0\ngoogle/q1/c.jpg\n"  # nine of ten are not enough
+    put(tmp_path / "info/train_filelist_google.txt", lines)
     rows = load("webvision", tmp_path)
-    assert told(rows, "labels", "status") == [(["n0"], "ok"), (["n1"], "ok"), ([], "bad_row")]
+    assert told(rows, "labels", "status") == [(["n1"], "ok")] * 9 + [(["n0"], "ok"), ([], "bad_row")]
     assert "does not agree" in caplog.text
 
 
@@ -200,6 +202,20 @@ def test_r8_several_labels_and_unknown_ones(tmp_path, load):
     assert told(load("mmimdb", tmp_path, genres="all", plot="all"), "labels", "text") == [
         (["Film-Noir", "News", "Drama"], "a\nlonger")
     ]
+
+
+def test_r8_unknown_labels_have_three_ways(tmp_path, load):
+    put(
+        tmp_path / "d.jsonl",
+        dump({"id": "1", "label": ["a", "b", "a"]}) + "\n" + dump({"id": "2", "label": "b"}) + "\n",
+    )
+    known = {"vocabulary": ("b", "c")}
+    rows = load("jsonl", tmp_path / "d.jsonl", **known)
+    assert told(rows, "labels", "status") == [(["b"], "ok"), (["b"], "ok")]
+    rows = load("jsonl", tmp_path / "d.jsonl", unknown_label="drop_row", **known)
+    assert told(rows, "id", "labels", "status") == [(None, [], "unknown_label"), ("2", ["b"], "ok")]
+    with pytest.raises(DataError, match="labels of the vocabulary"):
+        load("jsonl", tmp_path / "d.jsonl", unknown_label="error", **known)
 
 
 def test_r9_percent_and_plus_are_the_formats_and_entities_the_cleaners(tmp_path, load):
@@ -234,6 +250,47 @@ def test_r10_encodings_per_file(tmp_path, load):
     assert told(load("pitt_ads", tmp_path, ties="drop"), "labels")[1] == ([],)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_r10_a_byte_order_mark_and_nul_bytes_are_no_text(tmp_path, load, encoding):
+    lines = '{"id": "a\\u0000b", "text": "caf\u00e9\\u0000", "label": "x\\u0000"}\n'
+    options = {"encoding": "utf-16-le"} if encoding == "utf-16-le" else {}
+    put(tmp_path / "d.jsonl", lines.encode(encoding))
+    assert told(load("jsonl", tmp_path / "d.jsonl", **options), "id", "text", "labels") == [("ab", "caf\u00e9", ["x"])]
+    put(tmp_path / "d.csv", "id,text\na\0b,caf\u00e9\0\n".encode(encoding))
+    assert told(load("csv", tmp_path / "d.csv", **options), "id", "text") == [("ab", "caf\u00e9")]
+
+
+def test_r10_nul_bytes_are_dropped_and_in_fasttext_part_words(tmp_path, load):
+    put(tmp_path / "t.txt", b"__label__a\0b one\0two\n")
+    assert told(load("fasttext", tmp_path / "t.txt"), "labels", "text") == [(["a"], "b one two")]
+    put(tmp_path / "f/images/train/x/x_1.jpg", b"")
+    put(tmp_path / "f/texts/train_titles.csv", b"x_1.jpg,ti\0tle,x\0\n")
+    assert told(load("food101", tmp_path / "f"), "title", "labels") == [("title", ["x"])]
+
+
+def test_r10_bytes_that_are_no_utf_8_are_marked_or_replaced(tmp_path, load):
+    put(tmp_path / "d.csv", b"id,text\n1,caf\xe9\n2,fine\n")
+    assert told(load("csv", tmp_path / "d.csv"), "id", "status") == [("1", "bad_encoding"), ("2", "ok")]
+    replaced = load("csv", tmp_path / "d.csv", encoding_errors="replace")
+    assert told(replaced, "text", "status") == [("caf\ufffd", "ok"), ("fine", "ok")]
+    assert told(load("csv", tmp_path / "d.csv", encoding="latin-1"), "text") == [("caf\u00e9",), ("fine",)]
+
+
+@pytest.mark.parametrize(
+    "uri", ["../x.jpg", "a/../../x.jpg", "/etc/passwd", "C:\\x.jpg", "..\\x.jpg", "file:///etc/passwd", "s3://b/x.jpg",
+            "gopher://x", "a\tb://x", "memory://x"],
+)  # fmt: skip
+def test_r11_no_manifest_refers_outside_of_its_root(tmp_path, load, uri):
+    put(
+        tmp_path / "d.jsonl", dump({"id": "1", "image": uri}) + "\n" + dump({"id": "2", "image": "./a b%2F.jpg"}) + "\n"
+    )
+    first, second = load("jsonl", tmp_path / "d.jsonl")
+    assert (first["status"], first["image"]) == ("bad_path", None)
+    assert (second["status"], second["image"]["uri"]) == ("ok", "a b%2F.jpg")
+    put(tmp_path / "e.jsonl", dump({"id": "1", "image": "https://h/x.jpg"}) + "\n")
+    assert load("jsonl", tmp_path / "e.jsonl")[0]["image"]["uri"] == "https://h/x.jpg"
+
+
 def test_r11_references_stay_inside(tmp_path, load):
     put(tmp_path / "info/synsets.txt", "n0 zero\n")
     put(tmp_path / "info/train_filelist_google.txt", "../../etc/passwd 0\n/etc/passwd 0\nfine.jpg 0\n")
@@ -253,9 +310,16 @@ def test_r12_pickles_are_never_opened(tmp_path, load):
     put(tmp_path / "metadata.npy", buffer.getvalue())
     put(tmp_path / "split.pkl", pickle.dumps(Trap()))
     put(tmp_path / "0000001.json", dump({"genres": ["Drama"], "plot": ["x"]}))
-    for reader in sorted(READERS):
+    for name in (
+        *("a.jsonl", "a.csv", "a.json", "a.parquet", "a.tar", "a.zip", "a.hdf5", "train.txt", "info/synsets.txt"),
+        *("split.json", "dataset/0000002.json", "train/train.csv", "train_sentiment/a.json", "train_metadata/a-1.json"),
+        *("texts/train_titles.csv", "class_idx.json", "styles.csv", "X_train_update.csv", "image/Topics.json"),
+        *("info/train_filelist_all.txt", "google/q1.json", "metadata.csv", "yfcc100m_dataset"),
+    ):
+        put(tmp_path / "renamed" / name, pickle.dumps(Trap()))
+    for reader, folder in itertools.product(sorted(READERS), (tmp_path, tmp_path / "renamed")):
         try:
-            load(reader, tmp_path, **({"preset": "rakuten"} if reader == "products" else {}))
+            load(reader, folder, **({"preset": "rakuten"} if reader == "products" else {}))
         except ConfigError:
             continue
         except ValueError as error:
