@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 from tasks.readers.base import ReaderOptions
 from tasks.readers.places import Place
-from tasks.readers.streams import DAMAGE, Bomb, unpacked
+from tasks.readers.streams import DAMAGE, FREE_BYTES, Bomb, unpacked
 
 PACKED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd")
 CLIMBS = re.compile(r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00")
@@ -162,14 +162,21 @@ def _pax(head: bytes, name: str) -> tuple[str, int | None]:
 def zip_members(file: Place, options: ReaderOptions, *, names: frozenset[str] | None = None) -> Iterator[Member]:
     """Yield the files in a zip in its own order: stored ones by reference, deflated ones with their bytes.
 
-    Encrypted members and climbing names have slug "bad_member"; what unpacks beyond the limits "too_large". With
-    `names`, other members are passed over.
+    Encrypted members and climbing names have slug "bad_member"; what unpacks beyond the limits "too_large"; where all
+    together unpack to too much, the archive ends with "bomb". With `names`, other members are passed over.
     """
     try:
         with file.open() as raw, zipfile.ZipFile(raw) as archive:
+            size, out = raw.seek(0, io.SEEK_END), 0
             for info in archive.infolist():
                 if not info.is_dir() and (names is None or info.filename in names):
-                    yield _zip_member(archive, raw, info, options)
+                    member = _zip_member(archive, raw, info, options)
+                    # members may lie upon each other: a small archive of many that each look harmless
+                    out += min(info.file_size, options.max_image_bytes) if member.offset is None else 0
+                    if out > FREE_BYTES and out > options.max_ratio * size:
+                        yield Member(info.filename, None, info.file_size, slug="bomb")
+                        return
+                    yield member
     except (*DAMAGE, ValueError, struct.error):
         yield Member("", None, 0, slug="bad_file")
 

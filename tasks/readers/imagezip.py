@@ -16,7 +16,7 @@ from tasks.readers.imagelists import METADATA, one_format, read_lists
 from tasks.readers.images import is_image
 from tasks.readers.mapping import TableOptions
 from tasks.readers.places import Place, place
-from tasks.readers.streams import BLOCK, DAMAGE, Bomb, Guard
+from tasks.readers.streams import BLOCK, DAMAGE, FREE_BYTES, Bomb, Guard
 from tasks.readers.tables import sources
 from tasks.readers.webdataset import with_images
 from tasks.readers.zipindex import ZipStore, zipped
@@ -52,12 +52,16 @@ def read(path: str, options: TableOptions) -> Iterator[pa.Table]:
 
 def _lists(file: Place) -> list[str] | None:
     """Return the names of the metadata files in a zip; None when it is damaged."""
+    names = _names(file)
+    return None if names is None else sorted({name for name in names if name.rpartition("/")[2] in METADATA})
+
+
+def _names(file: Place) -> list[str] | None:
     try:
         with file.open() as raw, zipfile.ZipFile(raw) as archive:
-            infos = [info for info in archive.infolist() if usable(info) and not info.is_dir()]
+            return [info.filename for info in archive.infolist() if usable(info) and not info.is_dir()]
     except (*DAMAGE, ValueError, struct.error):
         return None
-    return sorted({info.filename for info in infos if info.filename.rpartition("/")[2] in METADATA})
 
 
 def _unpacked(file: Place, member: str, target: Path, options: ReaderOptions) -> str:
@@ -88,15 +92,15 @@ def _named(table: pa.Table, told: pa.Table) -> pa.Table:
 def _images(found: list[tuple[Place, str, Split | None]], options: ReaderOptions) -> Iterator[pa.Table]:
     for file, name, split in found:
         wanted = (one for one in zip_members(file, options) if one.slug != "ok" or is_image(one.name))
-        folders = {
-            one.name.rpartition("/")[0].rpartition("/")[2] for one in zip_members(file, options) if is_image(one.name)
-        }
+        folders = {one.rpartition("/")[0].rpartition("/")[2] for one in _names(file) or () if is_image(one)}
         batch: list[Member] = []
+        held = 0
         for member in wanted:
             batch.append(member)
-            if len(batch) == options.batch_rows:
+            held += len(member.data or b"")
+            if len(batch) == options.batch_rows or held > FREE_BYTES:
                 yield _table(batch, name, split, labelled=len(folders) > 1)
-                batch = []
+                batch, held = [], 0
         if batch:
             yield _table(batch, name, split, labelled=len(folders) > 1)
 

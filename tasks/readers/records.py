@@ -39,8 +39,6 @@ def lines(file: Place, name: str, options: TableOptions) -> Iterator[Line]:
         if block.fault:
             yield Line(f"{where}:{block.first}", block.data.decode("utf-8", "replace").replace("\0", ""), block.fault)
             continue
-        if not block.data.strip(b"\r\n"):
-            continue
         mark = options.encoding_errors == "mark"
         for number, (text, broken) in enumerate(zip(*text_lines(block), strict=True), block.first):
             yield Line(f"{where}:{number}", text, "bad_encoding" if broken and mark else "ok")

@@ -130,3 +130,11 @@ def test_whatever_the_csv_module_writes_is_read_back(tmp_path, load):
     assert told(load("csv", write(tmp_path / "d.csv", buffer.getvalue())), "id", "text") == [
         (str(i), t) for i, t in enumerate(texts)
     ]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n1\ta\n"])
+def test_a_line_of_carriage_returns_counts_wherever_a_block_ends(tmp_path, load, end):
+    """Found by fuzzing: it was a row inside a file and none at its end."""
+    (tmp_path / "d.tsv").write_bytes(b"id\ttext\n\r\r" + end)
+    rows = load("csv", tmp_path / "d.tsv", quoting=False)
+    assert [row["status"] for row in rows] == ["bad_row"] + ["ok"] * (len(end) > 1)

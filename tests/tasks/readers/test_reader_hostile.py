@@ -177,3 +177,37 @@ def test_a_parquet_file_that_was_cut_and_patched(tmp_path, load, bounded):
         (tmp_path / "a.parquet").write_bytes(whole[:step] + b"\xff\xff\xff" + whole[step + 3 :])
         rows = load("parquet", tmp_path / "a.parquet", columns={"id": "#line"})
         assert rows
+
+
+def test_a_zip_of_images_that_unpack_without_end(tmp_path, load, bounded):
+    """Each image is within the limits, all together are not; the archive ends there and the next is read."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(12):
+            archive.writestr(f"{number:02d}.jpg", bytes(16 << 20))
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("1.jpg", b"x")
+    rows = load("imagefolder", tmp_path)
+    assert told(rows, "id", "status") == [
+        *((f"a/{number:02d}.jpg", "ok") for number in range(4)),
+        (None, "bomb"),
+        ("b/1.jpg", "ok"),
+    ]
+
+
+def test_pickles_in_a_tar_are_carried_past(tmp_path, load):
+    """WebDataset has fields that are pickles (.pyd, .pickle, .npy): none is opened."""
+    import pickle
+    import tarfile
+
+    from fixtures.layouts_archives import add
+
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "trapped",))
+
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for field in ("pyd", "pickle", "npy", "pth"):
+            add(archive, f"1.{field}", pickle.dumps(Trap()))
+        add(archive, "1.txt", b"text")
+    assert told(load("webdataset", tmp_path), "id", "text", "status") == [("1", "text", "ok")]
+    assert not (tmp_path / "trapped").exists()
