@@ -196,7 +196,10 @@ def _plan_fit(node: Fit, root: Path, options: PlanOptions, upstream: dict[str, P
 
 
 def _seen(node: Fit, root: Path, record: FittedRecord) -> str:
-    return f"fitted on {record.n_rows:,} of {training_rows(node, root):,} training documents"
+    now = training_rows(node, root)
+    if record.n_rows == now:
+        return f"fitted on {now:,} training documents, some of which change"
+    return f"fitted on {record.n_rows:,} of {now:,} training documents"
 
 
 def training_rows(node: Fit, root: Path) -> int:

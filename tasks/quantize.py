@@ -48,7 +48,8 @@ def fit_codebook(train: Features, valid: Features, config: QuantizeConfig, conte
         rows = block.dense[config.embedding][block.present[config.embedding]]
         parts.append(rows[rng.random(len(rows)) < keep] if keep < 1 else rows)
     quantizer = entry.quantizer(options).fit(np.concatenate(parts), seed=config.seed)
-    return quantizer.save, sum(map(len, parts)), {"train_error": quantizer.train_error, "tokens": quantizer.tokens}
+    facts = {"train_error": quantizer.train_error, "tokens": quantizer.tokens, "vectors": sum(map(len, parts))}
+    return quantizer.save, train.n_rows, facts
 
 
 def encode(tables: list[pa.Table], config: QuantizeConfig, context: Context) -> pa.Table:
