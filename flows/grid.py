@@ -16,7 +16,7 @@ from stores.atomic import atomic_file
 from stores.errors import ConfigError, mismatch
 from stores.parquet import write_table
 from tasks.nodes import Fit
-from tasks.planner import PlanOptions, plan_all, plan_node
+from tasks.planner import PlanOptions, plan_all, plan_node, training_rows
 from tasks.sweep import (
     AXES,
     DDOF,
@@ -61,6 +61,7 @@ class Sweep:
     there: int
     missing_cells: int
     missing_seeds: int
+    training: int  # documents of the train split today
 
     @property
     def complete(self) -> bool:
@@ -77,6 +78,12 @@ class Sweep:
     def line(self) -> str:
         """Say in one sentence what was done and what is missing."""
         done = f"{self.ran:,} trainings run, {self.there:,} were there"
+        seen = sorted(set(self.grid["documents"].drop_null().to_pylist()) | {self.training})
+        if len(seen) > 1:
+            again = "--set refit=on_change trains them again"
+            done += (
+                f"; cells saw {seen[0]:,} to {seen[-1]:,} training documents, now there are {self.training:,}: {again}"
+            )
         if self.complete:
             return f"{done}; the grid is complete"
         missing = f"{self.missing_cells:,} cells and at least {self.missing_seeds:,} seeds are missing"
@@ -108,6 +115,12 @@ def swept(config: Config) -> list[str]:
     return sorted(set(config.sweep.models or config.models))
 
 
+def sweep_nodes(config: Config) -> list[Fit]:
+    """Return every training of the grids and of the best cells so far."""
+    names = swept(config) if config.models else []
+    return [cell.node for name in names for cell in (*cells_of(config, name), *seeds_of(config, name))]
+
+
 def features_todo(config: Config) -> bool:
     """Tell whether any dataset that the cells read must be made first."""
     nodes = [node for node in build(config) if node.flow not in AFTER]
@@ -135,7 +148,10 @@ def seeds_of(config: Config, name: str) -> list[Cell]:
 def todo(cells: Iterable[Cell], config: Config) -> list[Cell]:
     """Return the cells that the planner finds missing or stale."""
     root, options = Path(config.root), _options(config)
-    return [cell for cell in cells if plan_node(cell.node, root, options).todo]
+    # A cell that was never trained needs no explanation, for which the planner would read every other one.
+    return [
+        cell for cell in cells if cell.node.fitted(root).record() is None or plan_node(cell.node, root, options).todo
+    ]
 
 
 def seeds_todo(config: Config) -> bool:
@@ -168,6 +184,7 @@ def publish_sweep(config: Config, *, ran: int = 0) -> Sweep:
         there=there - ran,
         missing_cells=_missing(rows),
         missing_seeds=missing_seeds,
+        training=max(training_rows(cells_of(config, name)[0].node, Path(config.root)) for name in swept(config)),
     )
 
 

@@ -15,10 +15,10 @@ import pytest
 
 from flows.config import load_config, parse_config
 from flows.graph import build
-from flows.grid import cells_of, seeds_of
+from flows.grid import cells_of, seeds_of, sweep_nodes
 from stores.errors import ConfigError
 from tasks.sweep import DIRECTIONS, GRID, RESULTS
-from tests.flows.conftest import Cli, make_data, settings, write_config
+from tests.flows.conftest import Cli, document, settings, write_config, write_documents
 from tests.flows.live import program, wait_for
 
 SWEEP = {"models": ["gated", "text"], "lr": [0.1, 0.5], "epochs": [3], "dim": [4], "seeds": 2}
@@ -47,10 +47,9 @@ def table(config: Path, name: str) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def features(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def features(cli: Cli, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the configuration of a sweep whose features are fresh and whose grid is empty."""
-    config = make_data(tmp_path_factory.mktemp("sweep") / "data")
-    config = with_sweep(config.parent, budget_minutes=0)
+    config = copy_of(finished, tmp_path_factory.mktemp("sweep") / "data", budget_minutes=0)
     assert call(cli, config)["ran"] == 0
     return config
 
@@ -135,6 +134,9 @@ def test_both_directions_of_a_gate_are_told(swept: Path) -> None:
 def test_a_second_call_trains_nothing_and_says_so(cli: Cli, own: Path) -> None:
     found = call(cli, own)
     assert (found["ran"], found["there"], found["complete"]) == (0, N_CELLS + N_SEEDS, True)
+    config = load_config(own)
+    folders = {path.parent for path in (own.parent / "out" / "sweep").glob("*/*/record.json")}
+    assert {own.parent / "out" / node.name / node.key for node in sweep_nodes(config)} == folders
     result = cli("sweep", own)
     assert result.exit_code == 0
     assert "0 trainings run, 10 were there; the grid is complete" in " ".join(result.stderr.split())
@@ -209,6 +211,19 @@ def test_labels_of_test_decide_nothing_in_the_grid(cli: Cli, own: Path) -> None:
     found = call(cli, own, "--set", "refit=on_change")  # everything that read the changed shards is trained again
     assert found["ran"] == N_CELLS + N_SEEDS
     assert {cell.node.key: result_of(own, cell) for cell in cells} == before
+
+
+def test_cells_that_saw_fewer_documents_than_there_are_stay_and_are_told(cli: Cli, own: Path) -> None:
+    source = own.parent / "documents.jsonl"
+    before = table(own, "grid")
+    write_documents(own.parent, [*map(orjson.loads, source.read_bytes().splitlines()),
+                                 *(document(own.parent, number) for number in range(50, 60))])  # fmt: skip
+    result = cli("sweep", own)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stderr.split())
+    assert f"cells saw {before['documents'][0]} to" in said
+    assert "--set refit=on_change" in said
+    assert table(own, "grid").equals(before)
 
 
 def result_of(config: Path, cell: Any) -> bytes:
