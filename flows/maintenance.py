@@ -9,6 +9,7 @@ import orjson
 
 from flows.config import Config, parse_config
 from flows.graph import build
+from flows.grid import sweep_nodes
 from stores.atomic import is_partial
 from stores.dataset import list_datasets
 from stores.errors import ConfigError
@@ -54,14 +55,13 @@ def drop_damaged(damage: Damage, root: Path) -> None:
 def find_garbage(config: Config) -> list[Path]:
     """Return what neither this configuration nor the last run of any other needs: old versions and left-overs."""
     root = Path(config.root)
-    kept = {(node.name, node.key) for node in build(config)}
-    for other in _last_configs(root, config.name):
-        kept |= {(node.name, node.key) for node in build(other)}
+    configs = [config, *_last_configs(root, config.name)]
+    kept = {(node.name, node.key) for one in configs for node in [*build(one), *sweep_nodes(one)]}
     garbage = [path for path in root.rglob(".*.partial") if is_partial(path)]
     for dataset in list_datasets(root):
         if (dataset.manifest.stage, dataset.key) not in kept:
             garbage.append(dataset.folder)
-        elif not dataset.manifest.stage.startswith(("models/", "codebooks/")):
+        elif not dataset.manifest.stage.startswith(FITTED):
             named = {record.name for record in dataset.records().values()}
             garbage += [_shard_path(dataset.folder, name) for name in dataset.store.names() if name not in named]
         else:
@@ -107,3 +107,7 @@ def _old_checkpoints(folder: Path) -> list[Path]:
     except FileNotFoundError:
         current = ""
     return [path for path in folder.glob("checkpoint-*") if path.name != current]
+
+
+# Datasets that are one checkpoint each, and no shards.
+FITTED = ("models/", "codebooks/", "sweep/")

@@ -44,7 +44,7 @@ def run_nodes(nodes: list[Node], config: Config, wishes: Wishes, *, source: str 
     local = config.run.executor == "local"
     execution = Execution(root, images, config.run.workers, local, wishes.retry_failed)
     accounts = []
-    with _runner(config.run) as runner:
+    with task_runner(config.run) as runner:
         for node in nodes:
             plan = plan_node(node, root, options)
             started = time.perf_counter()
@@ -73,7 +73,8 @@ def _account(plan: Plan, reports: list[ShardReport], seconds: float) -> Account:
 
 
 @contextmanager
-def _runner(run: ExecutionConfig) -> Iterator[TaskRunner[Any]]:
+def task_runner(run: ExecutionConfig) -> Iterator[TaskRunner[Any]]:
+    """Yield what Prefect tasks are submitted to: threads of this process, or a Dask cluster."""
     if run.executor == "local":
         threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=run.workers)
         with threads:

@@ -14,7 +14,7 @@ from flows.grid import Cell, cells_of, features_todo, publish_sweep, seeds_of, s
 from flows.pipeline import STEPS
 from flows.progress import teller
 from flows.runtime import locked
-from flows.step import _runner
+from flows.step import task_runner
 from flows.train import train
 from tasks.fit import make_fit
 from tasks.nodes import Fit
@@ -63,7 +63,7 @@ def _train(cells: list[Cell], config: Config, deadline: float) -> int:
         return 0
     teller().begin(cells[0].node.label, len(cells))
     queue, running, ran = deque(cells), dict[PrefectFuture[ShardReport], Cell](), 0
-    with _runner(config.run) as runner:
+    with task_runner(config.run) as runner:
         while True:
             while queue and len(running) < config.run.workers and time.monotonic() < deadline:
                 cell = queue.popleft()
