@@ -144,6 +144,12 @@ def test_a_second_call_trains_nothing_and_says_so(cli: Cli, own: Path) -> None:
     assert "+-" in result.stdout
 
 
+def test_tidying_keeps_every_cell(cli: Cli, own: Path) -> None:
+    before = {path: path.read_bytes() for path in (own.parent / "out" / "sweep").rglob("*.json")}
+    assert cli("gc", own).exit_code == 0
+    assert {path: path.read_bytes() for path in (own.parent / "out" / "sweep").rglob("*.json")} == before
+
+
 def test_one_more_learning_rate_trains_only_the_new_cells(cli: Cli, own: Path) -> None:
     before = {path: path.read_bytes() for path in (own.parent / "out" / "sweep").glob("*/*/record.json")}
     # So small a step learns nothing: the best cells and their seeds stay.
