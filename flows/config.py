@@ -71,8 +71,8 @@ class ReportConfig(FrozenConfig):
 class ExecutionConfig(FrozenConfig):
     """How a run is carried out; nothing here changes bytes."""
 
-    executor: Literal["local", "dask"] = knob("local")
-    address: str | None = knob(None)  # of a Dask scheduler; none starts a local cluster
+    executor: Literal["local", "dask", "ray"] = knob("local")
+    address: str | None = knob(None)  # of a Dask scheduler or a Ray head; none starts a local cluster
     workers: int = knob(2, ge=1)
     allowed_failures: float = knob(0.05, ge=0, le=1)  # share of rows that may fail before the exit code is 1
 

@@ -74,18 +74,30 @@ def _account(plan: Plan, reports: list[ShardReport], seconds: float) -> Account:
 
 @contextmanager
 def task_runner(run: ExecutionConfig) -> Iterator[TaskRunner[Any]]:
-    """Yield what Prefect tasks are submitted to: threads of this process, or a Dask cluster."""
+    """Yield what Prefect tasks are submitted to: threads of this process, or a Dask or Ray cluster."""
     if run.executor == "local":
         threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=run.workers)
         with threads:
             yield threads
         return
+    with _cluster(run) as cluster:
+        yield cluster
+
+
+def _cluster(run: ExecutionConfig) -> TaskRunner[Any]:
     try:
+        if run.executor == "ray":
+            from prefect_ray import RayTaskRunner
+
+            ray: TaskRunner[Any] = RayTaskRunner(
+                address=run.address, init_kwargs={} if run.address else {"num_cpus": run.workers}
+            )
+            return ray
         from prefect_dask import DaskTaskRunner
     except ImportError as error:
-        cure = "pip install 'fuseline[dask]'"
-        raise ConfigError(mismatch("run.executor", "the package prefect-dask", "not installed", cure)) from error
+        package, cure = f"prefect-{run.executor}", f"pip install 'fuseline[{run.executor}]'"
+        raise ConfigError(mismatch("run.executor", f"the package {package}", "not installed", cure)) from error
     logging.getLogger("distributed").setLevel(logging.WARNING)
     local = {"cluster_kwargs": {"n_workers": run.workers, "threads_per_worker": 1}}
-    with DaskTaskRunner(**({"address": run.address} if run.address else local)) as cluster:
-        yield cluster
+    dask: TaskRunner[Any] = DaskTaskRunner(**({"address": run.address} if run.address else local))
+    return dask

@@ -1,5 +1,6 @@
 """Image references -> bytes -> pixels: bounded in bytes, pixels and seconds, whatever the file holds."""
 
+import errno
 import io
 import os
 import stat
@@ -164,10 +165,19 @@ def _read_local(path: PurePosixPath, root: str, offset: int, wanted: int) -> byt
 
 
 def _read_remote(path: PurePosixPath, root: str, offset: int, wanted: int) -> bytes:
+    # The readers' package reads images too: it can only be imported once this module is there.
+    from tasks.readers.remote import reached
+
     system, base = _filesystem(root)
-    with system.open(f"{base.rstrip('/')}/{path}", "rb") as file:
-        file.seek(offset)
-        return bytes(file.read(wanted))
+    name = f"{base.rstrip('/')}/{path}"
+    with reached(name):
+        try:
+            return bytes(system.cat_file(name, start=offset, end=offset + wanted))
+        except OSError as error:
+            # A store that is asked for bytes behind a file's end refuses the range.
+            if error.errno == errno.EINVAL:
+                return b""
+            raise
 
 
 @lru_cache(maxsize=16)

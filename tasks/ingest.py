@@ -39,7 +39,7 @@ class SourceConfig(FrozenConfig):
     """Where documents come from; the path is no part of any key, so a folder may move."""
 
     reader: str = Field("jsonl", description="Name of a reader; `fuseline list readers` shows them")
-    path: str = knob("", description="File, folder or URL")
+    path: str = knob("", description="File, folder or URL; FSSPEC_S3='{...}' holds the options of s3:// URLs")
     options: dict[str, Any] = Field({}, description="Options of the reader")
 
     @model_validator(mode="after")

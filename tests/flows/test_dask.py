@@ -10,8 +10,6 @@ from tests.flows.conftest import Cli, settings, write_config
 from tests.flows.live import clean_env, program, wait_for
 from tests.flows.test_run import busy, last_accounts, plan_of
 
-DASK = ("--set", "run.executor=dask")
-
 
 def digests(root: Path) -> pl.DataFrame:
     """Return what each document was predicted, without the keys that name the root."""
@@ -45,10 +43,11 @@ def test_a_local_cluster_makes_the_same_bytes(cli: Cli, finished: Path, tmp_path
     assert busy(plan_of(cli, config, "--set", "run.executor=local")) == set()
 
 
-def test_dask_without_its_package_is_told_with_the_cure(
-    cli: Cli, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("executor", ["dask", "ray"])
+def test_a_cluster_without_its_package_is_told_with_the_cure(
+    cli: Cli, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "prefect_dask", None)
-    result = cli("run", finished, *DASK, "--set", f"root={tmp_path / 'out'}")
+    monkeypatch.setitem(sys.modules, f"prefect_{executor}", None)
+    result = cli("run", finished, "--set", f"run.executor={executor}", "--set", f"root={tmp_path / 'out'}")
     assert result.exit_code == 2
-    assert "pip install 'fuseline[dask]'" in " ".join(result.output.split())
+    assert f"pip install 'fuseline[{executor}]'" in " ".join(result.output.split())
