@@ -132,10 +132,17 @@ def sweep(
     """
     with _polite(verbose):
         settings = load_config(config, set_)
-        from flows.grid import sweep_grid, sweep_table
+        from flows.cells import Grid, sweep_todo
+        from flows.grid import publish_sweep, sweep_table
 
         with locked(settings, wait=wait), telling(err):
-            found = sweep_grid(settings, verbose=verbose)
+            ran = 0
+            if sweep_todo(settings):
+                prepare_prefect(Path(settings.root), verbose=verbose)
+                from flows.sweep import sweep as run_sweep
+
+                ran = run_sweep(settings)
+            found = publish_sweep(Grid(settings), ran=ran)
         _print(found.to_json(), json, lambda: sweep_table(found))
         err.print(f"{found.line()}; tables in {Path(settings.root) / 'sweep'}")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import orjson
 
+from flows.cells import sweep_nodes
 from flows.config import Config, parse_config
 from flows.graph import build
-from flows.grid import sweep_nodes
 from stores.atomic import is_partial
 from stores.dataset import list_datasets
 from stores.errors import ConfigError

@@ -3,22 +3,27 @@
 import math
 import time
 from collections import deque
+from contextlib import closing
 from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
 
+from flows.cells import Cell, Grid, features_todo
 from flows.config import Config
-from flows.grid import Cell, cells_of, features_todo, publish_sweep, seeds_of, swept, todo
+from flows.grid import publish_sweep
 from flows.pipeline import STEPS
 from flows.progress import teller
 from flows.runtime import locked
 from flows.step import task_runner
 from flows.train import train
+from models.fasttext.trainer import one_blas_thread
 from tasks.fit import make_fit
 from tasks.nodes import Fit
+from tasks.planner import Seen
 from tasks.shard import ShardReport
+from tasks.shelf import SHELF
 
 FEATURES = STEPS[: STEPS.index(train)]
 
@@ -26,14 +31,14 @@ FEATURES = STEPS[: STEPS.index(train)]
 class Training:
     """One cell to train, opaque to Prefect, which takes dataclasses apart to look for futures in them."""
 
-    def __init__(self, node: Fit, root: Path, source: str) -> None:
-        self.node, self.root, self.source = node, root, source
+    def __init__(self, node: Fit, root: Path, source: str, seen: Seen) -> None:
+        self.node, self.root, self.source, self.seen = node, root, source, seen
 
 
 @task(name="cell", cache_policy=NO_CACHE, persist_result=False, retries=0)
 def train_cell(training: Training) -> ShardReport:
-    """Train and score one cell, and commit it."""
-    return make_fit(training.node, training.root, source=training.source)
+    """Train and score one cell, and commit it; cells of one process share what they read."""
+    return make_fit(training.node, training.root, source=training.source, seen=training.seen, shelf=SHELF)
 
 
 @flow(name="sweep", persist_result=False)
@@ -48,26 +53,30 @@ def sweep(config: Config) -> int:
             step(config)
         minutes = config.sweep.budget_minutes
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
-        for name in swept(config):
-            ran += _train(todo(cells_of(config, name), config), config, deadline)
-            if time.monotonic() >= deadline:
-                break
-            ran += _train(todo(seeds_of(config, name), config), config, deadline)
-            publish_sweep(config)
+        grid = Grid(config)
+        # Every cell limits BLAS to one thread and lifts the limit when it ends: another one must not meet it lifted.
+        with one_blas_thread(), closing(SHELF):
+            for name in grid.names:
+                ran += _train(grid, grid.cells(name), deadline)
+                if time.monotonic() >= deadline:
+                    break
+                ran += _train(grid, grid.finals(name), deadline)
+                publish_sweep(grid)
     return ran
 
 
-def _train(cells: list[Cell], config: Config, deadline: float) -> int:
-    """Train cells, `run.workers` at a time, until none is left or the time is over; return how many."""
-    if not cells or time.monotonic() >= deadline:
+def _train(grid: Grid, cells: list[Cell], deadline: float) -> int:
+    """Train those cells that are not there, `run.workers` at a time, until the time is over; return how many."""
+    config, queue = grid.config, deque(grid.todo(cells))
+    if not queue or time.monotonic() >= deadline:
         return 0
-    teller().begin(cells[0].node.label, len(cells))
-    queue, running, ran = deque(cells), dict[PrefectFuture[ShardReport], Cell](), 0
+    teller().begin(queue[0].node.label, len(queue))
+    running, ran = dict[PrefectFuture[ShardReport], Cell](), 0
     with task_runner(config.run) as runner:
         while True:
             while queue and len(running) < config.run.workers and time.monotonic() < deadline:
                 cell = queue.popleft()
-                training = Training(cell.node, Path(config.root), config.source.image_root())
+                training = Training(cell.node, grid.root, config.source.image_root(), grid.seen(cell.model))
                 named = train_cell.with_options(task_run_name=f"{cell.node.label} {_told(cell)}")
                 running[runner.submit(named, {"training": training})] = cell
             if not running:

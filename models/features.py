@@ -1,9 +1,10 @@
 """What a classifier reads: blocks of documents, streamed in a fixed order."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,12 @@ class Block:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that its columns take."""
+        arrays = [*self.dense.values(), *self.codes.values(), *self.present.values()]
+        return sum(column.nbytes for column in (self.ids, self.text, self.labels, *arrays))
+
 
 class Features(Protocol):
     """A stream of blocks that can be read again and again."""
@@ -37,6 +44,28 @@ class Features(Protocol):
 
     def blocks(self) -> Iterator[Block]:
         """Yield every block once, always in the same order."""
+
+
+class Shared(Protocol):
+    """Something made from features that several classifiers may read, none of which changes it."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes."""
+
+    def close(self) -> None:
+        """Give back what it holds outside memory."""
+
+
+T = TypeVar("T", bound=Shared)
+
+
+@runtime_checkable
+class Lender(Protocol):
+    """Features that keep what was made from them for the next classifier."""
+
+    def lend(self, key: Hashable, make: Callable[[], T]) -> AbstractContextManager[T]:
+        """Yield what `make` returned the first time for this key; `key` says everything that decides it."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Fit one checkpoint from the training rows of all shards."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.features import Block
+from models.features import Block, T
 from stores.errors import DataError, mismatch
 from tasks.nodes import Fit, Node
-from tasks.planner import fit_shards
+from tasks.planner import Seen, seen_by
 from tasks.shard import ShardReport, context, fitted_digests, upstream_tables
+from tasks.shelf import Shelf
 
 
 @dataclass
@@ -33,6 +35,10 @@ class ShardFeatures:
 
     def blocks(self) -> Iterator[Block]:
         """Yield one block per shard that holds rows of the split."""
+        return self.read()
+
+    def read(self) -> Iterator[Block]:
+        """Yield the blocks from the shards."""
         names = [read.node.name for read in self.node.reads]
         for index in self.indices:
             tables = dict(zip(names, upstream_tables(self.node, self.root, index), strict=True))
@@ -40,6 +46,58 @@ class ShardFeatures:
             block = block_of({name: table.filter(mask) for name, table in tables.items()})
             if len(block):
                 yield block
+
+
+@dataclass
+class KeptFeatures(ShardFeatures):
+    """The same, with what is made of the rows kept on a shelf, for fits that read the same.
+
+    `seen` says which content of the shards the fit sees: with it, what is on the shelf can't be out of date.
+    """
+
+    shelf: Shelf
+    seen: Seen
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        reads = tuple((read.node.name, read.node.key, read.columns) for read in self.node.reads)
+        self.key = (str(self.root.absolute()), reads, self.seen.digest, self.split)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield one block per shard that holds rows of the split; they stay in memory if all are small."""
+        key = (*self.key, "blocks")
+        if key in self.shelf:
+            with self.shelf.lend(key, lambda: Blocks(list(self.read()))) as kept:
+                yield from kept.blocks
+            return
+        blocks: list[Block] = []
+        room = self.shelf.limit // 4
+        for block in self.read():
+            room -= block.nbytes
+            blocks = [*blocks, block] if room >= 0 else []
+            yield block
+        if room >= 0:
+            with self.shelf.lend(key, lambda: Blocks(blocks)):
+                pass
+
+    def lend(self, key: Hashable, make: Callable[[], T]) -> AbstractContextManager[T]:
+        """Yield what `make` returned the first time for this key and these rows."""
+        return self.shelf.lend((*self.key, key), make)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks in memory."""
+
+    blocks: list[Block]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take."""
+        return sum(block.nbytes for block in self.blocks)
+
+    def close(self) -> None:
+        """Do nothing: memory frees itself."""
 
 
 def block_of(tables: dict[str, pa.Table]) -> Block:
@@ -71,29 +129,43 @@ def block_of(tables: dict[str, pa.Table]) -> Block:
     return Block(ids=ids, text=text, labels=labels, dense=dense, codes=codes, present=present)
 
 
-def make_fit(node: Fit, root: Path, *, source: str) -> ShardReport:
+def make_fit(
+    node: Fit, root: Path, *, source: str, seen: Seen | None = None, shelf: Shelf | None = None
+) -> ShardReport:
     """Fit on the train split and commit the checkpoint; the record says what it saw.
+
+    Args:
+        node: what to fit.
+        root: output root.
+        source: where image references start.
+        seen: what a fit of this node would see now, when the caller knows it.
+        shelf: where what is made of the rows is kept for the next fit.
 
     Raises:
         DataError: there is no training document.
     """
     started = time.perf_counter()
-    train, valid = ShardFeatures(node, root, "train"), ShardFeatures(node, root, "valid")
+    seen = seen or seen_by(node, root)
+    train, valid = (_features(node, root, split, seen, shelf) for split in ("train", "valid"))
     if not train.n_rows:
         raise DataError(mismatch(node.label, "documents in the train split", 0, "check `source` and `split`"))
-    seen, fits = fit_shards(node, root), fitted_digests(node.fits, root)
+    fits = fitted_digests(node.fits, root)
     try:
         save, n_rows, facts = node.fit(train, valid, node.config, context(node, root, source))
     except ValueError as error:
         # Models know no stores: their refusals (no labels, too few rows, NaN) become errors of ours here.
         raise DataError(f"{node.label}: {error}") from error
     facts = {**facts, "seconds": time.perf_counter() - started}
-    node.fitted(root).commit(save, n_rows=n_rows, shards=seen, fitted=fits, facts=facts)
+    node.fitted(root).commit(save, n_rows=n_rows, shards=seen.shards, fitted=fits, facts=facts)
     return ShardReport(0, n_rows, n_rows, 0, time.perf_counter() - started)
 
 
 Save = Callable[[Path], None]
 FitResult = tuple[Save, int, dict[str, Any]]
+
+
+def _features(node: Node, root: Path, split: str, seen: Seen, shelf: Shelf | None) -> ShardFeatures:
+    return ShardFeatures(node, root, split) if shelf is None else KeptFeatures(node, root, split, shelf, seen)
 
 
 def _matrix(column: pa.ChunkedArray, n: int) -> NDArray[Any]:

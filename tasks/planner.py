@@ -62,6 +62,32 @@ class Plan:
         }
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a fit would see now: digest per shard, digest per fitted upstream (None: not fitted yet)."""
+
+    shards: dict[str, str]
+    fitted: dict[str, str | None]
+
+    @property
+    def digest(self) -> str:
+        """A digest of all."""
+        return combine(f"{name}={digest}" for name, digest in sorted([*self.shards.items(), *self.fitted.items()]))
+
+
+def seen_by(node: Fit, root: Path) -> Seen:
+    """Return what a fit would see now; equal for fits with equal reads and fits."""
+    return Seen(fit_shards(node, root), _fitted_now(node, root, {}))
+
+
+def fit_is_due(node: Fit, root: Path, options: PlanOptions, seen: Seen) -> bool:
+    """Tell what `plan_node` says of a fit whose upstream is fresh: whether it must be made, given what it would see."""
+    record = node.fitted(root).record()
+    if record is None or options.refit == "now" or record.fitted != seen.fitted:
+        return True
+    return options.refit == "on_change" and record.shards != seen.shards
+
+
 def plan_all(nodes: Sequence[Node], root: Path, options: PlanOptions) -> list[Plan]:
     """Plan every node, in order: what is to do upstream counts as changed downstream."""
     plans: dict[str, Plan] = {}

@@ -75,14 +75,11 @@ class FastTextClassifier:
         Raises ValueError when there is no label or nothing to read, TrainingError when the loss is no number.
         """
         started = time.perf_counter()
-        corpus = corpora.build(train, self.reads(), self.config)
-        encoded = time.perf_counter()
-        try:
+        with corpora.encoding(train, self.reads(), self.config) as corpus:
+            encoded = time.perf_counter()
             self._fit_corpus(corpus, seed)
-        finally:
-            corpus.chunks.close()
-        trained = time.perf_counter() - encoded
-        words = self.config.epochs * corpus.words
+            trained = time.perf_counter() - encoded
+            words = self.config.epochs * corpus.words
         self.timing = {
             "encode_seconds": encoded - started,
             "train_seconds": trained,

@@ -1,8 +1,9 @@
 """Documents as arrays of numbers: encoded once, kept in chunks, read again every epoch."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from models.fasttext import kernels
 from models.fasttext.arrays import Chunk
 from models.fasttext.config import FastTextConfig
 from models.fasttext.dictionary import Bags, Dictionary, WordCounter
-from models.features import Block, Features
+from models.features import Block, Features, Lender
 from models.threads import thread_limit
 
 CHUNK = 1 << 15  # documents per chunk, about: enough to shuffle well, 64 MB of 512 numbers each
@@ -163,6 +164,15 @@ class Corpus:
     shape: Shape
     words: int  # tokens plus documents: what an epoch's learning rate decays with
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the chunks take."""
+        return sum(array.nbytes for chunk in self.chunks.chunks if chunk is not None for array in chunk)
+
+    def close(self) -> None:
+        """Remove the chunks that lie in files."""
+        self.chunks.close()
+
 
 class Counters:
     """The vocabularies of one reading thread: chunk i is counted by counters i modulo their number."""
@@ -177,12 +187,34 @@ class Counters:
         return chunk_of(block, reads, text=text, labels=self.labels.add(block.labels))
 
 
+@contextmanager
+def encoding(train: Features, reads: Reads, config: FastTextConfig) -> Iterator[Corpus]:
+    """Yield all documents of `train`, encoded for this block alone or, where `train` lends, once for all that ask."""
+    if isinstance(train, Lender):
+        with train.lend(encoding_key(reads, config), lambda: build(train, reads, config)) as corpus:
+            yield corpus
+        return
+    with closing(build(train, reads, config)) as corpus:
+        yield corpus
+
+
+def encoding_key(reads: Reads, config: FastTextConfig) -> Hashable:
+    """Return everything but the documents that decides an encoded corpus."""
+    shape = (config.min_count, config.word_ngrams, config.minn, config.maxn, config.hashed_rows)
+    return ("corpus", reads, config.lowercase, *shape, readers(config))
+
+
+def readers(config: FastTextConfig) -> int:
+    """Return how many threads encode: the order of equally frequent words depends on it."""
+    return 1 if config.deterministic else config.threads or thread_limit()
+
+
 def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
     """Encode all documents of `train` in one pass over its blocks and one over the chunks.
 
     Every thread numbers words on its own; the second pass gives them their common ids.
     """
-    counters = [Counters(config) for _ in range(1 if config.deterministic else config.threads or thread_limit())]
+    counters = [Counters(config) for _ in range(readers(config))]
     store = ChunkStore(config.memory_mb << 20)
     try:
         for chunk in encoded(train, reads, counters):

@@ -13,9 +13,9 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from flows.cells import Grid, sweep_nodes
 from flows.config import load_config, parse_config
 from flows.graph import build
-from flows.grid import cells_of, seeds_of, sweep_nodes
 from stores.errors import ConfigError
 from tasks.sweep import DIRECTIONS, GRID, RESULTS
 from tests.flows.conftest import Cli, document, settings, write_config, write_documents
@@ -103,7 +103,7 @@ def test_the_best_cell_on_valid_is_trained_with_every_seed_and_scored_on_test(sw
         chosen = grid.filter((pl.col("model") == name) & (pl.col("lr") == options["lr"]))
         assert best in chosen["accuracy"].to_list()
         finals = [orjson.loads(next(folder_of(swept, cell).glob("checkpoint-*/cell.json")).read_bytes())
-                  for cell in seeds_of(config, name)]  # fmt: skip
+                  for cell in Grid(config).finals(name)]  # fmt: skip
         assert [final["seed"] for final in finals] == [0, 1]
         for split in ("valid", "test"):
             values = [final["metrics"][split]["accuracy"] for final in finals]
@@ -204,7 +204,7 @@ def test_a_killed_sweep_goes_on(cli: Cli, features: Path, tmp_path: Path) -> Non
 
 def test_labels_of_test_decide_nothing_in_the_grid(cli: Cli, own: Path) -> None:
     config = load_config(own)
-    cells = [cell for name in ("gated", "text") for cell in cells_of(config, name)]
+    cells = [cell for name in ("gated", "text") for cell in Grid(config).cells(name)]
     before = {cell.node.key: result_of(own, cell) for cell in cells}
     source = own.parent / "documents.jsonl"
     dataset = build(config)[0].dataset(Path(config.root))

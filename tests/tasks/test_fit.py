@@ -6,7 +6,10 @@ import pytest
 from drive import Source, documents, nodes, run
 
 from stores.errors import DataError
-from tasks.fit import ShardFeatures, block_of, make_fit
+from tasks import fit
+from tasks.fit import Blocks, KeptFeatures, ShardFeatures, block_of, make_fit
+from tasks.planner import seen_by
+from tasks.shelf import Shelf
 
 
 @pytest.fixture
@@ -52,6 +55,65 @@ def test_the_record_says_what_was_seen(tmp_path, root):
     assert record.n_rows == 2
     assert list(record.shards) == ["0", "1"]
     assert record.facts["seconds"] > 0
+
+
+def kept(wanted, root, shelf, split="train"):
+    return KeptFeatures(wanted.model, root, split, shelf, seen_by(wanted.model, root))
+
+
+def ids(features) -> list[str]:
+    return [i for block in features.blocks() for i in block.ids.to_pylist()]
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Count the shards that are read."""
+    found: list[int] = []
+    read = fit.upstream_tables
+
+    def counted(node, root, index):
+        found.append(index)
+        return read(node, root, index)
+
+    monkeypatch.setattr(fit, "upstream_tables", counted)
+    return found
+
+
+def test_small_splits_are_read_once_for_all_fits(tmp_path, root, reads):
+    source = split_source(tmp_path, ["train", "valid", "test", "train", "train", "valid"])
+    wanted, shelf = nodes(source, shard_size=2), Shelf()
+    run([wanted.documents, wanted.clean], root)
+    for _ in range(3):
+        assert ids(kept(wanted, root, shelf)) == ["d0", "d3", "d4"]
+        assert ids(kept(wanted, root, shelf, "valid")) == ["d1", "d5"]
+    assert reads == [0, 1, 2] * 2
+
+
+def test_a_split_beyond_a_quarter_of_the_shelf_is_streamed_every_time(tmp_path, root, reads):
+    wanted = nodes(split_source(tmp_path, ["train"] * 6), shard_size=2)
+    run([wanted.documents, wanted.clean], root)
+    size = sum(block.nbytes for block in ShardFeatures(wanted.model, root, "train").blocks())
+    reads.clear()
+    small, large = Shelf(4 * size - 4), Shelf(4 * size)
+    for shelf, times in ((small, 2), (large, 1)):
+        assert ids(kept(wanted, root, shelf)) == ids(kept(wanted, root, shelf))
+        assert len(reads) == 3 * times
+        reads.clear()
+    assert (small.nbytes, large.nbytes) == (0, size)
+
+
+def test_what_was_kept_of_other_documents_is_not_lent(tmp_path, root):
+    source = split_source(tmp_path, ["train", "train"])
+    wanted, shelf = nodes(source, shard_size=2), Shelf()
+    run([wanted.documents, wanted.clean], root)
+    assert ids(kept(wanted, root, shelf)) == ["d0", "d1"]
+    with kept(wanted, root, shelf).lend("x", lambda: Blocks([])) as first:
+        pass
+    split_source(tmp_path, ["train", "test", "train"])
+    run([wanted.documents, wanted.clean], root)
+    assert ids(kept(wanted, root, shelf)) == ["d0", "d2"]
+    with kept(wanted, root, shelf).lend("x", lambda: Blocks([])) as second:
+        assert second is not first
 
 
 def test_a_block_takes_embeddings_and_codes_by_name():

@@ -1,0 +1,156 @@
+"""The trainings of a configuration's grids, and which of them are there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.config import Config
+from flows.graph import build
+from stores.errors import ConfigError, mismatch
+from tasks.nodes import Fit
+from tasks.planner import PlanOptions, Seen, fit_is_due, plan_all, seen_by, training_rows
+from tasks.sweep import (
+    AXES,
+    METRIC_NAMES,
+    CellConfig,
+    Scope,
+    axes_of,
+    best,
+    cell_config,
+    fit_cell,
+    grid_points,
+    outcome,
+)
+
+AFTER = ("train", "predict", "evaluate")  # flows that no cell waits for
+FOLDER = "sweep"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training: a point of a model's grid, and the node that makes it."""
+
+    model: str
+    point: dict[str, Any]
+    seed: int
+    node: Fit
+
+
+class Grid:
+    """Every training of a sweep. It takes the features as they are when it is asked first: make them before.
+
+    What is known of a cell that is there is kept, since nobody changes it while the root is held.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.root = config, Path(config.root)
+        self.options = PlanOptions(config.source.image_root(), refit=config.refit)
+        self.names = swept(config)
+        models = {node.name: node for node in build(config) if isinstance(node, Fit)}
+        self._models = {name: models[f"models/{name}"] for name in self.names}
+        self._cells: dict[str, list[Cell]] = {}
+        self._seen: dict[str, Seen] = {}
+        self._rows: dict[str, dict[str, Any]] = {}
+
+    def cells(self, name: str) -> list[Cell]:
+        """Return the grid of one model."""
+        if name not in self._cells:
+            model = self.config.models[name]
+            points = grid_points(model.kind, self.config.sweep)
+            self._cells[name] = self._made(name, [(point, model.seed) for point in points], "grid")
+        return self._cells[name]
+
+    def finals(self, name: str) -> list[Cell]:
+        """Return the trainings of the best cell so far, one per seed; none until a cell has ended well."""
+        chosen = best(self.rows(self.cells(name)), self.config.sweep.metric)
+        if chosen is None:
+            return []
+        first = self.config.models[name].seed
+        points = [(self.point(chosen), first + i) for i in range(self.config.sweep.seeds)]
+        return self._made(name, points, "final")
+
+    def all(self) -> list[Cell]:
+        """Return every training of the grids and of the best cells so far."""
+        return [cell for name in self.names for cell in (*self.cells(name), *self.finals(name))]
+
+    def todo(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Return the cells that are missing or stale."""
+        unknown = [cell for cell in cells if cell.node.key not in self._rows]
+        # A cell that was never trained needs no look at the features.
+        return [
+            cell
+            for cell in unknown
+            if cell.node.fitted(self.root).record() is None
+            or fit_is_due(cell.node, self.root, self.options, self.seen(cell.model))
+        ]
+
+    def seen(self, name: str) -> Seen:
+        """Return what a training of a model sees now."""
+        if name not in self._seen:
+            self._seen[name] = seen_by(self._models[name], self.root)
+        return self._seen[name]
+
+    def rows(self, cells: list[Cell]) -> list[dict[str, Any]]:
+        """Return one GRID row per cell, with the metrics of every split under `splits`."""
+        absent = {cell.node.key for cell in self.todo(cells)}
+        for cell in cells:
+            if cell.node.key not in absent and cell.node.key not in self._rows:
+                self._rows[cell.node.key] = self._row(cell, outcome(cell.node, self.root))
+        return [self._rows.get(cell.node.key) or self._row(cell, None) for cell in cells]
+
+    def point(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return the point of the grid that a row is of."""
+        return {axis: row[axis] for axis in axes_of(self.config.models[row["model"]].kind, self.config.sweep)}
+
+    def training(self) -> int:
+        """Return how many documents the train split has today."""
+        return max(training_rows(node, self.root) for node in self._models.values())
+
+    def _made(self, name: str, points: list[tuple[dict[str, Any], int]], scope: Scope) -> list[Cell]:
+        spec, model = self.config.models[name], self._models[name]
+
+        def node(config: CellConfig) -> Fit:
+            fits, reads = model.fits, model.reads
+            return Fit(
+                name=f"{FOLDER}/{name}", flow=FOLDER, version=1, config=config, reads=reads, fits=fits, fit=fit_cell
+            )
+
+        return [
+            Cell(name, point, seed, node(cell_config(spec, point, seed=seed, scope=scope))) for point, seed in points
+        ]
+
+    def _row(self, cell: Cell, found: dict[str, Any] | None) -> dict[str, Any]:
+        point = {axis: cell.point.get(axis) for axis in AXES}
+        row: dict[str, Any] = {"model": cell.model, **point, "seed": cell.seed, "key": cell.node.key}
+        values = found["metrics"].get("valid", {}) if found else {}
+        row |= {name: values.get(name) for name in (*METRIC_NAMES, "n")}
+        told = {name: found[name] if found else None for name in ("reason", "seconds", "documents")}
+        splits = found["metrics"] if found else {}
+        return {**row, **told, "status": found["status"] if found else "missing", "splits": splits}
+
+
+def swept(config: Config) -> list[str]:
+    """Return the names of the models that are swept; raises ConfigError when there is none."""
+    if not config.models:
+        raise ConfigError(mismatch("models", "at least one model to sweep", {}, "add one; see conf/demo.yaml"))
+    return sorted(set(config.sweep.models or config.models))
+
+
+def sweep_nodes(config: Config) -> list[Fit]:
+    """Return every training of the grids and of the best cells so far; none without models."""
+    return [cell.node for cell in Grid(config).all()] if config.models else []
+
+
+def features_todo(config: Config) -> bool:
+    """Tell whether any dataset that the cells read must be made first."""
+    nodes = [node for node in build(config) if node.flow not in AFTER]
+    plans = plan_all(nodes, Path(config.root), PlanOptions(config.source.image_root(), refit=config.refit))
+    return any(plan.todo or (plan.scan and plan.scan.stale_state) for plan in plans)
+
+
+def sweep_todo(config: Config) -> bool:
+    """Tell whether a sweep has anything to make; raises ConfigError when a model refuses a value of the grid."""
+    grid = Grid(config)
+    every = [cell for name in grid.names for cell in grid.cells(name)]
+    return features_todo(config) or bool(grid.todo(every)) or bool(grid.todo(grid.all()))
