@@ -18,6 +18,9 @@ class ImageConfig(FastTextConfig):
     """Models that read a dense embedding."""
 
     image: str = "image"  # name of the embedding
+    # Length of x_v, 1 in the paper. A step on V moves v by length^2 as much, one on U moves t by 1 / words: long texts
+    # want a high lr, at which images of length 1 diverge.
+    image_length: float = Field(1.0, gt=0, le=100)
 
 
 class GatedConfig(ImageConfig):
@@ -51,11 +54,11 @@ class _WithImage(FastTextClassifier):
     config: ImageConfig
 
     def reads(self) -> Reads:
-        return Reads(text=self.uses_text, dense=self.config.image, codes=None)
+        return Reads(self.uses_text, self.config.image, codes=None, length=self.config.image_length)
 
 
 class Image(_WithImage):
-    """W V x_v (K-12); x_v has unit length."""
+    """W V x_v (K-12); x_v has length `image_length`."""
 
     kind: ClassVar[str] = "image"
     uses_text: ClassVar[bool] = False

@@ -39,6 +39,7 @@ class SweepConfig(FrozenConfig):
     dim: tuple[int, ...] = (20, 100)
     alpha: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
     gate: tuple[Literal["text", "image"], ...] = ("text", "image")
+    image_length: tuple[float, ...] = Field((), description="Not in the paper; none keeps each model's own")
     seeds: int = Field(5, ge=1, description="Trainings of the best cell of a model")
     metric: Metric = Field("accuracy", description="What the best cell is best in, on valid")
     budget_minutes: float | None = Field(None, ge=0, description="No new training starts after so long")
@@ -144,7 +145,7 @@ def spread(values: list[float]) -> tuple[float | None, float | None]:
     return mean, float(np.std(values, ddof=DDOF)) if len(values) > DDOF else None
 
 
-AXES = ("lr", "epochs", "dim", "alpha", "gate")
+AXES = ("lr", "epochs", "dim", "alpha", "gate", "image_length")
 ALONE = {"deterministic": True, "threads": 1}
 METRIC_NAMES = ("accuracy", "p_at_1", "top_5", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "log_loss")
 CELL = "cell.json"
@@ -158,6 +159,7 @@ GRID = pa.schema(
         ("dim", pa.int64()),
         ("alpha", pa.float64()),
         ("gate", pa.string()),
+        ("image_length", pa.float64()),
         ("seed", pa.int64()),
         ("status", pa.string()),  # ok, diverged, missing
         ("reason", pa.string()),  # why it diverged

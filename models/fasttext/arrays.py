@@ -31,7 +31,7 @@ class Chunk(NamedTuple):
     ids: NDArray[np.int32]
     label_ptr: NDArray[np.int64]  # (n + 1,) into labels
     labels: NDArray[np.int32]
-    dense: NDArray[np.floating]  # (n, D), unit length; (n, 0) when not read
+    dense: NDArray[np.floating]  # (n, D), all of one length; (n, 0) when not read
     codes: NDArray[np.uint8]  # (n, M); (n, 0) when not read
     has_image: NDArray[np.uint8]  # (n,) 1 where dense or codes count
 

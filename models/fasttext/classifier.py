@@ -127,7 +127,7 @@ class FastTextClassifier:
         terms = {"image": np.abs(np.einsum("nh,nh->n", rows, A)), "text": np.abs(np.einsum("nh,nh->n", rows, T))}
         total = terms["image"] + terms["text"]
         total[total == 0] = 1
-        read = {"image": self.reads()[1:] != (None, None), "text": self.uses_text}
+        read = {"image": bool(self.reads().dense or self.reads().codes), "text": self.uses_text}
         return {name: np.asarray(terms[name] / total, np.float32) for name in sorted(terms) if read[name]}
 
     def save(self, folder: Path) -> None:

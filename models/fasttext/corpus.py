@@ -30,6 +30,7 @@ class Reads(NamedTuple):
     text: bool
     dense: str | None
     codes: str | None
+    length: float = 1.0  # that dense vectors are scaled to
 
 
 class Shape(NamedTuple):
@@ -303,6 +304,8 @@ def chunk_of(block: Block, reads: Reads, *, text: Bags, labels: Bags) -> Chunk:
         raw = np.ascontiguousarray(part(block.dense, reads.dense, "embedding"), np.float32)
         has_image, dense = np.array(block.present[reads.dense], np.bool_), np.empty(raw.shape, np.float32)
         kernels.unit_images(raw, dense, has_image)
+        if reads.length != 1.0:
+            dense *= np.float32(reads.length)
     if reads.codes is not None:
         codes = np.array(part(block.codes, reads.codes, "codebook"), np.uint8)
         has_image = np.array(block.present[reads.codes], np.bool_)

@@ -11,7 +11,7 @@ from synthetic import DIM, Blocks, documents
 from models import kiela
 from models.errors import CheckpointError, TrainingError
 from models.fasttext.classifier import FastTextClassifier
-from models.fasttext.corpus import cut
+from models.fasttext.corpus import chunk_of, cut, no_bags
 from models.features import Block
 from models.registry import MODELS, registry_rows
 
@@ -300,3 +300,22 @@ def test_images_are_scaled_to_unit_length_and_bad_ones_are_missing() -> None:
     half = 0.5**0.5
     np.testing.assert_allclose(out, [[0.6, 0.8], [0, 0], [0, 0], [0, 0], [0, 0], [1, 0], [half, half]], rtol=1e-6)
     assert present.tolist() == [True, False, False, False, False, True, True]
+
+
+def test_image_length_scales_the_image_and_nothing_else() -> None:
+    block = documents(40)
+    config = MODELS["additive"].config.model_validate({**QUICK, "image_length": 0.25})
+    scaled = chunk_of(block, kiela.Additive(config).reads(), text=no_bags(40), labels=no_bags(40))
+    plain = chunk_of(block, kiela.Additive().reads(), text=no_bags(40), labels=no_bags(40))
+    np.testing.assert_allclose(np.linalg.norm(scaled.dense[scaled.has_image > 0], axis=1), 0.25, rtol=1e-5)
+    np.testing.assert_allclose(scaled.dense, 0.25 * plain.dense, rtol=1e-6)
+
+
+def test_image_length_is_used_again_after_loading(tmp_path: Path) -> None:
+    model, held_out = fitted("additive", image_length=0.5), documents(50, seed=2)
+    model.save(tmp_path)
+    loaded = kiela.Additive.load(tmp_path)
+    np.testing.assert_array_equal(loaded.predict_logits(held_out), model.predict_logits(held_out))
+    longer = loaded.config.model_copy(update={"image_length": 1.0})
+    loaded.config = longer
+    assert not np.array_equal(loaded.predict_logits(held_out), model.predict_logits(held_out))
