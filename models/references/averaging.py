@@ -54,7 +54,7 @@ class AvgProbs:
         shared = self.config.model_dump(exclude={"image_lr", "image_epochs"})
         own = {"lr": self.config.image_lr, "epochs": self.config.image_epochs}
         own = {name: value for name, value in own.items() if value is not None}
-        text = kiela.TextConfig(**{name: value for name, value in shared.items() if name != "image"})
+        text = kiela.TextConfig(**{name: shared[name] for name in kiela.TextConfig.model_fields})
         self.text = kiela.Text(text).fit(train, None, seed=seed)
         self.image = kiela.Image(kiela.ImageConfig(**{**shared, **own})).fit(train, None, seed=seed)
         self.labels, self.multi_label = self.text.labels, self.text.multi_label
