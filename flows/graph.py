@@ -102,7 +102,7 @@ def _features(config: Config, name: str, source: SourceConfig, *, codebooks: dic
     embed = {name: _embed(name, spec, documents, cleaned) for name, spec in sorted(config.embed.items())}
     books = codebooks or {
         name: Fit(
-            name=f"codebooks/{name}", flow="quantize", version=1, config=_filled(spec), fit=fit_codebook,
+            name=f"codebooks/{name}", flow="quantize", version=2, config=_filled(spec), fit=fit_codebook,
             reads=(Read(documents, ("split",)), Read(embed[spec.embedding], ("present", "embedding"))),
         )
         for name, spec in sorted(config.quantize.items())

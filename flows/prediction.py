@@ -52,7 +52,13 @@ def predict_new(
 
 def check_trained(fit: Fit, root: Path) -> None:
     """Raise unless the model was trained on exactly the features that the configuration makes."""
-    if fit.fitted(root).record() is not None:
+    if (record := fit.fitted(root).record()) is not None:
+        for book in fit.fits:
+            now, cure = book.fitted(root).record(), "run `fuseline run`, which trains it again"
+            if now is None or record.fitted.get(book.name) != now.digest:
+                got = None if now is None else now.name
+                what = f"{book.name} of model {fit.name.removeprefix('models/')}"
+                raise MismatchError(mismatch(what, "the version it was trained on", got, cure))
         return
     for path in sorted((root / fit.name).glob(f"*/{MANIFEST}")):
         trained = Manifest.from_bytes(path.read_bytes())

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.features import Block, T
-from stores.errors import DataError, mismatch
+from stores.errors import DataError, FuselineError, mismatch
 from tasks.nodes import Fit, Node
 from tasks.planner import Seen, seen_by
 from tasks.shard import ShardReport, context, fitted_digests, upstream_tables
@@ -143,6 +143,7 @@ def make_fit(
 
     Raises:
         DataError: there is no training document.
+        MismatchError: its codes are of several versions of a codebook.
     """
     started = time.perf_counter()
     seen = seen or seen_by(node, root)
@@ -152,6 +153,8 @@ def make_fit(
     fits = fitted_digests(node.fits, root)
     try:
         save, n_rows, facts = node.fit(train, valid, node.config, context(node, root, source))
+    except FuselineError:
+        raise
     except ValueError as error:
         # Models know no stores: their refusals (no labels, too few rows, NaN) become errors of ours here.
         raise DataError(f"{node.label}: {error}") from error

@@ -4,7 +4,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
@@ -12,6 +11,8 @@ from models.config import FrozenConfig
 from models.features import Features
 from models.quantizers import QUANTIZERS
 from models.quantizers.product import PQ
+from models.quantizers.reservoir import Reservoir
+from models.vectors import usable
 from stores.schemas import codes
 from tasks.fit import FitResult, block_of
 from tasks.nodes import Context
@@ -39,16 +40,22 @@ class QuantizeConfig(FrozenConfig):
 
 
 def fit_codebook(train: Features, valid: Features, config: QuantizeConfig, context: Context) -> FitResult:
-    """Fit a codebook on the present training rows, or on a seeded sample of them when there are very many."""
-    entry = QUANTIZERS[config.quantizer]
+    """Fit a codebook on the usable vectors of the training rows, or on a seeded sample of them when there are many.
+
+    A vector that is missing, not finite or (with unit) zero teaches nothing and takes no place in the sample.
+    """
     options: Any = config.parsed()
-    rng, keep = np.random.default_rng(config.seed), min(1.0, 1.25 * options.sample / max(1, train.n_rows))
-    parts = []
+    sample = Reservoir(min(options.sample, max(1, train.n_rows)), seed=config.seed)
     for block in train.blocks():
-        rows = block.dense[config.embedding][block.present[config.embedding]]
-        parts.append(rows[rng.random(len(rows)) < keep] if keep < 1 else rows)
-    quantizer = entry.quantizer(options).fit(np.concatenate(parts), seed=config.seed)
-    facts = {"train_error": quantizer.train_error, "tokens": quantizer.tokens, "vectors": sum(map(len, parts))}
+        vectors = block.dense[config.embedding]
+        sample.add(vectors[usable(vectors, block.present[config.embedding], unit=options.unit)])
+    quantizer = QUANTIZERS[config.quantizer].quantizer(options).fit(sample.rows(), seed=config.seed)
+    facts = {
+        "train_error": quantizer.train_error,
+        "tokens": quantizer.tokens,
+        "vectors": len(sample.rows()),
+        "usable": sample.count,
+    }
     return quantizer.save, train.n_rows, facts
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_aligned, check_ids
 from stores.digests import cell_digests, combine, row_digests
-from stores.errors import AlignmentError, DamagedError, DataError
+from stores.errors import AlignmentError, DamagedError, DataError, MismatchError, mismatch
 from stores.manifest import ShardRecord
 from tasks.nodes import Context, Fit, Node, Read, ShardStage, Summary
 
@@ -96,6 +96,7 @@ def upstream_tables(node: Node, root: Path, index: int) -> list[pa.Table]:
     records = {read.node.name: record_of(read, root, index) for read in node.reads}
     if isinstance(node, ShardStage) and node.by_row:
         check_aligned(records)
+    check_fitted(node, root, records)
     tables = []
     for read in node.reads:
         dataset, record = read.node.dataset(root), records[read.node.name]
@@ -103,6 +104,37 @@ def upstream_tables(node: Node, root: Path, index: int) -> list[pa.Table]:
         names = dict.fromkeys((*ids, *record.select(read.columns), *record.select(read.keyed)))
         tables.append(dataset.read(record, tuple(names)))
     return tables
+
+
+def check_fitted(node: Node, root: Path, records: dict[str, ShardRecord]) -> None:
+    """Refuse shards that were made with another version of a fitted thing than the one their reader knows.
+
+    A codebook that was fitted again gives the same codes another meaning: a model reads only those of the version it
+    was trained on.
+
+    Args:
+        node: who reads.
+        root: output root.
+        records: dataset name -> record of the shard that is read.
+
+    Raises:
+        MismatchError: the versions differ.
+    """
+    known: dict[str, str] = {}
+    for fit in node.fits if any(read.node.fits for read in node.reads) else ():
+        record = fit.fitted(root).record()
+        known |= {} if record is None else {**record.fitted, fit.name: record.digest}
+    for read in node.reads:
+        for fit in read.node.fits:
+            made, expected = records[read.node.name].inputs.get(fit.name), known.get(fit.name)
+            if expected is not None and made != expected:
+                what = f"{read.node.name} shard {records[read.node.name].index} for {node.label}: version of {fit.name}"
+                raise MismatchError(mismatch(what, _short(expected), _short(made), "run `fuseline run`, which follows"))
+
+
+def _short(digest: str | None) -> str:
+    """Return the end of a digest, which also names the checkpoint's folder."""
+    return digest[-12:] if digest else "none"
 
 
 def context(node: Node, root: Path, source: str) -> Context:

@@ -1,6 +1,6 @@
 """Has the data moved away from a frozen codebook? Pure functions over counts that add shard by shard."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,48 +12,94 @@ from models.config import FrozenConfig
 class DriftConfig(FrozenConfig):
     """When new data ask for a new codebook."""
 
-    error_ratio: float = Field(1.25, gt=1)  # mean squared error of the new rows over that of the training rows
-    hot_share: float = Field(0.1, gt=0, le=1)  # a codeword with more of its part's rows is hot
-    empty_share: float = Field(0.25, gt=0, le=1)  # codewords of a part, used in training, that no new row uses
-    rows: int = Field(1000, ge=1)  # fewer new rows say nothing
+    error_ratio: float = Field(1.25, gt=1, description="Mean squared error of new rows over that of known ones")
+    empty_share: float = Field(
+        0.25, gt=0, le=1, description="Share of a part's used codewords that new rows leave empty"
+    )
+    hot_share: float = Field(0.1, gt=0, le=1, description="A codeword with more of a part's rows is hot")
+    rows: int = Field(1000, ge=1, description="Fewer new rows say nothing")
+    held_out: int = Field(100, ge=1, description="With fewer held-out rows the training rows are the known ones")
+
+
+class Tally(NamedTuple):
+    """What some rows look like to a codebook; tallies of shards add."""
+
+    usage: NDArray[np.int64]  # (M, Ks) rows per codeword
+    error: float  # squared error, summed over the rows
+
+    @classmethod
+    def nothing(cls, parts: int, codewords: int) -> Self:
+        """Return the tally of no rows."""
+        return cls(np.zeros((parts, codewords), np.int64), 0.0)
+
+    @property
+    def rows(self) -> int:
+        """How many rows were counted."""
+        return int(self.usage[0].sum())
+
+    @property
+    def mean_error(self) -> float:
+        """Their mean squared error; not a number for no rows."""
+        return self.error / self.rows if self.rows else float("nan")
+
+    def plus(self, other: "Tally") -> "Tally":
+        """Return the tally of the rows of both."""
+        return Tally(self.usage + other.usage, self.error + other.error)
 
 
 class Drift(NamedTuple):
-    """What new rows look like to a codebook; the row counts add, so reports of shards can be joined."""
+    """What new rows look like to a codebook beside those that it knows."""
 
     rows: int
-    error_ratio: float  # 1.0 = as well quantized as the training rows
+    known_error: float  # mean squared error that is compared with
+    error_ratio: float  # 1.0 = as well quantized as the known rows; not a number without new rows
     empty: NDArray[np.int64]  # (M,) codewords used in training that no new row uses
+    expected: NDArray[np.float64]  # (M,) that chance alone leaves empty, were the usage that of training
     hot: NDArray[np.int64]  # (M,) codewords with more than hot_share of the rows
     divergence: NDArray[np.float64]  # (M,) Jensen-Shannon divergence of the usages, bits, 0..1
-    refit: bool
+    reasons: tuple[str, ...]  # for a refit; empty = none is advised
+
+    @property
+    def refit(self) -> bool:
+        """Whether the codebook should be fitted again."""
+        return bool(self.reasons)
 
 
-def usage(codes: NDArray[np.uint8], present: NDArray[np.bool_], *, codewords: int) -> NDArray[np.int64]:
-    """Return how often (M, Ks) each codeword occurs in the present rows of codes (n, M); counts of shards add."""
-    used = codes[present]
-    return np.stack([np.bincount(column, minlength=codewords) for column in used.T]).astype(np.int64)
+def drift(trained: NDArray[np.int64], train_error: float, *, new: Tally, held_out: Tally, config: DriftConfig) -> Drift:
+    """Compare new rows with those that a codebook learned from.
 
-
-def drift(
-    trained: NDArray[np.int64], train_error: float, *, new: NDArray[np.int64], new_error: float, config: DriftConfig
-) -> Drift:
-    """Compare the usage (M, Ks) and mean squared error of new rows with those of the rows that a codebook learned from.
+    A codebook fits its training rows better than any others, the more so the fewer they were. Errors are therefore
+    compared with those of held-out rows from the time of the fit, when there are enough.
 
     Args:
-        trained, train_error: `usage` and `train_error` of a fitted quantizer.
-        new: `usage` summed over the new shards. new_error: mean over their rows.
+        trained, train_error: `usage` (M, Ks) and `train_error` of a fitted quantizer.
+        new: rows that came or changed after the fit.
+        held_out: rows that were there but taught nothing (splits other than train).
+        config: thresholds.
     """
-    rows = int(new[0].sum())
     used = trained > 0
-    empty = (used & (new == 0)).sum(axis=1)
-    hot = (new > config.hot_share * max(1, rows)).sum(axis=1)
-    ratio = new_error / train_error if train_error > 0 else 1.0
+    known = held_out.mean_error if held_out.rows >= config.held_out else train_error
+    ratio = _ratio(new.mean_error, known)
+    empty = (used & (new.usage == 0)).sum(axis=1)
     # With few rows most codewords are empty by chance: expect what multinomial sampling of the training usage leaves.
-    expected = (used * (1.0 - shares(trained)) ** rows).sum(axis=1)
-    emptied = (empty - expected) > config.empty_share * used.sum(axis=1)
-    refit = rows >= config.rows and bool(ratio > config.error_ratio or emptied.any())
-    return Drift(rows, float(ratio), empty, hot, jensen_shannon(shares(trained), shares(new)), refit)
+    expected = (used * (1.0 - shares(trained)) ** new.rows).sum(axis=1)
+    hot = (new.usage > config.hot_share * max(1, new.rows)).sum(axis=1)
+    reasons = []
+    if new.rows >= config.rows and ratio > config.error_ratio:
+        reasons.append(f"mean squared error {ratio:.2f} x that of known rows")
+    emptied = np.flatnonzero(empty - expected > config.empty_share * used.sum(axis=1))
+    if new.rows >= config.rows and len(emptied):
+        worst = emptied[np.argmax(empty[emptied])]
+        counts = f"{empty[worst]} of {used[worst].sum()} codewords of part {worst}"
+        reasons.append(f"codewords fell out of use in {len(emptied)} of {len(empty)} parts, {counts}")
+    divergence = jensen_shannon(shares(trained), shares(new.usage))
+    return Drift(new.rows, float(known), ratio, empty, expected, hot, divergence, tuple(reasons))
+
+
+def _ratio(error: float, known: float) -> float:
+    if np.isnan(error) or known > 0:
+        return error / known if known > 0 else float("nan")
+    return 1.0 if error == 0 else float("inf")
 
 
 def shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:

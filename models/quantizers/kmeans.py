@@ -9,7 +9,11 @@ ROWS = 8192  # rows per GEMM: 8192 x 256 distances are 8 MB, which stay in the c
 
 
 def learn(X: F32, codewords: int, *, iterations: int, seed: int) -> F32:
-    """Return k-means centroids (Ks, Ds) float32 of X (N, Ds) float32."""
+    """Return k-means centroids (Ks, Ds) float32 of X (N, Ds) float32, by this one thread.
+
+    faiss adds up in another order, and ends at other centroids, for each number of threads: callers who have more of
+    them learn several codebooks side by side.
+    """
     import faiss
 
     engine = faiss.Kmeans(
@@ -20,7 +24,12 @@ def learn(X: F32, codewords: int, *, iterations: int, seed: int) -> F32:
         min_points_per_centroid=1,
         max_points_per_centroid=max(1, len(X)),  # the caller has sampled; faiss must not do it again in silence
     )
-    engine.train(np.ascontiguousarray(X, dtype=np.float32))
+    threads = faiss.omp_get_max_threads()  # a setting of the calling thread
+    faiss.omp_set_num_threads(1)
+    try:
+        engine.train(np.ascontiguousarray(X, dtype=np.float32))
+    finally:
+        faiss.omp_set_num_threads(threads)
     return np.ascontiguousarray(engine.centroids, dtype=np.float32)
 
 

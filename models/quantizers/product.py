@@ -1,5 +1,7 @@
 """Product quantization (Kiela 2018, K-19): a vector in equal parts, one k-means codebook per part."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -10,6 +12,7 @@ from pydantic import Field
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.config import FrozenConfig
 from models.quantizers import kmeans
+from models.threads import thread_limit
 from models.vectors import F32, unit_rows, usable
 
 
@@ -74,16 +77,10 @@ class PQ:
         self.permutations = self.draw_permutations(X.shape[1], seed) if permutations is None else permutations
         self.seed = seed
         X = self._sampled(X)
-        parts = [part for order in self.permutations for part in np.split(X[:, order], self.config.parts, axis=1)]
-        self.centroids = np.stack(
-            [
-                kmeans.learn(part, self.config.codewords, iterations=self.config.iterations, seed=stream(seed, number))
-                for number, part in enumerate(parts)
-            ]
-        )
+        self.centroids = self._learned(X)
         codes = self._assign(X)
         self.usage = np.stack([np.bincount(column, minlength=self.config.codewords) for column in codes.T])
-        self.train_error = float(np.mean(squared_error(X, self.decode(codes)), dtype=np.float64))
+        self.train_error = float(np.mean(self._squared_errors(X, codes), dtype=np.float64))
         return self
 
     def encode(self, X: F32, present: NDArray[np.bool_] | None = None) -> Codes:
@@ -108,7 +105,13 @@ class PQ:
 
     def errors(self, X: F32, codes: NDArray[np.uint8]) -> F32:
         """Return the squared error (n,) float32 between X (n, D), scaled as for encoding, and its decoded codes."""
-        return squared_error(self._scaled(self._checked(X)), self.decode(codes))
+        return self._squared_errors(self._scaled(self._checked(X)), codes)
+
+    def part_errors(self, X: F32, codes: NDArray[np.uint8]) -> F32:
+        """Return the squared error (n, M) float32 of every part of X (n, D), scaled as for encoding."""
+        X = self._scaled(self._checked(X))
+        columns = zip(self._parts(X), self.centroids, codes.T, strict=True)
+        return np.stack([squared_error(part, book[column]) for part, book, column in columns], axis=1)
 
     def save(self, folder: Path) -> None:
         """Write the codebook with its permutations into an existing folder."""
@@ -130,10 +133,34 @@ class PQ:
         self.usage = saved.arrays["usage"]
         return self
 
+    def _learned(self, X: F32) -> F32:
+        """Return the centroids (M, Ks, Ds) of the scaled rows X (N, D); the parts side by side, one per thread."""
+
+        def learn(numbered: tuple[int, NDArray[np.int32]]) -> F32:
+            number, columns = numbered
+            seed, part = stream(self.seed, number), np.take(X, columns, axis=1)
+            return kmeans.learn(part, self.config.codewords, iterations=self.config.iterations, seed=seed)
+
+        with ThreadPoolExecutor(thread_limit()) as threads:
+            return np.stack(list(threads.map(learn, enumerate(self._columns()))))
+
+    def _columns(self) -> list[NDArray[np.int32]]:
+        """Return for each code the dimensions (Ds,) that it is of."""
+        return [part for order in self.permutations for part in np.split(order, self.config.parts)]
+
+    def _parts(self, X: F32) -> Iterator[F32]:
+        """Yield what each code is of, (n, Ds) float32, one after the other, so that one copy is in memory."""
+        return (np.take(X, columns, axis=1) for columns in self._columns())
+
     def _assign(self, X: F32) -> NDArray[np.uint8]:
-        parts = (part for order in self.permutations for part in np.split(X[:, order], self.config.parts, axis=1))
-        columns = [kmeans.assign(part, book) for part, book in zip(parts, self.centroids, strict=True)]
+        columns = [kmeans.assign(part, book) for part, book in zip(self._parts(X), self.centroids, strict=True)]
         return np.stack(columns, axis=1)
+
+    def _squared_errors(self, X: F32, codes: NDArray[np.uint8]) -> F32:
+        """Return |x - decoded|^2 of scaled rows, (n,) float32, a block at a time."""
+        blocks = [slice(lo, lo + kmeans.ROWS) for lo in range(0, len(X), kmeans.ROWS)]
+        found = [squared_error(X[block], self.decode(codes[block])) for block in blocks]
+        return np.concatenate([np.empty(0, np.float32), *found])
 
     def _scaled(self, X: F32) -> F32:
         return unit_rows(X) if self.config.unit else np.asarray(X, dtype=np.float32)
@@ -144,7 +171,8 @@ class PQ:
         return X
 
     def _sampled(self, X: F32) -> F32:
-        X = self._scaled(X[usable(X, None, unit=self.config.unit)])
+        good = usable(X, None, unit=self.config.unit)
+        X = self._scaled(X if good.all() else X[good])
         if len(X) < self.config.codewords:
             raise ValueError(
                 f"codebook rows: expected at least codewords={self.config.codewords!r}, got {len(X)!r}; "

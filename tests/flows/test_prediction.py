@@ -6,9 +6,13 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from drive import Source, run
+from visual import pictures, visual
 
 from flows.config import load_config
 from flows.graph import build
+from flows.prediction import check_trained
+from stores.errors import MismatchError
 from stores.schemas import PREDICTIONS
 from tests.flows.conftest import Cli, document, draw, make_data, settings, write_config, write_documents
 
@@ -151,6 +155,21 @@ def test_an_untrained_root_is_one_line(cli: Cli, trained: Path, fresh: Path, tmp
     result = cli("predict", config, "--model", "additive", *source)
     assert result.exit_code == 1
     assert "run `fuseline run` first" in " ".join(result.output.split())
+
+
+def test_a_model_whose_codebook_was_fitted_again_is_refused(tmp_path: Path) -> None:
+    """The dataset key of a model knows its codebook's settings, not which version of the codebook taught it."""
+    source, root = Source(tmp_path / "x.jsonl"), tmp_path / "root"
+    nodes = visual(source.write(pictures(40)))
+    run(nodes, root)
+    check_trained(nodes.model, root)
+    source.write(pictures(60))
+    run(nodes[:3], root)
+    run([nodes.codebook], root, refit="now")
+    with pytest.raises(MismatchError, match="codebooks/q of model m: expected 'the version it was trained on', got"):
+        check_trained(nodes.model, root)
+    run(nodes, root)
+    check_trained(nodes.model, root)
 
 
 def test_a_source_that_is_not_there_is_one_line(cli: Cli, trained: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.errors import CheckpointError
-from models.quantizers import PQ, QUANTIZERS, RSPQ, PQConfig, RSPQConfig
+from models.quantizers import PQ, QUANTIZERS, RSPQ, PQConfig, RSPQConfig, kmeans
 
 SMALL = PQConfig(parts=4, codewords=16, iterations=5, unit=False)
 
@@ -125,3 +125,34 @@ def test_every_quantizer_is_described_and_round_trips(tmp_path: Path) -> None:
         entry.quantizer.load(folder).save(folder)
         assert [path.read_bytes() for path in sorted(folder.iterdir())] == first
         assert len(entry.summary) > 20
+
+
+def test_the_number_of_threads_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """faiss ends at other centroids for each number of threads, so that every machine had a codebook of its own."""
+    distinct, before = vectors(200, 64), faiss.omp_get_max_threads()
+    X = distinct[np.random.default_rng(0).integers(0, 200, 2000)]
+    learned, fitted = [], []
+    for threads in (1, 3):
+        faiss.omp_set_num_threads(threads)
+        learned.append(kmeans.learn(X, 256, iterations=5, seed=1))
+        assert faiss.omp_get_max_threads() == threads
+        monkeypatch.setattr("models.quantizers.product.thread_limit", lambda threads=threads: threads)
+        fitted.append(PQ(PQConfig(parts=4, codewords=16, iterations=3)).fit(X, seed=0).centroids)
+    faiss.omp_set_num_threads(before)
+    np.testing.assert_array_equal(*learned)
+    np.testing.assert_array_equal(*fitted)
+
+
+def test_part_errors_are_squared_distances_to_the_codeword_of_each_part() -> None:
+    X = vectors()
+    rspq = RSPQ(RSPQConfig(parts=4, codewords=16, iterations=3, repeats=2, unit=False)).fit(X, seed=1)
+    codes = rspq.encode(X).codes
+    found = rspq.part_errors(X, codes)
+    for m in range(8):
+        columns = rspq.permutations[m // 4][4 * (m % 4) : 4 * (m % 4) + 4]
+        expected = np.square(X[:, columns] - rspq.centroids[m][codes[:, m]]).sum(axis=1)
+        np.testing.assert_allclose(found[:, m], expected, rtol=1e-5)
+    pq = PQ(SMALL).fit(X, seed=0)
+    np.testing.assert_allclose(
+        pq.part_errors(X, pq.encode(X).codes).sum(axis=1), pq.errors(X, pq.encode(X).codes), rtol=1e-5
+    )

@@ -1,0 +1,105 @@
+"""A small DAG with a codebook: documents whose title is their vector, down to the predictions of a pq classifier."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from models.config import FrozenConfig
+from stores.schemas import embedding
+from tasks.ingest import SourceConfig, SplitConfig, ingest_config
+from tasks.nodes import Context, Fit, Ingest, Read, ShardStage
+from tasks.predict import PredictConfig, predict
+from tasks.quantize import QuantizeConfig, encode, fit_codebook
+from tasks.train import ModelConfig, fit_classifier, train_config
+
+DIM = 4
+
+
+class Nothing(FrozenConfig):
+    pass
+
+
+class Visual(NamedTuple):
+    """documents -> clean, embed -> codebook -> codes; clean and codes -> model -> predictions."""
+
+    documents: Ingest
+    clean: ShardStage
+    embed: ShardStage
+    codebook: Fit
+    codes: ShardStage
+    model: Fit
+    predictions: ShardStage
+
+
+def clean(tables: list[pa.Table], config: Nothing, context: Context) -> pa.Table:
+    return pa.table({"id": tables[0]["id"], "status": tables[0]["status"], "text": tables[0]["text"]})
+
+
+def embed(tables: list[pa.Table], config: Nothing, context: Context) -> pa.Table:
+    """Read the vector from the title; without one it is missing."""
+    rows = [json.loads(title) if title else None for title in tables[0]["title"].to_pylist()]
+    values = np.array([row or [0.0] * DIM for row in rows], np.float32).reshape(len(rows), DIM)
+    present = [row is not None for row in rows]
+    status = ["ok" if there else "missing" for there in present]
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), DIM)
+    return pa.table([tables[0]["id"], status, present, vectors], schema=embedding(DIM, pa.float32()))
+
+
+def visual(source: Path, *, quantizer: str = "pq", shard_size: int = 20, **options: Any) -> Visual:
+    """Return the nodes; `options` are those of the quantizer."""
+    where, split = SourceConfig(path=str(source)), SplitConfig(valid=0, test=0)
+    documents = Ingest(
+        name="documents/x", flow="ingest", version=1, source=where,
+        config=ingest_config("documents/x", where, shard_size=shard_size, split=split),
+    )  # fmt: skip
+    cleaned = ShardStage(
+        name="clean/text", flow="clean", version=1, config=Nothing(), transform=clean,
+        reads=(Read(documents, ("text", "status")),),
+    )  # fmt: skip
+    vectors = ShardStage(
+        name="embed/image", flow="embed", version=1, config=Nothing(), transform=embed, layout="zarr",
+        reads=(Read(documents, ("title",)),),
+    )  # fmt: skip
+    spec = QuantizeConfig(quantizer=quantizer, options={"parts": 2, "codewords": 4, "unit": False, **options})
+    book = Fit(
+        name="codebooks/q", flow="quantize", version=1, config=spec, fit=fit_codebook,
+        reads=(Read(documents, ("split",)), Read(vectors, ("present", "embedding"))),
+    )  # fmt: skip
+    codes = ShardStage(
+        name="quantize/q", flow="quantize", version=1, config=spec, transform=encode, fits=(book,),
+        reads=(Read(vectors, ("present", "embedding", "status")),),
+    )  # fmt: skip
+    reads = (Read(cleaned, ("text",)), Read(codes, ("present", "codes")))
+    chosen = ModelConfig(kind=quantizer, options={"codes": "q", "dim": 8, "epochs": 20, "lr": 0.5, "threads": 1})
+    model = Fit(
+        name="models/m", flow="train", version=1, config=train_config(chosen), fit=fit_classifier, fits=(book,),
+        reads=(Read(documents, ("split", "labels")), *reads),
+    )  # fmt: skip
+    scored = PredictConfig(model="m", kind=quantizer, top_k=2, features=("documents", "clean/text", "quantize/q"))
+    predictions = ShardStage(
+        name="predictions/m", flow="predict", version=1, config=scored, transform=predict, fits=(model,),
+        reads=(Read(documents, ("labels",)), *reads),
+    )  # fmt: skip
+    return Visual(documents, cleaned, vectors, book, codes, model, predictions)
+
+
+def pictures(n: int, *, start: int = 0, spread: float = 0.1, shift: float = 0.0) -> list[dict[str, Any]]:
+    """Return n documents of two classes, whose words and vectors both tell them apart; every tenth lacks a vector."""
+    rows = []
+    for i in range(start, start + n):
+        rng = np.random.default_rng(i)
+        vector = (rng.normal(size=DIM) * spread + (1 if i % 2 else -1) + shift).round(4).tolist()
+        words = ["cat", "fur"] if i % 2 else ["car", "wheel"]
+        rows.append(
+            {
+                "id": f"d{i}",
+                "title": None if i % 10 == 3 else json.dumps(vector),
+                "text": " ".join([*words, f"w{i % 3}"]),
+                "labels": ["animal" if i % 2 else "vehicle"],
+                "split": ("train", "train", "train", "valid", "test")[i // 2 % 5],
+            }
+        )
+    return rows
