@@ -2,6 +2,7 @@
 
 CheckpointError (ValueError)       a saved folder is not what it should be
 MissingWeights (FileNotFoundError) pretrained weights or their library are absent: which, and how to get them
+└── WrongWeights                   a file is there, but damaged or of another network
 TrainingError (ArithmeticError)    the loss stopped being a number: epoch, step and cure
 """
 
@@ -12,6 +13,10 @@ class CheckpointError(ValueError):
 
 class MissingWeights(FileNotFoundError):  # noqa: N818 - the name says what is wrong
     """Pretrained weights, or the library that runs them, are absent; the message says which and how to get them."""
+
+
+class WrongWeights(MissingWeights):
+    """A weight file is there, but with another digest or another shape than wanted; the message says which."""
 
 
 class TrainingError(ArithmeticError):

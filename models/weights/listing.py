@@ -12,7 +12,9 @@ def weights_rows() -> list[dict[str, str]]:
 
     Reads each weight file that is there once; imports no torch.
     """
-    entries: list[tuple[str, str, Any]] = [(name, entry.modality, entry) for name, entry in ENCODERS.items()]
+    entries: list[tuple[str, str, Any]] = [
+        (name, entry.modality, entry) for name, entry in ENCODERS.items() if entry.weights
+    ]
     entries += [(name, entry.kind, entry) for name, entry in DETECTORS.items()]
     return [{"name": name, "kind": kind, "weights": entry.weights, **_state(entry)} for name, kind, entry in entries]
 
