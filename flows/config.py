@@ -23,6 +23,7 @@ from tasks.ingest import SourceConfig
 from tasks.options import explained, parse_options
 from tasks.quantize import QuantizeConfig
 from tasks.sweep import SweepConfig
+from tasks.tabular import TabularEmbedConfig
 from tasks.train import ModelConfig
 
 
@@ -33,14 +34,17 @@ def _embed_config(values: Any) -> Any:
     name = values.get("encoder")
     if name not in ENCODERS:
         raise ConfigError(mismatch("encoder", sorted(ENCODERS), name, "`fuseline list encoders` describes them"))
-    kinds: dict[str, type[FrozenConfig]] = {"image": ImageEmbedConfig, "text": TextEmbedConfig}
+    kinds: dict[str, type[FrozenConfig]] = {
+        "image": ImageEmbedConfig, "text": TextEmbedConfig, "tabular": TabularEmbedConfig
+    }  # fmt: skip
     modality = ENCODERS[name].modality
     if modality not in kinds:
-        raise ConfigError(mismatch("encoder", "one for image or text", f"{name} ({modality})", "choose another"))
+        cure = "faces are embedded under `crops`"
+        raise ConfigError(mismatch("encoder", "one for image, text or columns", f"{name} ({modality})", cure))
     return parse_options(kinds[modality], values, field="")
 
 
-EmbedConfig = Annotated[ImageEmbedConfig | TextEmbedConfig, BeforeValidator(_embed_config)]
+EmbedConfig = Annotated[ImageEmbedConfig | TextEmbedConfig | TabularEmbedConfig, BeforeValidator(_embed_config)]
 
 
 class CropsConfig(CropEmbedConfig):
@@ -121,17 +125,29 @@ class Config(FrozenConfig):
                 raise ValueError(mismatch("name", "letters, digits, '_', '-' and '.'", name, "rename it"))
         for name, crops in self.crops.items():
             _known(f"crops.{name}.detections", crops.detections, self.detect)
+        for name, embed in self.embed.items():
+            if isinstance(embed, TextEmbedConfig) and embed.detections is not None:
+                _known(f"embed.{name}.detections", embed.detections, self.detect)
+        for name, model in self.models.items():
+            for detections in model.ocr:
+                _known(f"models.{name}.ocr", detections, self.detect)
         for name in self.sweep.models:
             _known("sweep.models", name, self.models)
         for name, quantize in self.quantize.items():
-            _known(f"quantize.{name}.embedding", quantize.embedding, self.embed)
+            self._dense(f"quantize.{name}.embedding", quantize.embedding)
         for name, model in self.models.items():
             _, dense, codes = model_inputs(model)
             for embedding in dense:
-                _known(f"models.{name}.options (embedding)", embedding, self.embed)
+                self._dense(f"models.{name}.options (embedding)", embedding)
             for codebook in codes:
                 _known(f"models.{name}.options (codes)", codebook, self.quantize)
         return self
+
+    def _dense(self, field: str, name: str) -> None:
+        _known(field, name, self.embed)
+        if getattr(self.embed[name], "output", "vectors") != "vectors":
+            cure = f"set embed.{name}.output to vectors, or add another embedding"
+            raise ValueError(mismatch(field, "an embedding of vectors", f"{name} (indices)", cure))
 
     @property
     def digest(self) -> str:

@@ -21,6 +21,7 @@ from tasks.summaries import (
     count_shard,
     score_model,
 )
+from tasks.tabular import TabularEmbedConfig, embed_tabular, fit_tabular
 from tasks.train import ModelConfig, fit_classifier, train_config
 from tasks.transforms import clean_documents, detect_elements, embed_documents, embed_elements, embed_texts
 
@@ -32,6 +33,7 @@ class Features:
     documents: Ingest
     clean: ShardStage
     detect: dict[str, ShardStage]
+    encoders: dict[str, Fit]
     embed: dict[str, ShardStage]
     crops: dict[str, ShardStage]
     codebooks: dict[str, Fit]
@@ -43,6 +45,7 @@ class Features:
         return (
             Read(self.documents, columns),
             *((Read(self.clean, ("text",)),) if text else ()),
+            *(Read(self.detect[name], ("text",)) for name in sorted(model.ocr)),
             *(Read(self.embed[name], ("present", "embedding")) for name in sorted(dense)),
             *(Read(self.quantize[name], ("present", "codes")) for name in sorted(codes)),
         )
@@ -76,7 +79,7 @@ def build_prediction(config: Config, model: str, source: SourceConfig, *, name: 
     """
     trained = _features(config, config.name, config.source)
     fit = _fit(model, config.models[model], trained)
-    fresh = _features(config, name, source, codebooks=trained.codebooks)
+    fresh = _features(config, name, source, trained=trained)
     wanted = _ancestors([read.node for read in fresh.reads(config.models[model], "labels")])
     nodes = [node for node in _feature_nodes(fresh) if node.name in wanted]
     return fit, [*nodes, _predict(config, model, fresh, fit)]
@@ -87,7 +90,8 @@ def _ancestors(nodes: list[Node]) -> set[str]:
     return {name for node in nodes for name in (node.name, *_ancestors([read.node for read in node.reads]))}
 
 
-def _features(config: Config, name: str, source: SourceConfig, *, codebooks: dict[str, Fit] | None = None) -> Features:
+def _features(config: Config, name: str, source: SourceConfig, *, trained: Features | None = None) -> Features:
+    """Return the datasets made from some documents; with `trained`, by what was fitted on others."""
     documents = Ingest(
         name=f"documents/{name}", flow="ingest", version=1, source=source,
         config=ingest_config(
@@ -99,11 +103,19 @@ def _features(config: Config, name: str, source: SourceConfig, *, codebooks: dic
         name="clean/text", flow="clean", version=1, config=config.clean, weights=cleaner_version(config.clean),
         reads=(fields,), transform=clean_documents,
     )  # fmt: skip
-    embed = {name: _embed(name, spec, documents, cleaned) for name, spec in sorted(config.embed.items())}
-    books = codebooks or {
+    found = {name: _detect(name, spec, documents) for name, spec in sorted(config.detect.items())}
+    encoders = trained.encoders if trained else _encoders(config, documents)
+    embed = {
+        name: _columns(name, spec, documents, encoders[name])
+        if isinstance(spec, TabularEmbedConfig)
+        else _embed(name, spec, documents, cleaned, found)
+        for name, spec in sorted(config.embed.items())
+    }
+    books = trained.codebooks if trained else {
         name: Fit(
             name=f"codebooks/{name}", flow="quantize", version=2, config=_filled(spec), fit=fit_codebook,
             reads=(Read(documents, ("split",)), Read(embed[spec.embedding], ("present", "embedding"))),
+            fits=embed[spec.embedding].fits,
         )
         for name, spec in sorted(config.quantize.items())
     }  # fmt: skip
@@ -114,15 +126,15 @@ def _features(config: Config, name: str, source: SourceConfig, *, codebooks: dic
         )
         for name, spec in sorted(config.quantize.items())
     }  # fmt: skip
-    found = {name: _detect(name, spec, documents) for name, spec in sorted(config.detect.items())}
     crops = {name: _crops(name, spec, documents, found) for name, spec in sorted(config.crops.items())}
-    return Features(documents, cleaned, found, embed, crops, books, quantize)
+    return Features(documents, cleaned, found, encoders, embed, crops, books, quantize)
 
 
 def _feature_nodes(features: Features) -> list[Node]:
     quantized = [node for name in features.quantize for node in (features.codebooks[name], features.quantize[name])]
     elements = [*features.detect.values(), *features.crops.values()]
-    return [features.documents, features.clean, *elements, *features.embed.values(), *quantized]
+    embedded = [*features.encoders.values(), *features.embed.values()]
+    return [features.documents, features.clean, *elements, *embedded, *quantized]
 
 
 def _detect(name: str, spec: DetectConfig, documents: Ingest) -> ShardStage:
@@ -140,22 +152,46 @@ def _crops(name: str, spec: CropsConfig, documents: Ingest, detect: dict[str, Sh
     )  # fmt: skip
 
 
-def _embed(name: str, spec: ImageEmbedConfig | TextEmbedConfig, documents: Ingest, cleaned: ShardStage) -> ShardStage:
-    images = isinstance(spec, ImageEmbedConfig)
-    read = (
-        Read(documents, ("image",), ("image_digest",))
-        if isinstance(spec, ImageEmbedConfig)
-        else Read(cleaned, (spec.field,))
-    )
+def _encoders(config: Config, documents: Ingest) -> dict[str, Fit]:
+    """Return the fits of table columns: training rows of every shard, split and columns alone."""
+    return {
+        name: Fit(
+            name=f"encoders/{name}", flow="embed", version=1, config=spec.fit_config(), fit=fit_tabular,
+            reads=(Read(documents, ("split", *spec.reads())),),
+        )
+        for name, spec in sorted(config.embed.items())
+        if isinstance(spec, TabularEmbedConfig)
+    }  # fmt: skip
+
+
+def _columns(name: str, spec: TabularEmbedConfig, documents: Ingest, encoder: Fit) -> ShardStage:
+    return ShardStage(
+        name=f"embed/{name}", flow="embed", version=1, config=spec, transform=embed_tabular, fits=(encoder,),
+        reads=(Read(documents, spec.reads()),), layout="parquet" if spec.output == "indices" else "zarr",
+    )  # fmt: skip
+
+
+def _embed(
+    name: str,
+    spec: ImageEmbedConfig | TextEmbedConfig,
+    documents: Ingest,
+    cleaned: ShardStage,
+    detect: dict[str, ShardStage],
+) -> ShardStage:
+    if isinstance(spec, ImageEmbedConfig):
+        read = Read(documents, ("image",), ("image_digest",))
+    else:
+        read = Read(cleaned if spec.detections is None else detect[spec.detections], (spec.column,))
     return ShardStage(
         name=f"embed/{name}", flow="embed", version=1, config=spec, weights=weights_digest(spec), layout="zarr",
-        reads=(read,), transform=embed_documents if images else embed_texts,
+        reads=(read,), transform=embed_documents if isinstance(spec, ImageEmbedConfig) else embed_texts,
     )  # fmt: skip
 
 
 def _fit(name: str, model: ModelConfig, features: Features) -> Fit:
     reads = features.reads(model, "split", "labels")
-    books = tuple(fit for fit in features.codebooks.values() if any(fit in read.node.upstream for read in reads))
+    fits = (*features.codebooks.values(), *features.encoders.values())
+    books = tuple(fit for fit in fits if any(fit in read.node.upstream for read in reads))
     return Fit(
         name=f"models/{name}",
         flow="train",

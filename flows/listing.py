@@ -14,7 +14,7 @@ STAGES = {
     "ingest": "a source becomes shards of documents, each document in a fixed shard",
     "clean": "raw fields become text",
     "detect": "images become text lines, faces and objects, and these become embeddings",
-    "embed": "images and texts become embeddings",
+    "embed": "images, texts, words in images and table columns become embeddings",
     "quantize": "embeddings become visual tokens, with a frozen codebook",
     "train": "classifiers are fitted on the train split",
     "predict": "every document gets predictions from every model",

@@ -110,4 +110,4 @@ def _old_checkpoints(folder: Path) -> list[Path]:
 
 
 # Datasets that are one checkpoint each, and no shards.
-FITTED = ("models/", "codebooks/", "sweep/")
+FITTED = ("models/", "codebooks/", "encoders/", "sweep/")

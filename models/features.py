@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
@@ -11,6 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.config import FrozenConfig
+
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Block:
     dense: dict[str, NDArray[np.float32]]  # embedding name -> (n, dim) float32; zeros where absent
     codes: dict[str, NDArray[np.uint8]]  # codebook name -> (n, M) uint8; meaningless where absent
     present: dict[str, NDArray[np.bool_]]  # key of dense or codes -> (n,)
+    # Single values that present rows lack, where there are any: key of dense -> (n, dim); they are zeros in `dense`.
+    missing: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -33,8 +37,21 @@ class Block:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that its columns take."""
-        arrays = [*self.dense.values(), *self.codes.values(), *self.present.values()]
+        arrays = [*self.dense.values(), *self.codes.values(), *self.present.values(), *self.missing.values()]
         return sum(column.nbytes for column in (self.ids, self.text, self.labels, *arrays))
+
+    def at(self, rows: slice | NDArray[np.int64]) -> "Block":
+        """Return the documents of a slice without a step, or those at `rows` (m,) in this order."""
+        ids, text, labels = (
+            column[rows] if isinstance(rows, slice) else column.take(pa.array(rows))
+            for column in (self.ids, self.text, self.labels)
+        )
+        parts = (_at(self.dense, rows), _at(self.codes, rows), _at(self.present, rows), _at(self.missing, rows))
+        return Block(ids, text, labels, *parts)
+
+
+def _at(parts: dict[str, NDArray[Number]], rows: slice | NDArray[np.int64]) -> dict[str, NDArray[Number]]:
+    return {key: parts[key][rows] for key in sorted(parts)}
 
 
 class Features(Protocol):

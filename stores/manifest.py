@@ -1,7 +1,7 @@
 """A dataset is its manifest: what made it, and one record per shard, written last."""
 
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -75,8 +75,7 @@ class ShardRecord:
 
     def select(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """Return column names with patterns such as "num_*" replaced by the columns of this shard that they match."""
-        found = (fnmatch.filter(sorted(self.columns), name) if "*" in name else [name] for name in columns)
-        return tuple(name for names in found for name in names)
+        return expanded(columns, self.columns)
 
     def to_bytes(self) -> bytes:
         """Return the record as JSON."""
@@ -95,6 +94,13 @@ class ShardRef:
     stage: str
     key: str
     record: ShardRecord
+
+
+def expanded(names: Iterable[str], columns: Iterable[str]) -> tuple[str, ...]:
+    """Return names with each pattern such as "num_*" replaced by those of `columns` that it matches, sorted."""
+    known = sorted(columns)
+    found = (fnmatch.filter(known, name) if "*" in name else [name] for name in names)
+    return tuple(name for matches in found for name in matches)
 
 
 def parsed(data: bytes, what: str, make: Callable[[dict[str, Any]], Parsed]) -> Parsed:

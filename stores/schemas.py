@@ -47,13 +47,31 @@ CLEAN = pa.schema(
 
 
 def embedding(dim: int, dtype: pa.DataType) -> pa.Schema:
-    """Return the schema of one embedding per document: (n, dim) of `dtype`, zeros where present is False."""
+    """Return the schema of one embedding per document: (n, dim) of `dtype`, zeros where present is False.
+
+    NaN stands for a single value that a present document lacks, which only table columns do.
+    """
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
             pa.field("status", pa.string(), nullable=False),  # ok, missing, bad_image, too_large, timeout, ...
             pa.field("present", pa.bool_(), nullable=False),
             pa.field("embedding", pa.list_(dtype, dim), nullable=False),
+        ]
+    )
+
+
+def indices(columns: int) -> pa.Schema:
+    """Return the schema of class indices per document: (n, columns) int32, what index embeddings look up.
+
+    0 is a missing or unknown value.
+    """
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("status", pa.string(), nullable=False),
+            pa.field("present", pa.bool_(), nullable=False),  # at least one value is known
+            pa.field("indices", pa.list_(pa.int32(), columns), nullable=False),
         ]
     )
 

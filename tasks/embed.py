@@ -1,10 +1,11 @@
 """Images and texts -> embeddings: the embed stages."""
 
 import logging
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field, SerializeAsAny, ValidationError, WithJsonSchema, model_validator
 
@@ -24,13 +25,11 @@ Options = Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "objec
 _TINY = 1e-12  # a norm below this is a zero vector
 
 
-class _EmbedConfig(FrozenConfig):
-    """What the image and the text stage share."""
+class EncoderChoice(FrozenConfig):
+    """An encoder by name, and its options as its own type."""
 
     encoder: str
     options: Options = Field(default_factory=FrozenConfig)  # of the encoder: `fuseline list encoders`
-    dtype: Dtype = "float16"
-    normalise: Literal["none", "l2"] = "none"  # l2: unit length, zero vectors stay zero
 
     @model_validator(mode="before")
     @classmethod
@@ -49,6 +48,13 @@ class _EmbedConfig(FrozenConfig):
     def modality(cls) -> Modality:
         """Return the kind of encoder that this stage takes."""
         raise NotImplementedError
+
+
+class _EmbedConfig(EncoderChoice):
+    """What the image and the text stage share."""
+
+    dtype: Dtype = "float16"
+    normalise: Literal["none", "l2"] = "none"  # l2: unit length, zero vectors stay zero
 
 
 class ImageEmbedConfig(_EmbedConfig):
@@ -70,8 +76,21 @@ class TextEmbedConfig(_EmbedConfig):
     """One embedding per document's text."""
 
     encoder: str = "minilm"
-    field: Literal["text", "title", "description"] = "text"  # of the cleaned document
+    field: Literal["text", "title", "description", "ocr"] = "text"  # of the cleaned document, or what its image says
+    detections: str | None = None  # name of the detector whose words are read; for the field `ocr` alone
     batch_size: int = knob(32, ge=1)
+
+    @model_validator(mode="after")
+    def _words_come_from_a_detector(self) -> Self:
+        if (self.field == "ocr") != (self.detections is not None):
+            cure = "give both `field: ocr` and `detections`, or neither"
+            raise ValueError(mismatch("detections", "a detector beside field ocr", self.detections, cure))
+        return self
+
+    @property
+    def column(self) -> str:
+        """The column that is read of the cleaned documents, or of the detections."""
+        return "text" if self.field == "ocr" else self.field
 
     @classmethod
     def modality(cls) -> Modality:
@@ -112,18 +131,22 @@ class ImageEmbedder:
 
 
 def embed_text(cleaned: pa.Table, config: TextEmbedConfig) -> pa.Table:
-    """Return the embeddings (n, dim) of one cleaned field, in the documents' order; an empty text is `missing`.
+    """Return the embeddings (n, dim) of one text column, in the documents' order; an empty text is `missing`.
 
-    Texts are encoded from the longest to the shortest, so that a batch holds little padding. Raises MissingWeights.
+    Texts are encoded from the longest to the shortest, so that a batch holds little padding. Only the part that the
+    network may read is ever taken out of the table, one text at a time. Raises MissingWeights.
     """
-    encoder = _encoder(config)
-    texts = cleaned[config.field].to_pylist()
+    encoder, texts = _encoder(config), cleaned[config.column]
     outcomes = [Outcome("missing", None)] * len(texts)
-    filled = [row for row, text in enumerate(texts) if text and not text.isspace()]
-    order = sorted(filled, key=lambda row: -len(texts[row]))
+    lengths = np.asarray(pc.fill_null(pc.utf8_length(texts), 0))
+    # A text of white space alone counts as none; null stays null.
+    filled = np.asarray(pc.fill_null(pc.invert(pc.utf8_is_space(texts)), False)) & (lengths > 0)
+    order = np.argsort(-lengths, kind="stable")
+    order = order[filled[order]]
     for start in range(0, len(order), config.batch_size):
-        rows = order[start : start + config.batch_size]
-        for row, vector in zip(rows, _vectors(encoder, [encoder.prepare(texts[row]) for row in rows]), strict=True):
+        rows = order[start : start + config.batch_size].tolist()
+        vectors = _vectors(encoder, [encoder.prepare(texts[row].as_py()) for row in rows])
+        for row, vector in zip(rows, vectors, strict=True):
             outcomes[row] = Outcome("ok", vector)
     return _table(cleaned["id"].combine_chunks().cast(pa.string()), outcomes, encoder.dim, config)
 

@@ -40,12 +40,17 @@ class ShardFeatures:
     def read(self) -> Iterator[Block]:
         """Yield the blocks from the shards."""
         names = [read.node.name for read in self.node.reads]
+        for tables in self.tables():
+            yield block_of(dict(zip(names, tables, strict=True)))
+
+    def tables(self) -> Iterator[list[pa.Table]]:
+        """Yield one table per read of each shard that holds rows of the split."""
         for index in self.indices:
-            tables = dict(zip(names, upstream_tables(self.node, self.root, index), strict=True))
-            mask = pc.fill_null(pc.equal(tables[names[0]]["split"], self.split), False)
-            block = block_of({name: table.filter(mask) for name, table in tables.items()})
-            if len(block):
-                yield block
+            tables = upstream_tables(self.node, self.root, index)
+            mask = pc.fill_null(pc.equal(tables[0]["split"], self.split), False)
+            tables = [table.filter(mask) for table in tables]
+            if tables[0].num_rows:
+                yield tables
 
 
 @dataclass
@@ -104,8 +109,8 @@ def block_of(tables: dict[str, pa.Table]) -> Block:
     """Turn one shard of every feature dataset into a block.
 
     Args:
-        tables: dataset name -> table; "documents" gives ids and labels, "clean/..." the text, "embed/NAME" a dense
-            modality NAME, "quantize/NAME" codes NAME. All hold the same rows.
+        tables: dataset name -> table; "documents" gives ids and labels, "clean/..." the text, "detect/..." words
+            to add to it, "embed/NAME" a dense modality NAME, "quantize/NAME" codes NAME. All hold the same rows.
     """
     documents = next(table for name, table in tables.items() if name.partition("/")[0] == "documents")
     n, text = documents.num_rows, pa.array([""] * documents.num_rows, pa.string())
@@ -114,19 +119,25 @@ def block_of(tables: dict[str, pa.Table]) -> Block:
     dense: dict[str, NDArray[np.float32]] = {}
     codes: dict[str, NDArray[np.uint8]] = {}
     present: dict[str, NDArray[np.bool_]] = {}
+    missing: dict[str, NDArray[np.bool_]] = {}
     for name, table in sorted(tables.items()):
         kind, _, short = name.partition("/")
         if kind == "clean":
             text = table["text"].combine_chunks()
+        elif kind == "detect":
+            words = table["text"].combine_chunks()
+            text = pc.utf8_trim_whitespace(pc.binary_join_element_wise(text, words, " "))
         elif kind in ("embed", "quantize"):
             present[short] = table["present"].to_numpy()
             values = _matrix(table["embedding" if kind == "embed" else "codes"], n)
             if kind == "embed":
                 dense[short] = values.astype(np.float32)
+                if (lacking := np.isnan(values)).any():
+                    dense[short][lacking], missing[short] = 0.0, lacking
             else:
                 codes[short] = values
     ids, labels = documents["id"].combine_chunks(), documents["labels"].combine_chunks()
-    return Block(ids=ids, text=text, labels=labels, dense=dense, codes=codes, present=present)
+    return Block(ids=ids, text=text, labels=labels, dense=dense, codes=codes, present=present, missing=missing)
 
 
 def make_fit(

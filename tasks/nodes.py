@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -115,7 +115,14 @@ class ShardStage(Node):
     by_row: bool = True
 
 
-FitFunction = Callable[[Features, Features, Any, Context], tuple[Callable[[Path], None], int, dict[str, Any]]]
+class TrainingRows(Features, Protocol):
+    """The rows of one split of all shards: as blocks, and as the tables that they are made of."""
+
+    def tables(self) -> Iterator[list[pa.Table]]:
+        """Yield one table per read of a shard, rows of the split alone."""
+
+
+FitFunction = Callable[[TrainingRows, TrainingRows, Any, Context], tuple[Callable[[Path], None], int, dict[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ def predict(tables: list[pa.Table], config: PredictConfig, context: Context) -> 
     classifier = load_classifier(config.kind, folder)
     block = block_of(dict(zip(config.features, tables, strict=True)))
     size = max(1, CELLS // max(1, len(classifier.labels)))
-    parts = [_score(classifier, _rows(block, at, at + size), config.top_k) for at in range(0, len(block), size)]
+    parts = [_score(classifier, block.at(slice(at, at + size)), config.top_k) for at in range(0, len(block), size)]
     readable = has_input(classifier, block)
     keys = [f"{n}={key}" for n, key in sorted(context.lineage.items()) if n != "self"]
     labels = classifier.labels
@@ -120,19 +120,6 @@ def _row(part: Scored, i: int, labels: list[str]) -> dict[str, Any]:
         "importance": [{"modality": m, "share": float(share[i])} for m, share in sorted(part.shares.items())],
         "status": "ok",
     }
-
-
-def _rows(block: Block, start: int, stop: int) -> Block:
-    part = slice(start, stop)
-    length = min(stop, len(block)) - start
-    return Block(
-        ids=block.ids.slice(start, length),
-        text=block.text.slice(start, length),
-        labels=block.labels.slice(start, length),
-        dense={name: values[part] for name, values in block.dense.items()},
-        codes={name: values[part] for name, values in block.codes.items()},
-        present={name: values[part] for name, values in block.present.items()},
-    )
 
 
 # Smallest probability that enters a logarithm: float32 cannot tell smaller ones from 0.

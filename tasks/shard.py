@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_aligned, check_ids
 from stores.digests import cell_digests, combine, row_digests
 from stores.errors import AlignmentError, DamagedError, DataError, MismatchError, mismatch
-from stores.manifest import ShardRecord
+from stores.manifest import ShardRecord, expanded
 from tasks.nodes import Context, Fit, Node, Read, ShardStage, Summary
 
 # These say something about the document, not about a failed try.
@@ -101,7 +101,9 @@ def upstream_tables(node: Node, root: Path, index: int) -> list[pa.Table]:
     for read in node.reads:
         dataset, record = read.node.dataset(root), records[read.node.name]
         ids = ("id",) if record.ids else ()
-        names = dict.fromkeys((*ids, *record.select(read.columns), *record.select(read.keyed)))
+        wanted = (*record.select(read.columns), *record.select(read.keyed))
+        # A shard may lack table columns (num_*, cat_*) that others have.
+        names = dict.fromkeys((*ids, *(name for name in wanted if name in record.columns)))
         tables.append(dataset.read(record, tuple(names)))
     return tables
 
@@ -171,8 +173,13 @@ def summary_inputs(node: Node, root: Path) -> dict[str, str]:
 
 
 def _row_inputs(stage: ShardStage, tables: list[pa.Table], root: Path) -> NDArray[np.uint8]:
-    cells = [row_digests(table, read.decisive) for table, read in zip(tables, stage.reads, strict=True)]
-    salt = combine(f"{name}={digest}" for name, digest in sorted(fitted_digests(stage.fits, root).items()))
+    cells, marks = [], [f"{name}={digest}" for name, digest in sorted(fitted_digests(stage.fits, root).items())]
+    for table, read in zip(tables, stage.reads, strict=True):
+        names = tuple(name for name in expanded(read.decisive, table.column_names) if name in table.column_names)
+        cells.append(row_digests(table, names))
+        # Digests of cells don't name their columns: a value that moves to another column must not look unchanged.
+        marks += [f"{read.node.name}: {names}"] if names != read.decisive else []
+    salt = combine(marks)
     rows = np.concatenate([*cells, np.tile(np.frombuffer(salt.encode()[-16:], np.uint8), (len(cells[0]), 1))], axis=1)
     width = rows.shape[1]
     return cell_digests(pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), width))

@@ -117,7 +117,7 @@ def score(classifier: Classifier, features: Features) -> Tally:
     size = max(1, CELLS // max(1, len(classifier.labels)))
     for block in features.blocks():
         for start in range(0, len(block), size):
-            total += _tally(classifier, _rows(block, slice(start, start + size)))
+            total += _tally(classifier, block.at(slice(start, start + size)))
     if not total.n:
         raise ValueError(mismatch("a split to score", "labelled documents", 0, "check `split` and the labels"))
     return total
@@ -239,14 +239,6 @@ def _own(
         rank.append(int((row > row[known].max()).sum()) if known else None)
         loss.append(float(-np.log(np.maximum(row[known], TINY)).mean()) if known else None)
     return pa.array(rank, pa.int32()), pa.array(loss, pa.float64())
-
-
-def _rows(block: Block, part: slice) -> Block:
-    length = max(0, min(part.stop, len(block)) - part.start)
-    ids, text, labels = (column.slice(part.start, length) for column in (block.ids, block.text, block.labels))
-    dense = {name: values[part] for name, values in block.dense.items()}
-    codes = {name: values[part] for name, values in block.codes.items()}
-    return Block(ids, text, labels, dense, codes, {name: mask[part] for name, mask in block.present.items()})
 
 
 def _write(folder: Path, data: bytes) -> None:

@@ -1,41 +1,92 @@
-"""Tabular columns -> embeddings: the tabular stage, and its fit."""
+"""Tabular columns -> embeddings or class indices: one fitted encoder, one stage that encodes shards with it."""
 
-from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from models.encoders.tabular import Tabular, TabularConfig
-from stores.schemas import embedding
-from tasks.embed import Dtype
-
-
-class TabularEmbedConfig(TabularConfig):
-    """How columns become one vector per document."""
-
-    dtype: Dtype = "float32"
-
-
-def fit_tabular(documents: Iterable[pa.Table], config: TabularEmbedConfig, *, seed: int) -> Tabular:
-    """Return an encoder fitted on the rows whose `split` is "train"; tables come one shard at a time."""
-    train = (table.filter(pc.equal(table["split"], "train")) for table in documents)
-    plain = TabularConfig.model_validate(config.model_dump(exclude={"dtype"}))
-    return Tabular.fit(train, plain, seed=seed)
+from models.config import FrozenConfig
+from models.encoders.base import Modality
+from models.encoders.tabular import CATEGORY, NUMERIC, Tabular, TabularConfig
+from models.features import Features
+from stores.schemas import embedding, indices
+from tasks.embed import Dtype, EncoderChoice
+from tasks.fit import FitResult
+from tasks.nodes import Context, TrainingRows
 
 
-def embed_tabular(documents: pa.Table, config: TabularEmbedConfig, *, encoder: Tabular) -> pa.Table:
-    """Return vectors (n, dim) in the schema `embedding(dim, dtype)`; a document without a known value is missing.
+class TabularEmbedConfig(EncoderChoice):
+    """One vector, or one row of class indices, per document's table columns."""
 
-    Absent documents hold zeros, the flags of missing values too.
+    encoder: str = "tabular"
+    output: Literal["vectors", "indices"] = "vectors"  # indices: integers in Parquet, for index embeddings
+    dtype: Dtype = "float32"  # of vectors
+    seed: int = 0  # draws the values that quantiles are taken from
+
+    @classmethod
+    def modality(cls) -> Modality:
+        """Return "tabular"."""
+        return "tabular"
+
+    def fit_config(self) -> "TabularFitConfig":
+        """Return what decides the fit: how it is written does not."""
+        return TabularFitConfig(options=TabularConfig.model_validate(self.options.model_dump()), seed=self.seed)
+
+    def reads(self) -> tuple[str, ...]:
+        """Return the document columns to read, patterns included."""
+        columns = self.fit_config().options.columns
+        return (f"{NUMERIC}*", f"{CATEGORY}*") if columns is None else columns
+
+
+class TabularFitConfig(FrozenConfig):
+    """What decides a fitted encoder of columns."""
+
+    options: TabularConfig
+    seed: int
+
+
+def fit_tabular(train: TrainingRows, valid: Features, config: TabularFitConfig, context: Context) -> FitResult:
+    """Fit scales, bins and vocabularies on the training rows' columns; no label is looked at.
+
+    Raises ValueError when a configured column is in no training row, or none holds a value.
     """
-    vectors, present = encoder.encode(documents)
+    encoder = Tabular.fit((documents for documents, *_ in train.tables()), config.options, seed=config.seed)
+    if not encoder.columns:
+        cure = "name the source's columns in source.options.tabular, or leave this embedding out"
+        raise ValueError(f"columns: expected num_* or cat_* with a value in the training rows, got none; {cure}")
+    return encoder.save, train.n_rows, {"columns": [column.name for column in encoder.columns], "dim": encoder.dim}
+
+
+def embed_tabular(tables: list[pa.Table], config: TabularEmbedConfig, context: Context) -> pa.Table:
+    """Return one shard in the schema `embedding(dim, dtype)` or `indices(columns)`, by the frozen encoder.
+
+    A document without a known value is missing and holds zeros; a present one holds NaN where a value is missing or
+    unknown, or the index 0.
+    """
+    (documents,), (folder,) = tables, context.checkpoints.values()
+    encoder = _load(folder)
+    if config.output == "indices":
+        found = encoder.indices(documents)
+        return _table(documents["id"], found, np.any(found > 0, axis=1), indices(len(encoder.columns)))
+    vectors, present = encoder.encode(documents, missing=np.nan)
     vectors[~present] = 0.0
-    flat = pa.array(vectors.astype(config.dtype).reshape(-1))
+    schema = embedding(encoder.dim, pa.from_numpy_dtype(config.dtype))
+    return _table(documents["id"], vectors.astype(config.dtype), present, schema)
+
+
+def _table(ids: pa.ChunkedArray, values: NDArray[Any], present: NDArray[np.bool_], schema: pa.Schema) -> pa.Table:
     columns = [
-        documents["id"].combine_chunks().cast(pa.string()),
+        ids.combine_chunks().cast(pa.string()),
         pa.array(np.where(present, "ok", "missing").tolist(), pa.string()),
         pa.array(present),
-        pa.FixedSizeListArray.from_arrays(flat, encoder.dim),
+        pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1]),
     ]
-    return pa.Table.from_arrays(columns, schema=embedding(encoder.dim, pa.from_numpy_dtype(config.dtype)))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+@lru_cache(maxsize=8)
+def _load(folder: Path) -> Tabular:
+    return Tabular.load(folder)

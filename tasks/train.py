@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from models.config import FrozenConfig, key_values, knob
 from models.features import Features
 from models.registry import MODELS
+from stores.errors import mismatch
 from tasks.fit import FitResult
 from tasks.nodes import Context
 from tasks.options import parse_options
@@ -17,12 +18,15 @@ class ModelConfig(FrozenConfig):
 
     kind: str = Field(description="Name of a model; `fuseline list models` shows them")
     options: dict[str, Any] = Field({}, description="Options of the model")
+    ocr: tuple[str, ...] = Field((), description="Detectors whose words are added to the text, for models that read it")
     seed: int = 0
 
     @model_validator(mode="after")
     def _check(self) -> "ModelConfig":
         if self.kind not in MODELS:
             raise ValueError(f"kind: expected one of {sorted(MODELS)}, got {self.kind!r}")
+        if self.ocr and "text" not in MODELS[self.kind].reads:
+            raise ValueError(mismatch("ocr", "a model that reads text", self.kind, "embed the words: field ocr"))
         self.parsed()
         return self
 

@@ -282,6 +282,7 @@ def only(block: Block, reads: Reads) -> Block:
         dense={key: block.dense[key] for key in sorted(block.dense) if key == reads.dense},
         codes={key: block.codes[key] for key in sorted(block.codes) if key == reads.codes},
         present={key: block.present[key] for key in sorted(block.present) if key in (reads.dense, reads.codes)},
+        missing={},  # zeros in `dense` are all that these models know
     )
 
 
@@ -341,14 +342,7 @@ def grouped(blocks: Iterator[Block]) -> Iterator[Block]:
 
 def cut(block: Block, lo: int, hi: int) -> Block:
     """Return documents lo..hi-1 of a block."""
-    return Block(
-        ids=block.ids[lo:hi],
-        text=block.text[lo:hi],
-        labels=block.labels[lo:hi],
-        dense={key: block.dense[key][lo:hi] for key in sorted(block.dense)},
-        codes={key: block.codes[key][lo:hi] for key in sorted(block.codes)},
-        present={key: block.present[key][lo:hi] for key in sorted(block.present)},
-    )
+    return block.at(slice(lo, hi))
 
 
 def joined(blocks: list[Block]) -> Block:
@@ -362,5 +356,9 @@ def joined(blocks: list[Block]) -> Block:
         }
         for name in ("dense", "codes", "present")
     )
+    missing = {
+        key: np.concatenate([block.missing.get(key, np.zeros(block.dense[key].shape, np.bool_)) for block in blocks])
+        for key in sorted({key for block in blocks for key in block.missing})
+    }
     ids, text, labels = (pa.concat_arrays([getattr(b, name) for b in blocks]) for name in ("ids", "text", "labels"))
-    return Block(ids, text, labels, dense, codes, present)
+    return Block(ids, text, labels, dense, codes, present, missing)

@@ -169,20 +169,7 @@ def labelled(features: Features) -> Iterator[Block]:
         mask = pc.fill_null(pc.greater(pc.list_value_length(block.labels), 0), False)
         rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))
         if len(rows):
-            yield block if len(rows) == len(block) else taken(block, rows)
-
-
-def taken(block: Block, rows: NDArray[np.int64]) -> Block:
-    """Return the documents of a block at `rows` (m,), in this order."""
-    arrow = pa.array(rows)
-    return Block(
-        ids=block.ids.take(arrow),
-        text=block.text.take(arrow),
-        labels=block.labels.take(arrow),
-        dense={key: block.dense[key][rows] for key in sorted(block.dense)},
-        codes={key: block.codes[key][rows] for key in sorted(block.codes)},
-        present={key: block.present[key][rows] for key in sorted(block.present)},
-    )
+            yield block if len(rows) == len(block) else block.at(rows)
 
 
 def embedding(block: Block, name: str, dim: int | None = None) -> tuple[F32, NDArray[np.bool_]]:

@@ -143,6 +143,8 @@ class Boosting(Reference):
         for name in self.config.embeddings:
             X, has = embedding(block, name, self.inputs.dense[name])
             X[~has] = np.nan
+            if name in block.missing:
+                X[block.missing[name]] = np.nan
             columns.append(X)
         for name in self.config.codes:
             codes = part(block.codes, name, "codebook").astype(np.float32)

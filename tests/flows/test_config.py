@@ -38,6 +38,19 @@ def refusal(values: dict[str, object]) -> str:
         ({"quantize": {"pq": {"embedding": "images"}}}, ["quantize.pq.embedding", "did you mean 'image'?"]),
         ({"quantize": {"pq": {"quantizer": "opq"}}}, ["quantize.pq", "opq", "rspq"]),
         ({"models": {"../x": {"kind": "text"}}}, ["../x", "letters"]),
+        ({"embed": {"x": {"encoder": "dlib_face"}}}, ["encoder", "dlib_face (face)", "`crops`"]),
+        ({"embed": {"x": {"encoder": "tabular", "options": {"bin": 3}}}}, ["options.bin", "did you mean 'bins'?"]),
+        ({"embed": {"x": {"encoder": "minilm", "field": "ocr"}}}, ["detections", "a detector beside field ocr"]),
+        (
+            {"embed": {"x": {"encoder": "minilm", "field": "ocr", "detections": "sign"}}, "detect": {
+                "signs": {"detector": "rapidocr"}}}, ["embed.x.detections", "did you mean 'signs'?"]
+        ),
+        (
+            {**BASE, "embed": {"image": {"encoder": "tabular", "output": "indices"}}},
+            ["quantize.pq.embedding", "image (indices)", "set embed.image.output to vectors"],
+        ),
+        ({"models": {"x": {"kind": "lightgbm", "ocr": ["signs"]}}}, ["models.x", "ocr", "a model that reads text"]),
+        ({"models": {"x": {"kind": "text", "ocr": ["signs"]}}}, ["models.x.ocr", "'signs'"]),
         ({"run": {"workers": 0}}, ["run.workers", "greater than or equal to 1"]),
         ({"refit": "sometimes"}, ["refit", "manual", "sometimes"]),
     ],

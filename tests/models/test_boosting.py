@@ -1,5 +1,6 @@
 """LightGBM as a classifier: equal to LightGBM itself, and a missing modality is a missing value."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import lightgbm
@@ -43,6 +44,18 @@ def test_absent_means_missing_not_zero() -> None:
     block = only(block, [["b"] if has else ["a"] for has in block.present["image"]])
     model = fitted("lightgbm", block, valid=block, **QUICK)
     assert accuracy(model, block) == 1
+
+
+def test_single_missing_values_are_missing_not_zero() -> None:
+    """Rows that lack the first value belong to class a; rows where it is zero to b."""
+    block = documents(400)
+    lacking = np.zeros(block.dense["image"].shape, np.bool_)
+    lacking[:, 0] = block.present["image"] & (np.arange(400) % 3 == 0)
+    block.dense["image"][:] = 0
+    block = only(block, [["a"] if gap else ["b"] for gap in lacking[:, 0]])
+    model = fitted("lightgbm", replace(block, missing={"image": lacking}), valid=block, rows=64, **QUICK)
+    assert accuracy(model, replace(block, missing={"image": lacking})) == 1
+    assert accuracy(model, block) < 1
 
 
 @pytest.mark.parametrize("second", [False, True])
