@@ -15,12 +15,13 @@ from rich.console import Console
 from flows import console as show
 from flows.config import Config, load_config
 from flows.graph import build
-from flows.listing import REGISTRIES
+from flows.listing import REGISTRIES, wanted_networks
 from flows.outcome import failure_rate, notes
 from flows.progress import telling
 from flows.publish import plan_report
 from flows.runtime import locked, prepare_prefect
-from stores.errors import ConfigError, FuselineError, MismatchError
+from models.weights.listing import networks, weights_rows
+from stores.errors import ConfigError, FuselineError, MismatchError, mismatch
 from tasks.planner import Plan, PlanOptions, plan_all
 from tasks.pool import close_pool
 
@@ -242,6 +243,45 @@ def list_(what: Annotated[Registry, typer.Argument(help="Which registry")], json
     with _polite():
         rows = REGISTRIES[what.value]()
         _print(rows, json, lambda: show.registry_table(rows))
+
+
+weights = typer.Typer(no_args_is_help=True, help="Pretrained weights: which there are, and whether they are here.")
+app.add_typer(weights, name="weights")
+
+
+@weights.command(name="list")
+def weights_list(json: AsJson = False) -> None:
+    """List every network with its weights, and whether they are here.
+
+    Example: fuseline weights list --json
+    """
+    with _polite():
+        rows = weights_rows(networks())
+        _print(rows, json, lambda: show.weights_table(rows))
+
+
+@weights.command(name="check")
+def weights_check(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="Check what it needs; else everything")
+    ] = None,
+    set_: Overrides = [],  # noqa: B006
+    json: AsJson = False,
+) -> None:
+    """Re-read weights and compare digests; exit code 1 when any is damaged, or missing though CONFIG needs it.
+
+    Example: fuseline weights check conf/demo.yaml
+    """
+    with _polite():
+        if config is None and set_:
+            raise ConfigError(mismatch("--set", "a CONFIG to change", "none", "name the configuration first"))
+        rows = weights_rows(networks() if config is None else wanted_networks(load_config(config, set_)))
+        _print(rows, json, lambda: show.weights_table(rows))
+        faults = [row for row in rows if row["state"] == "wrong" or (config is not None and row["state"] != "ok")]
+        for row in faults:
+            err.print(f"{row['state']}: {row['name']}: {row['detail']}", markup=False, soft_wrap=True)
+        if faults:
+            raise typer.Exit(1)
 
 
 def main() -> None:

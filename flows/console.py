@@ -45,6 +45,14 @@ def registry_table(rows: list[dict[str, str]]) -> Table:
     return table
 
 
+def weights_table(rows: list[dict[str, str]]) -> Table:
+    """Show pretrained weights and whether they are here."""
+    table = _table("name", kind="left", state="left", weights="left")
+    for row in rows:
+        table.add_row(row["name"], row["kind"], row["state"], row["weights"])
+    return table
+
+
 def where_table(root: Path) -> Table:
     """Show where the results lie."""
     table = Table.grid(padding=(0, 2))

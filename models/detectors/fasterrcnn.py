@@ -11,10 +11,10 @@ from models.config import FrozenConfig, knob
 from models.detectors.base import Element, Kind, Rgb, bounded, fit_within, ranked
 from models.encoders.base import files_digest, package
 from models.threads import thread_limit
-from models.weights import supplied, weight_places
+from models.weights import download_cure, supplied, weight_places
 
 _VERSION = "fasterrcnn-1"
-_FILE = "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"
+_FILE, _SHA256 = "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", "258fb6c6"  # torchvision names files by their digest
 
 
 class FasterRcnnConfig(FrozenConfig):
@@ -42,11 +42,11 @@ class FasterRcnn:
     def file(self) -> Path:
         """Path of the weight file; raises MissingWeights."""
         path = self.config.weights or next((path for path in weight_places(_FILE) if path.is_file()), None)
-        cure = (
-            f"get {_FILE} (160 MB) from torchvision's publisher on a machine with access and set "
-            "options.weights to its path, or copy it under its name into $FUSELINE_WEIGHTS"
+        sha256 = self.config.sha256 or (_SHA256 if path is not None and path.name == _FILE else None)
+        cure = download_cure(
+            f"https://download.pytorch.org/models/{_FILE}", _FILE, megabytes=160, sha256_starts=_SHA256
         )
-        return supplied(path, what="fasterrcnn_coco", sha256=self.config.sha256, cure=cure)
+        return supplied(path, what="fasterrcnn_coco", sha256=sha256, cure=cure)
 
     @cached_property
     def digest(self) -> str:

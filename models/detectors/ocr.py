@@ -13,6 +13,7 @@ from models.config import FrozenConfig, knob
 from models.detectors.base import Element, Kind, Rgb, bounded, fit_within
 from models.encoders.base import files_digest, package
 from models.threads import thread_limit
+from models.weights import packaged
 
 _VERSION = "rapidocr-1"
 _PIP = "rapidocr==3.10.0 onnxruntime"
@@ -42,7 +43,8 @@ class RapidOcr:
     def digest(self) -> str:
         """Weights, and the version of the package that cuts out and orders the lines."""
         folder = Path(str(package("rapidocr", pip=_PIP).__file__)).parent / "models"
-        return files_digest(sorted(folder.glob("*.onnx")), salt=f"{_VERSION} {metadata.version('rapidocr')}")
+        files = packaged(sorted(folder.glob("*.onnx")), pip=_PIP, what="rapidocr")
+        return files_digest(files, salt=f"{_VERSION} {metadata.version('rapidocr')}")
 
     def prepare(self, pixels: Rgb) -> Rgb:
         """Return the image with its longer side at most `read_side`."""

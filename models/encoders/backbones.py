@@ -16,7 +16,7 @@ from models.config import FrozenConfig, knob
 from models.encoders.base import Modality, files_digest, package
 from models.errors import MissingWeights
 from models.threads import thread_limit
-from models.weights import fetched, supplied, weight_places
+from models.weights import download_cure, fetched, supplied, weight_places
 
 logger = logging.getLogger(__name__)
 
@@ -119,11 +119,11 @@ class Backbone:
         path = self.config.weights or next((path for path in weight_places(self.preset.file) if path.is_file()), None)
         if path is None and self.config.hub:
             path = fetched(self.preset.url, self.preset.file, what=self.name, sha256_starts=self.preset.sha256_starts)
-        cure = (
-            f"get {self.preset.file} ({self.preset.megabytes} MB) from {self.preset.library}'s publisher on a machine "
-            "with access and set options.weights to its path, or copy it under its name into $FUSELINE_WEIGHTS"
+        named = self.preset.sha256_starts if path is not None and path.name == self.preset.file else ""
+        cure = download_cure(
+            self.preset.url, self.preset.file, megabytes=self.preset.megabytes, sha256_starts=self.preset.sha256_starts
         )
-        return supplied(path, what=self.name, sha256=self.config.sha256, cure=cure)
+        return supplied(path, what=self.name, sha256=self.config.sha256 or named or None, cure=cure)
 
     @cached_property
     def digest(self) -> str:

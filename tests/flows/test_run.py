@@ -188,6 +188,31 @@ def test_every_command_has_help_with_an_example(cli: Cli) -> None:
         assert "Example: fuseline" in cli(name, "--help").output, name
 
 
+def test_weights_are_listed_and_checked(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("FUSELINE_WEIGHTS", raising=False)
+    listed = {row["name"]: row for row in orjson.loads(cli("weights", "list", "--json").stdout)}
+    assert listed["efficientnet_lite2"]["state"] == "ok"
+    assert listed["resnet152"]["state"] == "missing"
+    assert "resnet152" in cli("weights", "list").stdout
+    assert cli("weights", "check").exit_code == 0  # nothing is damaged, and nobody needs the rest
+    few = settings(tmp_path)
+    assert cli("weights", "check", write_config(tmp_path, few)).exit_code == 0
+    few["embed"] = {"image": {"encoder": "resnet152"}, "columns": {"encoder": "tabular"}}
+    config = write_config(tmp_path, few)
+    result = cli("weights", "check", config)
+    assert result.exit_code == 1
+    assert "missing: embed.image (resnet152): resnet152: expected the path of a weight file" in result.output
+    damaged = tmp_path / "resnet152-394f9c45.pth"
+    damaged.write_bytes(b"cut")
+    weights = f"embed.image.options.weights={damaged}"
+    (row,) = orjson.loads(cli("weights", "check", config, "--json", "--set", weights).stdout)
+    assert (row["name"], row["kind"], row["state"]) == ("embed.image (resnet152)", "image", "wrong")
+    assert cli("weights", "check", "--set", weights).exit_code == 2
+    for command in ("list", "check"):
+        assert "Example: fuseline weights" in cli("weights", command, "--help").output
+
+
 def test_text_of_documents_is_escaped_in_the_report(cli: Cli, tmp_path: Path) -> None:
     config = make_data(tmp_path / "data", 30)
     folder = config.parent

