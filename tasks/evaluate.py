@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from models.metrics import NOTHING, Tally, bootstrap, class_scores, scores, tally
 from stores.errors import AlignmentError, mismatch
 from stores.schemas import METRICS
+from tasks.scoring import single
 
 
 def count(
@@ -161,9 +162,3 @@ def _tally(predictions: pa.Table, documents: pa.Table, *, multi_label: bool) -> 
     predicted = column(predictions, "predicted") if multi_label else single(best)
     rank, loss = column(predictions, "rank"), column(predictions, "loss")
     return tally(column(documents, "labels"), predicted, best=best, rank=rank, loss=loss)
-
-
-def single(labels: pa.Array) -> pa.Array:
-    """Return each label as a set of one, and null as the empty set: (n,) list<string>."""
-    offsets = np.concatenate([[0], np.cumsum(np.asarray(labels.is_valid()))]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), labels.drop_null())

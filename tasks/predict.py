@@ -2,21 +2,20 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.config import FrozenConfig
-from models.features import Block, Classifier
+from models.features import Classifier
+from models.neighbours import top
 from models.registry import MODELS
 from stores.schemas import PREDICTIONS
 from tasks.fit import block_of
 from tasks.nodes import Context
-
-# Logits are made for at most this many (row, class) pairs at a time: 64 MB of float32.
-CELLS = 1 << 24
+from tasks.scoring import Scored, ragged, score
 
 
 class PredictConfig(FrozenConfig):
@@ -28,36 +27,15 @@ class PredictConfig(FrozenConfig):
     features: tuple[str, ...]
 
 
-class Scored(NamedTuple):
-    """Some rows, scored; every field has one entry per row."""
-
-    top: NDArray[np.int64]  # (n, k) classes, best first
-    scores: NDArray[np.float32]  # (n, k) their probabilities
-    predicted: list[list[str]]
-    rank: list[int | None]
-    loss: list[float | None]
-    shares: dict[str, NDArray[np.float32]]  # modality -> (n,)
-
-
 def predict(tables: list[pa.Table], config: PredictConfig, context: Context) -> pa.Table:
     """Return one PREDICTIONS row per document; one that has nothing the model reads gets `no_input` and no label."""
     ((name, folder),) = context.checkpoints.items()
     classifier = load_classifier(config.kind, folder)
     block = block_of(dict(zip(config.features, tables, strict=True)))
-    size = max(1, CELLS // max(1, len(classifier.labels)))
-    parts = [_score(classifier, block.at(slice(at, at + size)), config.top_k) for at in range(0, len(block), size)]
-    readable = has_input(classifier, block)
     keys = [f"{n}={key}" for n, key in sorted(context.lineage.items()) if n != "self"]
-    labels = classifier.labels
-    rows: list[dict[str, Any]] = []
-    for part in parts:
-        for i in range(len(part.top)):
-            seen = bool(readable[len(rows)])
-            rows.append(_row(part, i, labels) if seen else _NOTHING)
-    fixed = {"model": config.model, "model_key": f"{context.lineage[name]}/{folder.name}", "dataset_keys": keys}
-    ids = tables[0]["id"].to_pylist()
-    found = [{"id": i, **row, **fixed} for i, row in zip(ids, rows, strict=True)]
-    return pa.Table.from_pylist(found, schema=PREDICTIONS)
+    key = f"{context.lineage[name]}/{folder.name}"
+    parts = [_table(part, classifier, config, key, keys) for part in score(classifier, block)]
+    return pa.concat_tables(parts) if parts else PREDICTIONS.empty_table()
 
 
 @lru_cache(maxsize=8)
@@ -67,70 +45,34 @@ def load_classifier(kind: str, folder: Path) -> Classifier:
     return classifier
 
 
-def has_input(classifier: Classifier, block: Block) -> NDArray[np.bool_]:
-    """Tell which documents hold anything that the classifier reads, (n,) bool."""
-    found = np.zeros(len(block), bool)
-    if classifier.uses_text:
-        found |= np.array([bool(text) for text in block.text.to_pylist()], bool)
-    for mask in block.present.values():
-        found |= mask
-    return found
-
-
-def _score(classifier: Classifier, block: Block, top_k: int) -> Scored:
-    probabilities = classifier.probabilities(classifier.predict_logits(block))
-    k = min(top_k, probabilities.shape[1])
-    top = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-    scores = np.take_along_axis(probabilities, top, axis=1)
-    rank, loss = _own(classifier.labels, block, probabilities)
-    predicted = _sets(classifier, probabilities, top[:, 0])
-    return Scored(top, scores, predicted, rank, loss, classifier.importance(block, top[:, 0]))
-
-
-def _sets(classifier: Classifier, probabilities: NDArray[np.float32], best: NDArray[np.int64]) -> list[list[str]]:
-    if not classifier.multi_label:
-        return [[classifier.labels[c]] for c in best]
-    return [[classifier.labels[c] for c in np.flatnonzero(row >= classifier.threshold)] for row in probabilities]
-
-
-def _own(
-    labels: list[str], block: Block, probabilities: NDArray[np.float32]
-) -> tuple[list[int | None], list[float | None]]:
-    """Return rank of the best own label and mean -log probability of the own labels; None where none is known."""
-    index = {label: c for c, label in enumerate(labels)}
-    rank: list[int | None] = []
-    loss: list[float | None] = []
-    for row, own in zip(probabilities, block.labels.to_pylist(), strict=True):
-        known = [index[label] for label in own if label in index]
-        rank.append(int((row > row[known].max()).sum()) if known else None)
-        loss.append(float(-np.log(np.maximum(row[known], TINY)).mean()) if known else None)
-    return rank, loss
-
-
-def _row(part: Scored, i: int, labels: list[str]) -> dict[str, Any]:
-    names = [labels[c] for c in part.top[i]]
-    scores = part.scores[i].tolist()
-    return {
-        "label": names[0],
-        "score": scores[0],
-        "top_k": [{"label": label, "score": score} for label, score in zip(names, scores, strict=True)],
-        "predicted": part.predicted[i],
-        "rank": part.rank[i],
-        "loss": part.loss[i],
-        "importance": [{"modality": m, "share": float(share[i])} for m, share in sorted(part.shares.items())],
-        "status": "ok",
+def _table(part: Scored, classifier: Classifier, config: PredictConfig, model_key: str, keys: list[str]) -> pa.Table:
+    n, seen, names = len(part.block), pa.array(part.seen), pa.array(classifier.labels, pa.string())
+    best = top(part.probabilities, min(config.top_k, len(names)))
+    scores = np.take_along_axis(part.probabilities, best, axis=1)
+    shares = sorted(classifier.importance(part.block, part.best).items())
+    share = np.stack([values for _, values in shares], axis=1) if shares else np.zeros((n, 0), np.float32)
+    modalities = np.tile(np.array([modality for modality, _ in shares], object), (n, 1))
+    sizes = np.where(part.seen, pc.list_value_length(part.predicted), 0)
+    columns = {
+        "id": part.block.ids,
+        "model": pa.array([config.model] * n, pa.string()),
+        "label": pc.if_else(seen, names.take(pa.array(part.best)), None),
+        "score": pc.if_else(seen, pa.array(scores[:, 0]), None),
+        "top_k": _pairs(part.seen, "label", np.array(classifier.labels, object)[best], "score", scores),
+        "predicted": ragged(sizes, pc.list_flatten(part.predicted.filter(seen))),
+        "rank": pc.if_else(seen, part.rank, None),
+        "loss": pc.if_else(seen, part.loss, None),
+        "importance": _pairs(part.seen, "modality", modalities, "share", share),
+        "status": pc.if_else(seen, "ok", "no_input"),
+        "model_key": pa.array([model_key] * n, pa.string()),
+        "dataset_keys": pa.array([keys] * n, pa.list_(pa.string())),
     }
+    return pa.Table.from_arrays([columns[name] for name in PREDICTIONS.names], schema=PREDICTIONS)
 
 
-# Smallest probability that enters a logarithm: float32 cannot tell smaller ones from 0.
-TINY = float(np.finfo(np.float32).tiny)
-_NOTHING: dict[str, Any] = {
-    "label": None,
-    "score": None,
-    "top_k": [],
-    "predicted": [],
-    "rank": None,
-    "loss": None,
-    "importance": [],
-    "status": "no_input",
-}
+def _pairs(
+    seen: NDArray[np.bool_], name: str, names: NDArray[np.object_], value: str, values: NDArray[np.float32]
+) -> pa.ListArray:
+    """Return (n,) lists of (name, value) of names (n, k) and values (n, k); empty where a document was not seen."""
+    flat = [pa.array(names[seen].ravel(), pa.string()), pa.array(values[seen].ravel(), pa.float32())]
+    return ragged(seen * values.shape[1], pa.StructArray.from_arrays(flat, names=[name, value]))

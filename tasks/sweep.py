@@ -10,20 +10,20 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pydantic import Field
 
 from models.config import FrozenConfig, knob
 from models.errors import TrainingError
-from models.features import Block, Classifier, Features
+from models.fasttext.corpus import grouped
+from models.features import Classifier, Features
 from models.metrics import Tally, scores, tally
+from models.references.base import labelled
 from models.registry import MODELS
 from stores.errors import mismatch
-from tasks.evaluate import single
 from tasks.fit import FitResult, ShardFeatures
 from tasks.nodes import Context, Fit
 from tasks.options import parse_options
-from tasks.predict import CELLS, TINY, has_input
+from tasks.scoring import score
 from tasks.train import ModelConfig, train_config
 
 Scope = Literal["grid", "final"]
@@ -96,7 +96,7 @@ def fit_cell(train: Features, valid: Features, config: CellConfig, context: Cont
     try:
         classifier.fit(train, valid, seed=config.seed)
         for split, features in _splits(train, valid, config.scope).items():
-            found = scores(score(classifier, features), multi_label=classifier.multi_label)
+            found = scores(count(classifier, features), multi_label=classifier.multi_label)
             metrics[split] = {**{name: value for name, (value, _) in found.items()}, "n": found["accuracy"][1]}
     except TrainingError as error:
         metrics, reason = {}, str(error)
@@ -106,7 +106,7 @@ def fit_cell(train: Features, valid: Features, config: CellConfig, context: Cont
     return lambda folder: _write(folder, data), train.n_rows, {"status": status}
 
 
-def score(classifier: Classifier, features: Features) -> Tally:
+def count(classifier: Classifier, features: Features) -> Tally:
     """Count how a classifier does on the labelled documents of a split.
 
     Raises:
@@ -114,10 +114,13 @@ def score(classifier: Classifier, features: Features) -> Tally:
         ValueError: no document of the split has a label.
     """
     total = Tally()
-    size = max(1, CELLS // max(1, len(classifier.labels)))
-    for block in features.blocks():
-        for start in range(0, len(block), size):
-            total += _tally(classifier, block.at(slice(start, start + size)))
+    for block in grouped(labelled(features)):
+        for part in score(classifier, block):
+            names, seen = pa.array(classifier.labels, pa.string()), pa.array(part.seen)
+            best = pc.if_else(seen, names.take(pa.array(part.best)), None)
+            predicted = pc.if_else(seen, part.predicted, NO_LABELS)
+            rank, loss = pc.if_else(seen, part.rank, None), pc.if_else(seen, part.loss, None)
+            total += tally(part.block.labels, predicted, best=best, rank=rank, loss=loss)
     if not total.n:
         raise ValueError(mismatch("a split to score", "labelled documents", 0, "check `split` and the labels"))
     return total
@@ -150,6 +153,7 @@ ALONE = {"deterministic": True, "threads": 1}
 METRIC_NAMES = ("accuracy", "p_at_1", "top_5", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "log_loss")
 CELL = "cell.json"
 DDOF = 1
+NO_LABELS = pa.scalar([], pa.list_(pa.string()))
 
 GRID = pa.schema(
     [
@@ -205,40 +209,6 @@ def _splits(train: Features, valid: Features, scope: Scope) -> dict[str, Feature
         raise TypeError(mismatch("train", ShardFeatures.__name__, type(train).__name__, "only it knows the test split"))
     test = replace(train, split="test")
     return {"valid": valid, **({"test": test} if test.n_rows else {})}
-
-
-def _tally(classifier: Classifier, block: Block) -> Tally:
-    logits = classifier.predict_logits(block)
-    seen, labelled = has_input(classifier, block), pc.greater(pc.fill_null(pc.list_value_length(block.labels), 0), 0)
-    if not np.isfinite(logits).all():
-        raise TrainingError("logits: expected finite numbers, got inf or nan; lower lr")
-    probabilities = classifier.probabilities(logits)
-    names = pa.array(classifier.labels, pa.string())
-    guesses = pc.if_else(pa.array(seen), names.take(pa.array(probabilities.argmax(axis=1))), None)
-    sets = _sets(names, (probabilities >= classifier.threshold) & seen[:, None]) if classifier.multi_label else None
-    rank, loss = _own(classifier.labels, block.labels, probabilities, seen)
-    columns = (block.labels, single(guesses) if sets is None else sets, guesses, rank, loss)
-    truth, predicted, first, ranks, losses = (column.filter(labelled) for column in columns)
-    return tally(truth, predicted, best=first, rank=ranks, loss=losses)
-
-
-def _sets(names: pa.Array, chosen: NDArray[np.bool_]) -> pa.ListArray:
-    offsets = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), names.take(pa.array(np.nonzero(chosen)[1])))
-
-
-def _own(
-    labels: list[str], own: pa.Array, probabilities: NDArray[np.float32], seen: NDArray[np.bool_]
-) -> tuple[pa.Array, pa.Array]:
-    """Return rank of the best own label and mean -log probability of the own labels; null where none is known."""
-    index = {label: c for c, label in enumerate(labels)}
-    rank: list[int | None] = []
-    loss: list[float | None] = []
-    for row, names, there in zip(probabilities, own.to_pylist(), seen, strict=True):
-        known = [index[name] for name in names or () if name in index] if there else []
-        rank.append(int((row > row[known].max()).sum()) if known else None)
-        loss.append(float(-np.log(np.maximum(row[known], TINY)).mean()) if known else None)
-    return pa.array(rank, pa.int32()), pa.array(loss, pa.float64())
 
 
 def _write(folder: Path, data: bytes) -> None:

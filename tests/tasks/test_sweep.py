@@ -22,9 +22,9 @@ from tasks.sweep import (
     SweepConfig,
     best,
     cell_config,
+    count,
     fit_cell,
     grid_points,
-    score,
     spread,
 )
 from tasks.train import ModelConfig
@@ -144,7 +144,7 @@ def test_scores_are_those_of_the_predictions_of_the_same_classifier(multi, loss,
         multi_label=classifier.multi_label,
     )
     wanted = {row["metric"]: (row["value"], row["n"]) for row in table.to_pylist()}
-    got = scores(score(classifier, valid), multi_label=classifier.multi_label)
+    got = scores(count(classifier, valid), multi_label=classifier.multi_label)
     assert got["accuracy"][1] == 59
     assert got["no_input"] == (1, 59)
     assert got == {name: (pytest.approx(value), n) for name, (value, n) in wanted.items() if name in got}
@@ -177,7 +177,7 @@ def test_logits_that_are_no_numbers_count_as_diverged():
     model = entry.classifier(entry.config(dim=4, epochs=1)).fit(drawn(20, 1), None, seed=0)
     model.params.W[:] = np.nan
     with pytest.raises(TrainingError, match="logits: expected finite"):
-        score(model, drawn(5, 2))
+        count(model, drawn(5, 2))
 
 
 def test_nothing_to_choose_by_is_refused(tmp_path):

@@ -1,0 +1,95 @@
+"""What a classifier says of documents, and how that compares with their labels: one way, whole arrays at a time."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.errors import TrainingError
+from models.fasttext.corpus import cut
+from models.features import Block, Classifier
+
+# Logits are made for at most this many (row, class) pairs at a time: 64 MB of float32.
+CELLS = 1 << 24
+# Smallest probability that enters a logarithm: float32 cannot tell smaller ones from 0.
+TINY = float(np.finfo(np.float32).tiny)
+
+
+class Scored(NamedTuple):
+    """Some documents, scored; every field has one entry per document."""
+
+    block: Block
+    seen: NDArray[np.bool_]  # (n,) holds anything that the classifier reads; of the others the rest says nothing
+    probabilities: NDArray[np.float32]  # (n, C)
+    best: NDArray[np.int64]  # (n,) most probable class; of equal ones the first
+    predicted: pa.ListArray  # (n,) list<string>: the label set at the threshold, in the order of the classes
+    rank: pa.Array  # (n,) int32: 0-based rank of its best own label; null when the classifier knows none
+    loss: pa.Array  # (n,) float32: -log probability, mean over its own labels, in nats; null likewise
+
+
+def score(classifier: Classifier, block: Block) -> Iterator[Scored]:
+    """Yield the documents of a block in order, scored, in parts that bound the memory of logits.
+
+    Raises TrainingError when a logit is no finite number.
+    """
+    names = pa.array(classifier.labels, pa.string())
+    size = max(1, CELLS // max(1, len(names)))
+    for lo in range(0, len(block), size):
+        part = cut(block, lo, lo + size)
+        logits = classifier.predict_logits(part)
+        if not np.isfinite(logits).all():
+            raise TrainingError("logits: expected finite numbers, got inf or nan; lower lr and train again")
+        probabilities = classifier.probabilities(logits)
+        best = np.asarray(probabilities.argmax(axis=1), np.int64)
+        chosen = probabilities >= classifier.threshold if classifier.multi_label else None
+        predicted = single(names.take(pa.array(best))) if chosen is None else sets(names, chosen)
+        rank, loss = own(names, part.labels, probabilities)
+        yield Scored(part, has_input(classifier, part), probabilities, best, predicted, rank, loss)
+
+
+def has_input(classifier: Classifier, block: Block) -> NDArray[np.bool_]:
+    """Tell which documents hold anything that the classifier reads, (n,) bool."""
+    found = np.zeros(len(block), bool)
+    if classifier.uses_text:
+        found |= pc.fill_null(pc.binary_length(block.text), 0).to_numpy(zero_copy_only=False) > 0
+    for mask in block.present.values():
+        found |= mask
+    return found
+
+
+def own(names: pa.Array, labels: pa.Array, probabilities: NDArray[np.float32]) -> tuple[pa.Array, pa.Array]:
+    """Return rank and loss of the documents' own labels, as in `Scored`.
+
+    names: (C,) string; labels: (n,) list<string>; probabilities: (n, C).
+    """
+    columns = pc.fill_null(pc.index_in(pc.list_flatten(labels), value_set=names), -1).to_numpy(zero_copy_only=False)
+    known = columns >= 0
+    rows, columns = np.asarray(pc.list_parent_indices(labels))[known], columns[known]
+    counts = np.bincount(rows, minlength=len(labels))
+    starts = np.cumsum(counts) - counts
+    rank, loss = np.zeros(len(labels), np.int32), np.zeros(len(labels), np.float32)
+    for count in np.unique(counts[counts > 0]):
+        at = np.flatnonzero(counts == count)
+        found = probabilities[at[:, None], columns[starts[at][:, None] + np.arange(count)]]
+        rank[at] = (probabilities[at] > found.max(axis=1, keepdims=True)).sum(axis=1)
+        loss[at] = -np.log(np.maximum(found, TINY)).mean(axis=1)
+    return pa.array(rank, pa.int32(), mask=counts == 0), pa.array(loss, pa.float32(), mask=counts == 0)
+
+
+def sets(names: pa.Array, chosen: NDArray[np.bool_]) -> pa.ListArray:
+    """Return the chosen names of each row of a mask (n, C) as (n,) list<string>."""
+    return ragged(chosen.sum(axis=1), names.take(pa.array(np.nonzero(chosen)[1])))
+
+
+def single(labels: pa.Array) -> pa.ListArray:
+    """Return each label as a set of one, and null as the empty set: (n,) list<string>."""
+    return ragged(np.asarray(labels.is_valid()), labels.drop_null())
+
+
+def ragged(lengths: NDArray[np.integer | np.bool_], values: pa.Array) -> pa.ListArray:
+    """Return lists of the given lengths (n,) over consecutive values."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
