@@ -5,26 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from flows.config import Config
 from flows.graph import build
 from stores.errors import ConfigError, mismatch
+from tasks.cell import fit_cell, outcome
 from tasks.nodes import Fit
 from tasks.planner import PlanOptions, Seen, fit_is_due, plan_all, seen_by, training_rows
-from tasks.sweep import (
-    AXES,
-    METRIC_NAMES,
-    CellConfig,
-    Scope,
-    axes_of,
-    best,
-    cell_config,
-    fit_cell,
-    grid_points,
-    outcome,
-)
+from tasks.sweep import AXES, METRIC_NAMES, CellConfig, Scope, best, cell_config, grid_points
 
 AFTER = ("train", "predict", "evaluate")  # flows that no cell waits for
 FOLDER = "sweep"
+VERSIONS: dict[Scope, int] = {"grid": 1, "final": 2, "alone": 1}  # of what cells write
 
 
 @dataclass(frozen=True)
@@ -57,22 +50,30 @@ class Grid:
         """Return the grid of one model."""
         if name not in self._cells:
             model = self.config.models[name]
-            points = grid_points(model.kind, self.config.sweep)
+            points = grid_points(name, model, self.config.sweep)
             self._cells[name] = self._made(name, [(point, model.seed) for point in points], "grid")
         return self._cells[name]
 
     def finals(self, name: str) -> list[Cell]:
         """Return the trainings of the best cell so far, one per seed; none until a cell has ended well."""
-        chosen = best(self.rows(self.cells(name)), self.config.sweep.metric)
+        chosen, first = self.chosen(name), self.config.models[name].seed
         if chosen is None:
             return []
-        first = self.config.models[name].seed
-        points = [(self.point(chosen), first + i) for i in range(self.config.sweep.seeds)]
-        return self._made(name, points, "final")
+        return self._made(name, [(chosen, first + i) for i in range(self.config.sweep.seeds)], "final")
+
+    def timings(self, name: str) -> list[Cell]:
+        """Return the training that is measured, of the best cell so far; none if there is none, or none is wanted."""
+        chosen = self.chosen(name) if self.config.sweep.timings else None
+        return [] if chosen is None else self._made(name, [(chosen, self.config.models[name].seed)], "alone")
+
+    def chosen(self, name: str) -> dict[str, Any] | None:
+        """Return the best point of a model's grid so far."""
+        top = best(self.rows(self.cells(name)), self.config.sweep.metric)
+        return None if top is None else point_of(top)
 
     def all(self) -> list[Cell]:
         """Return every training of the grids and of the best cells so far."""
-        return [cell for name in self.names for cell in (*self.cells(name), *self.finals(name))]
+        return [cell for name in self.names for cell in (*self.cells(name), *self.finals(name), *self.timings(name))]
 
     def todo(self, cells: Iterable[Cell]) -> list[Cell]:
         """Return the cells that are missing or stale."""
@@ -92,16 +93,12 @@ class Grid:
         return self._seen[name]
 
     def rows(self, cells: list[Cell]) -> list[dict[str, Any]]:
-        """Return one GRID row per cell, with the metrics of every split under `splits`."""
+        """Return one GRID row per cell, with the metrics of every split under `splits` and what else it found."""
         absent = {cell.node.key for cell in self.todo(cells)}
         for cell in cells:
             if cell.node.key not in absent and cell.node.key not in self._rows:
                 self._rows[cell.node.key] = self._row(cell, outcome(cell.node, self.root))
         return [self._rows.get(cell.node.key) or self._row(cell, None) for cell in cells]
-
-    def point(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the point of the grid that a row is of."""
-        return {axis: row[axis] for axis in axes_of(self.config.models[row["model"]].kind, self.config.sweep)}
 
     def training(self) -> int:
         """Return how many documents the train split has today."""
@@ -113,7 +110,13 @@ class Grid:
         def node(config: CellConfig) -> Fit:
             fits, reads = model.fits, model.reads
             return Fit(
-                name=f"{FOLDER}/{name}", flow=FOLDER, version=1, config=config, reads=reads, fits=fits, fit=fit_cell
+                name=f"{FOLDER}/{name}",
+                flow=FOLDER,
+                version=VERSIONS[scope],
+                config=config,
+                reads=reads,
+                fits=fits,
+                fit=fit_cell,
             )
 
         return [
@@ -123,11 +126,18 @@ class Grid:
     def _row(self, cell: Cell, found: dict[str, Any] | None) -> dict[str, Any]:
         point = {axis: cell.point.get(axis) for axis in AXES}
         row: dict[str, Any] = {"model": cell.model, **point, "seed": cell.seed, "key": cell.node.key}
+        row["options"] = orjson.dumps(cell.point).decode()
         values = found["metrics"].get("valid", {}) if found else {}
         row |= {name: values.get(name) for name in (*METRIC_NAMES, "n")}
         told = {name: found[name] if found else None for name in ("reason", "seconds", "documents")}
-        splits = found["metrics"] if found else {}
-        return {**row, **told, "status": found["status"] if found else "missing", "splits": splits}
+        more = {"splits": found["metrics"], "facts": found["facts"]} if found else {"splits": {}, "facts": {}}
+        return {**row, **told, "status": found["status"] if found else "missing", **more}
+
+
+def point_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the point of the grid that a row is of."""
+    point: dict[str, Any] = orjson.loads(row["options"])
+    return point
 
 
 def swept(config: Config) -> list[str]:

@@ -135,6 +135,7 @@ def sweep(
         settings = load_config(config, set_)
         from flows.cells import Grid, sweep_todo
         from flows.grid import publish_sweep, sweep_table
+        from flows.paper import publish_paper
 
         with locked(settings, wait=wait), telling(err):
             ran = 0
@@ -143,9 +144,11 @@ def sweep(
                 from flows.sweep import sweep as run_sweep
 
                 ran = run_sweep(settings)
-            found = publish_sweep(Grid(settings), ran=ran)
+            grid = Grid(settings)
+            found = publish_sweep(grid, ran=ran)
+            page = publish_paper(grid, found)
         _print(found.to_json(), json, lambda: sweep_table(found))
-        err.print(f"{found.line()}; tables in {Path(settings.root) / 'sweep'}")
+        err.print(f"{found.line()}; tables and figure beside {page}")
 
 
 @app.command()

@@ -113,10 +113,7 @@ class Config(FrozenConfig):
     @model_validator(mode="before")
     @classmethod
     def _extend(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("extends"):
-            base = _read_yaml(Path(values["extends"]))
-            return merge(base, {key: value for key, value in values.items() if key != "extends"})
-        return values
+        return _extended(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -131,8 +128,9 @@ class Config(FrozenConfig):
         for name, model in self.models.items():
             for detections in model.ocr:
                 _known(f"models.{name}.ocr", detections, self.detect)
-        for name in self.sweep.models:
-            _known("sweep.models", name, self.models)
+        for field, names in (("sweep.models", self.sweep.models), ("sweep.grids", self.sweep.grids)):
+            for name in names:
+                _known(field, name, self.models)
         for name, quantize in self.quantize.items():
             self._dense(f"quantize.{name}.embedding", quantize.embedding)
         for name, model in self.models.items():
@@ -204,6 +202,21 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def model_inputs(model: ModelConfig) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
     """Return what a model reads: text or not, names of embeddings, names of codebooks."""
     return MODELS[model.kind].inputs(model.parsed())
+
+
+def _extended(values: dict[str, Any], *, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return values on top of those of the file that they extend, which may extend another."""
+    name = values.get("extends")
+    if not name:
+        return values
+    path = Path(name)
+    if path.resolve() in below:
+        raise ConfigError(mismatch("extends", "a file that does not lead back to itself", str(path), "remove one"))
+    base = _read_yaml(path)
+    if isinstance(further := base.get("extends"), str) and (path.parent / further).exists():
+        base = {**base, "extends": str(path.parent / further)}
+    base = _extended(base, below=(*below, path.resolve()))
+    return merge(base, {key: value for key, value in values.items() if key != "extends"})
 
 
 def _known(field: str, name: str, there: dict[str, Any]) -> None:

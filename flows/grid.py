@@ -10,7 +10,7 @@ from rich.table import Table
 from flows.cells import FOLDER, Grid
 from stores.atomic import atomic_file
 from stores.parquet import write_table
-from tasks.sweep import DDOF, DIRECTIONS, GRID, METRIC_NAMES, RESULTS, axes_of, best, spread
+from tasks.sweep import DDOF, DIRECTIONS, GRID, METRIC_NAMES, RESULTS, SPLITS, axes_of, best, spread
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,18 @@ class Sweep:
     there: int
     missing_cells: int
     missing_seeds: int
+    missing_times: int
     training: int  # documents of the train split today
 
     @property
     def complete(self) -> bool:
-        """Whether every cell and every seed is there."""
-        return not self.missing_cells and not self.missing_seeds
+        """Whether every cell, every seed and every time is there."""
+        return not self.missing_cells and not self.missing_seeds and not self.missing_times
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         counts = {"ran": self.ran, "there": self.there}
-        missing = {"missing_cells": self.missing_cells, "missing_seeds": self.missing_seeds}
+        missing = {name: getattr(self, name) for name in ("missing_cells", "missing_seeds", "missing_times")}
         tables = {"results": self.results.to_pylist(), "directions": self.directions.to_pylist()}
         return {"complete": self.complete, **counts, **missing, "metric": self.metric, **tables}
 
@@ -50,7 +51,8 @@ class Sweep:
             )
         if self.complete:
             return f"{done}; the grid is complete"
-        missing = f"{self.missing_cells:,} cells and at least {self.missing_seeds:,} seeds are missing"
+        what = f"{self.missing_cells:,} cells and at least {self.missing_seeds:,} seeds"
+        missing = f"{what} and {self.missing_times:,} times are missing"
         return f"{done}; {missing}: the same command goes on (sweep.budget_minutes says for how long)"
 
 
@@ -59,7 +61,7 @@ def publish_sweep(grid: Grid, *, ran: int = 0) -> Sweep:
     rows: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     directions: list[dict[str, Any]] = []
-    missing_seeds = there = 0
+    missing_seeds = missing_times = there = 0
     for name in grid.names:
         found, finals = grid.rows(grid.cells(name)), grid.rows(grid.finals(name))
         cells_missing = _missing(found)
@@ -69,7 +71,9 @@ def publish_sweep(grid: Grid, *, ran: int = 0) -> Sweep:
         directions += _directions(grid, name, found)
         rows += found
         missing_seeds += lacking
-        there += len(found) + len(finals) - cells_missing - _missing(finals)
+        timings = grid.rows(grid.timings(name))
+        missing_times += _missing(timings) if timings else int(grid.config.sweep.timings and bool(lacking))
+        there += sum(row["status"] != "missing" for row in (*found, *finals, *timings))
     return Sweep(
         grid=_written(grid, "grid", rows, GRID),
         results=_written(grid, "results", results, RESULTS),
@@ -79,6 +83,7 @@ def publish_sweep(grid: Grid, *, ran: int = 0) -> Sweep:
         there=there - ran,
         missing_cells=_missing(rows),
         missing_seeds=missing_seeds,
+        missing_times=missing_times,
         training=grid.training(),
     )
 
@@ -103,13 +108,12 @@ def sweep_table(found: Sweep) -> Table:
 def _results(
     grid: Grid, name: str, rows: list[dict[str, Any]], finals: list[dict[str, Any]], *, complete: bool
 ) -> list[dict[str, Any]]:
-    chosen = best(rows, grid.config.sweep.metric)
-    point = grid.point(chosen) if chosen else None
+    point = grid.chosen(name)
     fixed = {"model": name, "direction": (point or {}).get("gate"), "ddof": DDOF, "complete": complete}
     fixed |= {"options": _json(point) if point is not None else None}
     good = [row["splits"] for row in finals if row["status"] == "ok"]
     made = []
-    for split in ("valid", "test"):
+    for split in SPLITS:
         for metric in METRIC_NAMES:
             values = [splits[split][metric] for splits in good if metric in splits.get(split, {})]
             mean, std = spread(values)
@@ -122,9 +126,9 @@ def _directions(grid: Grid, name: str, rows: list[dict[str, Any]]) -> list[dict[
     """Return the best cell of either gate (K-38)."""
     metric, chosen = grid.config.sweep.metric, best(rows, grid.config.sweep.metric)
     made = []
-    for gate in axes_of(grid.config.models[name].kind, grid.config.sweep).get("gate", ()):
+    for gate in axes_of(name, grid.config.models[name], grid.config.sweep).get("gate", ()):
         top = best([row for row in rows if row["gate"] == gate], metric)
-        found = {"value": top[metric] if top else None, "options": _json(grid.point(top)) if top else None}
+        found = {"value": top[metric] if top else None, "options": top["options"] if top else None}
         is_chosen = chosen is not None and chosen["gate"] == gate
         made.append({"model": name, "direction": gate, "metric": metric, **found, "chosen": is_chosen})
     return made
@@ -135,7 +139,11 @@ def _json(point: dict[str, Any]) -> str:
 
 
 def _written(grid: Grid, name: str, rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    table = pa.Table.from_pylist(rows, schema=schema)
+    return write_sweep_table(grid, name, pa.Table.from_pylist(rows, schema=schema))
+
+
+def write_sweep_table(grid: Grid, name: str, table: pa.Table) -> pa.Table:
+    """Write a table of a sweep, whole or not at all, and return it."""
     with atomic_file(grid.root / FOLDER / f"{name}.parquet") as partial:
         write_table(partial, table)
     return table

@@ -41,6 +41,15 @@ class Tally:
         return Tally(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
 
 
+class Outcomes(NamedTuple):
+    """How single documents came out; every field has one entry per document."""
+
+    first: NDArray[np.bool_]  # (n,) the best label is one of its own
+    true: NDArray[np.int64]  # (n,) own labels
+    predicted: NDArray[np.int64]  # (n,) predicted labels
+    hit: NDArray[np.int64]  # (n,) labels that are both
+
+
 class ClassScore(NamedTuple):
     """Scores of one class."""
 
@@ -69,15 +78,9 @@ def tally(truth: pa.Array, predicted: pa.Array, *, best: pa.Array, rank: pa.Arra
     n = len(truth)
     if n == 0:
         return Tally()
-    sizes = np.asarray(pc.list_value_length(truth).fill_null(0))
-    if (sizes == 0).any():
-        raise ValueError("truth: expected at least one label per document, got none; leave unlabelled documents out")
     names, (true_pairs, guess_pairs, best_pairs) = _pairs(truth, predicted, _as_lists(best))
-    hits = np.intersect1d(true_pairs, guess_pairs, assume_unique=True)
-    width = max(len(names), 1)
-    true_n, guess_n, hit_n = (np.bincount(pairs // width, minlength=n) for pairs in (true_pairs, guess_pairs, hits))
-    first = np.zeros(n, bool)
-    first[np.intersect1d(true_pairs, best_pairs, assume_unique=True) // width] = True
+    own, hits = _outcomes(n, len(names), true_pairs, guess_pairs, best_pairs)
+    width, first = max(len(names), 1), own.first
     ranks = np.asarray(rank.fill_null(np.iinfo(np.int32).max))
     losses = np.asarray(loss.cast(pa.float64()).drop_null())
     absent = np.asarray(best.is_null())
@@ -85,8 +88,8 @@ def tally(truth: pa.Array, predicted: pa.Array, *, best: pa.Array, rank: pa.Arra
         n=n,
         first=int(first.sum()),
         fifth=int((first | (ranks < 5)).sum()),
-        exact=int(((hit_n == true_n) & (hit_n == guess_n)).sum()),
-        f1=float((2 * hit_n / (true_n + guess_n)).sum()),
+        exact=int(((own.hit == own.true) & (own.hit == own.predicted)).sum()),
+        f1=float((2 * own.hit / (own.true + own.predicted)).sum()),
         loss=float(losses.sum()),
         loss_n=len(losses),
         no_input=int(absent.sum()),
@@ -96,6 +99,12 @@ def tally(truth: pa.Array, predicted: pa.Array, *, best: pa.Array, rank: pa.Arra
         hit=_count(hits % width, names),
         confusion=_confusion(truth, best, first),
     )
+
+
+def outcomes(truth: pa.Array, predicted: pa.Array, *, best: pa.Array) -> Outcomes:
+    """Return how each document came out; arguments as for `tally`. Raises ValueError for an empty truth."""
+    names, pairs = _pairs(truth, predicted, _as_lists(best))
+    return _outcomes(len(truth), len(names), *pairs)[0]
 
 
 def scores(counts: Tally, *, multi_label: bool) -> dict[str, tuple[float, int]]:
@@ -150,6 +159,19 @@ def bootstrap(right: int, n: int, *, rng: np.random.Generator, level: float = 0.
     shares = rng.binomial(n, right / n, size=draws) / n
     low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
+
+
+def _outcomes(
+    n: int, n_names: int, true: NDArray[np.int64], predicted: NDArray[np.int64], best: NDArray[np.int64]
+) -> tuple[Outcomes, NDArray[np.int64]]:
+    """Return the outcomes of n documents from their pairs (see `_pairs`), and the pairs that are true and predicted."""
+    width, hits = max(n_names, 1), np.intersect1d(true, predicted, assume_unique=True)
+    true_n, guess_n, hit_n = (np.bincount(pairs // width, minlength=n) for pairs in (true, predicted, hits))
+    if (true_n == 0).any():
+        raise ValueError("truth: expected at least one label per document, got none; leave unlabelled documents out")
+    first = np.zeros(n, bool)
+    first[np.intersect1d(true, best, assume_unique=True) // width] = True
+    return Outcomes(first, true_n, guess_n, hit_n), hits
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -21,6 +21,12 @@ def render(data: ReportData) -> str:
     can be mailed or archived. The model shown in detail is the best one on valid, so that test stays unseen until the
     end. Sections without data are left out.
     """
+    template = page_environment().get_template("report.html")
+    return template.render(css=Markup((FOLDER / "report.css").read_text("utf-8")), **_content(data))  # noqa: S704
+
+
+def page_environment() -> Environment:
+    """Return where pages are rendered: everything escaped, an unknown name is an error."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -29,8 +35,7 @@ def render(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"breakable": breakable, "duration": duration, "percent": percent}
-    template = environment.get_template("report.html")
-    return template.render(css=Markup((FOLDER / "report.css").read_text("utf-8")), **_content(data))  # noqa: S704
+    return environment
 
 
 def breakable(name: str) -> Markup:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
 
 from stores.errors import DataError, mismatch
 from tasks.readers.base import ReaderOptions, SourceFile, Split, chosen, documents, image_array
@@ -13,6 +15,7 @@ from tasks.readers.images import copied, is_image
 from tasks.readers.places import Place, listed, same_root, walk
 from tasks.readers.sidecars import required_json, whole_text
 from tasks.readers.streams import file_blocks, text_lines
+from tasks.splits import hash_split
 
 PUBLISHED = {"train": 67_988, "test": 22_716, "labels": 101}
 SPLIT_FILE: dict[str, Split] = {"train": "train", "val": "valid", "test": "test"}
@@ -26,6 +29,7 @@ class Food101Options(ReaderOptions):
     text_suffix: str = ".txt"  # .html or .htm fills `html` instead of `text`; that such a folder exists is unconfirmed
     encoding: str = "utf-8"  # of the texts; the release declares none
     split_file: str | None = None  # split.json of {train, val, test: [file name]}, as prompt-tuning papers use it
+    valid: float = Field(0.0, ge=0, lt=1)  # share of the pages of train that becomes valid: the release has none
 
 
 class Row(NamedTuple):
@@ -61,10 +65,19 @@ def _read(path: str, options: Food101Options) -> Iterator[pa.Table]:
     for row in rows:
         batch.append(row if splits is None else row._replace(split=splits.get(row.name)))
         if len(batch) == options.batch_rows:
-            yield table(batch)
+            yield with_valid(table(batch), options.valid)
             batch = []
     if batch:
-        yield table(batch)
+        yield with_valid(table(batch), options.valid)
+
+
+def with_valid(table: pa.Table, share: float) -> pa.Table:
+    """Move a share of the training pages to valid, by a hash of their names: more documents move none of the others."""
+    if not share:
+        return table
+    taken = pc.equal(hash_split(pc.coalesce(table["group"], table["id"], ""), valid=share, test=0, seed=0), "valid")
+    moved = pc.if_else(pc.and_(pc.equal(table["split"], "train"), taken), "valid", table["split"])
+    return table.set_column(table.schema.get_field_index("split"), table.schema.field("split"), moved)
 
 
 def release_root(path: str) -> tuple[str, Place]:

@@ -94,6 +94,23 @@ def test_extends_takes_what_is_not_given(tmp_path: Path) -> None:
     assert (config.shard_size, config.clean.cleaner, config.name) == (7, "selectolax", "shapes")
 
 
+def test_a_file_that_is_extended_may_extend_another(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    write_config(tmp_path / "shared", settings(tmp_path))
+    (tmp_path / "shared" / "middle.yaml").write_text("extends: pipeline.yaml\nshard_size: 7\nname: middle\n")
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: shared/middle.yaml\nname: child\n")
+    config = load_config(child)
+    assert (config.name, config.shard_size, sorted(config.models)) == ("child", 7, ["additive", "pq", "text"])
+
+
+def test_files_that_extend_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
+    with pytest.raises(ConfigError, match="extends: expected 'a file that does not lead back to itself'"):
+        load_config(tmp_path / "a.yaml")
+
+
 def test_the_effective_configuration_loads_to_itself() -> None:
     config = parse_config(BASE)
     assert Config.model_validate(yaml.safe_load(config.to_yaml())) == config

@@ -16,13 +16,18 @@ import pytest
 from flows.cells import Grid, sweep_nodes
 from flows.config import load_config, parse_config
 from flows.graph import build
+from reports.paper_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES
+from reports.reference import REFERENCE
 from stores.errors import ConfigError
+from tasks.cell import outcome_table
 from tasks.sweep import DIRECTIONS, GRID, RESULTS
+from tasks.visual_words import NEIGHBOURS
 from tests.flows.conftest import Cli, document, settings, write_config, write_documents
 from tests.flows.live import program, wait_for
 
 SWEEP = {"models": ["gated", "text"], "lr": [0.1, 0.5], "epochs": [3], "dim": [4], "seeds": 2}
-N_CELLS, N_SEEDS = 2 * 2 + 2, 2 * 2
+N_CELLS, N_SEEDS, N_TIMES = 2 * 2 + 2, 2 * 2, 2
+N_ALL = N_CELLS + N_SEEDS + N_TIMES
 
 
 def with_sweep(folder: Path, **changes: Any) -> Path:
@@ -60,7 +65,7 @@ def swept(cli: Cli, features: Path) -> Path:
     config = copy_of(features, features.parent.parent / "swept")
     found = call(cli, config)
     assert found["complete"]
-    assert (found["ran"], found["there"]) == (N_CELLS + N_SEEDS, 0)
+    assert (found["ran"], found["there"]) == (N_ALL, 0)
     return config
 
 
@@ -131,15 +136,117 @@ def test_both_directions_of_a_gate_are_told(swept: Path) -> None:
     assert directions.filter(pl.col("chosen"))["value"][0] == directions["value"].max()
 
 
+def test_the_tables_of_the_paper_are_written(swept: Path) -> None:
+    folder = swept.parent / "out" / "sweep"
+    schemas = {"data": DATA, "scores": SCORES, "paired": PAIRED, "times": TIMES, "sizes": SIZES, "hidden": HIDDEN,
+               "published": REFERENCE}  # fmt: skip
+    for name, schema in schemas.items():
+        assert pq.read_schema(folder / f"{name}.parquet").equals(schema)
+    scores, results = table(swept, "scores"), table(swept, "results").filter(pl.col("split") == "test")
+    assert scores["model"].to_list() == ["gated", "text"]
+    for row in scores.to_dicts():
+        for metric in ("accuracy", "p_at_1", "f1_macro"):
+            (found,) = results.filter((pl.col("model") == row["model"]) & (pl.col("metric") == metric)).to_dicts()
+            assert (row[metric], row[f"{metric}_std"], row["seeds"]) == (found["mean"], found["std"], found["n"])
+    gated, text = scores.to_dicts()
+    assert gated["extra_correct"] == round((gated["p_at_1"] - text["p_at_1"]) * gated["n"])
+    assert text["extra_correct"] is None
+    assert gated["published"] is None
+    statistics = table(swept, "data")
+    assert statistics["documents"].sum() == 50
+    assert statistics["words"].sum() == 50 * 5  # of title and text
+
+
+def test_every_test_document_is_told_for_the_paired_test(swept: Path) -> None:
+    grid = Grid(load_config(swept))
+    values = {}
+    for name in grid.names:
+        found = [outcome_table(cell.node, grid.root, "documents") for cell in grid.finals(name)]
+        rows = grid.rows(grid.finals(name))
+        for documents, row in zip(found, rows, strict=True):
+            assert documents is not None
+            assert sum(documents["first"].to_pylist()) / len(documents) == row["splits"]["test"]["p_at_1"]
+        values[name] = [row["splits"]["test"]["accuracy"] for row in rows]
+    first, second = table(swept, "paired").to_dicts()
+    assert (first["model"], first["other"], second["model"], second["other"]) == ("gated", "text", "text", "gated")
+    assert first["difference"] == pytest.approx(np.mean(values["gated"]) - np.mean(values["text"]))
+    assert first["difference"] == pytest.approx(-second["difference"])
+    assert first["low"] <= first["difference"] <= first["high"]
+
+
+def test_times_and_sizes_are_those_of_the_chosen_options(swept: Path) -> None:
+    times, sizes = table(swept, "times"), table(swept, "sizes")
+    assert times["model"].to_list() == sizes["model"].to_list() == ["gated", "text"]
+    assert (times["fastest"] <= times["seconds"]).all()
+    assert (times["seconds"] <= times["slowest"]).all()
+    assert times.filter(pl.col("model") == "text")["ratio"][0] == 1
+    assert times["published_minutes"].to_list() == [40, 1]
+    assert times["published_ratio"].to_list() == [40, 1]
+    gated, text = sizes.to_dicts()
+    assert (gated["image_bytes"], gated["image_bytes_float16"]) == (4 * 1280, 2 * 1280)
+    assert (text["image_bytes"], text["image_bytes_float16"]) == (0, None)
+    assert gated["document_bytes"] == gated["image_bytes"] + gated["text_bytes"]
+    documents = [orjson.loads(line) for line in (swept.parent / "documents.jsonl").read_bytes().splitlines()]
+    lengths = [len(f"{row['title']} {row['text']}") for row in documents]
+    assert min(lengths) <= text["text_bytes"] <= max(lengths)
+
+
+def test_hidden_modalities_are_scored(swept: Path) -> None:
+    gated, text = table(swept, "hidden").to_dicts()
+    assert gated["without_image"] is not None
+    assert gated["without_text"] is not None
+    assert text["without_image"] is None
+    assert text["without_text"] == 0  # it reads nothing else, so that it says nothing
+
+
+def test_the_report_of_a_sweep_is_one_page(swept: Path) -> None:
+    folder = swept.parent / "out" / "sweep"
+    page = (folder / "report.html").read_text("utf-8")
+    for part in ("Scores", "What a point costs", "Training time", "Which side the gate is on", "Grids", "<svg"):
+        assert part in page
+    assert "publish nothing for this data set" in page
+    assert "<script" not in page
+    assert not [part for part in page.split("<svg")[0].split('"') if part.startswith("http")]
+    assert (folder / "frontier.svg").read_text("utf-8").startswith("<?xml")
+    assert (folder / "frontier.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_visual_tokens_have_words(cli: Cli, own: Path) -> None:
+    call(cli, own, "--set", "sweep.models=[pq]", "--set", "sweep.published=food101", "--set", "sweep.alpha=[0.5]")
+    words = table(own, "neighbours")
+    assert pq.read_schema(own.parent / "out" / "sweep" / "neighbours.parquet").names == ["model", *NEIGHBOURS.names]
+    assert set(words["model"]) == {"pq"}
+    assert words["rank"].max() == 5
+    (row,) = table(own, "scores").to_dicts()
+    assert (row["published_as"], row["published"], row["published_std"]) == ("PQ", 0.895, 0.001)
+    assert row["gap"] == pytest.approx(row["p_at_1"] - 0.895)
+    page = (own.parent / "out" / "sweep" / "report.html").read_text("utf-8")
+    assert "Table 2 of Kiela et al. 2018 for UPMC Food-101" in page
+    assert "Words nearest to visual tokens: pq" in page
+
+
+def test_cells_side_by_side_find_what_they_find_alone(cli: Cli, features: Path, swept: Path, tmp_path: Path) -> None:
+    """BLAS was given its threads back by the first cell that ended, while others still ran."""
+    alone = copy_of(features, tmp_path / "alone", run={"workers": 1})
+    assert call(cli, alone)["complete"]
+    grid, other = Grid(load_config(alone)), Grid(load_config(swept))
+    assert load_config(swept).run.workers == 2
+    for name in grid.names:
+        for cell, same in zip(
+            grid.cells(name) + grid.finals(name), other.cells(name) + other.finals(name), strict=True
+        ):
+            assert result_of(alone, cell) == result_of(swept, same)
+
+
 def test_a_second_call_trains_nothing_and_says_so(cli: Cli, own: Path) -> None:
     found = call(cli, own)
-    assert (found["ran"], found["there"], found["complete"]) == (0, N_CELLS + N_SEEDS, True)
+    assert (found["ran"], found["there"], found["complete"]) == (0, N_ALL, True)
     config = load_config(own)
     folders = {path.parent for path in (own.parent / "out" / "sweep").glob("*/*/record.json")}
     assert {own.parent / "out" / node.name / node.key for node in sweep_nodes(config)} == folders
     result = cli("sweep", own)
     assert result.exit_code == 0
-    assert "0 trainings run, 10 were there; the grid is complete" in " ".join(result.stderr.split())
+    assert "0 trainings run, 12 were there; the grid is complete" in " ".join(result.stderr.split())
     assert "text" in result.stdout
     assert "+-" in result.stdout
 
@@ -154,7 +261,7 @@ def test_one_more_learning_rate_trains_only_the_new_cells(cli: Cli, own: Path) -
     before = {path: path.read_bytes() for path in (own.parent / "out" / "sweep").glob("*/*/record.json")}
     # So small a step learns nothing: the best cells and their seeds stay.
     found = call(cli, own, "--set", "sweep.lr=[0.1,0.5,1.0e-9]")
-    assert (found["ran"], found["there"]) == (3, N_CELLS + N_SEEDS)
+    assert (found["ran"], found["there"]) == (3, N_ALL)
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -174,7 +281,9 @@ def test_a_learning_rate_that_diverges_is_a_row(cli: Cli, own: Path) -> None:
 def test_no_budget_stops_at_once_and_says_what_is_missing(cli: Cli, features: Path) -> None:
     result = cli("sweep", features)
     assert result.exit_code == 0, result.output
-    assert "0 trainings run, 0 were there; 6 cells and at least 4 seeds are missing" in " ".join(result.stderr.split())
+    assert "0 trainings run, 0 were there; 6 cells and at least 4 seeds and 2 times are missing" in " ".join(
+        result.stderr.split()
+    )
     assert set(table(features, "grid")["status"]) == {"missing"}
     results = table(features, "results")
     assert results["complete"].to_list() == [False, False]
@@ -198,7 +307,7 @@ def test_a_killed_sweep_goes_on(cli: Cli, features: Path, tmp_path: Path) -> Non
     assert 2 <= len(kept) < 15
     found = call(cli, config)
     assert found["complete"]
-    assert (found["ran"], found["there"]) == (17 - len(kept), len(kept))
+    assert (found["ran"], found["there"]) == (18 - len(kept), len(kept))
     assert {path: path.read_bytes() for path in kept} == kept
 
 
@@ -215,7 +324,7 @@ def test_labels_of_test_decide_nothing_in_the_grid(cli: Cli, own: Path) -> None:
     changed = [{**row, "label": "circle"} if row["id"] in test else row for row in rows]
     source.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in changed))
     found = call(cli, own, "--set", "refit=on_change")  # everything that read the changed shards is trained again
-    assert found["ran"] == N_CELLS + N_SEEDS
+    assert found["ran"] == N_ALL
     assert {cell.node.key: result_of(own, cell) for cell in cells} == before
 
 

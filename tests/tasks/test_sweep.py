@@ -14,6 +14,7 @@ from models.features import Block
 from models.metrics import scores
 from models.registry import MODELS
 from stores.errors import ConfigError
+from tasks.cell import count, fit_cell
 from tasks.evaluate import evaluate
 from tasks.nodes import Context
 from tasks.predict import PredictConfig, predict
@@ -22,8 +23,6 @@ from tasks.sweep import (
     SweepConfig,
     best,
     cell_config,
-    count,
-    fit_cell,
     grid_points,
     spread,
 )
@@ -100,14 +99,34 @@ def found(train: Any, valid: Any, config: CellConfig, folder: Any) -> dict[str, 
     ],
 )
 def test_the_default_grids_are_those_of_the_paper(kind, cells):
-    points = grid_points(kind, SweepConfig())
+    points = grid_points(kind, ModelConfig(kind=kind), SweepConfig())
     assert len(points) == cells
     keys = {orjson.dumps(cell_config(ModelConfig(kind=kind), p, seed=0, scope="grid").options) for p in points}
     assert len(keys) == cells
 
 
 def test_an_axis_without_values_or_with_one_twice_adds_no_cells():
-    assert grid_points("text", SweepConfig(lr=(0.1, 0.1), epochs=(), dim=(3,))) == [{"lr": 0.1, "dim": 3}]
+    text = ModelConfig(kind="text")
+    assert grid_points("m", text, SweepConfig(lr=(0.1, 0.1), epochs=(), dim=(3,))) == [{"lr": 0.1, "dim": 3}]
+
+
+def test_a_model_may_have_axes_of_its_own():
+    grid = SweepConfig(lr=(0.1, 0.2), epochs=(1,), dim=(4,), grids={"m": {"lr": [9.0], "dropout": [0.0, 0.5, 0.5]}})
+    gmu = ModelConfig(kind="gmu")
+    assert grid_points("m", gmu, grid) == [
+        {"lr": 9.0, "epochs": 1, "dim": 4, "dropout": 0.0},
+        {"lr": 9.0, "epochs": 1, "dim": 4, "dropout": 0.5},
+    ]
+    assert [point["lr"] for point in grid_points("other", gmu, grid)] == [0.1, 0.2]
+    lists = SweepConfig(grids={"m": {"embeddings": [["image"], ["image", "text"]]}})
+    points = grid_points("m", ModelConfig(kind="lightgbm"), lists)
+    assert [point["embeddings"] for point in points] == [["image"], ["image", "text"]]
+
+
+def test_an_axis_that_the_model_does_not_have_is_refused_with_the_nearest_name():
+    grid = SweepConfig(grids={"m": {"droput": [0.0]}})
+    with pytest.raises(ConfigError, match=r"sweep.grids.m: expected .*'droput'; did you mean 'dropout'"):
+        grid_points("m", ModelConfig(kind="gmu"), grid)
 
 
 def test_a_cell_keeps_the_other_options_and_is_alone_on_its_thread():

@@ -1,0 +1,118 @@
+"""What the report of a sweep is made from: plain tables."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+METRICS = ("accuracy", "p_at_1", "f1_micro", "f1_macro", "f1_weighted", "f1_samples")
+
+DATA = pa.schema(
+    [
+        ("split", pa.string()),
+        ("documents", pa.int64()),
+        ("words", pa.int64()),
+        ("published_documents", pa.int64()),  # null when nothing is published
+        ("published_words", pa.int64()),
+    ]
+)
+
+SCORES = pa.schema(
+    [
+        ("model", pa.string()),
+        ("kind", pa.string()),
+        ("direction", pa.string()),  # the gate that was chosen on valid
+        ("options", pa.string()),  # JSON of the point that was chosen on valid
+        ("valid", pa.float64()),  # the metric of the choice, mean over the seeds
+        *((name, pa.float64()) for name in METRICS),  # on test, mean over the seeds
+        *((f"{name}_std", pa.float64()) for name in METRICS),  # with n - 1 below
+        ("seeds", pa.int64()),
+        ("n", pa.int64()),  # test documents
+        ("published_as", pa.string()),
+        ("published", pa.float64()),  # 0..1
+        ("published_std", pa.float64()),
+        ("gap", pa.float64()),  # our P@1 less the published accuracy
+        ("gap_f1_micro", pa.float64()),  # our micro-F1 less it; null for single-label
+        ("extra_correct", pa.int64()),  # documents more than `text` whose best label is right (K-36)
+    ]
+)
+
+PAIRED = pa.schema(
+    [
+        ("metric", pa.string()),
+        ("model", pa.string()),
+        ("other", pa.string()),
+        ("difference", pa.float64()),  # model less other on the same test documents, mean over the seeds
+        ("low", pa.float64()),  # 95 % interval over documents
+        ("high", pa.float64()),
+        ("p", pa.float64()),  # two-sided, of no difference
+        ("n", pa.int64()),
+    ]
+)
+
+TIMES = pa.schema(
+    [
+        ("model", pa.string()),
+        ("seconds", pa.float64()),  # median of the fits
+        ("fastest", pa.float64()),
+        ("slowest", pa.float64()),
+        ("processor_seconds", pa.float64()),  # median
+        ("fits", pa.int64()),
+        ("ratio", pa.float64()),  # to `text`
+        ("published_minutes", pa.float64()),
+        ("published_ratio", pa.float64()),
+        ("processor", pa.string()),
+        ("cores", pa.int64()),
+        ("load", pa.float64()),  # of the machine when it was measured, in running processes
+    ]
+)
+
+SIZES = pa.schema(
+    [
+        ("model", pa.string()),
+        ("parameters", pa.int64()),
+        ("bytes", pa.int64()),  # of the model
+        ("multiply_adds", pa.int64()),  # per document
+        ("text_bytes", pa.float64()),  # of a document's text, UTF-8, mean; of its text embedding
+        ("image_bytes", pa.float64()),  # of its image as this model reads it
+        ("image_bytes_float16", pa.float64()),  # of its embedding at half precision; null for codes
+        ("column_bytes", pa.float64()),  # of its table columns
+        ("document_bytes", pa.float64()),  # all of it
+    ]
+)
+
+HIDDEN = pa.schema(
+    [
+        ("model", pa.string()),
+        ("metric", pa.string()),
+        ("test", pa.float64()),
+        ("without_image", pa.float64()),  # null for a model that reads no image
+        ("without_image_std", pa.float64()),
+        ("without_text", pa.float64()),
+        ("without_text_std", pa.float64()),
+        ("seeds", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class PaperData:
+    """The content of one report. Times are given, never taken: rendering the same data gives the same bytes."""
+
+    title: str
+    created: str  # when, as it shall be printed
+    metric: str  # that the choice was made by
+    multi_label: bool
+    published: str | None  # name of the published data set
+    complete: bool
+    line: str  # what is there and what is missing
+    data: pa.Table = field(default_factory=DATA.empty_table)
+    scores: pa.Table = field(default_factory=SCORES.empty_table)
+    paired: pa.Table = field(default_factory=PAIRED.empty_table)
+    times: pa.Table = field(default_factory=TIMES.empty_table)
+    sizes: pa.Table = field(default_factory=SIZES.empty_table)
+    hidden: pa.Table = field(default_factory=HIDDEN.empty_table)
+    directions: pa.Table | None = None  # model, direction, metric, value, options, chosen
+    neighbours: pa.Table | None = None  # model, token, position, code, documents, coherence, rank, word, cosine
+    grid: pa.Table | None = None  # one row per cell
+    machine: dict[str, Any] = field(default_factory=dict)

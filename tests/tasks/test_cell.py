@@ -1,0 +1,192 @@
+"""One cell of a sweep: hidden modalities, times, and the words of visual tokens."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.errors import TrainingError
+from models.features import Block
+from models.registry import MODELS
+from stores.errors import AlignmentError
+from tasks import cell
+from tasks.cell import DOCUMENTS, Hidden, count, document_table, fit_cell, modalities
+from tasks.nodes import Context
+from tasks.paired import paired_rows
+from tasks.sweep import cell_config
+from tasks.timing import REPEATS, machine, timed_fits
+from tasks.train import ModelConfig
+from tasks.visual_words import NEIGHBOURS, visual_words
+from tests.models.synthetic import Blocks, documents
+
+OPTIONS = {"dim": 8, "epochs": 5, "lr": 0.5, "deterministic": True}
+
+
+def fitted(kind: str, **options: Any) -> Any:
+    """Return a classifier of the synthetic documents."""
+    entry = MODELS[kind]
+    return entry.classifier(entry.config(**{**OPTIONS, **options})).fit(Blocks(documents(300)), None, seed=0)
+
+
+def test_a_hidden_image_leaves_the_text_alone() -> None:
+    block = documents(100, seed=1)
+    (hidden,) = Hidden(Blocks(block), "image", frozenset({"image", "pq"})).blocks()
+    assert not hidden.present["image"].any()
+    assert not hidden.present["pq"].any()
+    assert hidden.present["rspq"].tolist() == block.present["rspq"].tolist()
+    assert block.present["image"].any()  # the original is as it was
+    assert hidden.text.equals(block.text)
+    assert Hidden(Blocks(block), "image", frozenset()).n_rows == 100
+
+
+def test_a_hidden_text_leaves_the_image_alone() -> None:
+    block = documents(100, seed=1)
+    (hidden,) = Hidden(Blocks(block), "text", frozenset({"rspq"})).blocks()
+    assert set(hidden.text.to_pylist()) == {""}
+    assert hidden.present["image"].tolist() == block.present["image"].tolist()
+    assert not hidden.present["rspq"].any()
+
+
+def test_additive_without_images_scores_as_its_text_term_does() -> None:
+    """K-39: the term of a missing modality is dropped."""
+    classifier, block = fitted("additive"), documents(200, seed=2)
+    (hidden,) = Hidden(Blocks(block), "image", frozenset({"image"})).blocks()
+    hollow = Block(block.ids, block.text, block.labels, {"image": 0 * block.dense["image"]}, {},
+                   {"image": np.zeros(200, bool)})  # fmt: skip
+    assert np.array_equal(classifier.predict_logits(hidden), classifier.predict_logits(hollow))
+    assert count(classifier, Hidden(Blocks(block), "image", frozenset({"image"}))).n == 200
+
+
+def test_documents_are_told_one_by_one() -> None:
+    classifier, features = fitted("text", task="multi", loss="ova"), Blocks(documents(80, seed=3, second_label=True), 7)
+    table, total = document_table(classifier, features), count(classifier, features)
+    assert table.schema.equals(DOCUMENTS)
+    assert table["id"].to_pylist() == features.block.ids.to_pylist()
+    sums = {name: sum(table[name].to_pylist()) for name in DOCUMENTS.names[1:]}
+    assert (sums["first"], sums["true"]) == (total.first, total.true.total())
+    assert (sums["predicted"], sums["hit"]) == (total.predicted.total(), total.hit.total())
+
+
+def test_visual_words_are_the_nearest_rows_of_u() -> None:
+    classifier, features = fitted("pq"), Blocks(documents(300))
+    table = visual_words(classifier, features)
+    assert table is not None
+    assert table.schema.equals(NEIGHBOURS)
+    codes = features.block.codes["pq"][features.block.present["pq"]]
+    used = {(m, c) for m in range(codes.shape[1]) for c in set(codes[:, m].tolist())}
+    assert {(row["position"], row["code"]) for row in table.to_pylist()} == used
+    U, words = classifier.params.U[:, :8].astype(np.float64), classifier.dictionary.words()
+    for row in table.to_pylist()[::7]:
+        token = U[classifier.dictionary.rows + 256 * row["position"] + row["code"]]
+        cosine = U[: len(words)] @ token / np.linalg.norm(U[: len(words)], axis=1) / np.linalg.norm(token)
+        ranked = [words[i] for i in np.argsort(-cosine) if words[i] != "</s>"]
+        assert row["word"] == ranked[row["rank"] - 1]
+        assert row["cosine"] == pytest.approx(cosine[words.index(row["word"])], abs=1e-5)
+        assert row["documents"] == (codes[:, row["position"]] == row["code"]).sum()
+        assert row["token"] == f"_q-_{row['position']}_{row['code']}"
+
+
+def test_models_without_visual_tokens_have_no_such_words() -> None:
+    assert visual_words(fitted("additive"), Blocks(documents(20))) is None
+    gmu = MODELS["tfidf_linear"]
+    assert visual_words(gmu.classifier(gmu.config()), Blocks(documents(20))) is None
+
+
+class Slow:
+    """A classifier whose fit takes no time and that says it took `told` seconds."""
+
+    def __init__(self, log: list[Any], options: dict[str, Any], told: float | None) -> None:
+        self.log, self.options, self.told = log, options, told
+
+    def fit(self, train: Any, valid: Any, *, seed: int) -> "Slow":
+        """Note the call."""
+        self.log.append((self.options, valid, seed))
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """Tell the time."""
+        return {} if self.told is None else {"train_seconds": self.told}
+
+
+@pytest.mark.parametrize("told", [None, 7.5])
+def test_the_first_fit_is_not_timed(told: float | None) -> None:
+    log: list[Any] = []
+    times = timed_fits(lambda options: Slow(log, options, told), Blocks(documents(5)), seed=4)  # type: ignore[arg-type,return-value]
+    assert log == [({"epochs": 1}, None, 4)] + REPEATS * [({}, None, 4)]
+    assert len(times) == REPEATS
+    for found in times:
+        assert found["seconds"] == told if told else 0 <= found["seconds"] < 0.1
+        assert 0 <= found["processor_seconds"] < 1
+
+
+def test_a_machine_is_told() -> None:
+    found = machine()
+    assert found["cores"] >= 1
+    assert found["python"].startswith("3.")
+    assert set(found) == {"processor", "cores", "memory_bytes", "system", "python", "load"}
+
+
+def test_only_the_store_knows_the_test_split(tmp_path: Path) -> None:
+    rows = Blocks(documents(30))
+    for scope in ("final", "alone"):
+        config = cell_config(ModelConfig(kind="text", options={"dim": 4}), {}, seed=0, scope=scope)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="only it knows the test split"):
+            fit_cell(rows, rows, config, Context("", {}, {}))
+
+
+def test_a_measured_training_that_diverges_is_a_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def diverge(*_: Any) -> Any:
+        raise TrainingError("lower lr")
+
+    monkeypatch.setitem(cell.SCOPES, "alone", diverge)
+    config = cell_config(ModelConfig(kind="text", options={"dim": 4}), {}, seed=0, scope="alone")
+    save, _, facts = fit_cell(Blocks(documents(30)), Blocks(documents(30)), config, Context("", {}, {}))
+    save(tmp_path)
+    assert facts == {"status": "diverged"}
+    assert [path.name for path in tmp_path.iterdir()] == ["cell.json"]
+
+
+def told(first: list[int], ids: str = "abcd") -> pa.Table:
+    """Return how four documents with one label each came out."""
+    columns = [list(ids), [bool(x) for x in first], [1] * 4, [1] * 4, first]
+    return pa.table(columns, names=DOCUMENTS.names).cast(DOCUMENTS)
+
+
+def test_pairs_of_models_are_compared_over_their_seeds() -> None:
+    models = {"b": [told([1, 1, 0, 0]), told([1, 1, 1, 0])], "a": [told([0, 0, 0, 0])], "c": [told([1, 1, 1, 1])]}
+    rows = {(row["model"], row["other"]): row for row in paired_rows(models, metric="accuracy", multi_label=False)}
+    assert len(rows) == 6
+    assert rows["b", "a"]["difference"] == pytest.approx(0.625)
+    assert rows["b", "c"]["difference"] == pytest.approx(-0.375)
+    assert (rows["c", "a"]["low"], rows["c", "a"]["high"], rows["c", "a"]["n"]) == (1, 1, 4)
+    assert rows["c", "a"]["p"] < 0.01
+    assert 0 < rows["b", "c"]["p"] < 1
+    again = list(paired_rows(models, metric="accuracy", multi_label=False))
+    assert again == list(rows.values())
+    assert list(paired_rows({}, metric="accuracy", multi_label=False)) == []
+
+
+def test_models_tested_on_other_documents_are_not_compared() -> None:
+    models = {"a": [told([0, 0, 0, 0])], "b": [told([1, 1, 0, 0], "abce")]}
+    with pytest.raises(AlignmentError, match="test documents of b"):
+        list(paired_rows(models, metric="accuracy", multi_label=False))
+
+
+def test_modalities_are_those_of_the_encoders() -> None:
+    from flows.config import Config
+    from flows.graph import build
+
+    config = Config.model_validate({
+        "source": {"options": {"tabular": {"age": "number"}}},
+        "detect": {"lines": {"detector": "ocr"}},
+        "embed": {"image": {"encoder": "efficientnet_lite2"}, "text": {"encoder": "minilm"},
+                  "said": {"encoder": "minilm", "field": "ocr", "detections": "lines"},
+                  "columns": {"encoder": "tabular", "options": {"numeric": ["age"]}}},
+        "quantize": {"pq": {"quantizer": "pq", "embedding": "image"}, "words": {"quantizer": "pq", "embedding": "text"}},  # noqa: E501
+        "models": {"all": {"kind": "lightgbm", "options": {"embeddings": ["image", "text", "said", "columns"], "codes": ["pq", "words"]}}},
+    })  # fmt: skip
+    (node,) = [node for node in build(config) if node.name == "models/all"]
+    assert modalities(node) == {"image": "image", "text": "text", "said": "image", "columns": "tabular", "pq": "image",
+                                "words": "text"}  # fmt: skip
