@@ -178,15 +178,20 @@ def test_modalities_are_those_of_the_encoders() -> None:
     from flows.config import Config
     from flows.graph import build
 
-    config = Config.model_validate({
-        "source": {"options": {"tabular": {"age": "number"}}},
-        "detect": {"lines": {"detector": "ocr"}},
-        "embed": {"image": {"encoder": "efficientnet_lite2"}, "text": {"encoder": "minilm"},
-                  "said": {"encoder": "minilm", "field": "ocr", "detections": "lines"},
-                  "columns": {"encoder": "tabular", "options": {"numeric": ["age"]}}},
-        "quantize": {"pq": {"quantizer": "pq", "embedding": "image"}, "words": {"quantizer": "pq", "embedding": "text"}},  # noqa: E501
-        "models": {"all": {"kind": "lightgbm", "options": {"embeddings": ["image", "text", "said", "columns"], "codes": ["pq", "words"]}}},
-    })  # fmt: skip
+    reads = {"embeddings": ["image", "text", "said", "columns"], "codes": ["pq", "words"]}
+    values = {
+        "detect": {"lines": {"detector": "rapidocr"}},
+        "embed": {
+            "image": {"encoder": "efficientnet_lite2"},
+            "text": {"encoder": "minilm"},
+            "said": {"encoder": "minilm", "field": "ocr", "detections": "lines"},
+            "columns": {"encoder": "tabular"},
+        },
+        "quantize": {"pq": {"embedding": "image"}, "words": {"embedding": "text"}},
+        "models": {"all": {"kind": "lightgbm", "options": reads}},
+    }
+    config = Config.model_validate(values)
     (node,) = [node for node in build(config) if node.name == "models/all"]
-    assert modalities(node) == {"image": "image", "text": "text", "said": "image", "columns": "tabular", "pq": "image",
-                                "words": "text"}  # fmt: skip
+    assert modalities(node) == {
+        "image": "image", "text": "text", "said": "image", "columns": "tabular", "pq": "image", "words": "text",
+    }  # fmt: skip
