@@ -152,10 +152,14 @@ def outcome_table(node: Fit, root: Path, name: str) -> pa.Table | None:
     return pq.read_table(path) if path is not None and path.exists() else None
 
 
-def _fitted(train: Features, valid: Features, config: CellConfig) -> Classifier:
+def _fresh(config: CellConfig, more: dict[str, Any]) -> Classifier:
     entry = MODELS[config.kind]
-    classifier: Classifier = entry.classifier(entry.config(**config.options, **config.knobs))
-    return classifier.fit(train, valid, seed=config.seed)
+    classifier: Classifier = entry.classifier(entry.config(**{**config.options, **config.knobs, **more}))
+    return classifier
+
+
+def _fitted(train: Features, valid: Features, config: CellConfig) -> Classifier:
+    return _fresh(config, {}).fit(train, valid, seed=config.seed)
 
 
 def _metrics(classifier: Classifier, features: Features) -> dict[str, float]:
@@ -188,20 +192,13 @@ def _final(train: Features, valid: Features, config: CellConfig) -> Found:
 def _alone(train: Features, valid: Features, config: CellConfig) -> Found:
     """Fit again and again with the process to itself; tell the times, the sizes and the words of visual tokens."""
     made_from, test = modalities(_stored(train).node), _test(train)
-    times = timed_fits(lambda options: _fresh(config, options), train, seed=config.seed)
-    classifier = _fitted(train, valid, config)
+    warm_up = "epochs" in MODELS[config.kind].config.model_fields
+    times, classifier = timed_fits(lambda more: _fresh(config, more), train, seed=config.seed, warm_up=warm_up)
     told = {key: value for key, value in classifier.describe().items() if not key.endswith("seconds")}
     sizes = _sizes(classifier, test if test.n_rows else valid, made_from)
     words = visual_words(classifier, train)
     tables = {} if words is None else {"neighbours": words}
     return Found({}, {"times": times, "machine": machine(), "model": told, "sizes": sizes}, tables)
-
-
-def _fresh(config: CellConfig, options: dict[str, Any]) -> Classifier:
-    entry = MODELS[config.kind]
-    known = {name: value for name, value in options.items() if name in entry.config.model_fields}
-    classifier: Classifier = entry.classifier(entry.config(**{**config.options, **config.knobs, **known}))
-    return classifier
 
 
 def _sizes(classifier: Classifier, features: Features, made_from: dict[str, str]) -> dict[str, Any]:

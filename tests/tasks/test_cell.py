@@ -113,12 +113,29 @@ class Slow:
 @pytest.mark.parametrize("told", [None, 7.5])
 def test_the_first_fit_is_not_timed(told: float | None) -> None:
     log: list[Any] = []
-    times = timed_fits(lambda options: Slow(log, options, told), Blocks(documents(5)), seed=4)  # type: ignore[arg-type,return-value]
+    rows: Any = Blocks(documents(5))
+
+    def make(options: dict[str, Any]) -> Any:
+        return Slow(log, options, told)
+
+    times, last = timed_fits(make, rows, seed=4, warm_up=True)
     assert log == [({"epochs": 1}, None, 4)] + REPEATS * [({}, None, 4)]
+    assert isinstance(last, Slow)
     assert len(times) == REPEATS
     for found in times:
         assert found["seconds"] == told if told else 0 <= found["seconds"] < 0.1
         assert 0 <= found["processor_seconds"] < 1
+    log.clear()
+    timed_fits(make, rows, seed=4, warm_up=False)
+    assert len(log) == REPEATS
+
+
+def test_a_long_fit_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.timing.ENOUGH", -1.0)
+    log: list[Any] = []
+    rows: Any = Blocks(documents(5))
+    times, _ = timed_fits(lambda options: Slow(log, options, 9.0), rows, seed=0, warm_up=False)  # type: ignore[arg-type,return-value]
+    assert [found["seconds"] for found in times] == [9.0]
 
 
 def test_a_machine_is_told() -> None:
