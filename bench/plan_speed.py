@@ -21,7 +21,7 @@ from tasks.assignment import SplitConfig
 from tasks.ingest import SourceConfig, ingest, ingest_config
 from tasks.nodes import Context, Ingest, Node, Read, ShardStage
 from tasks.planner import PlanOptions, plan_all
-from tasks.shard import make_shard
+from tasks.shard import make_shards
 
 
 class Step(FrozenConfig):
@@ -71,7 +71,7 @@ def main() -> None:
         ingest(nodes[0], root, done=lambda report: None)  # type: ignore[arg-type]
         for node in nodes[1:]:
             for index in range(options.shards):
-                make_shard(node, root, index, source="")  # type: ignore[arg-type]
+                make_shards([node], root, index, source="")  # type: ignore[list-item]
         first = time.perf_counter() - started
         started = time.perf_counter()
         plans = plan_all(nodes, root, PlanOptions())

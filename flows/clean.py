@@ -13,4 +13,4 @@ from flows.step import Wishes, run_step
 def clean(config: Config, retry_failed: bool = False, refit: bool = False) -> list[dict[str, Any]]:
     """Bring the clean stages up to date; return one account per stage."""
     with locked(config):
-        return run_step("clean", config, Wishes(retry_failed, refit))
+        return run_step(("clean",), config, Wishes(retry_failed, refit))

@@ -304,6 +304,8 @@ def _run(settings: Config, *, refit: bool = False, retry_failed: bool = False, v
         with telling(err):
             accounts = pipeline(settings, retry_failed=retry_failed, refit=refit)
         err.print(show.accounts_table(accounts))
+        if (times := show.time_table(accounts)) is not None:
+            err.print(times)
     else:
         err.print("nothing to do: every shard is fresh")
     nodes = build(settings)

@@ -8,6 +8,7 @@ import orjson
 from rich.table import Table
 
 from flows.config import Config
+from flows.runtime import shares_of
 from stores.lock import holder
 from tasks.nodes import Fit, Node
 
@@ -26,6 +27,17 @@ def accounts_table(accounts: list[dict[str, Any]]) -> Table:
     for row in accounts:
         counts = (row["fresh"], row["computed_shards"], row["rows_computed"], row["rows_reused"])
         table.add_row(row["stage"], *map(_n, counts), f"{row['seconds']:.1f}" if row["seconds"] else "")
+    return table
+
+
+def time_table(accounts: list[dict[str, Any]]) -> Table | None:
+    """Show what the stages' work consisted of, in per cent; None when nothing was made shard by shard."""
+    rows = [(row["stage"], shares) for row in accounts if (shares := shares_of(row.get("spent", {})))]
+    if not rows:
+        return None
+    table = _table("share of work, %", **dict.fromkeys(rows[0][1], "right"))
+    for stage, shares in rows:
+        table.add_row(stage, *(f"{100 * share:.1f}" for share in shares.values()))
     return table
 
 

@@ -8,9 +8,8 @@ from prefect import flow
 
 from flows.clean import clean
 from flows.config import Config
-from flows.detect import detect
-from flows.embed import embed
 from flows.evaluate import evaluate
+from flows.extract import extract
 from flows.ingest import ingest
 from flows.predict import predict
 from flows.quantize import quantize
@@ -19,7 +18,7 @@ from flows.runtime import locked, new_run
 from flows.train import train
 from stores.atomic import write_bytes
 
-STEPS = [ingest, clean, detect, embed, quantize, train, predict, evaluate]
+STEPS = [ingest, clean, extract, quantize, train, predict, evaluate]
 
 
 @flow(name="pipeline", persist_result=False)

@@ -17,7 +17,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tasks.nodes import Node
 from tasks.shard import ShardReport
 
 logger = logging.getLogger("fuseline")
@@ -40,9 +39,9 @@ class Teller:
         else:
             logger.info("%s: %d to make", label, shards)
 
-    def advance(self, node: Node, report: ShardReport) -> None:
-        """Count one shard."""
-        stage = self._stages.get(node.label)
+    def advance(self, report: ShardReport) -> None:
+        """Count one shard of one stage."""
+        stage = self._stages.get(report.stage)
         if stage is None:
             return
         stage.done += 1

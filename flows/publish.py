@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from flows.config import Config
 from flows.outcome import notes, quarantine_table
+from flows.runtime import shares_of
 from reports.data import PUBLISHED, STAGES, ReportData
 from reports.page import render
 from stores.atomic import atomic_file, atomic_folder, write_bytes
@@ -119,7 +120,9 @@ def _report_data(
     counted = list(_summaries(nodes, root, "statistics/total"))
     galleries = list(_summaries(nodes, root, "gallery/"))
     statistics = counted[0] if counted else STATISTICS.empty_table()
-    stages = pa.Table.from_pylist([{name: row[name] for name in STAGES.names} for row in accounts], schema=STAGES)
+    # Runs of older versions know no shares.
+    rows = [{**row, "shares": list(shares_of(row.get("spent", {})).items())} for row in accounts]
+    stages = pa.Table.from_pylist([{name: row[name] for name in STAGES.names} for row in rows], schema=STAGES)
     return {
         "title": config.name,
         "run": run,

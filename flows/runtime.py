@@ -5,7 +5,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,10 @@ PREFECT_SETTINGS = {
 
 @dataclass(frozen=True)
 class Account:
-    """What one node of one run did; seconds are wall time."""
+    """What one node of one run did.
+
+    `seconds` are wall time; `spent` are seconds of work by kind, summed over workers and threads.
+    """
 
     stage: str
     fresh: int = 0
@@ -37,11 +40,18 @@ class Account:
     rows_reused: int = 0
     failed_shards: int = 0
     seconds: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
+
+
+def shares_of(spent: dict[str, float]) -> dict[str, float]:
+    """Return each kind of work's share of all seconds of work; empty when nothing was spent."""
+    total = sum(spent.values())
+    return {kind: seconds / total for kind, seconds in spent.items()} if total else {}
 
 
 def prepare_prefect(root: Path, *, verbose: bool = False, serve: bool = True) -> None:

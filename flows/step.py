@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +14,12 @@ from flows.graph import build
 from flows.progress import teller
 from flows.runtime import Account
 from stores.errors import ConfigError, DataError, mismatch
-from tasks.nodes import Node
+from tasks.image_pass import ImageTransform
+from tasks.nodes import Node, ShardStage
 from tasks.planner import Plan, PlanOptions, plan_node
 from tasks.shard import ShardReport
-from tasks.stage import Execution, run_plan
+from tasks.spent import Spent
+from tasks.stage import Execution, run_plans
 
 
 class Wishes(NamedTuple):
@@ -27,13 +29,13 @@ class Wishes(NamedTuple):
     refit: bool = False
 
 
-def run_step(flow: str, config: Config, wishes: Wishes) -> list[dict[str, Any]]:
-    """Bring every node of one flow up to date; return an Account per node as plain values.
+def run_step(flows: Sequence[str], config: Config, wishes: Wishes) -> list[dict[str, Any]]:
+    """Bring every node of some flows up to date; return an Account per node as plain values.
 
     Raises:
         DataError: a shard failed; the others are committed.
     """
-    return run_nodes([node for node in build(config) if node.flow == flow], config, wishes)
+    return run_nodes([node for node in build(config) if node.flow in flows], config, wishes)
 
 
 def run_nodes(nodes: list[Node], config: Config, wishes: Wishes, *, source: str | None = None) -> list[dict[str, Any]]:
@@ -43,33 +45,68 @@ def run_nodes(nodes: list[Node], config: Config, wishes: Wishes, *, source: str 
     options = PlanOptions(images, wishes.retry_failed, "now" if wishes.refit else config.refit)
     local = config.run.executor == "local"
     execution = Execution(root, images, config.run.workers, local, wishes.retry_failed)
-    accounts = []
+    accounts: dict[str, Account] = {}
     with task_runner(config.run) as runner:
-        for node in nodes:
-            plan = plan_node(node, root, options)
+        for group in passes(nodes):
+            plans = [plan_node(node, root, options) for node in group]
             started = time.perf_counter()
-            if plan.todo:
-                teller().begin(node.label, len(plan.todo))
-            reports = run_plan(plan, execution, runner=runner, listen=teller().advance)
-            account = _account(plan, reports, time.perf_counter() - started)
-            accounts.append(account.to_dict())
-            if account.errors:
-                raise DataError(f"{node.label}: {account.failed_shards} shards failed; first: {account.errors[0]}")
-    return accounts
+            for plan in plans:
+                if plan.todo:
+                    teller().begin(plan.node.label, len(plan.todo))
+            reports = run_plans(plans, execution, runner=runner, listen=teller().advance)
+            done = _accounts(plans, reports, time.perf_counter() - started)
+            accounts |= done
+            failed = [f"{label}: {account.failed_shards} shards failed; first: {account.errors[0]}"
+                      for label, account in done.items() if account.errors]  # fmt: skip
+            if failed:
+                raise DataError("\n".join(failed))
+    return [accounts[node.label].to_dict() for node in nodes]
 
 
-def _account(plan: Plan, reports: list[ShardReport], seconds: float) -> Account:
-    errors = tuple(f"shard {report.index}: {report.error}" for report in reports if report.error)
-    return Account(
-        stage=plan.node.label,
-        fresh=len(plan.fresh),
-        computed_shards=len(reports) - len(errors),
-        rows_computed=sum(report.computed for report in reports),
-        rows_reused=sum(report.reused for report in reports),
-        failed_shards=len(errors),
-        seconds=round(seconds, 3) if reports else 0.0,
-        errors=errors,
-    )
+def passes(nodes: list[Node]) -> Iterator[list[Node]]:
+    """Yield nodes in an order to make them in: one by one, and together those over the same images that are ready."""
+    left = list(nodes)
+    while left:
+        first, *others = left
+        waiting = {node.name for node in left}
+        sharing = [
+            node for node in others
+            if over_images(first) and over_images(node) and node.reads[0].node.name == first.reads[0].node.name
+            and waiting.isdisjoint(upstream.name for upstream in node.upstream)
+        ]  # fmt: skip
+        yield [first, *sharing]
+        taken = {first.name, *(node.name for node in sharing)}
+        left = [node for node in others if node.name not in taken]
+
+
+def over_images(node: Node) -> bool:
+    """Tell whether a node is made in a pass over images."""
+    return isinstance(node, ShardStage) and isinstance(node.transform, ImageTransform)
+
+
+def _accounts(plans: list[Plan], reports: list[ShardReport], seconds: float) -> dict[str, Account]:
+    """Return an account per stage; those of a pass share its wall time as they shared the work."""
+    work = sum(report.seconds for report in reports)
+    found = {}
+    for plan in plans:
+        label, own = plan.node.label, [report for report in reports if report.stage == plan.node.label]
+        errors = tuple(f"shard {report.index}: {report.error}" for report in own if report.error)
+        spent = Spent()
+        for report in own:
+            spent += report.spent
+        share = sum(report.seconds for report in own) / work if work else 1 / len(plans)
+        found[label] = Account(
+            stage=label,
+            fresh=len(plan.fresh),
+            computed_shards=len(own) - len(errors),
+            rows_computed=sum(report.computed for report in own),
+            rows_reused=sum(report.reused for report in own),
+            failed_shards=len(errors),
+            seconds=round(seconds * share, 3) if own else 0.0,
+            spent={kind: round(value, 3) for kind, value in spent.to_dict().items()},
+            errors=errors,
+        )
+    return found
 
 
 @contextmanager

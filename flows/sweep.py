@@ -93,7 +93,8 @@ def _train(grid: Grid, cells: list[Cell], deadline: float) -> int:
             if not running:
                 return ran
             future = next(as_completed(list(running)))
-            teller().advance(running.pop(future).node, future.result())
+            running.pop(future)
+            teller().advance(future.result())
             ran += 1
 
 

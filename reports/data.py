@@ -14,6 +14,8 @@ STAGES = pa.schema(
         ("rows_computed", pa.int64()),
         ("rows_reused", pa.int64()),
         ("seconds", pa.float64()),
+        # kind of work (read, decode, prepare, compute, write, wait) -> share of the stage's work, 0..1
+        ("shares", pa.map_(pa.string(), pa.float64())),
     ]
 )
 

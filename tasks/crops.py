@@ -1,17 +1,16 @@
 """Detected faces, objects or lines -> one embedding per element: the crop stages."""
 
-from typing import Annotated, Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
-from pydantic import Field, SerializeAsAny, WithJsonSchema, model_validator
+from pydantic import Field
 
-from models.config import FrozenConfig, knob
+from models.config import knob
 from models.detectors.faces import face_chip
-from models.encoders import ENCODERS, encoder_options, get_encoder
-from models.encoders.base import Encoder
-from tasks.embed import Dtype
+from models.encoders import get_encoder
+from models.encoders.base import Encoder, Modality
+from tasks.embed import Dtype, EncoderChoice
 from tasks.image_pass import Outcome, run_pass
 from tasks.images import DECODER, WHITE, ImageLimits, Rgb
 
@@ -29,13 +28,11 @@ def crop_embeddings(dim: int, dtype: pa.DataType) -> pa.Schema:
     )
 
 
-class CropEmbedConfig(FrozenConfig):
+class CropEmbedConfig(EncoderChoice):
     """An image or face encoder over detected elements."""
 
-    encoder: str
-    options: Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "object", "default": {}})] = Field(
-        default_factory=FrozenConfig
-    )
+    modalities: ClassVar[tuple[Modality, ...]] = ("face", "image")
+
     dtype: Dtype = "float16"
     min_score: float = Field(0.65, ge=0, le=1)  # of the detection; paper R takes objects from 0.65
     limit: int = Field(10, ge=1)  # elements per document, those of the highest scores (paper R)
@@ -44,17 +41,6 @@ class CropEmbedConfig(FrozenConfig):
     background: tuple[int, int, int] = WHITE
     batch_size: int = knob(4, ge=1)  # documents
     decode_threads: int = knob(2, ge=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _options_of_the_encoder(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or "encoder" not in values:
-            return values
-        name = values["encoder"]
-        modality = ENCODERS[name].modality if name in ENCODERS else "image"
-        if modality not in ("face", "image"):
-            raise ValueError(f"encoder: expected one for images or faces, got {name!r}; see `fuseline list encoders`")
-        return {**values, "options": encoder_options(name, values.get("options") or {}, modality=modality)}
 
 
 def embed_crops(documents: pa.Table, detections: pa.Table, config: CropEmbedConfig, *, source: str) -> pa.Table:
@@ -68,9 +54,7 @@ def embed_crops(documents: pa.Table, detections: pa.Table, config: CropEmbedConf
 
     Only images with a chosen element are read. Raises MissingWeights.
     """
-    crops = CropEmbedder(config, detections)
-    result = run_pass(documents, [crops], source=source, wanted=[crops.wanted], decode_threads=config.decode_threads)
-    return crops.whole(result.tables[0])
+    return run_pass(documents, [CropEmbedder(config, detections)], source=source).tables[0]
 
 
 def crop_digest(config: CropEmbedConfig) -> str:
@@ -90,12 +74,18 @@ class CropEmbedder:
     def __init__(self, config: CropEmbedConfig, detections: pa.Table) -> None:
         self.config = config
         self.encoder: Encoder = get_encoder(config.encoder, config.options)
-        self.limits, self.background, self.batch_size = config.limits, config.background, config.batch_size
+        self.limits, self.background = config.limits, config.background
+        self.batch_size, self.decode_threads = config.batch_size, config.decode_threads
         self.min_side: int | None = None  # a crop may be a small part of the image
-        self._ids, self._status = detections["id"], detections["status"].to_pylist()
-        self._elements = detections["elements"].to_pylist()
+        self._status, self._elements = detections["status"].to_pylist(), detections["elements"].to_pylist()
         self._chosen = [chosen(one, min_score=config.min_score, limit=config.limit) for one in self._elements]
-        self.wanted: NDArray[np.bool_] = np.array([bool(places) for places in self._chosen], np.bool_)
+
+    def given(self, row: int) -> Outcome | None:
+        """Return why a row has no embedding, when it has no chosen element; its image is not read."""
+        if self._chosen[row]:
+            return None
+        status = self._status[row]
+        return Outcome("missing" if status == "ok" else status, None)
 
     def prepare(self, pixels: Rgb, row: int) -> tuple[int, list[Any]]:
         """Return the row and its prepared crops."""
@@ -112,20 +102,14 @@ class CropEmbedder:
         return [Outcome("ok", (row, part)) for (row, _), part in zip(items, parts, strict=True)]
 
     def table(self, ids: pa.Array, outcomes: list[Outcome]) -> pa.Table:
-        """Return the wanted rows alone."""
+        """Return the stage's output; see `crop_embeddings`."""
+        schema = crop_embeddings(self.encoder.dim, pa.from_numpy_dtype(self.config.dtype))
         rows = [self._row(outcome) for outcome in outcomes]
-        return self._build(ids.to_pylist(), rows)
-
-    def whole(self, part: pa.Table) -> pa.Table:
-        """Return every document's row: those without a chosen element are missing, or failed as their image did."""
-        places = np.full(len(self._status), -1)
-        places[self.wanted] = np.arange(part.num_rows)
-        absent: list[tuple[str, list[int], list[Any]]] = [
-            ("missing" if status == "ok" else status, [], []) for status in self._status
-        ]
-        rest = self._build(self._ids.to_pylist(), absent)
-        both = pa.concat_tables([rest, part])
-        return both.take(np.where(places < 0, np.arange(len(places)), len(places) + places)).combine_chunks()
+        status, element, vectors = ([row[which] for row in rows] for which in range(3))
+        columns = [ids, status, [bool(places) for places in element], element, vectors]
+        return pa.Table.from_arrays(
+            [pa.array(column, one.type) for column, one in zip(columns, schema, strict=True)], schema=schema
+        )
 
     def _row(self, outcome: Outcome) -> tuple[str, list[int], list[Any]]:
         if outcome.value is None:
@@ -137,14 +121,6 @@ class CropEmbedder:
         if (np.abs(vectors) > largest).any():
             return "overflow", [], []
         return "ok", self._chosen[row], list(vectors.astype(self.config.dtype))
-
-    def _build(self, ids: list[str], rows: list[tuple[str, list[int], list[Any]]]) -> pa.Table:
-        schema = crop_embeddings(self.encoder.dim, pa.from_numpy_dtype(self.config.dtype))
-        status, element, vectors = ([row[which] for row in rows] for which in range(3))
-        columns = [ids, status, [bool(places) for places in element], element, vectors]
-        return pa.Table.from_arrays(
-            [pa.array(column, one.type) for column, one in zip(columns, schema, strict=True)], schema=schema
-        )
 
     def _crop(self, pixels: Rgb, element: dict[str, Any]) -> Rgb:
         height, width = pixels.shape[:2]

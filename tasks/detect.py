@@ -1,16 +1,17 @@
 """Images -> text lines, faces or objects: the detect stages."""
 
 import logging
-from typing import Annotated, Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
-from pydantic import Field, SerializeAsAny, WithJsonSchema, model_validator
+from pydantic import Field
 
 from models.config import FrozenConfig, knob
-from models.detectors import detector_options, get_detector
+from models.detectors import detector_config, get_detector
 from models.detectors.base import Detector, Element, strongest
 from tasks.image_pass import Outcome, run_pass
 from tasks.images import DECODER, WHITE, ImageLimits, Rgb
+from tasks.options import ChosenConfig, Options
 
 logger = logging.getLogger(__name__)
 
@@ -38,25 +39,23 @@ DETECTIONS = pa.schema(
 )
 
 
-class DetectConfig(FrozenConfig):
+class DetectConfig(ChosenConfig):
     """One detector over the documents' images."""
 
+    chosen_by: ClassVar[str] = "detector"
+
     detector: str
-    options: Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "object", "default": {}})] = Field(
-        default_factory=FrozenConfig
-    )
+    options: Options = Field(default_factory=FrozenConfig)  # of the detector: `fuseline list detectors`
     limit: int = Field(500, ge=1)  # elements kept per image, those of the highest scores
     text_score: float = Field(0.5, ge=0, le=1)  # lines below it stay out of the joined text
     limits: ImageLimits = ImageLimits()
     background: tuple[int, int, int] = WHITE
     decode_threads: int = knob(2, ge=1)
 
-    @model_validator(mode="before")
     @classmethod
-    def _options_of_the_detector(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or "detector" not in values:
-            return values
-        return {**values, "options": detector_options(values["detector"], values.get("options") or {})}
+    def options_type(cls, name: str) -> type[FrozenConfig]:
+        """Return the type of a detector's options."""
+        return detector_config(name)
 
 
 def detect(documents: pa.Table, config: DetectConfig, *, source: str) -> pa.Table:
@@ -65,8 +64,7 @@ def detect(documents: pa.Table, config: DetectConfig, *, source: str) -> pa.Tabl
     Status: ok (also without any element), missing, no_image, bad_uri, bad_image, too_large, timeout, detect_failed.
     Raises MissingWeights.
     """
-    finder = ImageDetector(config)
-    return run_pass(documents, [finder], source=source, decode_threads=config.decode_threads).tables[0]
+    return run_pass(documents, [ImageDetector(config)], source=source).tables[0]
 
 
 def detector_digest(config: DetectConfig) -> str:
@@ -81,8 +79,11 @@ class ImageDetector:
 
     def __init__(self, config: DetectConfig) -> None:
         self.config, self.detector = config, _detector(config)
-        self.limits, self.background = config.limits, config.background
+        self.limits, self.background, self.decode_threads = config.limits, config.background, config.decode_threads
         self.min_side: int | None = self.detector.min_side
+
+    def given(self, row: int) -> None:
+        """Return None: every image is looked at."""
 
     def prepare(self, pixels: Rgb, row: int) -> tuple[int, int, Any]:
         """Return width and height of the image, and what the detector needs."""

@@ -1,53 +1,42 @@
 """Images and texts -> embeddings: the embed stages."""
 
 import logging
-from typing import Annotated, Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import Field, SerializeAsAny, ValidationError, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
 from models.config import FrozenConfig, knob
-from models.encoders import ENCODERS, encoder_options, get_encoder
+from models.encoders import encoder_config, get_encoder
 from models.encoders.base import Encoder, Modality
-from stores.errors import ConfigError, MismatchError, mismatch
+from stores.errors import MismatchError, mismatch
 from stores.schemas import embedding
 from tasks.image_pass import Outcome, run_pass
 from tasks.images import DECODER, WHITE, ImageLimits, Rgb
-from tasks.options import explained
+from tasks.options import ChosenConfig, Options
 
 logger = logging.getLogger(__name__)
 
 Dtype = Literal["float16", "float32"]
-Options = Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "object", "default": {}})]
 _TINY = 1e-12  # a norm below this is a zero vector
 
 
-class EncoderChoice(FrozenConfig):
+class EncoderChoice(ChosenConfig):
     """An encoder by name, and its options as its own type."""
+
+    chosen_by: ClassVar[str] = "encoder"
+    modalities: ClassVar[tuple[Modality, ...]]
 
     encoder: str
     options: Options = Field(default_factory=FrozenConfig)  # of the encoder: `fuseline list encoders`
 
-    @model_validator(mode="before")
     @classmethod
-    def _options_of_the_encoder(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        name = values.get("encoder", cls.model_fields["encoder"].default)
-        options = values.get("options") or {}
-        try:
-            return {**values, "options": encoder_options(name, options, modality=cls.modality())}
-        except ValidationError as error:
-            faults = explained(error, ENCODERS[name].config)
-            raise ConfigError("; ".join(f"options.{fault}" for fault in faults)) from error
-
-    @classmethod
-    def modality(cls) -> Modality:
-        """Return the kind of encoder that this stage takes."""
-        raise NotImplementedError
+    def options_type(cls, name: str) -> type[FrozenConfig]:
+        """Return the type of an encoder's options."""
+        return encoder_config(name, *cls.modalities)
 
 
 class _EmbedConfig(EncoderChoice):
@@ -60,20 +49,19 @@ class _EmbedConfig(EncoderChoice):
 class ImageEmbedConfig(_EmbedConfig):
     """One embedding per document's image."""
 
+    modalities: ClassVar[tuple[Modality, ...]] = ("image",)
+
     encoder: str = "efficientnet_lite2"
     limits: ImageLimits = ImageLimits()
     background: tuple[int, int, int] = WHITE  # what shows through transparent pixels, RGB
     batch_size: int = knob(4, ge=1)
     decode_threads: int = knob(2, ge=1)
 
-    @classmethod
-    def modality(cls) -> Modality:
-        """Return "image"."""
-        return "image"
-
 
 class TextEmbedConfig(_EmbedConfig):
     """One embedding per document's text."""
+
+    modalities: ClassVar[tuple[Modality, ...]] = ("text",)
 
     encoder: str = "minilm"
     field: Literal["text", "title", "description", "ocr"] = "text"  # of the cleaned document, or what its image says
@@ -92,11 +80,6 @@ class TextEmbedConfig(_EmbedConfig):
         """The column that is read of the cleaned documents, or of the detections."""
         return "text" if self.field == "ocr" else self.field
 
-    @classmethod
-    def modality(cls) -> Modality:
-        """Return "text"."""
-        return "text"
-
 
 def embed_images(documents: pa.Table, config: ImageEmbedConfig, *, source: str) -> pa.Table:
     """Return the embeddings (n, dim) of documents' images, in the documents' order.
@@ -105,8 +88,7 @@ def embed_images(documents: pa.Table, config: ImageEmbedConfig, *, source: str) 
     decoded and scaled by `decode_threads` threads. Status: ok, missing, no_image, bad_uri, bad_image, too_large,
     timeout, not_finite, overflow. Raises MissingWeights.
     """
-    consumer = ImageEmbedder(config)
-    return run_pass(documents, [consumer], source=source, decode_threads=config.decode_threads).tables[0]
+    return run_pass(documents, [ImageEmbedder(config)], source=source).tables[0]
 
 
 class ImageEmbedder:
@@ -114,8 +96,12 @@ class ImageEmbedder:
 
     def __init__(self, config: ImageEmbedConfig) -> None:
         self.config, self.encoder = config, _encoder(config)
-        self.limits, self.background, self.batch_size = config.limits, config.background, config.batch_size
+        self.limits, self.background = config.limits, config.background
+        self.batch_size, self.decode_threads = config.batch_size, config.decode_threads
         self.min_side = self.encoder.min_side
+
+    def given(self, row: int) -> None:
+        """Return None: every image is looked at."""
 
     def prepare(self, pixels: Rgb, row: int) -> Any:
         """Return the pixels as the network wants them."""

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from models.features import Block, T
 from stores.errors import DataError, FuselineError, mismatch
+from tasks.inputs import context, fitted_digests, upstream_tables
 from tasks.nodes import Fit, Node
 from tasks.planner import Seen, seen_by
-from tasks.shard import ShardReport, context, fitted_digests, upstream_tables
+from tasks.shard import ShardReport
 from tasks.shelf import Shelf
 
 
@@ -171,7 +172,7 @@ def make_fit(
         raise DataError(f"{node.label}: {error}") from error
     facts = {**facts, "seconds": time.perf_counter() - started}
     node.fitted(root).commit(save, n_rows=n_rows, shards=seen.shards, fitted=fits, facts=facts)
-    return ShardReport(0, n_rows, n_rows, 0, time.perf_counter() - started)
+    return ShardReport(node.label, 0, n_rows, n_rows, 0, time.perf_counter() - started)
 
 
 Save = Callable[[Path], None]

@@ -1,18 +1,18 @@
 """One pass over a shard's images for any number of encoders and detectors: each image is read and decoded once."""
 
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.images import WHITE, ImageError, ImageLimits, Rgb, decode, decoded_size, open_image
+from tasks.images import ImageError, ImageLimits, Rgb, decode, decoded_size, open_image
+from tasks.spent import Kind, Spent
 
 
 class Outcome(NamedTuple):
@@ -29,6 +29,10 @@ class Consumer(Protocol):
     background: tuple[int, int, int]
     min_side: int | None  # pixels of the shorter side below which a scaled decode may not go; None: full size
     batch_size: int
+    decode_threads: int
+
+    def given(self, row: int) -> Outcome | None:
+        """Return the outcome of a row whose image need not be read, or None."""
 
     def prepare(self, pixels: Rgb, row: int) -> Any:
         """Return what `compute` needs of the pixels (h, w, 3) uint8 of a row; called in decoding threads."""
@@ -40,65 +44,173 @@ class Consumer(Protocol):
         """Return the stage's output, one row per document."""
 
 
+@dataclass(frozen=True)
+class ImageTransform:
+    """The transform of a stage over images: makes its part of a pass from the tables that the stage reads.
+
+    The first table holds the columns `id` and `image`.
+    """
+
+    consumer: Callable[[list[pa.Table], Any], Consumer]
+
+
 @dataclass
-class Account:
-    """Where a pass spent its time, in seconds; reading to preparing are summed over the decoding threads."""
+class Part:
+    """One consumer's part of a pass; its failure is its own."""
 
-    read: float = 0.0
-    decode: float = 0.0
-    prepare: float = 0.0
-    compute: float = 0.0
-    wait: float = 0.0  # the consumers had nothing to do
-    total: float = 0.0
-    images: int = 0
-    decodes: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    consumer: Consumer
+    wanted: NDArray[np.bool_]  # (n,) rows to compute
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    spent: Spent = field(default_factory=Spent)
+    made: pa.Table | None = None
+    error: Exception | None = None
+    pending: NDArray[np.bool_] = field(init=False)  # (n,) wanted rows whose image is needed
+    _batch: list[tuple[int, Any]] = field(default_factory=list)
 
-    def add(self, **amounts: float) -> None:
-        """Add to some of the numbers; safe in any thread."""
-        with self._lock:
-            for name, amount in amounts.items():
-                setattr(self, name, getattr(self, name) + amount)
+    def __post_init__(self) -> None:
+        for row in np.flatnonzero(self.wanted).tolist():
+            if (outcome := self.consumer.given(row)) is not None:
+                self.outcomes[row] = outcome
+        self.pending = self.wanted.copy()
+        self.pending[list(self.outcomes)] = False
 
-    def numbers(self) -> dict[str, float]:
-        """Return every number by name."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "_lock"}
+    def prepare(self, image: "SharedImage", row: int) -> "Item | None":
+        """Return one row ready to compute, or None when this part does not want it; called in decoding threads."""
+        if self.error is not None or not self.pending[row]:
+            return None
+        spent = Spent()
+        try:
+            pixels = image.pixels(self.consumer, spent)
+            with spent.on("prepare"):
+                return Item(Outcome("ok", self.consumer.prepare(pixels, row)), None, spent)
+        except ImageError as refused:
+            return Item(Outcome(refused.slug, None), None, spent)
+        except Exception as error:
+            return Item(None, error, spent)
+
+    def take(self, row: int, item: "Item") -> None:
+        """Keep a row's outcome, or add it to the batch and compute the batch when it is full."""
+        self.spent += item.spent
+        if item.outcome is None:
+            self.error = self.error or item.error
+        elif item.outcome.status != "ok":
+            self.outcomes[row] = item.outcome
+        else:
+            self._batch.append((row, item.outcome.value))
+            if len(self._batch) >= self.consumer.batch_size:
+                self.flush()
+
+    def flush(self) -> None:
+        """Compute what was gathered."""
+        batch, self._batch = self._batch, []
+        if not batch or self.error is not None:
+            return
+        try:
+            with self.spent.on("compute"):
+                computed = self.consumer.compute([item for _, item in batch])
+            self.outcomes.update({row: one for (row, _), one in zip(batch, computed, strict=True)})
+        except Exception as error:
+            self.error = error
+
+    def finish(self, ids: pa.Array) -> None:
+        """Build the table of the wanted rows."""
+        self.flush()
+        if self.error is not None:
+            return
+        missing = Outcome("missing", None)
+        found = [self.outcomes.get(row, missing) for row in np.flatnonzero(self.wanted).tolist()]
+        try:
+            with self.spent.on("compute"):
+                self.made = self.consumer.table(ids.filter(pa.array(self.wanted)), found)
+        except Exception as error:
+            self.error = error
+
+    def table(self) -> pa.Table:
+        """Return one row per wanted document; raises what the consumer raised."""
+        if self.error is not None:
+            raise self.error
+        return self.made
 
 
-class PassResult(NamedTuple):
-    """One table per consumer, and what the pass took."""
+class Item(NamedTuple):
+    """What a decoding thread made of one row for one part: an outcome to compute or to keep, or an error."""
 
-    tables: list[pa.Table]
-    account: Account
+    outcome: Outcome | None
+    error: Exception | None
+    spent: Spent
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What each consumer made, and what they shared."""
+
+    parts: list[Part]
+    images: int  # looked at
+    decodes: int
+
+    @property
+    def tables(self) -> list[pa.Table]:
+        """One table per consumer; raises the first error."""
+        return [part.table() for part in self.parts]
 
 
 class SharedImage:
     """One document's image while it is in use: bytes are read once, and decoded once per size that is needed."""
 
-    def __init__(self, reference: dict[str, Any] | None, root: str, account: Account) -> None:
-        self._reference, self._root, self._account = reference, root, account
-        self._bytes: dict[ImageLimits, bytes] = {}
-        self._pixels: dict[Any, Rgb] = {}
+    def __init__(self, reference: dict[str, Any] | None, root: str) -> None:
+        self._reference, self._root = reference, root
+        self._made: dict[Hashable, _Made] = {}
 
-    def pixels(self, *, limits: ImageLimits, min_side: int | None, background: tuple[int, int, int] = WHITE) -> Rgb:
-        """Return pixels (h, w, 3) uint8; raises ImageError.
+    @property
+    def decodes(self) -> int:
+        """How often it was decoded."""
+        return sum(made.kind == "decode" for made in self._made.values())
 
-        They depend on the arguments alone, never on what else was asked for in this pass.
+    def pixels(self, consumer: Consumer, user: Spent) -> Rgb:
+        """Return pixels (h, w, 3) uint8 for a consumer, and note what they cost; raises ImageError.
+
+        They depend on the consumer's wishes alone, never on what else was asked for in this pass.
         """
-        data = self._read(limits)
-        key = (limits, background, decoded_size(data, min_side))
-        if key not in self._pixels:
-            start = time.perf_counter()
-            self._pixels[key] = decode(data, limits=limits, min_side=min_side, background=background)
-            self._account.add(decode=time.perf_counter() - start, decodes=1)
-        return self._pixels[key]
+        limits, side, background = consumer.limits, consumer.min_side, consumer.background
+        data = self._once("read", limits, lambda: open_image(self._reference, self._root, limits), user)
+        key = (limits, background, decoded_size(data, side))
+        pixels: Rgb = self._once(
+            "decode", key, lambda: decode(data, limits=limits, min_side=side, background=background), user
+        )
+        return pixels
 
-    def _read(self, limits: ImageLimits) -> bytes:
-        if limits not in self._bytes:
-            start = time.perf_counter()
-            self._bytes[limits] = open_image(self._reference, self._root, limits)
-            self._account.add(read=time.perf_counter() - start)
-        return self._bytes[limits]
+    def charge(self) -> None:
+        """Share the cost of what was read and decoded among those who used it."""
+        for made in self._made.values():
+            for user in made.users:
+                user.add(made.kind, made.seconds / len(made.users))
+
+    def _once(self, kind: Kind, key: Hashable, make: Callable[[], Any], user: Spent) -> Any:
+        if (kind, key) not in self._made:
+            started, value = time.perf_counter(), None
+            try:
+                value = make()
+            except ImageError as refused:
+                value = refused
+            self._made[kind, key] = _Made(kind, value, time.perf_counter() - started, [])
+        made = self._made[kind, key]
+        made.users.append(user)
+        if isinstance(made.value, ImageError):
+            raise made.value
+        return made.value
+
+
+class _Made(NamedTuple):
+    kind: Kind
+    value: Any  # or the ImageError that came instead
+    seconds: float
+    users: list[Spent]
+
+
+class _Row(NamedTuple):
+    row: int
+    items: list[Item | None]  # per part
+    decodes: int
 
 
 def run_pass(
@@ -107,107 +219,68 @@ def run_pass(
     *,
     source: str,
     wanted: Sequence[NDArray[np.bool_]] | None = None,
-    decode_threads: int = 2,
 ) -> PassResult:
-    """Return one table per consumer, in the documents' order.
+    """Compute every consumer over one reading of the images; tables come in the documents' order.
 
     Args:
         documents: columns `id` and `image`; without `image` every row is missing.
-        consumers: what to compute.
+        consumers: what to compute; each sees exactly what it would see alone.
         source: folder or URL below which image references lie.
         wanted: per consumer a mask (n,) of the rows to compute; its table then holds only those rows.
-        decode_threads: how many threads read, decode and prepare ahead of the consumers.
 
-    Memory holds a few batches of prepared images, whatever the number of documents.
+    Threads read, decode and prepare ahead while this one computes. Memory holds a few batches of prepared images,
+    whatever the number of documents.
     """
-    started, account = time.perf_counter(), Account()
     n = documents.num_rows
-    masks = [np.ones(n, np.bool_) for _ in consumers] if wanted is None else list(wanted)
-    outcomes = [[Outcome("missing", None)] * n for _ in consumers]
-    if "image" in documents.column_names and consumers:
-        images = documents["image"]
-
-        def prepare(row: int) -> list[Outcome | None]:
-            image = SharedImage(images[row].as_py(), source, account)
-            return [_prepared(image, one, row, account) if mask[row] else None
-                    for one, mask in zip(consumers, masks, strict=True)]  # fmt: skip
-
-        rows = np.flatnonzero(np.any(masks, axis=0))
-        depth = 2 * max(one.batch_size for one in consumers) + decode_threads
-        with ThreadPoolExecutor(decode_threads, thread_name_prefix="decode") as pool:
-            _consume(_ahead(pool, prepare, rows, depth, account), consumers, outcomes, account)
+    masks = [np.ones(n, np.bool_) for _ in consumers] if wanted is None else wanted
+    parts = [Part(one, mask) for one, mask in zip(consumers, masks, strict=True)]
+    images = decodes = 0
+    if "image" in documents.column_names and parts:
+        for found, waited in _rows(documents["image"], parts, source):
+            images, decodes = images + 1, decodes + found.decodes
+            takers = [(part, item) for part, item in zip(parts, found.items, strict=True) if item is not None]
+            for part, item in takers:
+                part.spent.add("wait", waited / len(takers))
+                part.take(found.row, item)
     ids = documents["id"].combine_chunks().cast(pa.string())
-    tables = []
-    for one, mask, found in zip(consumers, masks, outcomes, strict=True):
-        tables.append(one.table(ids.filter(pa.array(mask)), [found[row] for row in np.flatnonzero(mask)]))
-    account.add(total=time.perf_counter() - started)
-    return PassResult(tables, account)
+    for part in parts:
+        part.finish(ids)
+    return PassResult(parts, images, decodes)
 
 
-def _prepared(image: SharedImage, consumer: Consumer, row: int, account: Account) -> Outcome:
-    try:
-        pixels = image.pixels(limits=consumer.limits, min_side=consumer.min_side, background=consumer.background)
-    except ImageError as refused:
-        return Outcome(refused.slug, None)
-    start = time.perf_counter()
-    item = consumer.prepare(pixels, row)
-    account.add(prepare=time.perf_counter() - start)
-    return Outcome("ok", item)
+def _rows(references: pa.ChunkedArray, parts: list[Part], source: str) -> Iterator[tuple[_Row, float]]:
+    """Yield every row that some part needs, prepared for each, in order, and how long it was waited for."""
 
+    def prepare(row: int) -> _Row:
+        image = SharedImage(references[row].as_py(), source)
+        items = [part.prepare(image, row) for part in parts]
+        image.charge()
+        return _Row(row, items, image.decodes)
 
-def _consume(
-    prepared: Iterator[tuple[int, list[Outcome | None]]],
-    consumers: Sequence[Consumer],
-    outcomes: list[list[Outcome]],
-    account: Account,
-) -> None:
-    """Gather batches per consumer and compute each as soon as it is full."""
-    batches: list[list[tuple[int, Any]]] = [[] for _ in consumers]
-
-    def flush(which: int) -> None:
-        start, batch = time.perf_counter(), batches[which]
-        computed = consumers[which].compute([item for _, item in batch])
-        account.add(compute=time.perf_counter() - start)
-        for (row, _), outcome in zip(batch, computed, strict=True):
-            outcomes[which][row] = outcome
-        batch.clear()
-
-    for row, items in prepared:
-        account.add(images=1)
-        for which, one in enumerate(items):
-            if one is None:
-                continue
-            if one.status != "ok":
-                outcomes[which][row] = one
-                continue
-            batches[which].append((row, one.value))
-            if len(batches[which]) == consumers[which].batch_size:
-                flush(which)
-    for which, batch in enumerate(batches):
-        if batch:
-            flush(which)
+    rows = np.flatnonzero(np.any([part.pending for part in parts], axis=0)).tolist()
+    threads = max(part.consumer.decode_threads for part in parts)
+    depth = 2 * max(part.consumer.batch_size for part in parts) + threads
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        yield from _ahead(pool, prepare, rows, depth)
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, function: Any, rows: NDArray[np.int64], depth: int, account: Account
-) -> Iterator[tuple[int, list[Outcome | None]]]:
-    """Yield (row, function(row)) in order, at most `depth` rows ahead of the reader."""
-    waiting: deque[tuple[int, Future[list[Outcome | None]]]] = deque()
+    pool: ThreadPoolExecutor, prepare: Callable[[int], _Row], rows: list[int], depth: int
+) -> Iterator[tuple[_Row, float]]:
+    """Yield the prepared rows in order, at most `depth` ahead of the reader, and the seconds waited for each."""
+    waiting: deque[Future[_Row]] = deque()
 
-    def next_result() -> tuple[int, list[Outcome | None]]:
-        row, future = waiting.popleft()
-        start = time.perf_counter()
-        result = future.result()
-        account.add(wait=time.perf_counter() - start)
-        return row, result
+    def next_result() -> tuple[_Row, float]:
+        future, started = waiting.popleft(), time.perf_counter()
+        return future.result(), time.perf_counter() - started
 
     try:
-        for row in rows.tolist():
-            waiting.append((row, pool.submit(function, row)))
+        for row in rows:
+            waiting.append(pool.submit(prepare, row))
             if len(waiting) > depth:
                 yield next_result()
         while waiting:
             yield next_result()
     finally:
-        for _, future in waiting:
+        for future in waiting:
             future.cancel()

@@ -120,7 +120,7 @@ def ingest(
     for table in changes.new_shards():
         _write_rows(dataset, index, table)
         dataset.commit(index, table, {})
-        done(ShardReport(index, table.num_rows, table.num_rows, 0, time.perf_counter() - started))
+        done(ShardReport(node.label, index, table.num_rows, table.num_rows, 0, time.perf_counter() - started))
         index, started = index + 1, time.perf_counter()
     if not changes.total:
         raise DataError(_nothing(node.source))
@@ -128,7 +128,8 @@ def ingest(
         table, rows = changes.rebuilt(shard), len(changes.router.changed.get(shard, ()))
         _write_rows(dataset, shard, table)
         dataset.commit(shard, table, {})
-        done(ShardReport(shard, table.num_rows, rows, table.num_rows - rows, time.perf_counter() - started))
+        kept = table.num_rows - rows
+        done(ShardReport(node.label, shard, table.num_rows, rows, kept, time.perf_counter() - started))
         started = time.perf_counter()
     changes.images.save(dataset.folder / IMAGES)
     with atomic_file(dataset.folder / QUARANTINED) as partial:

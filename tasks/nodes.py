@@ -17,6 +17,7 @@ from models.features import Features
 from stores.dataset import Dataset
 from stores.fitted import Fitted
 from stores.manifest import Manifest
+from tasks.image_pass import ImageTransform
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,12 @@ Transform = Callable[[list[pa.Table], Any, Context], pa.Table]
 
 @dataclass(frozen=True, kw_only=True)
 class ShardStage(Node):
-    """One shard of each upstream becomes one shard, by a pure function.
+    """One shard of each upstream becomes one shard, by a pure function, or as part of a pass over images.
 
     `by_row` says that row r of the output depends on row r of the inputs alone, so that unchanged rows can be reused.
-    `retry` holds the statuses that are worth trying again; `missing` never is.
     """
 
-    transform: Transform
+    transform: Transform | ImageTransform
     by_row: bool = True
 
 

@@ -2,12 +2,37 @@
 
 import difflib
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SerializeAsAny, ValidationError, WithJsonSchema, model_validator
 
 from models.config import FrozenConfig
 from stores.errors import ConfigError, mismatch
+
+Options = Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "object", "default": {}})]
+
+
+class ChosenConfig(FrozenConfig):
+    """A configuration that names a registered thing in the field `chosen_by`, and holds its `options` as their type."""
+
+    chosen_by: ClassVar[str]
+
+    @classmethod
+    def options_type(cls, name: str) -> type[FrozenConfig]:
+        """Return the type of the named thing's options; raises ValueError for an unknown name."""
+        raise NotImplementedError
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_their_own_type(cls, values: Any) -> Any:
+        chosen = cls.model_fields[cls.chosen_by]
+        if not isinstance(values, dict) or (chosen.is_required() and cls.chosen_by not in values):
+            return values
+        wanted = cls.options_type(values.get(cls.chosen_by, chosen.default))
+        options: Any = values.get("options") or {}
+        if isinstance(options, FrozenConfig) and not isinstance(options, wanted):
+            options = options.model_dump()
+        return {**values, "options": options if isinstance(options, wanted) else parse_options(wanted, options)}
 
 
 def parse_options(config: type[FrozenConfig], options: dict[str, Any], *, field: str = "options.") -> FrozenConfig:

@@ -4,7 +4,7 @@ import atexit
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -13,8 +13,10 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
+from models.threads import limit_threads
+from stores.errors import DataError
 from tasks.nodes import ShardStage
-from tasks.shard import ShardReport, make_shard
+from tasks.shard import ShardReport, failed, make_shards
 
 
 class Pool:
@@ -26,26 +28,24 @@ class Pool:
         self._lock, self._alone = Lock(), Lock()
         self._executor: ProcessPoolExecutor | None = None
 
-    def make_shard(
-        self, stage: ShardStage, root: Path, index: int, *, source: str, retry_failed: bool = False
-    ) -> ShardReport:
-        """Make a shard in a worker; a worker that is killed (out of memory, say) is replaced and asked once more.
+    def make_shards(self, stages: Sequence[ShardStage], root: Path, index: int, **wishes: Any) -> list[ShardReport]:
+        """Make a shard of some stages in a worker; `wishes` as in tasks.shard.make_shards.
+
+        When the worker is killed (out of memory, say) each stage is tried once more, and alone: what kills its worker
+        again fails, and takes nothing else with it.
 
         Raises:
             CancelledError: the pool was closed.
-            BrokenProcessPool: the shard killed its worker again.
         """
-        options = {"source": source, "retry_failed": retry_failed}
         executor = self._running()
         try:
-            return _submit(executor, stage, root, index, **options).result()
+            return _submit(executor, stages, root, index, wishes).result()
         except BrokenProcessPool:
             self._drop(executor)
             if self.closed:
                 raise CancelledError from None
-        # One at a time, in a process of its own: a shard that kills its worker takes no other with it.
-        with self._alone, _executor(1) as alone:
-            return _submit(alone, stage, root, index, **options).result()
+        with self._alone:
+            return [report for stage in stages for report in _make_alone(stage, root, index, wishes)]
 
     def close(self, *, kill: bool = False) -> None:
         """End the workers for good; with `kill`, without waiting for the shards in flight."""
@@ -94,10 +94,22 @@ def _executor(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
 
 
-def _submit(executor: ProcessPoolExecutor, *args: Any, **options: Any) -> "Future[ShardReport]":
+def _submit(
+    executor: ProcessPoolExecutor, stages: Sequence[ShardStage], root: Path, index: int, wishes: dict[str, Any]
+) -> "Future[list[ShardReport]]":
     # Processes start in here.
     with _deaf_to_interrupts():
-        return executor.submit(make_shard, *args, **options)
+        return executor.submit(make_shards, stages, root, index, **wishes)
+
+
+def _make_alone(stage: ShardStage, root: Path, index: int, wishes: dict[str, Any]) -> list[ShardReport]:
+    with _executor(1) as alone:
+        try:
+            return _submit(alone, (stage,), root, index, wishes).result()
+        except BrokenProcessPool:
+            cure = "lower its batch_size or shard_size if memory ran out"
+            death = DataError(f"{stage.label}: shard {index} ended its worker process twice; {cure}")
+            return [failed(stage.label, index, death)]
 
 
 @contextmanager
@@ -118,8 +130,7 @@ def _start_worker() -> None:
     # Ctrl-C reaches the whole process group: only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
-    # Read by torch, faiss and their OpenMP when a stage first loads them.
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    limit_threads(1)
 
 
 def _end_with_parent() -> None:
@@ -130,6 +141,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _shared: Pool | None = None
 atexit.register(close_pool, kill=True)

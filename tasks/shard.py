@@ -1,19 +1,26 @@
-"""Make one shard of one stage: read, reuse rows, compute the rest, commit."""
+"""Make one shard of some stages: read, reuse rows, compute the rest, commit."""
 
+import logging
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_aligned, check_ids
-from stores.digests import cell_digests, combine, row_digests
-from stores.errors import AlignmentError, DamagedError, DataError, MismatchError, mismatch
-from stores.manifest import ShardRecord, expanded
-from tasks.nodes import Context, Fit, Node, Read, ShardStage, Summary
+from stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_ids
+from stores.errors import AlignmentError, DamagedError, FuselineError, StorageError
+from stores.manifest import ShardRecord
+from tasks.image_pass import ImageTransform, Part, run_pass
+from tasks.inputs import Tables, context, row_inputs, shard_inputs, summary_inputs, upstream_tables
+from tasks.nodes import ShardStage, Summary, Transform
+from tasks.spent import Kind, Spent
+
+logger = logging.getLogger(__name__)
 
 # These say something about the document, not about a failed try.
 SETTLED = ("ok", "missing")
@@ -21,133 +28,177 @@ SETTLED = ("ok", "missing")
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What making one shard took: all that a worker sends back."""
+    """What making one shard of one stage took: all that a worker sends back."""
 
+    stage: str  # the node's label
     index: int
-    n_rows: int
-    computed: int
-    reused: int
-    seconds: float
+    n_rows: int = 0
+    computed: int = 0
+    reused: int = 0
+    seconds: float = 0.0
+    spent: Spent = field(default_factory=Spent)
     error: str = ""
 
 
-def make_shard(stage: ShardStage, root: Path, index: int, *, source: str, retry_failed: bool = False) -> ShardReport:
-    """Make and commit one shard; rows whose own inputs did not change are copied from the previous version.
+def failed(stage: str, index: int, error: Exception) -> ShardReport:
+    """Return the report of a shard that could not be made."""
+    told = str(error) if isinstance(error, FuselineError) else f"{type(error).__name__}: {error}"
+    return ShardReport(stage, index, error=told)
+
+
+def make_shards(
+    stages: Sequence[ShardStage], root: Path, index: int, *, source: str, retry_failed: bool = False
+) -> list[ShardReport]:
+    """Make and commit one shard of each stage, none of which reads another; those over images share one pass.
+
+    Rows whose own inputs did not change are copied from the stage's previous version. A stage that fails says so in its
+    report, and the others are committed.
 
     Args:
-        stage: what to make.
+        stages: what to make.
         root: output root.
         index: which shard.
         source: where image references start.
         retry_failed: compute rows again whose status is neither "ok" nor "missing".
-    """
-    started = time.perf_counter()
-    dataset, inputs = stage.dataset(root), shard_inputs(stage, root, index)
-    tables, before = upstream_tables(stage, root, index), dataset.record(index)
-    if not stage.by_row:
-        table = stage.transform(tables, stage.config, context(stage, root, source))
-        dataset.commit(index, table, inputs)
-        return ShardReport(index, table.num_rows, table.num_rows, 0, time.perf_counter() - started)
-    previous = _previous(dataset, before)
-    row_inputs = _row_inputs(stage, tables, root)
-    reused = changed_rows(previous, tables[0]["id"], row_inputs)
-    if retry_failed and previous is not None and "status" in previous.column_names:
-        settled = np.isin(np.array(previous["status"].to_pylist(), dtype=object), SETTLED)
-        reused[reused >= 0] = np.where(settled[reused[reused >= 0]], reused[reused >= 0], -1)
-    if before is not None and previous is not None and _same_rows(reused, before.n_rows):
-        dataset.recommit(before, inputs)
-        return ShardReport(index, before.n_rows, 0, before.n_rows, time.perf_counter() - started)
-    todo = np.flatnonzero(reused < 0)
-    if previous is not None and not len(todo):
-        fresh = previous.slice(0, 0)
-    else:
-        fresh = _computed(stage, [table.take(todo) for table in tables], row_inputs[todo], root, source)
-    dataset.commit(index, _merged(fresh, previous, reused), inputs)
-    return ShardReport(index, len(reused), len(todo), len(reused) - len(todo), time.perf_counter() - started)
-
-
-def shard_inputs(node: Node, root: Path, index: int) -> dict[str, str]:
-    """Return what a shard of `node` would be made from now: upstream name -> digest."""
-    found = {read.node.name: record_of(read, root, index).digest(read.decisive) for read in node.reads}
-    return {**found, **fitted_digests(node.fits, root)}
-
-
-def fitted_digests(fits: tuple[Fit, ...], root: Path) -> dict[str, str]:
-    """Return the digest of every fitted upstream; raises DataError when one was never fitted."""
-    found = {}
-    for fit in fits:
-        record = fit.fitted(root).record()
-        if record is None:
-            raise DataError(f"{fit.name}: is not fitted yet; run `fuseline run` first")
-        found[fit.name] = record.digest
-    return found
-
-
-def record_of(read: Read, root: Path, index: int) -> ShardRecord:
-    """Return the record of an upstream shard; raises DataError when it was never made."""
-    record = read.node.dataset(root).record(index)
-    if record is None:
-        raise DataError(f"{read.node.name}: shard {index} is not there yet; run `fuseline run` first")
-    return record
-
-
-def upstream_tables(node: Node, root: Path, index: int) -> list[pa.Table]:
-    """Read one shard of every upstream, ids first, after the digests of their ids were compared."""
-    records = {read.node.name: record_of(read, root, index) for read in node.reads}
-    if isinstance(node, ShardStage) and node.by_row:
-        check_aligned(records)
-    check_fitted(node, root, records)
-    tables = []
-    for read in node.reads:
-        dataset, record = read.node.dataset(root), records[read.node.name]
-        ids = ("id",) if record.ids else ()
-        wanted = (*record.select(read.columns), *record.select(read.keyed))
-        # A shard may lack table columns (num_*, cat_*) that others have.
-        names = dict.fromkeys((*ids, *(name for name in wanted if name in record.columns)))
-        tables.append(dataset.read(record, tuple(names)))
-    return tables
-
-
-def check_fitted(node: Node, root: Path, records: dict[str, ShardRecord]) -> None:
-    """Refuse shards that were made with another version of a fitted thing than the one their reader knows.
-
-    A codebook that was fitted again gives the same codes another meaning: a model reads only those of the version it
-    was trained on.
-
-    Args:
-        node: who reads.
-        root: output root.
-        records: dataset name -> record of the shard that is read.
 
     Raises:
-        MismatchError: the versions differ.
+        StorageError: the output root cannot be written.
     """
-    known: dict[str, str] = {}
-    for fit in node.fits if any(read.node.fits for read in node.reads) else ():
-        record = fit.fitted(root).record()
-        known |= {} if record is None else {**record.fitted, fit.name: record.digest}
-    for read in node.reads:
-        for fit in read.node.fits:
-            made, expected = records[read.node.name].inputs.get(fit.name), known.get(fit.name)
-            if expected is not None and made != expected:
-                what = f"{read.node.name} shard {records[read.node.name].index} for {node.label}: version of {fit.name}"
-                raise MismatchError(mismatch(what, _short(expected), _short(made), "run `fuseline run`, which follows"))
+    drafts, seen = [Draft(stage, root, index, source) for stage in stages], Tables()
+    for draft in drafts:
+        draft.read(seen, retry_failed=retry_failed)
+    passes: dict[str, list[Draft]] = {}  # by the documents that they read
+    for draft in drafts:
+        if draft.idle:
+            continue
+        if isinstance(draft.stage.transform, ImageTransform):
+            passes.setdefault(draft.stage.reads[0].node.name, []).append(draft)
+        else:
+            draft.compute(draft.stage.transform)
+    for sharing in passes.values():
+        _share_pass(sharing, source)
+    return [draft.commit() for draft in drafts]
 
 
-def _short(digest: str | None) -> str:
-    """Return the end of a digest, which also names the checkpoint's folder."""
-    return digest[-12:] if digest else "none"
+class Draft:
+    """One shard of one stage on its way from its inputs to the store."""
+
+    def __init__(self, stage: ShardStage, root: Path, index: int, source: str) -> None:
+        self.stage, self.root, self.index, self.source = stage, root, index, source
+        self.dataset, self.spent, self.seconds = stage.dataset(root), Spent(), 0.0
+        self.tables: list[pa.Table] = []
+        self.error: Exception | None = None
+        self._inputs: dict[str, str] = {}
+        self._row_inputs = np.empty((0, 16), np.uint8)
+        self._before: ShardRecord | None = None
+        self._previous: pa.Table | None = None
+        self._reused = np.empty(0, np.int64)  # per row its place in the previous version, or -1: to compute
+        self._fresh = pa.table({})  # what was computed
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to compute."""
+        known = self.stage.by_row and self._previous is not None and not self.wanted.any()
+        return known or self.error is not None
+
+    @property
+    def wanted(self) -> NDArray[np.bool_]:
+        """The rows (n,) to compute."""
+        return self._reused < 0
+
+    def read(self, seen: Tables, *, retry_failed: bool) -> None:
+        """Read the inputs, and find what the previous version already holds."""
+        with self.step("read"):
+            self._inputs = shard_inputs(self.stage, self.root, self.index)
+            self.tables = upstream_tables(self.stage, self.root, self.index, seen)
+            if not self.stage.by_row:
+                return
+            self._before = self.dataset.record(self.index)
+            self._previous = _previous(self.dataset, self._before)
+            self._row_inputs = row_inputs(self.stage, self.tables, self.root)
+            self._reused = changed_rows(self._previous, self.tables[0]["id"], self._row_inputs)
+            if retry_failed and self._previous is not None and "status" in self._previous.column_names:
+                settled = np.isin(np.array(self._previous["status"].to_pylist(), dtype=object), SETTLED)
+                kept = self._reused >= 0
+                self._reused[kept] = np.where(settled[self._reused[kept]], self._reused[kept], -1)
+
+    def compute(self, transform: Transform) -> None:
+        """Compute the wanted rows, or all of them for a stage over whole shards."""
+        with self.step("compute"):
+            tables, todo = self.tables, np.flatnonzero(self.wanted)
+            if self.stage.by_row:
+                tables = [table.take(todo) for table in tables]
+            table = transform(tables, self.stage.config, context(self.stage, self.root, self.source))
+            self._fresh = self._checked(table) if self.stage.by_row else table
+
+    def take(self, part: Part) -> None:
+        """Take over what a pass computed, and what it cost."""
+        self.spent += part.spent
+        self.seconds += part.spent.compute + part.spent.wait
+        with self.step("compute"):
+            self._fresh = self._checked(part.table())
+
+    def commit(self) -> ShardReport:
+        """Write the shard unless something failed, and report."""
+        with self.step("write"):
+            if self.error is None:
+                self._write()
+        if self.error is not None:
+            return failed(self.stage.label, self.index, self.error)
+        computed = self._fresh.num_rows
+        n_rows = len(self._reused) if self.stage.by_row else computed
+        spent = (self.seconds, self.spent)
+        return ShardReport(self.stage.label, self.index, n_rows, computed, n_rows - computed, *spent)
+
+    @contextmanager
+    def step(self, kind: Kind) -> Iterator[None]:
+        """Account for a block, and keep what it raises: one stage's failure is not that of the others."""
+        started = time.perf_counter()
+        try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:
+            logger.debug("%s shard %d failed", self.stage.label, self.index, exc_info=True)
+            self.error = error
+        finally:
+            seconds = time.perf_counter() - started
+            self.seconds += seconds
+            self.spent.add(kind, seconds)
+
+    def _checked(self, table: pa.Table) -> pa.Table:
+        """Return computed rows with the digests of their inputs; raises AlignmentError when they are other rows."""
+        name = self.stage.name
+        if "id" not in table.column_names:
+            raise AlignmentError(f"{name}: returned no id column")
+        check_ids(name, self.tables[0]["id"].filter(pa.array(self.wanted)), table["id"])
+        inputs = np.ascontiguousarray(self._row_inputs[self.wanted])
+        digests = pa.Array.from_buffers(pa.binary(16), len(inputs), [None, pa.py_buffer(inputs)])
+        return table.append_column(pa.field(ROW_INPUTS, pa.binary(16), nullable=False), digests)
+
+    def _write(self) -> None:
+        before, previous, table = self._before, self._previous, self._fresh
+        if before is not None and previous is not None:
+            if np.array_equal(self._reused, np.arange(before.n_rows)):
+                self.dataset.recommit(before, self._inputs)
+                return
+            table = _merged(table, previous, self._reused)
+        self.dataset.commit(self.index, table, self._inputs)
 
 
-def context(node: Node, root: Path, source: str) -> Context:
-    """Return what the node's function may need beside its tables."""
-    paths = {}
-    for fit in node.fits:
-        fitted = fit.fitted(root)
-        record = fitted.record()
-        if record is not None:
-            paths[fit.name] = fitted.path(record)
-    return Context(source, paths, {**{up.name: up.key for up in node.upstream}, "self": node.key})
+def _share_pass(drafts: list[Draft], source: str) -> None:
+    """Compute stages over the same documents' images with one reading and decoding of each."""
+    sharing, consumers = [], []
+    for draft in drafts:
+        transform: Any = draft.stage.transform
+        with draft.step("compute"):
+            consumers.append(transform.consumer(draft.tables, draft.stage.config))
+            sharing.append(draft)
+    if sharing:
+        documents, wanted = sharing[0].tables[0], [draft.wanted for draft in sharing]
+        result = run_pass(documents, consumers, source=source, wanted=wanted)
+        for draft, part in zip(sharing, result.parts, strict=True):
+            draft.take(part)
 
 
 def make_summary(node: Summary, root: Path, *, source: str) -> ShardReport:
@@ -160,29 +211,7 @@ def make_summary(node: Summary, root: Path, *, source: str) -> ShardReport:
 
     table = node.summarise(shards, node.config, context(node, root, source))
     node.dataset(root).commit(0, table, summary_inputs(node, root))
-    return ShardReport(0, table.num_rows, table.num_rows, 0, time.perf_counter() - started)
-
-
-def summary_inputs(node: Node, root: Path) -> dict[str, str]:
-    """Return what a summary would be made from now: upstream name -> digest over all its shards."""
-    found = {}
-    for read in node.reads:
-        records = read.node.dataset(root).records()
-        found[read.node.name] = combine(records[index].digest(read.decisive) for index in sorted(records))
-    return {**found, **fitted_digests(node.fits, root)}
-
-
-def _row_inputs(stage: ShardStage, tables: list[pa.Table], root: Path) -> NDArray[np.uint8]:
-    cells, marks = [], [f"{name}={digest}" for name, digest in sorted(fitted_digests(stage.fits, root).items())]
-    for table, read in zip(tables, stage.reads, strict=True):
-        names = tuple(name for name in expanded(read.decisive, table.column_names) if name in table.column_names)
-        cells.append(row_digests(table, names))
-        # Digests of cells don't name their columns: a value that moves to another column must not look unchanged.
-        marks += [f"{read.node.name}: {names}"] if names != read.decisive else []
-    salt = combine(marks)
-    rows = np.concatenate([*cells, np.tile(np.frombuffer(salt.encode()[-16:], np.uint8), (len(cells[0]), 1))], axis=1)
-    width = rows.shape[1]
-    return cell_digests(pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), width))
+    return ShardReport(node.label, 0, table.num_rows, table.num_rows, 0, time.perf_counter() - started)
 
 
 def _previous(dataset: Dataset, record: ShardRecord | None) -> pa.Table | None:
@@ -195,26 +224,12 @@ def _previous(dataset: Dataset, record: ShardRecord | None) -> pa.Table | None:
         return None
 
 
-def _same_rows(reused: NDArray[np.int64], n_before: int) -> bool:
-    return len(reused) == n_before and bool(np.array_equal(reused, np.arange(n_before)))
-
-
-def _computed(
-    stage: ShardStage, tables: list[pa.Table], row_inputs: NDArray[np.uint8], root: Path, source: str
-) -> pa.Table:
-    table = stage.transform(tables, stage.config, context(stage, root, source))
-    if "id" not in table.column_names:
-        raise AlignmentError(f"{stage.name}: returned no id column")
-    check_ids(stage.name, tables[0]["id"], table["id"])
-    digests = pa.Array.from_buffers(
-        pa.binary(16), len(row_inputs), [None, pa.py_buffer(np.ascontiguousarray(row_inputs))]
-    )
-    return table.append_column(pa.field(ROW_INPUTS, pa.binary(16), nullable=False), digests)
-
-
-def _merged(fresh: pa.Table, previous: pa.Table | None, reused: NDArray[np.int64]) -> pa.Table:
+def _merged(fresh: pa.Table, previous: pa.Table, reused: NDArray[np.int64]) -> pa.Table:
+    """Return the rows of a shard: those reused of its previous version, and the fresh ones in between."""
     todo = reused < 0
-    if previous is None or todo.all():
+    if not todo.any():
+        return previous.take(reused).combine_chunks()
+    if todo.all():
         return fresh
     both = pa.concat_tables([previous, fresh.select(previous.column_names).cast(previous.schema)])
     rows = reused.copy()

@@ -1,7 +1,7 @@
 """Prefect tasks: batches of shards, fits and summaries, with readable run names. The manifest decides what to run."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,21 @@ from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import TaskRunner
 from prefect.utilities.annotations import quote
 
-from stores.errors import FuselineError, StorageError
+from stores.errors import StorageError
 from tasks.fit import make_fit
 from tasks.ingest import ingest
 from tasks.nodes import Fit, Ingest, Node, ShardStage, Summary
 from tasks.planner import Plan
 from tasks.pool import close_pool, shared_pool
-from tasks.shard import ShardReport, make_shard, make_summary
+from tasks.shard import ShardReport, failed, make_shards, make_summary
 
 logger = logging.getLogger(__name__)
 
 # Prefect records about 20 task runs a second: beyond this many, a task makes several shards.
 MAX_BATCHES = 200
 
-Listener = Callable[[Node, ShardReport], None]
-Make = Callable[..., ShardReport]
+Listener = Callable[[ShardReport], None]
+Make = Callable[..., list[ShardReport]]
 
 
 @dataclass(frozen=True)
@@ -39,41 +39,59 @@ class Execution:
     retry_failed: bool = False
 
 
-def run_plan(plan: Plan, execution: Execution, *, runner: TaskRunner[Any], listen: Listener) -> list[ShardReport]:
-    """Make everything that a plan lacks; return one report per shard, failed ones with their error.
+def run_plans(
+    plans: Sequence[Plan], execution: Execution, *, runner: TaskRunner[Any], listen: Listener
+) -> list[ShardReport]:
+    """Make everything that some plans lack; return a report per stage and shard, failed ones with their error.
+
+    Args:
+        plans: of one node, or of several stages over images that do not read one another: shard i of all of them that
+            lack it is made in one pass.
+        execution: how.
+        runner: what Prefect tasks are submitted to.
+        listen: called with every report as soon as it is known.
 
     Raises:
         FuselineError: nothing more can be done for this node (disk full, no training document, ...).
     """
-    node = plan.node
+    plan, node = plans[0], plans[0].node
+    if isinstance(node, ShardStage):
+        return _run_batches(plans, execution, runner, listen)
     if not plan.todo and not (plan.scan and plan.scan.stale_state):
         return []
-    if isinstance(node, ShardStage):
-        return _run_batches(plan, execution, runner, listen)
     opaque: Any = quote
     return one.with_options(task_run_name=node.label)(opaque(node), opaque(plan), opaque(execution), opaque(listen))
 
 
 class Work:
-    """What the shards of a batch share: the stage, how it is made, by what, and who hears of it.
+    """A batch: which stages to make of which shards, how, by what, and who hears of it.
 
     A plain class: Prefect takes tuples, mappings and dataclasses apart to look for futures in them, and prefect-dask
     its own `quote` too.
     """
 
-    def __init__(self, node: Node, execution: Execution, make: Make, listen: Listener | None) -> None:
-        self.node, self.execution, self.make, self.listen = node, execution, make, listen
+    def __init__(
+        self, shards: dict[int, list[ShardStage]], execution: Execution, make: Make, listen: Listener | None
+    ) -> None:
+        self.shards, self.execution, self.make, self.listen = shards, execution, make, listen
+
+    @property
+    def name(self) -> str:
+        """What the batch is called in Prefect: "embed/image shard 0-3"."""
+        labels = list(dict.fromkeys(stage.label for stages in self.shards.values() for stage in stages))
+        first, last = min(self.shards), max(self.shards)
+        return f"{' + '.join(labels)} shard {first}" + (f"-{last}" if last > first else "")
 
 
 @task(name="shards", cache_policy=NO_CACHE, persist_result=False, retries=0)
-def batch(work: Work, indices: list[int]) -> list[ShardReport]:
-    """Make some shards of one stage, committing one by one; a shard that fails is reported and the rest go on."""
+def batch(work: Work) -> list[ShardReport]:
+    """Make some shards, committing one by one; what fails is reported and the rest goes on."""
     reports = []
-    for index in indices:
-        report = _guarded(work, index)
-        if work.listen is not None:
-            work.listen(work.node, report)
-        reports.append(report)
+    for index, stages in work.shards.items():
+        for report in _guarded(work, index, stages):
+            reports.append(report)
+            if work.listen is not None:
+                work.listen(report)
     return reports
 
 
@@ -84,7 +102,7 @@ def one(node: Node, plan: Plan, execution: Execution, listen: Listener) -> list[
 
     def done(report: ShardReport) -> None:
         reports.append(report)
-        listen(node, report)
+        listen(report)
 
     if isinstance(node, Ingest):
         records = node.dataset(execution.root).records()
@@ -96,15 +114,20 @@ def one(node: Node, plan: Plan, execution: Execution, listen: Listener) -> list[
     return reports
 
 
-def _run_batches(plan: Plan, execution: Execution, runner: TaskRunner[Any], listen: Listener) -> list[ShardReport]:
-    node, batches = plan.node, list(batched(plan.todo, MAX_BATCHES))
+def _run_batches(
+    plans: Sequence[Plan], execution: Execution, runner: TaskRunner[Any], listen: Listener
+) -> list[ShardReport]:
+    shards: dict[int, list[ShardStage]] = {}
+    for plan in plans:
+        for index in plan.todo:
+            if isinstance(plan.node, ShardStage):
+                shards.setdefault(index, []).append(plan.node)
     # A listener lives in this process: elsewhere a batch is announced when it comes home.
-    listener, make = (listen, shared_pool(execution.workers).make_shard) if execution.local else (None, make_shard)
-    work = Work(node, execution, make, listener)
-    futures = [
-        runner.submit(batch.with_options(task_run_name=_run_name(node, indices)), {"work": work, "indices": indices})
-        for indices in batches
-    ]
+    listener, make = (listen, shared_pool(execution.workers).make_shards) if execution.local else (None, make_shards)
+    futures = []
+    for indices in batched(sorted(shards), MAX_BATCHES):
+        work = Work({index: shards[index] for index in indices}, execution, make, listener)
+        futures.append(runner.submit(batch.with_options(task_run_name=work.name), {"work": work}))
     reports: list[ShardReport] = []
     try:
         for future in futures:
@@ -112,7 +135,7 @@ def _run_batches(plan: Plan, execution: Execution, runner: TaskRunner[Any], list
             reports += done
             if not execution.local:
                 for report in done:
-                    listen(node, report)
+                    listen(report)
     except KeyboardInterrupt:
         # The threads wait for workers: without them nobody waits for the shards in flight.
         close_pool(kill=True)
@@ -126,18 +149,12 @@ def batched(indices: list[int], most: int) -> Iterator[list[int]]:
     return (indices[start : start + size] for start in range(0, len(indices), size))
 
 
-def _run_name(node: Node, indices: list[int]) -> str:
-    span = f"{indices[0]}" if len(indices) == 1 else f"{indices[0]}-{indices[-1]}"
-    return f"{node.label} shard {span}"
-
-
-def _guarded(work: Work, index: int) -> ShardReport:
-    execution = work.execution
+def _guarded(work: Work, index: int, stages: list[ShardStage]) -> list[ShardReport]:
+    wishes = {"source": work.execution.source, "retry_failed": work.execution.retry_failed}
     try:
-        return work.make(work.node, execution.root, index, source=execution.source, retry_failed=execution.retry_failed)
+        return work.make(stages, work.execution.root, index, **wishes)
     except StorageError:
         raise
     except Exception as error:
-        logger.debug("%s shard %d failed", work.node.label, index, exc_info=True)
-        reason = str(error) if isinstance(error, FuselineError) else f"{type(error).__name__}: {error}"
-        return ShardReport(index, 0, 0, 0, 0.0, reason)
+        logger.debug("shard %d failed", index, exc_info=True)
+        return [failed(stage.label, index, error) for stage in stages]

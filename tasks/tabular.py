@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,15 +21,12 @@ from tasks.nodes import Context, TrainingRows
 class TabularEmbedConfig(EncoderChoice):
     """One vector, or one row of class indices, per document's table columns."""
 
+    modalities: ClassVar[tuple[Modality, ...]] = ("tabular",)
+
     encoder: str = "tabular"
     output: Literal["vectors", "indices"] = "vectors"  # indices: integers in Parquet, for index embeddings
     dtype: Dtype = "float32"  # of vectors
     seed: int = 0  # draws the values that quantiles are taken from
-
-    @classmethod
-    def modality(cls) -> Modality:
-        """Return "tabular"."""
-        return "tabular"
 
     def fit_config(self) -> "TabularFitConfig":
         """Return what decides the fit: how it is written does not."""

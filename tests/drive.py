@@ -16,7 +16,7 @@ from tasks.fit import make_fit
 from tasks.ingest import SourceConfig, SplitConfig, ingest, ingest_config
 from tasks.nodes import Context, Fit, Ingest, Node, Read, ShardStage, Summary
 from tasks.planner import Plan, PlanOptions, plan_node
-from tasks.shard import ShardReport, make_shard, make_summary
+from tasks.shard import ShardReport, make_shards, make_summary
 
 
 class CleanConfig(FrozenConfig):
@@ -128,11 +128,17 @@ def _made(plan: Plan, root: Path, *, retry_failed: bool) -> Iterator[ShardReport
         yield from reports
     for index in [] if isinstance(node, Ingest) else plan.todo:
         if isinstance(node, ShardStage):
-            yield make_shard(node, root, index, source="", retry_failed=retry_failed)
+            yield make_shard(node, root, index, retry_failed=retry_failed)
         elif isinstance(node, Fit):
             yield make_fit(node, root, source="")
         elif isinstance(node, Summary):
             yield make_summary(node, root, source="")
+
+
+def make_shard(stage: ShardStage, root: Path, index: int, **wishes: Any) -> ShardReport:
+    """Make one shard of one stage."""
+    (report,) = make_shards([stage], root, index, **{"source": "", **wishes})
+    return report
 
 
 def counts(made: dict[str, list[ShardReport]]) -> dict[str, tuple[int, int, int]]:

@@ -2,7 +2,6 @@
 
 import difflib
 from functools import lru_cache
-from typing import Any
 
 from models.config import FrozenConfig
 from models.detectors.base import Detector, Entry
@@ -41,16 +40,13 @@ DETECTORS: dict[str, Entry] = {
 }  # fmt: skip
 
 
-def detector_options(name: str, options: Any) -> FrozenConfig:
-    """Return a detector's validated options; raises ValueError with the nearest valid name."""
+def detector_config(name: str) -> type[FrozenConfig]:
+    """Return the type of a detector's options; raises ValueError with the nearest valid name."""
     if name not in DETECTORS:
         near = difflib.get_close_matches(name, DETECTORS, n=1)
         cure = f"did you mean {near[0]!r}?" if near else "see `fuseline list detectors`"
         raise ValueError(f"detector: expected one of {sorted(DETECTORS)}, got {name!r}; {cure}")
-    wanted = DETECTORS[name].config
-    if isinstance(options, wanted):
-        return options
-    return wanted.model_validate(options.model_dump() if isinstance(options, FrozenConfig) else options)
+    return DETECTORS[name].config
 
 
 @lru_cache(maxsize=8)

@@ -2,7 +2,6 @@
 
 import difflib
 from functools import lru_cache, partial
-from typing import Any
 
 from models.config import FrozenConfig
 from models.encoders.backbones import PRESETS as IMAGES
@@ -60,17 +59,14 @@ ENCODERS: dict[str, Entry] = {
 }  # fmt: skip
 
 
-def encoder_options(name: str, options: Any, *, modality: Modality) -> FrozenConfig:
-    """Return an encoder's validated options; raises ValueError with the nearest valid name."""
-    known = sorted(key for key, entry in ENCODERS.items() if entry.modality == modality)
+def encoder_config(name: str, *modalities: Modality) -> type[FrozenConfig]:
+    """Return the type of an encoder's options; raises ValueError with the nearest valid name of these modalities."""
+    known = sorted(key for key, entry in ENCODERS.items() if entry.modality in modalities)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         cure = f"did you mean {near[0]!r}?" if near else "see `fuseline list encoders`"
         raise ValueError(f"encoder: expected one of {known}, got {name!r}; {cure}")
-    wanted = ENCODERS[name].config
-    if isinstance(options, wanted):
-        return options
-    return wanted.model_validate(options.model_dump() if isinstance(options, FrozenConfig) else options)
+    return ENCODERS[name].config
 
 
 @lru_cache(maxsize=8)

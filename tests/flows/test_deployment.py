@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc"),
 ]
 
-FLOWS = {"ingest", "clean", "detect", "embed", "quantize", "train", "predict", "evaluate", "report"}
+FLOWS = {"ingest", "clean", "extract", "quantize", "train", "predict", "evaluate", "report"}
 
 
 @dataclass(frozen=True)

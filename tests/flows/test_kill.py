@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -150,14 +149,14 @@ def test_a_shard_that_kills_its_worker_fails_alone(finished: Path, tmp_path: Pat
     subprocess.run(["cp", "-r", root / "documents", tmp_path / "documents"], check=True)
     pool = Pool(2)
     with ThreadPoolExecutor(3) as threads:
-        futures = [threads.submit(pool.make_shard, deadly, tmp_path, index, source="") for index in range(3)]
-        outcomes = [future.exception(120) for future in futures]
-    assert isinstance(outcomes[0], BrokenProcessPool)
-    assert outcomes[1:] == [None, None]
-    assert pool.make_shard(deadly, tmp_path, 1, source="").reused == 20
+        futures = [threads.submit(pool.make_shards, [deadly], tmp_path, index, source="") for index in range(3)]
+        (first,), (second,), (third,) = (future.result(120) for future in futures)
+    assert "ended its worker process twice" in first.error
+    assert (second.error, third.error) == ("", "")
+    assert pool.make_shards([deadly], tmp_path, 1, source="")[0].reused == 20
     pool.close()
     with pytest.raises(CancelledError):
-        pool.make_shard(deadly, tmp_path, 1, source="")
+        pool.make_shards([deadly], tmp_path, 1, source="")
 
 
 STAGES = ("documents/shapes", "clean/text", "embed/image")

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from drive import Source, clean, content, documents, nodes, run
+from drive import Source, clean, content, documents, make_shard, nodes, run
 
-from stores.errors import AlignmentError, DataError
+from stores.errors import AlignmentError
+from tasks.inputs import Tables, shard_inputs, upstream_tables
 from tasks.nodes import Read
-from tasks.shard import make_shard, shard_inputs, upstream_tables
+from tasks.shard import make_shards
 
 
 @pytest.fixture
@@ -43,8 +44,7 @@ def exploding(tables, config, context):
 @pytest.mark.parametrize("transform", [reversed_rows, fewer_rows, without_ids])
 def test_a_transform_that_moves_rows_is_refused_and_nothing_written(wanted, root, transform):
     stage = replace(wanted.clean, version=9, transform=transform)
-    with pytest.raises(AlignmentError, match="clean/text: returned"):
-        make_shard(stage, root, 0, source="")
+    assert make_shard(stage, root, 0).error.startswith("clean/text: returned")
     assert not stage.dataset(root).exists()
 
 
@@ -52,17 +52,33 @@ def test_a_transform_that_raises_leaves_the_shard_as_it_was(wanted, root):
     kept = content(wanted.clean, root)
     stage = replace(wanted.clean, transform=exploding)
     wanted.clean.dataset(root).store.delete(wanted.clean.dataset(root).record(0).name)
-    with pytest.raises(ZeroDivisionError):
-        make_shard(stage, root, 0, source="")
-    make_shard(wanted.clean, root, 0, source="")
+    assert make_shard(stage, root, 0).error.startswith("ZeroDivisionError")
+    assert make_shard(wanted.clean, root, 0).error == ""
     assert content(wanted.clean, root) == kept
 
 
 def test_a_shard_that_was_never_made_upstream_is_a_data_error(wanted, root):
-    with pytest.raises(DataError, match="documents/x: shard 7 is not there yet; run `fuseline run` first"):
-        make_shard(wanted.clean, root, 7, source="")
-    with pytest.raises(DataError, match="models/longest: is not fitted yet"):
-        make_shard(wanted.predictions, root, 0, source="")
+    absent = make_shard(wanted.clean, root, 7).error
+    assert absent == "documents/x: shard 7 is not there yet; run `fuseline run` first"
+    assert make_shard(wanted.predictions, root, 0).error.startswith("models/longest: is not fitted yet")
+
+
+def test_a_stage_that_fails_does_not_take_the_others_with_it(wanted, root):
+    broken = replace(wanted.title, transform=exploding)
+    first, second = make_shards([broken, replace(wanted.clean, version=9)], root, 0, source="")
+    assert (first.stage, first.error) == ("clean/title", "ZeroDivisionError: ")
+    assert (second.stage, second.error, second.computed) == ("clean/text", "", 10)
+    assert not broken.dataset(root).exists()
+
+
+def test_stages_that_read_the_same_share_one_copy(wanted, root):
+    seen = Tables()
+    (one,) = upstream_tables(wanted.clean, root, 0, seen)
+    (other,) = upstream_tables(replace(wanted.clean, version=9), root, 0, seen)
+    (title,) = upstream_tables(wanted.title, root, 0, seen)
+    assert one is other
+    assert title.column_names == ["id", "title"]
+    assert len(seen) == 2
 
 
 def test_upstream_shards_of_other_documents_are_refused(wanted, root):
@@ -82,7 +98,7 @@ def test_an_unchanged_shard_gets_a_new_note_and_keeps_its_bytes(wanted, root):
     dataset = wanted.clean.dataset(root)
     before = dataset.record(0)
     dataset.recommit(before, {"documents/x": "old"})
-    report = make_shard(wanted.clean, root, 0, source="")
+    report = make_shard(wanted.clean, root, 0)
     assert (report.n_rows, report.computed, report.reused) == (10, 0, 10)
     assert dataset.record(0) == before
     assert shard_inputs(wanted.clean, root, 0) == before.inputs
@@ -94,7 +110,7 @@ def by_shard(tables, config, context):
 
 def test_a_stage_over_whole_shards_may_return_other_rows(wanted, root):
     stage = replace(wanted.clean, name="statistics/shards", transform=by_shard, by_row=False)
-    report = make_shard(stage, root, 1, source="")
+    report = make_shard(stage, root, 1)
     assert (report.n_rows, report.computed) == (1, 1)
     assert stage.dataset(root).read(stage.dataset(root).record(1)).to_pylist() == [{"n": 5}]
     assert [t.to_pylist() for t in upstream_tables(replace(stage, reads=(Read(stage, ("n",)),)), root, 1)] == [

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from models.detectors import DETECTORS, detector_options, get_detector, registry_rows
+from models.detectors import DETECTORS, detector_config, get_detector, registry_rows
 from models.detectors.base import Element, fit_within, ranked, strongest, suppress
 from models.detectors.faces import _MEAN_FACE, face_chip
 from models.errors import MissingWeights
@@ -185,9 +185,9 @@ def test_supplied_weights_are_checked(tmp_path: Path) -> None:
 
 def test_names_digests_and_listing() -> None:
     with pytest.raises(ValueError, match="did you mean 'rapidocr'"):
-        detector_options("rapidcr", {})
+        detector_config("rapidcr")
     with pytest.raises(ValueError, match="see `fuseline list detectors`"):
-        detector_options("zzz", {})
+        detector_config("zzz")
     digests = {get_detector(name, DETECTORS[name].config()).digest for name in HERE}
     assert len(digests) == len(HERE)
     assert {row["name"] for row in registry_rows()} == set(DETECTORS)

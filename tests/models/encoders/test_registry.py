@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.encoders import ENCODERS, encoder_options, get_encoder, registry_rows
+from models.encoders import ENCODERS, encoder_config, get_encoder, registry_rows
 from models.encoders.base import Encoder, existing, files_digest, package
 from models.errors import MissingWeights
 from models.threads import limit_threads, thread_limit
@@ -68,15 +68,14 @@ def test_a_digest_follows_the_bytes(tmp_path: Path) -> None:
     assert files_digest([file], salt="v1") != first
 
 
-def test_unknown_names_and_options_are_refused() -> None:
+def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="did you mean 'efficientnet_lite2'"):
-        encoder_options("efficientnet_lite", {}, modality="image")
+        encoder_config("efficientnet_lite", "image")
     with pytest.raises(ValueError, match="see `fuseline list encoders`"):
-        encoder_options("zzz", {}, modality="text")
+        encoder_config("zzz", "text")
     with pytest.raises(ValueError, match="expected one of"):
-        encoder_options("minilm", {}, modality="image")
-    with pytest.raises(ValueError, match="runtme"):
-        encoder_options("efficientnet_lite2", {"runtme": "onnx"}, modality="image")
+        encoder_config("minilm", "image", "face")
+    assert encoder_config("minilm", "image", "text") is ENCODERS["minilm"].config
 
 
 def test_missing_weights_name_their_package(tmp_path: Path) -> None:

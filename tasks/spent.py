@@ -1,0 +1,46 @@
+"""Where the time of a stage goes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Kind = Literal["read", "decode", "prepare", "compute", "write", "wait"]
+
+
+@dataclass
+class Spent:
+    """Seconds of a stage by kind of work; two add up by `+=`.
+
+    Stages that share a pass share what is read and decoded for several of them, and waiting, in equal parts.
+    """
+
+    read: float = 0.0  # inputs and image files
+    decode: float = 0.0  # image files to pixels, in threads beside `compute`
+    prepare: float = 0.0  # pixels to what a network takes, in threads beside `compute`
+    compute: float = 0.0
+    write: float = 0.0
+    wait: float = 0.0  # no image was ready to compute
+
+    def add(self, kind: Kind, seconds: float) -> None:
+        """Add seconds of one kind."""
+        setattr(self, kind, getattr(self, kind) + seconds)
+
+    @contextmanager
+    def on(self, kind: Kind) -> Iterator[None]:
+        """Add the seconds that a block takes."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(kind, time.perf_counter() - started)
+
+    def __iadd__(self, other: "Spent") -> "Spent":
+        for kind, seconds in asdict(other).items():
+            self.add(kind, seconds)  # type: ignore[arg-type]
+        return self
+
+    def to_dict(self) -> dict[str, float]:
+        """Return seconds by kind."""
+        return asdict(self)
