@@ -1,75 +1,213 @@
-"""How fast embedding, detection and cleaning are, beside the bare models: one JSON line of ratios.
+"""How fast extraction, cleaning and writing are, beside the bare models: ratios, and where the time goes.
 
-    python -m bench.embed_speed [--documents DOCUMENTS.parquet --source FOLDER] [--images 160] [--processes 1]
+    python -m bench.embed_speed [--documents DOCUMENTS.parquet] [--images 160] [--detect 16] [--rounds 3]
 
-Without a data set it draws 640 x 480 pictures with a caption. Every number is the median of three interleaved rounds;
-each process uses one thread. `embed`: images/s of the embedding stage over those of the network on tensors that are
-ready. `text`: the same for texts. `pass`: time of one pass of OCR, faces, objects and image encoder over the sum of
-their bare times. `_work`: the same ratios of processor seconds, which other programs disturb less.
-`clean_processes`: pages/s with two processes over those with one.
+Without a data set it draws 640 x 480 pictures with a caption; with one, pictures lie in the images.tar beside it.
+Rounds follow each other in turn, figures are medians, and stages are measured whole: inputs read, rows committed. The
+last line holds the ratios, the line before it the rest; `_work` is the same ratio in processor seconds, which other
+programs disturb less.
+
+embed, text: rate of the stage over that of its network alone on ready inputs, one process, one thread.
+pass: time of OCR, faces, objects and image encoder in one pass over the sum of their bare times.
+clean_processes: rate of html2text with two workers over one.
+store_mb_s: MB/s of float16 vectors written in shards of 16,384 x 2,048.
+memory_growth: peak memory of ingest, clean and image pass over four times the documents, over that of the first run.
+workers_vs_threads: images/s of two processes of one thread over one process of two threads.
 """
 
 import argparse
 import io
 import json
 import multiprocessing
+import multiprocessing.pool
 import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
 
+from bench.reader_speed import peak_mb
+from flows.config import parse_config
+from flows.console import time_table
+from flows.graph import build
 from models.encoders import get_encoder
 from models.threads import limit_threads
-from stores.schemas import IMAGE
-from tasks.clean import CleanConfig, clean
-from tasks.detect import DetectConfig, ImageDetector
-from tasks.embed import ImageEmbedConfig, ImageEmbedder, TextEmbedConfig, embed_images, embed_text
-from tasks.image_pass import Account, Consumer, SharedImage, run_pass
+from stores.schemas import DOCUMENTS, IMAGE
+from stores.zarr import ZarrStore
+from tasks.image_pass import Consumer, ImageTransform, SharedImage
+from tasks.images import ImageError
+from tasks.ingest import ingest
+from tasks.nodes import Ingest, ShardStage
+from tasks.pool import Pool
+from tasks.shard import ShardReport, make_shards
+from tasks.spent import Spent
 
-DETECTORS = ("rapidocr", "mtcnn", "ssdlite_coco")
+DETECT = {"faces": {"detector": "mtcnn"}, "objects": {"detector": "ssdlite_coco"}, "ocr": {"detector": "rapidocr"}}
+EMBED = {"image": {"encoder": "efficientnet_lite2"}, "text": {"encoder": "minilm"}}
+IMAGE_STAGES = ("detect/faces", "detect/objects", "detect/ocr", "embed/image")
 WORDS = ["red", "apple", "pie", "with", "cinnamon", "and", "butter", "from", "the", "old", "town", "market"]
+PAGES, PAGE_SHARDS = 64, 8
+
+Work = tuple[float, float]  # seconds of the clock and of the processor
+Loop = Callable[[], list[ShardReport]]
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=Path)
-    parser.add_argument("--source", default=".")
     parser.add_argument("--images", type=int, default=160)
-    parser.add_argument("--detect", type=int, default=16, help="images for the detectors")
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--detect", type=int, default=16, help="images for the pass with detectors")
+    parser.add_argument("--texts", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", type=int, default=5_000, help="documents of the smaller run")
+    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    documents = pictures(args.images) if args.documents is None else pq.read_table(args.documents).slice(0, args.images)
-    with multiprocessing.get_context("spawn").Pool(args.processes, initializer=limit_threads, initargs=(1,)) as pool:
-        result: dict[str, Any] = {"processes": args.processes, "images": documents.num_rows}
-        result |= _ratio(
-            "embed", *_interleaved(pool, args.processes, bare_images, stage_images, documents, args.source)
-        )
-        result |= _ratio("text", *_interleaved(pool, args.processes, bare_texts, stage_texts, captions(400), ""))
-        few = documents.slice(0, args.detect)
-        ratios, account = pool.apply(one_pass, (few, args.source))
-        result |= ratios
-        result["account_seconds"] = {name: round(value, 2) for name, value in account.items()}
-    result |= clean_scaling()
-    print(json.dumps(result))
+    if args.peak is not None:
+        print(peak(args.peak))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        source, documents = Path(folder), pictures(args.images)
+        if args.documents is not None:
+            source, documents = args.documents.parent, photos(args.documents, args.images)
+        found = extraction(documents, str(source), args)
+        found |= clean_scaling(Path(folder), args.rounds)
+        found |= store_speed(Path(folder), args.rounds)
+    found |= memory(args.memory)
+    print(json.dumps(found))
+    names = ("embed", "text", "pass", "clean_processes", "store_mb_s", "memory_growth")
+    print(json.dumps({name: found[name] for name in names}))
+
+
+def extraction(documents: pa.Table, source: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the ratios of embedding and of the pass, and print where the time went."""
+    few, texts = documents.slice(0, args.detect), captions(args.texts)
+    found: dict[str, Any] = {"images": documents.num_rows}
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1, limit_threads, (1,)) as one:
+        run = {"embed": (documents, ("embed/image",)), "text": (texts, ("embed/text",)), "pass": (few, IMAGE_STAGES)}
+        accounts: dict[str, Spent] = {}
+        for name, (table, stages) in run.items():
+            rounds = [one.apply(bare_and_stage, (table, source, stages)) for _ in range(args.rounds)]
+            (bare, bare_work), (whole, work) = (_median([pair[which] for pair in rounds]) for which in range(2))
+            up = name == "pass"
+            found[name] = round(whole / bare if up else bare / whole, 3)
+            found[f"{name}_work"] = round(work / bare_work if up else bare_work / work, 3)
+            found[f"{name}_per_s"], found[f"{name}_bare_per_s"] = _rates(table.num_rows, whole, bare)
+            accounts |= {f"{name}: {stage}": spent for stage, spent in rounds[-1][2].items()}
+    rows = [{"stage": stage, "spent": spent.to_dict()} for stage, spent in accounts.items()]
+    Console(width=120).print(time_table(rows))
+    with context.Pool(2, limit_threads, (1,)) as two, context.Pool(1, limit_threads, (2,)) as threads:
+        seconds: dict[str, list[float]] = {"two": [], "threads": []}
+        for _ in range(args.rounds):
+            found_two = two.map(stage_alone, [(documents, source)] * 2, chunksize=1)
+            seconds["two"].append(max(found_two) / 2)
+            seconds["threads"].append(threads.apply(stage_alone, ((documents, source),)))
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    found["workers_vs_threads"] = round(medians["threads"] / medians["two"], 2)
+    return found
+
+
+def bare_and_stage(documents: pa.Table, source: str, names: tuple[str, ...]) -> tuple[Work, Work, dict[str, Spent]]:
+    """Return what networks take over ready inputs, what their stages take, and where the stages' time went."""
+    with tempfile.TemporaryDirectory() as folder:
+        stages = prepared(documents.slice(0, 2), Path(folder) / "warm", names)
+        make_shards(stages, Path(folder) / "warm", 0, source=source)
+        stages = prepared(documents, Path(folder) / "out", names)
+        bare = timed(bare_loop(stages, documents, source))
+        reports: list[ShardReport] = []
+        whole = timed(lambda: reports.extend(make_shards(stages, Path(folder) / "out", 0, source=source)))
+    assert not any(report.error for report in reports), reports
+    return bare, whole, {report.stage: report.spent for report in reports}
+
+
+def stage_alone(given: tuple[pa.Table, str]) -> float:
+    """Return the seconds that the image encoder's stage takes in this process."""
+    return bare_and_stage(*given, ("embed/image",))[1][0]
+
+
+def prepared(documents: pa.Table, root: Path, names: tuple[str, ...]) -> list[ShardStage]:
+    """Commit documents as the only shard of what some stages read, and return the stages."""
+    nodes = build(parse_config({"name": "bench", "root": str(root), "detect": DETECT, "embed": EMBED}))
+    stages = [node for node in nodes if node.name in names and isinstance(node, ShardStage)]
+    stages[0].reads[0].node.dataset(root).commit(0, documents, {})
+    return stages
+
+
+def bare_loop(stages: list[ShardStage], documents: pa.Table, source: str) -> Callable[[], None]:
+    """Return a loop of the stages' networks over inputs that are ready."""
+    loops: list[Callable[[], Any]] = []
+    for stage in stages:
+        transform, config = stage.transform, stage.config
+        if isinstance(transform, ImageTransform):
+            consumer = transform.consumer([documents], config)
+            ready, compute = ready_images(documents, consumer, source), consumer.compute
+            step = consumer.batch_size
+        else:
+            encoder: Any = get_encoder(config.encoder, config.options)  # type: ignore[attr-defined]
+            ready, step = sorted(documents["text"].to_pylist(), key=len, reverse=True), config.batch_size  # type: ignore[attr-defined]
+            compute = encoder.encode
+        loops += [lambda c=compute, r=ready[at : at + step]: c(r) for at in range(0, len(ready), step)]  # type: ignore[misc]
+    return lambda: [loop() for loop in loops] and None
+
+
+def ready_images(documents: pa.Table, consumer: Consumer, source: str) -> list[Any]:
+    """Return every image as the consumer's network wants it."""
+    ready = []
+    for row, reference in enumerate(documents["image"].to_pylist()):
+        try:
+            ready.append(consumer.prepare(SharedImage(reference, source).pixels(consumer, Spent()), row))
+        except ImageError:
+            continue
+    return ready
+
+
+def timed(loop: Callable[[], Any]) -> Work:
+    """Return the wall and processor seconds of one call."""
+    wall, processor = time.perf_counter(), time.process_time()
+    loop()
+    return time.perf_counter() - wall, time.process_time() - processor
 
 
 def pictures(n: int) -> pa.Table:
     """Draw n JPEGs of 640 x 480 with a caption, kept in the table."""
-    rng, rows, font = np.random.default_rng(0), [], ImageFont.load_default(32)
+    rng, images, font = np.random.default_rng(0), [], ImageFont.load_default(32)
     for _ in range(n):
         image = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).resize((640, 480), Image.Resampling.BICUBIC)
         ImageDraw.Draw(image).text((40, 400), " ".join(rng.choice(WORDS, 4)), fill="white", font=font)
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=88)
-        rows.append({"bytes": buffer.getvalue()})
-    return pa.table({"id": [str(row) for row in range(n)], "image": pa.array(rows, IMAGE)})
+        images.append({"bytes": buffer.getvalue()})
+    return documents_of(images)
+
+
+def photos(documents: Path, n: int) -> pa.Table:
+    """Refer to n pictures of an uncompressed images.tar beside a table whose column `image` names its members."""
+    wanted = pq.read_table(documents, columns=["image"])["image"].drop_null().to_pylist()[:n]
+    with tarfile.open(documents.with_name("images.tar"), "r:") as archive:
+        places = {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
+    return documents_of(
+        [{"uri": "images.tar", "offset": places[name][0], "length": places[name][1]} for name in wanted]
+    )
+
+
+def documents_of(images: list[dict[str, Any]]) -> pa.Table:
+    """Return ingested documents with these images."""
+    digests = [str(number) for number in range(len(images))]
+    return pa.table({"id": digests, "image": pa.array(images, IMAGE), "image_digest": digests})
 
 
 def captions(n: int) -> pa.Table:
@@ -79,130 +217,90 @@ def captions(n: int) -> pa.Table:
     return pa.table({"id": [str(row) for row in range(n)], "text": texts})
 
 
-def bare_images(documents: pa.Table, source: str) -> Callable[[], None]:
-    """Return a loop of the network over tensors that are ready."""
-    config = ImageEmbedConfig()
-    consumer = ImageEmbedder(config)
-    encoder = get_encoder(config.encoder, config.options)
-    ready = _prepared(documents, consumer, source)
-
-    def loop() -> None:
-        for start in range(0, len(ready), config.batch_size):
-            encoder.encode(ready[start : start + config.batch_size])
-
-    return loop
-
-
-def stage_images(documents: pa.Table, source: str) -> Callable[[], None]:
-    """Return the embedding stage over the same images."""
-    return lambda: embed_images(documents, ImageEmbedConfig(), source=source) and None
-
-
-def bare_texts(cleaned: pa.Table, source: str) -> Callable[[], None]:
-    """Return a loop of the text network, longest texts first."""
-    config = TextEmbedConfig()
-    encoder = get_encoder(config.encoder, config.options)
-    texts = sorted(cleaned["text"].to_pylist(), key=len, reverse=True)
-
-    def loop() -> None:
-        for start in range(0, len(texts), config.batch_size):
-            encoder.encode(texts[start : start + config.batch_size])
-
-    return loop
+def clean_scaling(folder: Path, rounds: int) -> dict[str, float]:
+    """Return how much faster two workers clean pages with html2text than one."""
+    rng, root = np.random.default_rng(0), folder / "clean"
+    nodes = build(parse_config({"name": "bench", "root": str(root)}))
+    (stage,) = (node for node in nodes if node.name == "clean/text" and isinstance(node, ShardStage))
+    documents = stage.reads[0].node.dataset(root)
+    for index in range(PAGE_SHARDS):
+        paragraphs = [[" ".join(rng.choice(WORDS, 40)) for _ in range(60)] for _ in range(PAGES)]
+        pages = ["<html><body><p>" + "</p><p>".join(page) + "</p></body></html>" for page in paragraphs]
+        rows = [{"id": f"{index}-{row}", "source": "s", "status": "ok", "labels": [], "html": page}
+                for row, page in enumerate(pages)]  # fmt: skip
+        documents.commit(index, pa.Table.from_pylist(rows, schema=DOCUMENTS), {})
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    pools = {workers: Pool(workers) for workers in seconds}
+    for attempt in range(rounds + 1):  # the first starts the workers
+        for workers, pool in pools.items():
+            for index in range(PAGE_SHARDS):
+                stage.dataset(root).forget(index)
+            started = time.perf_counter()
+            with multiprocessing.pool.ThreadPool(workers) as threads:
+                threads.map(lambda index, pool=pool: pool.make_shards([stage], root, index, source=""),  # type: ignore[misc]
+                            range(PAGE_SHARDS), chunksize=1)  # fmt: skip
+            if attempt:
+                seconds[workers].append(time.perf_counter() - started)
+    for pool in pools.values():
+        pool.close()
+    one, two = (statistics.median(seconds[workers]) for workers in (1, 2))
+    return {"clean_processes": round(one / two, 2), "clean_pages_per_s": round(PAGES * PAGE_SHARDS / one)}
 
 
-def stage_texts(cleaned: pa.Table, source: str) -> Callable[[], None]:
-    """Return the text stage over the same texts."""
-    return lambda: embed_text(cleaned, TextEmbedConfig()) and None
+def store_speed(folder: Path, rounds: int) -> dict[str, float]:
+    """Return how fast shards of vectors are written, synced to the disk and digested."""
+    values = np.random.default_rng(0).standard_normal(16_384 * 2_048, np.float32).astype(np.float16)
+    ids = [f"document-{row}" for row in range(16_384)]
+    table = pa.table({"id": ids, "embedding": pa.FixedSizeListArray.from_arrays(pa.array(values), 2_048)})
+    store, found = ZarrStore(folder / "store"), []
+    for attempt in range(2 * rounds):
+        found.append(timed(lambda name=f"{attempt:06d}": store.write(name, table)))  # type: ignore[misc]
+        store.delete(f"{attempt:06d}")
+    wall, work = _median(found)
+    return {"store_mb_s": round(values.nbytes / 1e6 / wall), "store_mb_per_cpu_s": round(values.nbytes / 1e6 / work)}
 
 
-def one_pass(documents: pa.Table, source: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Return one pass of three detectors and an encoder over the sum of their bare times, and its account."""
-    consumers: list[Consumer] = [
-        *(ImageDetector(DetectConfig(detector=name)) for name in DETECTORS),
-        ImageEmbedder(ImageEmbedConfig()),
-    ]
-    run_pass(documents.slice(0, 2), consumers, source=source)
-    bare, whole, accounts = [], [], []
-    for _ in range(3):
-        ready = [_prepared(documents, consumer, source) for consumer in consumers]
-        wall, work = time.perf_counter(), time.process_time()
-        for consumer, items in zip(consumers, ready, strict=True):
-            for at in range(0, len(items), consumer.batch_size):
-                consumer.compute(items[at : at + consumer.batch_size])
-        bare.append((time.perf_counter() - wall, time.process_time() - work))
-        wall, work = time.perf_counter(), time.process_time()
-        accounts.append(run_pass(documents, consumers, source=source).account.numbers())
-        whole.append((time.perf_counter() - wall, time.process_time() - work))
-    (wall, work), (bare_wall, bare_work) = _median(whole), _median(bare)
-    ratios = {"pass": round(wall / bare_wall, 3), "pass_work": round(work / bare_work, 3)}
-    return ratios, sorted(accounts, key=lambda one: one["total"])[1]
+def memory(n: int) -> dict[str, float]:
+    """Return the peak memory of a run over n and over 4 n documents, each in a process of its own."""
+    found = []
+    for documents in (n, 4 * n):
+        command = [sys.executable, __file__, "--peak", str(documents)]
+        found.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]))
+    return {"memory_growth": round(found[1] / found[0], 3), "memory_mb": found[0], "memory_mb_4n": found[1]}
 
 
-def timed(make: Callable[[pa.Table, str], Callable[[], None]], documents: pa.Table, source: str) -> tuple[float, float]:
-    """Return the wall and processor seconds of one call; models stay loaded in the process."""
-    loop = make(documents, source)
-    make(documents.slice(0, 4), source)()
-    wall, processor = time.perf_counter(), time.process_time()
-    loop()
-    return time.perf_counter() - wall, time.process_time() - processor
-
-
-def clean_scaling() -> dict[str, float]:
-    """Return how much faster two processes clean pages with html2text than one."""
+def peak(n: int) -> int:
+    """Ingest and clean n documents, embed the image of every hundredth; return the peak memory in MB."""
+    limit_threads(1)
     rng = np.random.default_rng(0)
-    pages = [
-        "<html><body>" + "".join(f"<p>{' '.join(rng.choice(WORDS, 40))}</p>" for _ in range(60)) for _ in range(300)
-    ]
-    table = pa.table({"id": [str(row) for row in range(300)], "html": pages})
-    seconds = {}
-    for processes in (1, 2):
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            pool.map(_clean, [table.slice(0, 5)] * processes, chunksize=1)
-            rounds = []
-            for _ in range(3):
-                start = time.perf_counter()
-                pool.map(_clean, [table.slice(at, 50) for at in range(0, 300, 50)], chunksize=1)
-                rounds.append(time.perf_counter() - start)
-            seconds[processes] = statistics.median(rounds)
-    return {"clean_processes": round(seconds[1] / seconds[2], 2), "clean_pages_per_s": round(300 / seconds[1])}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "data"
+        place.mkdir()
+        for row, image in enumerate(pictures(8)["image"].to_pylist()):
+            (place / f"{row}.jpg").write_bytes(image["bytes"])
+        with (place / "documents.jsonl").open("wb") as file:
+            for row in range(n):
+                image = {"image": f"{row // 100 % 8}.jpg"} if row % 100 == 0 else {}
+                file.write(orjson.dumps({"id": f"d{row}", "text": " ".join(rng.choice(WORDS, 40)), **image}) + b"\n")
+        source = {"reader": "jsonl", "path": str(place / "documents.jsonl")}
+        root = Path(folder) / "out"
+        values = {"name": "bench", "root": str(root), "source": source, "shard_size": 1000}
+        nodes = build(parse_config({**values, "embed": {"image": EMBED["image"]}}))
+        first = next(node for node in nodes if isinstance(node, Ingest))
+        ingest(first, root, done=lambda report: None)
+        stages = [node for node in nodes if isinstance(node, ShardStage) and node.flow in ("clean", "embed")]
+        for index in first.dataset(root).records():
+            for report in make_shards(stages, root, index, source=str(place)):
+                assert not report.error, report
+    return peak_mb()
 
 
-def _clean(table: pa.Table) -> int:
-    return int(clean(table, CleanConfig()).num_rows)
-
-
-def _prepared(documents: pa.Table, consumer: Any, source: str) -> list[Any]:
-    ready = []
-    for row, reference in enumerate(documents["image"].to_pylist()):
-        image = SharedImage(reference, source, Account())
-        pixels = image.pixels(limits=consumer.limits, min_side=consumer.min_side, background=consumer.background)
-        ready.append(consumer.prepare(pixels, row))
-    return ready
-
-
-def _interleaved(
-    pool: Any, processes: int, bare: Any, stage: Any, documents: pa.Table, source: str
-) -> tuple[Any, Any, int]:
-    """Return median (wall, processor) seconds of the bare loop and of the stage, all processes at work at once."""
-    rounds: dict[Any, list[tuple[float, float]]] = {bare: [], stage: []}
-    for _ in range(3):
-        for make, seconds in rounds.items():
-            seconds.append(max(pool.starmap(timed, [(make, documents, source)] * processes, chunksize=1)))
-    return _median(rounds[bare]), _median(rounds[stage]), documents.num_rows * processes
-
-
-def _median(seconds: list[tuple[float, float]]) -> tuple[float, float]:
+def _median(seconds: list[Work]) -> Work:
     return statistics.median(wall for wall, _ in seconds), statistics.median(work for _, work in seconds)
 
 
-def _ratio(name: str, bare: tuple[float, float], stage: tuple[float, float], n: int) -> dict[str, float]:
-    return {
-        name: round(bare[0] / stage[0], 3),
-        f"{name}_work": round(bare[1] / stage[1], 3),
-        f"{name}_per_s": round(n / stage[0], 1),
-        f"{name}_bare_per_s": round(n / bare[0], 1),
-    }
+def _rates(n: int, *seconds: float) -> tuple[float, ...]:
+    return tuple(round(n / one, 1) for one in seconds)
 
 
 if __name__ == "__main__":

@@ -82,18 +82,18 @@ def _train(grid: Grid, cells: list[Cell], deadline: float) -> int:
     if not queue or time.monotonic() >= deadline:
         return 0
     teller().begin(queue[0].node.label, len(queue))
-    running, ran = dict[PrefectFuture[ShardReport], Cell](), 0
+    running, ran = set[PrefectFuture[ShardReport]](), 0
     with task_runner(config.run) as runner:
         while True:
             while queue and len(running) < config.run.workers and time.monotonic() < deadline:
                 cell = queue.popleft()
                 training = Training(cell.node, grid.root, config.source.image_root(), grid.seen(cell.model))
                 named = train_cell.with_options(task_run_name=f"{cell.node.label} {_told(cell)}")
-                running[runner.submit(named, {"training": training})] = cell
+                running.add(runner.submit(named, {"training": training}))
             if not running:
                 return ran
             future = next(as_completed(list(running)))
-            running.pop(future)
+            running.remove(future)
             teller().advance(future.result())
             ran += 1
 

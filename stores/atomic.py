@@ -23,9 +23,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        _sync(partial)
+        sync(partial)
         partial.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
@@ -46,11 +46,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         partial.mkdir(parents=True)
         yield partial
         for file in (*sorted(partial.rglob("*")), partial):
-            _sync(file)
+            sync(file)
         if path.exists():
             path.rename(aside)
         partial.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
@@ -61,6 +61,15 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a small file atomically."""
     with atomic_file(path) as partial:
         partial.write_bytes(data)
+
+
+def sync(path: Path) -> None:
+    """Return when the bytes of a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def is_partial(path: Path) -> bool:
@@ -90,11 +99,3 @@ def _clean_up(path: Path, partial: Path, aside: Path) -> None:
             aside.rename(path)
         for old in path.parent.glob(f".{path.name}.*{PARTIAL}"):
             shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

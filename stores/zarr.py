@@ -1,5 +1,6 @@
 """Shards as Zarr v3 groups: for dense vectors, one per document."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 import zarr
 from numpy.typing import NDArray
 
-from stores.atomic import atomic_folder
+from stores.atomic import atomic_folder, sync
 from stores.errors import DataError
 from stores.files import check_files, damaged_files, have_sizes, record_file
 from stores.manifest import FileRecord
@@ -33,8 +34,15 @@ class ZarrStore:
             group.attrs["columns"] = {field.name: str(field.type) for field in table.schema}
             for field in table.schema:
                 _write_array(group, field, table[field.name].combine_chunks())
-        files = (file for file in sorted(path.rglob("*")) if file.is_file())
-        return {file.relative_to(self.folder).as_posix(): record_file(file) for file in files}
+            files = [file for file in sorted(partial.rglob("*")) if file.is_file()]
+            # The disk takes the bytes while they are digested.
+            with ThreadPoolExecutor(1) as pool:
+                synced = pool.map(sync, files)
+                records = {
+                    (Path(path.name) / file.relative_to(partial)).as_posix(): record_file(file) for file in files
+                }
+                list(synced)
+        return records
 
     def read(self, name: str, files: dict[str, FileRecord], columns: tuple[str, ...] | None) -> pa.Table:
         """Read columns of a shard after their digests were checked."""

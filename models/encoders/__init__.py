@@ -69,7 +69,7 @@ def encoder_config(name: str, *modalities: Modality) -> type[FrozenConfig]:
     return ENCODERS[name].config
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)  # more than one pass over images holds, or each shard would load them all again
 def get_encoder(name: str, options: FrozenConfig) -> Encoder:
     """Return the encoder of this process for a name and its options: built once, loaded at its first use."""
     encoder: Encoder = ENCODERS[name].cls(options)

@@ -83,7 +83,17 @@ def full(name: str = "name") -> ReportData:
         gallery=pa.Table.from_pylist([{**example, "kind": kind} for kind in ("right", "wrong", "confident_error")]),
         importance=pa.Table.from_pylist([{"model": name, "split": "test", "modality": name, "share": 1.0, "n": 1}]),
         stages=pa.Table.from_pylist(
-            [{"stage": name, "fresh": 1, "computed_shards": 2, "rows_computed": 30, "rows_reused": 4, "seconds": 75}],
+            [
+                {
+                    "stage": name,
+                    "fresh": 1,
+                    "computed_shards": 2,
+                    "rows_computed": 30,
+                    "rows_reused": 4,
+                    "seconds": 75,
+                    "shares": [("decode", 0.196), (name, 0.8), ("wait", 0.004)],
+                }
+            ],
             schema=STAGES,
         ),
         quarantine=pa.Table.from_pylist(
@@ -138,7 +148,14 @@ def test_the_same_data_give_the_same_page():
 
 def test_figures_on_the_page():
     page = render(full())
-    for text in ("50.0", "+25.0", "95 % interval 40.0 to 60.0", "1 min 15 s", "no text after cleaning"):
+    for text in (
+        "50.0",
+        "+25.0",
+        "95 % interval 40.0 to 60.0",
+        "1 min 15 s",
+        "no text after cleaning",
+        "name 80 %, decode 20 %<",
+    ):
         assert (text in page.replace("\u00a0", " ")) == (text != "no text after cleaning"), text
 
 

@@ -108,7 +108,7 @@ def test_configs() -> None:
     config = CropEmbedConfig(encoder="dlib_face")
     assert CropEmbedConfig.model_validate(config.model_dump(mode="json")) == config
     assert crop_digest(config).endswith("crops-1 decode-1")
-    with pytest.raises(ValueError, match="expected one for images or faces, got 'minilm'"):
+    with pytest.raises(ValueError, match=r"encoder: expected one of .*, got 'minilm'"):
         CropEmbedConfig(encoder="minilm")
     with pytest.raises(ValueError, match="expected one of"):
         CropEmbedConfig(encoder="nothing")
