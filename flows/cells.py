@@ -9,6 +9,7 @@ import orjson
 
 from flows.config import Config
 from flows.graph import build
+from flows.options import plan_options
 from stores.errors import ConfigError, mismatch
 from tasks.cell import fit_cell, outcome
 from tasks.nodes import Fit
@@ -155,7 +156,7 @@ def sweep_nodes(config: Config) -> list[Fit]:
 def features_todo(config: Config) -> bool:
     """Tell whether any dataset that the cells read must be made first."""
     nodes = [node for node in build(config) if node.flow not in AFTER]
-    plans = plan_all(nodes, Path(config.root), PlanOptions(config.source.image_root(), refit=config.refit))
+    plans = plan_all(nodes, Path(config.root), plan_options(config, nodes))
     return any(plan.todo or (plan.scan and plan.scan.stale_state) for plan in plans)
 
 

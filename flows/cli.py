@@ -16,13 +16,14 @@ from flows import console as show
 from flows.config import Config, load_config
 from flows.graph import build
 from flows.listing import REGISTRIES, wanted_networks
+from flows.options import plan_options
 from flows.outcome import failure_rate, notes
 from flows.progress import telling
 from flows.publish import plan_report
 from flows.runtime import locked, prepare_prefect
 from models.weights.listing import networks, weights_rows
 from stores.errors import ConfigError, FuselineError, MismatchError, mismatch
-from tasks.planner import Plan, PlanOptions, plan_all
+from tasks.planner import Plan, plan_all
 from tasks.pool import close_pool
 
 app = typer.Typer(
@@ -324,8 +325,7 @@ def _planned(
     settings: Config, *, refit: bool = False, retry_failed: bool = False
 ) -> tuple[list[Plan], list[dict[str, Any]]]:
     nodes, root = build(settings), Path(settings.root)
-    options = PlanOptions(settings.source.image_root(), retry_failed, "now" if refit else settings.refit)
-    plans = plan_all(nodes, root, options)
+    plans = plan_all(nodes, root, plan_options(settings, nodes, retry_failed=retry_failed, refit=refit))
     return plans, [*(plan.to_row() for plan in plans), plan_report(settings, nodes, root, plans)]
 
 

@@ -17,6 +17,7 @@ from tasks.assignment import SplitConfig
 from tasks.clean import CleanConfig
 from tasks.crops import CropEmbedConfig
 from tasks.detect import DetectConfig
+from tasks.dictionary import TokensConfig
 from tasks.duplicates import DuplicatesConfig
 from tasks.embed import ImageEmbedConfig, TextEmbedConfig
 from tasks.ingest import SourceConfig
@@ -70,6 +71,7 @@ class ReportConfig(FrozenConfig):
 
     gallery: int = Field(12, ge=0, le=200, description="Right examples, wrong ones and confident errors, each")
     split: str = "test"
+    tokens: TokensConfig = TokensConfig()
 
 
 class ExecutionConfig(FrozenConfig):
@@ -106,7 +108,9 @@ class Config(FrozenConfig):
     predictions: PredictionsConfig = PredictionsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
-    refit: Literal["manual", "on_change"] = Field("manual", description="When fitted things are made again")
+    refit: Literal["manual", "on_change", "drift"] = Field(
+        "manual", description="When fitted things are made again; drift: codebooks whose drift report asks for it"
+    )
     sweep: SweepConfig = knob(SweepConfig())  # its cells have keys of their own
     run: ExecutionConfig = knob(ExecutionConfig())
 

@@ -1,15 +1,19 @@
 """The DAG of a configuration, as one list of nodes in order."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from flows.config import Config, CropsConfig, model_inputs
 from models.config import key_values
 from tasks.clean import cleaner_version
 from tasks.crops import crop_digest
 from tasks.detect import DetectConfig, detector_digest
+from tasks.dictionary import DictionaryConfig, describe_tokens, has_tokens
+from tasks.drift import MeasureConfig, measure_drift
 from tasks.embed import ImageEmbedConfig, TextEmbedConfig, weights_digest
 from tasks.ingest import SourceConfig, ingest_config
 from tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary
+from tasks.owners import OwnersConfig, count_owners
 from tasks.predict import PredictConfig, predict
 from tasks.quantize import QuantizeConfig, encode, fit_codebook
 from tasks.summaries import (
@@ -38,6 +42,8 @@ class Features:
     crops: dict[str, ShardStage]
     codebooks: dict[str, Fit]
     quantize: dict[str, ShardStage]
+    owners: dict[str, ShardStage]
+    drift: dict[str, Summary]
 
     def reads(self, model: ModelConfig, *columns: str) -> tuple[Read, ...]:
         """Return what a model reads, documents with `columns` first."""
@@ -63,8 +69,10 @@ def build(config: Config) -> list[Node]:
     )  # fmt: skip
     evaluations = [_evaluate(config, name, features, fits[name], predictions[name]) for name in fits]
     galleries = [_gallery(config, name, features, predictions[name]) for name in fits]
+    tokens = [_tokens(config, name, features, fits[name]) for name in fits if has_tokens(config.models[name].kind)]
     return [
         *_feature_nodes(features), *fits.values(), *predictions.values(), counted, total, *evaluations, *galleries,
+        *tokens,
     ]  # fmt: skip
 
 
@@ -126,12 +134,15 @@ def _features(config: Config, name: str, source: SourceConfig, *, trained: Featu
         )
         for name, spec in sorted(config.quantize.items())
     }  # fmt: skip
+    owners = {name: _owners(config, name, documents, embed, quantize[name]) for name in config.quantize}
+    drift = {name: _drift(name, spec, owners[name]) for name, spec in config.quantize.items()}
     crops = {name: _crops(name, spec, documents, found) for name, spec in sorted(config.crops.items())}
-    return Features(documents, cleaned, found, encoders, embed, crops, books, quantize)
+    return Features(documents, cleaned, found, encoders, embed, crops, books, quantize, owners, drift)
 
 
 def _feature_nodes(features: Features) -> list[Node]:
-    quantized = [node for name in features.quantize for node in (features.codebooks[name], features.quantize[name])]
+    by_codebook = (features.codebooks, features.quantize, features.owners, features.drift)
+    quantized = [nodes[name] for name in features.quantize for nodes in by_codebook]
     elements = [*features.detect.values(), *features.crops.values()]
     embedded = [*features.encoders.values(), *features.embed.values()]
     return [features.documents, features.clean, *elements, *embedded, *quantized]
@@ -188,6 +199,29 @@ def _embed(
     )  # fmt: skip
 
 
+def _owners(
+    config: Config, name: str, documents: Ingest, embed: dict[str, ShardStage], codes: ShardStage
+) -> ShardStage:
+    spec = config.quantize[name]
+    return ShardStage(
+        name=f"owners/{name}", flow="quantize", version=1, fits=codes.fits, transform=count_owners, by_row=False,
+        config=OwnersConfig(quantizer=spec.quantizer, typical=config.report.tokens.documents),
+        reads=(
+            Read(codes, ("present", "codes", "error")), Read(documents, ("status", "split")),
+            Read(embed[spec.embedding], ("present", "embedding")),
+        ),
+    )  # fmt: skip
+
+
+def _drift(name: str, spec: QuantizeConfig, owners: ShardStage) -> Summary:
+    counts = Read(owners, ("token", "n", "n_train", "error", "error_train"))
+    (book,) = owners.fits
+    return Summary(
+        name=f"drift/{name}", flow="quantize", version=1, reads=(counts,), fits=(book,), compares=book,
+        config=MeasureConfig(codebook=name, quantizer=spec.quantizer, thresholds=spec.drift), summarise=measure_drift,
+    )  # fmt: skip
+
+
 def _fit(name: str, model: ModelConfig, features: Features) -> Fit:
     reads = features.reads(model, "split", "labels")
     fits = (*features.codebooks.values(), *features.encoders.values())
@@ -241,6 +275,19 @@ def _gallery(config: Config, name: str, features: Features, predictions: ShardSt
     return Summary(
         name=f"gallery/{name}", flow="evaluate", version=1, config=spec, summarise=choose_examples,
         reads=(shown, documents, Read(features.clean, ("text",))),
+    )  # fmt: skip
+
+
+def _tokens(config: Config, name: str, features: Features, fit: Fit) -> Summary:
+    kind = config.models[name].kind
+    (book,) = model_inputs(config.models[name])[2]
+    quantizer: Any = config.quantize[book].parsed()
+    parts, repeated, tokens = quantizer.parts, hasattr(quantizer, "repeats"), config.report.tokens
+    spec = DictionaryConfig(model=name, kind=kind, parts=parts, repeated=repeated, tokens=tokens)
+    counts = Read(features.owners[book], ("token", "n", "n_train", "typical"))
+    return Summary(
+        name=f"tokens/{name}", flow="evaluate", version=1, config=spec, fits=(fit,), summarise=describe_tokens,
+        reads=(counts, Read(features.documents, ("image",), ("image_digest",))),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stores.schemas import QUARANTINE
+from tasks.drift import refits
 from tasks.ingest import ingest_quarantine
 from tasks.nodes import Fit, Ingest, Node, ShardStage
 from tasks.planner import training_rows
@@ -37,8 +38,9 @@ def failure_rate(nodes: list[Node], root: Path) -> float:
 
 
 def notes(nodes: list[Node], root: Path) -> tuple[str, ...]:
-    """Return sentences on models that saw fewer training documents than there are now."""
-    found = []
+    """Return sentences on codebooks that data moved away from, and models that saw fewer documents than there are."""
+    again = "--refit fits it again (refit: drift does so by itself)"
+    found = [f"{name}: {why}; {again}" for name, why in sorted(refits(nodes, root).items())]
     for node in nodes:
         if isinstance(node, Fit) and node.name.startswith("models/"):
             record, now = node.fitted(root).record(), training_rows(node, root)

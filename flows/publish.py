@@ -20,7 +20,7 @@ from stores.atomic import atomic_file, atomic_folder, write_bytes
 from stores.catalog import build_catalog
 from stores.digests import combine
 from stores.parquet import write_table
-from stores.schemas import METRICS, PREDICTIONS, STATISTICS
+from stores.schemas import DRIFT, METRICS, MODELS, PREDICTIONS, STATISTICS, TOKENS, WORDS
 from tasks.nodes import Fit, Node, Summary
 from tasks.planner import Plan
 from tasks.predict import load_classifier
@@ -30,6 +30,10 @@ from tasks.summaries import part_of
 logger = logging.getLogger("fuseline")
 
 PACKAGES = ("prefect", "pyarrow", "polars", "torch", "sentence-transformers", "faiss-cpu", "lightgbm", "zarr", "numba")
+
+
+# What a classifier's record may say of its costs.
+FACTS = ("seconds", "parameters", "bytes", "bytes_per_document", "multiply_adds_per_document")
 
 
 def report_inputs(config: Config, nodes: list[Node], root: Path) -> str:
@@ -69,6 +73,7 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
     root = Path(config.root)
     metrics, quarantine = _metrics(nodes, root, run), quarantine_table(nodes, root)
     data = _report_data(config, nodes, run=run, created=created, accounts=accounts)
+    words = _explained(nodes, root, "words", WORDS)
     page = render(ReportData(**{**data, "metrics": metrics, "quarantine": quarantine}))
     folder = root / "reports" / run
     write_bytes(folder / "index.html", page.encode())
@@ -78,7 +83,9 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
         (latest / "report.html").write_text(page, encoding="utf-8")
         write_table(latest / "metrics.parquet", metrics)
         write_table(latest / "quarantine.parquet", quarantine)
-        write_table(latest / "statistics.parquet", data["statistics"])
+        for name in ("statistics", "models", "drift", "tokens"):
+            write_table(latest / f"{name}.parquet", data[name])
+        write_table(latest / "words.parquet", words)
         _write_stream(
             latest / "predictions.parquet", PREDICTIONS, _tables(nodes, root, "predictions/", PREDICTIONS.names)
         )
@@ -133,6 +140,9 @@ def _report_data(
         "confusion": _joined([part_of(table, "confusion") for table in evaluations]),
         "gallery": _joined(galleries),
         "importance": _joined([part_of(table, "importance") for table in evaluations]),
+        "models": model_table(config, nodes, root),
+        "drift": pa.concat_tables([DRIFT.empty_table(), *_summaries(nodes, root, "drift/")]),
+        "tokens": _explained(nodes, root, "tokens", TOKENS),
         "stages": stages,
         "lineage": {node.label: node.key for node in nodes},
         "versions": {name: version(name) for name in PACKAGES},
@@ -140,6 +150,24 @@ def _report_data(
         "multi_label": _multi_label(config, nodes, root),
         "notes": notes(nodes, root),
     }
+
+
+def model_table(config: Config, nodes: list[Node], root: Path) -> pa.Table:
+    """Return one MODELS row per trained model: what it says of its size, and what its fit took."""
+    rows = []
+    for node in nodes:
+        if isinstance(node, Fit) and node.name.startswith("models/") and (record := node.fitted(root).record()):
+            name = node.name.removeprefix("models/")
+            fixed = {"model": name, "kind": config.models[name].kind, "seed": config.models[name].seed}
+            facts = {fact: record.facts.get(fact) for fact in FACTS}
+            rows.append({**fixed, **facts, "documents": record.n_rows, "key": f"{node.key}/{record.name}"})
+    return pa.Table.from_pylist(rows, schema=MODELS)
+
+
+def _explained(nodes: list[Node], root: Path, part: str, schema: pa.Schema) -> pa.Table:
+    """Return the tokens or the words of every model that has visual tokens."""
+    tables = [part_of(table, part).select(schema.names).cast(schema) for table in _summaries(nodes, root, "tokens/")]
+    return pa.concat_tables([schema.empty_table(), *tables])
 
 
 def _multi_label(config: Config, nodes: list[Node], root: Path) -> bool:
@@ -186,7 +214,8 @@ def _write_stream(path: Path, schema: pa.Schema | None, tables: Iterator[pa.Tabl
 
 def _views(nodes: list[Node], root: Path) -> dict[str, list[Path]]:
     views: dict[str, list[Path]] = {
-        name: [root / LATEST / f"{name}.parquet"] for name in ("metrics", "quarantine", "statistics")
+        name: [root / LATEST / f"{name}.parquet"]
+        for name in ("metrics", "quarantine", "statistics", "models", "drift", "tokens", "words")
     }
     prefixes = {
         "documents/": "documents",

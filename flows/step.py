@@ -11,12 +11,13 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.config import Config, ExecutionConfig
 from flows.graph import build
+from flows.options import plan_options
 from flows.progress import teller
 from flows.runtime import Account
 from stores.errors import ConfigError, DataError, mismatch
 from tasks.image_pass import ImageTransform
 from tasks.nodes import Node, ShardStage
-from tasks.planner import Plan, PlanOptions, plan_node
+from tasks.planner import Plan, plan_node
 from tasks.shard import ShardReport
 from tasks.spent import Spent
 from tasks.stage import Execution, run_plans
@@ -42,7 +43,7 @@ def run_nodes(nodes: list[Node], config: Config, wishes: Wishes, *, source: str 
     """Bring nodes up to date in order, each planned when its upstream is done."""
     root = Path(config.root)
     images = config.source.image_root() if source is None else source
-    options = PlanOptions(images, wishes.retry_failed, "now" if wishes.refit else config.refit)
+    options = plan_options(config, nodes, retry_failed=wishes.retry_failed, refit=wishes.refit, source=images)
     local = config.run.executor == "local"
     execution = Execution(root, images, config.run.workers, local, wishes.retry_failed)
     accounts: dict[str, Account] = {}

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.vectors import F32, unit_rows
 
-ROWS = 1024  # queries per GEMM
+CELLS = 1 << 24  # cosines per GEMM: 64 MB
 
 
 class Neighbours(NamedTuple):
@@ -28,9 +28,10 @@ def nearest(queries: F32, keys: F32, *, k: int = 5) -> Neighbours:
         raise ValueError(f"k: expected 1..{len(keys)!r}, got {k!r}; ask for as many neighbours as there are keys")
     unit_keys, unit_queries = unit_rows(keys), unit_rows(queries)
     rows = np.empty((len(queries), k), np.int64)
-    for lo in range(0, len(queries), ROWS):
-        similar = unit_queries[lo : lo + ROWS] @ unit_keys.T
-        rows[lo : lo + ROWS] = top(similar, k)
+    block = max(1, CELLS // len(keys))
+    for lo in range(0, len(queries), block):
+        similar = unit_queries[lo : lo + block] @ unit_keys.T
+        rows[lo : lo + block] = top(similar, k)
     found = unit_keys[rows]
     cosine = np.einsum("qh,qkh->qk", unit_queries, found)
     gram = np.einsum("qkh,qjh->qkj", found, found)

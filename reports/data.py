@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from stores.schemas import METRICS, QUARANTINE, STATISTICS
+from stores.schemas import DRIFT, METRICS, MODELS, QUARANTINE, STATISTICS, TOKENS
 
 STAGES = pa.schema(
     [
@@ -45,6 +45,9 @@ class ReportData:
     gallery: pa.Table | None = None
     # model, split, modality, share (0..1), n
     importance: pa.Table | None = None
+    models: pa.Table = field(default_factory=MODELS.empty_table)
+    drift: pa.Table = field(default_factory=DRIFT.empty_table)
+    tokens: pa.Table = field(default_factory=TOKENS.empty_table)
     stages: pa.Table = field(default_factory=STAGES.empty_table)
     quarantine: pa.Table = field(default_factory=QUARANTINE.empty_table)
     lineage: dict[str, str] = field(default_factory=dict)  # dataset or model -> key

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from reports import results, sections
+from reports import costs, results, sections, tokens
 from reports.data import ReportData
 
 FOLDER = Path(__file__).parent
@@ -34,7 +34,7 @@ def page_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"breakable": breakable, "duration": duration, "percent": percent}
+    environment.filters |= {"breakable": breakable, "duration": duration, "percent": percent, "size": size}
     return environment
 
 
@@ -60,10 +60,19 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}\u00a0%"
 
 
+def size(number: float, unit: str = "") -> str:
+    """Print a count with three digits and k, M or G."""
+    for power, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= power:
+            return f"{number / power:.3g}\u00a0{sign}{unit}"
+    return f"{number:.3g}\u00a0{unit}".rstrip("\u00a0")
+
+
 def _content(data: ReportData) -> dict[str, Any]:
     """Choose the best model and make every section's rows."""
     best = results.best_model(data.metrics, multi_label=data.multi_label)
     tables = results.result_tables(data.metrics, baseline=data.baseline, multi_label=data.multi_label)
+    ranking = results.ranking(data.metrics, multi_label=data.multi_label)
     split = tables[0].split if tables else "test"
     chosen = {"model": best or "", "split": split}
     return {
@@ -86,6 +95,9 @@ def _content(data: ReportData) -> dict[str, Any]:
         "examples": sections.examples(data.gallery, model=best or ""),
         "importance": sections.importance_rows(data.importance, split=split),
         "colours": sections.modality_colours(data.importance, data.gallery),
+        "costs": costs.cost_rows(data.models, tables[0] if tables else None, baseline=data.baseline),
+        "tokens": tokens.token_cards(data.tokens, ranking=ranking),
+        "codebooks": tokens.codebooks(data.drift),
         "stages": data.stages.to_pylist(),
         "quarantine": sections.quarantine_counts(data.quarantine),
         "quarantined": sections.quarantine_first(data.quarantine),

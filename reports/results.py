@@ -68,12 +68,17 @@ def best_model(metrics: pa.Table, *, multi_label: bool = False) -> str | None:
 
     Ties go to the name that sorts first; None without metrics.
     """
+    return next(iter(ranking(metrics, multi_label=multi_label)), None)
+
+
+def ranking(metrics: pa.Table, *, multi_label: bool = False) -> list[str]:
+    """Return the models in the order that `best_model` ranks them by, the best first."""
     values = _grouped(metrics)
     for split in ("valid", "test", "train"):
         ranked = sorted((-np.mean(v), m) for (m, s, k), v in values.items() if (s, k) == (split, headline(multi_label)))
         if ranked:
-            return str(ranked[0][1])
-    return None
+            return [str(model) for _, model in ranked]
+    return []
 
 
 def result_tables(metrics: pa.Table, *, baseline: str, multi_label: bool) -> list[ResultTable]:
@@ -91,7 +96,9 @@ def _result_table(metrics: pa.Table, split: str, baseline: str, multi_label: boo
     best = {
         name: _best(name, [np.mean(table[model, name]) for model in models if table[model, name]]) for name in wanted
     }
-    sizes = {row["model"]: row["n"] for row in rows if row["metric"] == wanted[0]}
+    # What a document counts as right by (paper K, section 5): its most probable label is one of its own.
+    counted = "p_at_1" if multi_label else "accuracy"
+    sizes = {name: {row["model"]: row["n"] for row in rows if row["metric"] == name} for name in (wanted[0], counted)}
 
     def mean(model: str, name: str) -> float | None:
         found = values.get((model, split, name))
@@ -102,14 +109,15 @@ def _result_table(metrics: pa.Table, split: str, baseline: str, multi_label: boo
         cells = [_cell(name, table[model, name], best[name]) for name in wanted]
         own, other = mean(model, wanted[0]), mean(baseline, wanted[0])
         delta = None if own is None or other is None or model == baseline else own - other
-        n = sizes.get(model, 0)
-        extra = None if delta is None or multi_label else round(delta * n)
+        n, right, others = sizes[wanted[0]].get(model, 0), mean(model, counted), mean(baseline, counted)
+        known = right is not None and others is not None and model != baseline
+        extra = round((right - others) * sizes[counted][model]) if known else None  # type: ignore[operator]
         low, high = mean(model, f"{wanted[0]}_low"), mean(model, f"{wanted[0]}_high")
         made.append(Row(model, cells, delta, extra, low, high, n))
     made.sort(key=_first_value, reverse=True)
     unknown = max((int(row["value"]) for row in rows if row["metric"] == "unknown_label"), default=0)
     repeats = max((len(found) for found in table.values()), default=0)
-    return ResultTable(split, wanted, made, max(sizes.values(), default=0), unknown, repeats)
+    return ResultTable(split, wanted, made, max(sizes[wanted[0]].values(), default=0), unknown, repeats)
 
 
 def _grouped(metrics: pa.Table) -> Values:

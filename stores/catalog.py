@@ -9,7 +9,17 @@ import pyarrow as pa
 from stores.atomic import atomic_file
 from stores.dataset import ROW_INPUTS
 from stores.errors import StorageError
-from stores.schemas import DOCUMENTS, METRICS, PREDICTIONS, QUARANTINE, STATISTICS
+from stores.schemas import (
+    DOCUMENTS,
+    DRIFT,
+    METRICS,
+    MODELS,
+    PREDICTIONS,
+    QUARANTINE,
+    STATISTICS,
+    TOKENS,
+    WORDS,
+)
 
 # What a view looks like before its dataset exists. Shards may add columns (num_*, cat_*).
 VIEWS: dict[str, pa.Schema] = {
@@ -28,6 +38,10 @@ VIEWS: dict[str, pa.Schema] = {
     "metrics": METRICS,
     "quarantine": QUARANTINE,
     "statistics": STATISTICS,
+    "models": MODELS,
+    "drift": DRIFT,
+    "tokens": TOKENS,
+    "words": WORDS,
 }
 
 

@@ -137,6 +137,72 @@ STATISTICS = pa.schema(
     ]
 )
 
+# One row per part of a codebook: new rows beside those that it knows.
+DRIFT = pa.schema(
+    [
+        ("codebook", pa.string()),
+        ("repeat", pa.int32()),  # 0-based; always 0 for pq
+        ("part", pa.int32()),
+        ("shards", pa.int64()),  # that came or changed after the fit
+        ("rows", pa.int64()),  # usable vectors in them
+        ("error", pa.float64()),  # their mean squared error; null without such rows
+        ("known_error", pa.float64()),  # of held-out rows from the time of the fit, or of the training rows
+        ("held_out", pa.int64()),  # how many held-out rows that is of; 0 = of the training rows
+        ("error_ratio", pa.float64()),
+        ("used", pa.int64()),  # codewords of the part that training used
+        ("empty", pa.int64()),  # of these, those that no new row uses
+        ("expected_empty", pa.float64()),  # that chance alone leaves empty
+        ("hot", pa.int64()),  # codewords that very many new rows use
+        ("divergence", pa.float64()),  # Jensen-Shannon divergence of the usages, bits, 0..1
+        ("refit", pa.bool_()),  # of the whole codebook
+        ("why", pa.string()),  # "" when no refit is advised
+    ]
+)
+
+# One row per visual token of a classifier that any document owns (paper K, Table 5).
+TOKENS = pa.schema(
+    [
+        ("model", pa.string()),
+        ("repeat", pa.int32()),  # 0-based; always 0 for pq
+        ("part", pa.int32()),
+        ("centroid", pa.int32()),
+        ("token", pa.string()),  # _q-_{part}_{centroid}; for rspq _q-_{repeat}_{part}_{centroid}
+        ("n_documents", pa.int64()),  # that own it
+        ("n_train", pa.int64()),  # of these, of the train split
+        ("words", pa.list_(pa.struct([("word", pa.string()), ("cosine", pa.float32())]))),  # nearest first
+        ("coherence", pa.float32()),  # mean cosine between these words themselves: 1 = they say one thing
+        ("clarity", pa.float32()),  # coherence x mean cosine to the token: what sorts tokens, the clearest first
+        ("documents", pa.list_(pa.struct([("id", pa.string()), ("distance", pa.float32())]))),  # the most typical ones
+        ("thumbnails", pa.list_(pa.binary())),  # WebP of these documents, in order; none beyond the clearest tokens
+    ]
+)
+
+# The other way round: the visual tokens nearest to a word.
+WORDS = pa.schema(
+    [
+        ("model", pa.string()),
+        ("word", pa.string()),
+        ("count", pa.int64()),  # in the training texts
+        ("tokens", pa.list_(pa.struct([("token", pa.string()), ("cosine", pa.float32())]))),  # nearest first
+    ]
+)
+
+# What trained models cost; a number that a model cannot tell is null.
+MODELS = pa.schema(
+    [
+        ("model", pa.string()),
+        ("kind", pa.string()),
+        ("seed", pa.int64()),
+        ("documents", pa.int64()),  # of the train split when it was fitted
+        ("seconds", pa.float64()),  # wall time of the fit, reading included
+        ("parameters", pa.int64()),
+        ("bytes", pa.int64()),  # of the model in memory
+        ("bytes_per_document", pa.int64()),  # of the image that the model reads: 4 per number, 1 per visual token
+        ("multiply_adds_per_document", pa.int64()),
+        ("key", pa.string()),  # dataset key and checkpoint, as in predictions' model_key
+    ]
+)
+
 QUARANTINE = pa.schema(
     [
         ("stage", pa.string()),  # ingest, clean, embed/image, ...

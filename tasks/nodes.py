@@ -47,6 +47,7 @@ class Context:
     source: str  # where image references start
     checkpoints: dict[str, Path]
     lineage: dict[str, str]  # upstream name -> dataset key, the node's own under "self"
+    seen: tuple[bool, ...] = ()  # of a summary that compares: per shard, in order, whether the fit saw it as it is now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +151,12 @@ Shards = Callable[[], Iterator[list[pa.Table]]]
 class Summary(Node):
     """All shards become one table.
 
-    `summarise(shards, config, context)` gets a callable that streams [one table per read] shard by shard.
+    `summarise(shards, config, context)` gets a callable that streams [one table per read] shard by shard. With
+    `compares`, one of `fits`, the context tells the shards that it saw from those that came or changed since.
     """
 
     summarise: Callable[[Shards, Any, Context], pa.Table]
+    compares: Fit | None = None
 
 
 def shard_nodes(nodes: list[Node]) -> list[Node]:

@@ -1,6 +1,6 @@
 """Which shards are fresh, stale or missing, and why: the one decision-maker for `plan`, the flows and `status`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +12,10 @@ from stores.fitted import FittedRecord
 from stores.manifest import Manifest, ShardRecord
 from tasks.ingest import Scan, scan
 from tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary
+from tasks.seen import fit_shards, seen_input
 from tasks.shard import SETTLED
 
-Refit = Literal["manual", "on_change"]
+Refit = Literal["manual", "on_change", "drift"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class PlanOptions:
     source: str = ""
     retry_failed: bool = False
     refit: Refit | Literal["now"] = "manual"
+    drifted: Mapping[str, str] = field(default_factory=dict)  # fit -> why its drift report asks for another one
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,8 @@ def _plan_summary(node: Summary, root: Path, upstream: dict[str, Plan]) -> Plan:
     for name, digest in _fitted_now(node, root, upstream).items():
         if record.inputs.get(name) != digest:
             return Plan(node, stale={0: f"{name} was fitted again"})
+    if any(record.inputs.get(name) != now for name, now in seen_input(node, root).items()):
+        return Plan(node, stale={0: "other shards are new to the codebook"})
     return Plan(node, fresh=(0,))
 
 
@@ -214,6 +218,8 @@ def _plan_fit(node: Fit, root: Path, options: PlanOptions, upstream: dict[str, P
     for name, digest in _fitted_now(node, root, upstream).items():
         if record.fitted.get(name) != digest:
             return Plan(node, stale={0: f"{name} was fitted again"})
+    if options.refit == "drift" and node.name in options.drifted:
+        return Plan(node, stale={0: options.drifted[node.name]})
     pending = [name for name, plan in upstream.items() if plan.todo]
     changed = bool(pending) or fit_shards(node, root) != record.shards
     if changed and options.refit == "on_change":
@@ -232,13 +238,6 @@ def training_rows(node: Fit, root: Path) -> int:
     """Return how many documents of the train split have been ingested."""
     documents = next(read.node for read in node.reads if isinstance(read.node, Ingest))
     return sum(r.tallies.get("split", {}).get("train", 0) for r in documents.dataset(root).records().values())
-
-
-def fit_shards(node: Fit, root: Path) -> dict[str, str]:
-    """Return the digest of what a fit would read of every shard: index -> digest."""
-    records = [(read, read.node.dataset(root).records()) for read in node.reads]
-    indices = set.intersection(*(set(found) for _, found in records)) if records else set()
-    return {str(i): combine(found[i].digest(read.decisive) for read, found in records) for i in sorted(indices)}
 
 
 def _all_shards(read: Read, root: Path) -> str:

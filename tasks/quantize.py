@@ -7,9 +7,10 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from models.config import FrozenConfig
+from models.config import FrozenConfig, knob
 from models.features import Features
 from models.quantizers import QUANTIZERS
+from models.quantizers.drift import DriftConfig
 from models.quantizers.product import PQ
 from models.quantizers.reservoir import Reservoir
 from models.vectors import usable
@@ -26,6 +27,7 @@ class QuantizeConfig(FrozenConfig):
     embedding: str = Field("image", description="Name of the embedding in `embed` to quantize")
     options: dict[str, Any] = Field({}, description="Options of the quantizer")
     seed: int = 0
+    drift: DriftConfig = knob(DriftConfig())  # when new data ask for another codebook
 
     @model_validator(mode="after")
     def _check(self) -> "QuantizeConfig":
@@ -63,7 +65,7 @@ def encode(tables: list[pa.Table], config: QuantizeConfig, context: Context) -> 
     """Return the codes (n, M) uint8 of one shard of embeddings, with the frozen codebook."""
     (table,) = tables
     (folder,) = context.checkpoints.values()
-    quantizer = _load(config.quantizer, folder)
+    quantizer = load_codebook(config.quantizer, folder)
     ids, name = table["id"], f"embed/{config.embedding}"
     block = block_of({"documents": table.select(["id"]), name: table})
     embeddings = block.dense[config.embedding]
@@ -75,5 +77,6 @@ def encode(tables: list[pa.Table], config: QuantizeConfig, context: Context) -> 
 
 
 @lru_cache(maxsize=8)
-def _load(name: str, folder: Path) -> PQ:
+def load_codebook(name: str, folder: Path) -> PQ:
+    """Load a codebook once per process."""
     return QUANTIZERS[name].quantizer.load(folder)

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from stores.manifest import ShardRecord
 from tasks.image_pass import ImageTransform, Part, run_pass
 from tasks.inputs import Tables, context, row_inputs, shard_inputs, summary_inputs, upstream_tables
 from tasks.nodes import ShardStage, Summary, Transform
+from tasks.seen import seen_input, seen_shards
 from tasks.spent import Kind, Spent
 
 logger = logging.getLogger(__name__)
@@ -209,8 +210,9 @@ def make_summary(node: Summary, root: Path, *, source: str) -> ShardReport:
     def shards() -> Iterator[list[pa.Table]]:
         return (upstream_tables(node, root, index) for index in indices)
 
-    table = node.summarise(shards, node.config, context(node, root, source))
-    node.dataset(root).commit(0, table, summary_inputs(node, root))
+    frame = replace(context(node, root, source), seen=seen_shards(node, root))
+    table = node.summarise(shards, node.config, frame)
+    node.dataset(root).commit(0, table, {**summary_inputs(node, root), **seen_input(node, root)})
     return ShardReport(node.label, 0, table.num_rows, table.num_rows, 0, time.perf_counter() - started)
 
 

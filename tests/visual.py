@@ -8,9 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from models.config import FrozenConfig
+from models.quantizers.drift import DriftConfig
 from stores.schemas import embedding
+from tasks.drift import MeasureConfig, measure_drift
 from tasks.ingest import SourceConfig, SplitConfig, ingest_config
-from tasks.nodes import Context, Fit, Ingest, Read, ShardStage
+from tasks.nodes import Context, Fit, Ingest, Read, ShardStage, Summary
+from tasks.owners import OwnersConfig, count_owners
 from tasks.predict import PredictConfig, predict
 from tasks.quantize import QuantizeConfig, encode, fit_codebook
 from tasks.train import ModelConfig, fit_classifier, train_config
@@ -23,13 +26,15 @@ class Nothing(FrozenConfig):
 
 
 class Visual(NamedTuple):
-    """documents -> clean, embed -> codebook -> codes; clean and codes -> model -> predictions."""
+    """documents -> clean, embed -> codebook -> codes -> owners -> drift; clean and codes -> model -> predictions."""
 
     documents: Ingest
     clean: ShardStage
     embed: ShardStage
     codebook: Fit
     codes: ShardStage
+    owners: ShardStage
+    drift: Summary
     model: Fit
     predictions: ShardStage
 
@@ -72,6 +77,20 @@ def visual(source: Path, *, quantizer: str = "pq", shard_size: int = 20, **optio
         name="quantize/q", flow="quantize", version=1, config=spec, transform=encode, fits=(book,),
         reads=(Read(vectors, ("present", "embedding", "status")),),
     )  # fmt: skip
+    owners = ShardStage(
+        name="owners/q", flow="quantize", version=1, by_row=False, transform=count_owners, fits=(book,),
+        config=OwnersConfig(quantizer=quantizer, typical=2),
+        reads=(
+            Read(codes, ("present", "codes", "error")), Read(documents, ("status", "split")),
+            Read(vectors, ("present", "embedding")),
+        ),
+    )  # fmt: skip
+    thresholds = DriftConfig(rows=10, held_out=5)
+    drift = Summary(
+        name="drift/q", flow="quantize", version=1, fits=(book,), compares=book, summarise=measure_drift,
+        config=MeasureConfig(codebook="q", quantizer=quantizer, thresholds=thresholds),
+        reads=(Read(owners, ("token", "n", "n_train", "error", "error_train")),),
+    )  # fmt: skip
     reads = (Read(cleaned, ("text",)), Read(codes, ("present", "codes")))
     chosen = ModelConfig(kind=quantizer, options={"codes": "q", "dim": 8, "epochs": 20, "lr": 0.5, "threads": 1})
     model = Fit(
@@ -83,7 +102,7 @@ def visual(source: Path, *, quantizer: str = "pq", shard_size: int = 20, **optio
         name="predictions/m", flow="predict", version=1, config=scored, transform=predict, fits=(model,),
         reads=(Read(documents, ("labels",)), *reads),
     )  # fmt: skip
-    return Visual(documents, cleaned, vectors, book, codes, model, predictions)
+    return Visual(documents, cleaned, vectors, book, codes, owners, drift, model, predictions)
 
 
 def pictures(n: int, *, start: int = 0, spread: float = 0.1, shift: float = 0.0) -> list[dict[str, Any]]:

@@ -51,7 +51,8 @@ class Drift(NamedTuple):
     """What new rows look like to a codebook beside those that it knows."""
 
     rows: int
-    known_error: float  # mean squared error that is compared with
+    error: float  # their mean squared error; not a number without new rows
+    known_error: float  # the one that it is compared with
     error_ratio: float  # 1.0 = as well quantized as the known rows; not a number without new rows
     empty: NDArray[np.int64]  # (M,) codewords used in training that no new row uses
     expected: NDArray[np.float64]  # (M,) that chance alone leaves empty, were the usage that of training
@@ -93,7 +94,7 @@ def drift(trained: NDArray[np.int64], train_error: float, *, new: Tally, held_ou
         counts = f"{empty[worst]} of {used[worst].sum()} codewords of part {worst}"
         reasons.append(f"codewords fell out of use in {len(emptied)} of {len(empty)} parts, {counts}")
     divergence = jensen_shannon(shares(trained), shares(new.usage))
-    return Drift(new.rows, float(known), ratio, empty, expected, hot, divergence, tuple(reasons))
+    return Drift(new.rows, new.mean_error, float(known), ratio, empty, expected, hot, divergence, tuple(reasons))
 
 
 def _ratio(error: float, known: float) -> float:

@@ -34,7 +34,7 @@ def test_knobs_and_places_are_in_no_key():
 def test_a_setting_changes_its_stage_and_what_is_downstream():
     base, other = keys(), keys(clean={"cleaner": "selectolax"})
     changed = {name.split("/")[0] for name in base if base[name] != other[name]}
-    assert changed == {"clean", "models", "predictions", "statistics", "evaluation", "gallery"}
+    assert changed == {"clean", "models", "predictions", "statistics", "evaluation", "gallery", "tokens"}
 
 
 def test_a_prediction_makes_all_that_its_model_reads_however_far_up():

@@ -8,12 +8,16 @@ import pyarrow as pa
 import pytest
 
 from reports.data import STAGES, ReportData
-from reports.page import breakable, duration, render
+from reports.page import breakable, duration, render, size
 from reports.sections import MAX_CLASSES, data_table, heat_map, modality_colours, quarantine_first
-from stores.schemas import METRICS, QUARANTINE, STATISTICS
+from stores.schemas import DRIFT, METRICS, MODELS, QUARANTINE, STATISTICS, TOKENS
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"
 VOID = {"meta", "br", "wbr", "img", "link", "hr"}
+DRIFTED = {
+    "repeat": 0, "part": 1, "shards": 3, "rows": 1200, "error": 0.6, "known_error": 0.4, "held_out": 500,
+    "error_ratio": 1.5, "used": 250, "empty": 90, "expected_empty": 11.4, "hot": 2, "divergence": 0.123, "refit": True,
+}  # fmt: skip
 CLASS_NAMES = ("model", "split", "label", "precision", "recall", "f1", "support", "predicted")
 
 
@@ -82,6 +86,44 @@ def full(name: str = "name") -> ReportData:
         ),
         gallery=pa.Table.from_pylist([{**example, "kind": kind} for kind in ("right", "wrong", "confident_error")]),
         importance=pa.Table.from_pylist([{"model": name, "split": "test", "modality": name, "share": 1.0, "n": 1}]),
+        models=pa.Table.from_pylist(
+            [
+                {
+                    "model": name,
+                    "kind": name,
+                    "seed": 0,
+                    "documents": 90,
+                    "seconds": 75.0,
+                    "parameters": 1_234_567,
+                    "bytes": 4_938_268,
+                    "bytes_per_document": 16,
+                    "multiply_adds_per_document": 980,
+                    "key": name,
+                },
+                {"model": "text", "kind": "text", "seed": 0, "documents": 90, "seconds": 30.0, "key": name},
+            ],
+            schema=MODELS,
+        ),
+        drift=pa.Table.from_pylist([{**DRIFTED, "codebook": name, "why": name}], schema=DRIFT),
+        tokens=pa.Table.from_pylist(
+            [
+                {
+                    "model": name,
+                    "repeat": 0,
+                    "part": 1,
+                    "centroid": 7,
+                    "token": name,
+                    "n_documents": 12,
+                    "n_train": 9,
+                    "words": [{"word": name, "cosine": 0.75}],
+                    "coherence": 0.875,
+                    "clarity": 0.5,
+                    "documents": [{"id": name, "distance": 0.5}],
+                    "thumbnails": [b"RIFF", None],
+                }
+            ],
+            schema=TOKENS,
+        ),
         stages=pa.Table.from_pylist(
             [
                 {
@@ -148,14 +190,17 @@ def test_the_same_data_give_the_same_page():
 
 def test_figures_on_the_page():
     page = render(full())
-    for text in (
-        "50.0",
-        "+25.0",
-        "95 % interval 40.0 to 60.0",
-        "1 min 15 s",
-        "no text after cleaning",
+    shown = ("50.0", "+25.0", "+2", "95 % interval 40.0 to 60.0", "1 min 15 s", "1.23 M", "4.94 MB", ">980<", ">2.5<")
+    tokens = (
         "name 80 %, decode 20 %<",
-    ):
+        "12 documents · coherence 0.88",
+        ">0.75<",
+        "width:75%",
+        ">1.50<",
+        ">0.123<",
+        "fit again: name",
+    )
+    for text in (*shown, *tokens, "no text after cleaning"):
         assert (text in page.replace("\u00a0", " ")) == (text != "no text after cleaning"), text
 
 
@@ -222,3 +267,11 @@ def test_a_modality_has_one_colour_everywhere():
     assert modality_colours(table, None) == {"image": 0, "text": 1}
     page = render(dataclasses.replace(ReportData("t", "r", "c"), importance=table))
     assert page.count('class="m1" style="width:100.0%"') == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0"), (999, "999"), (1000, "1 k"), (66_123, "66.1 k"), (5.21e6, "5.21 M"), (2e9, "2 G")]
+)
+def test_sizes(number, text):
+    assert size(number).replace("\u00a0", " ") == text
+    assert size(number, "B").replace("\u00a0", " ") == (text + "B" if number >= 1000 else text + " B")

@@ -1,0 +1,45 @@
+"""The words and visual tokens of one classifier as vectors of one space (Kiela 2018, K-21: they share U)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models.fasttext.classifier import CODEWORDS, FastTextClassifier
+from models.fasttext.dictionary import EOS, WordCounter
+from models.vectors import F32
+
+
+class Vocabulary(NamedTuple):
+    """Words of the training texts, the most frequent first."""
+
+    words: list[str]
+    counts: NDArray[np.int64]  # (N,) how often each came
+    vectors: F32  # (N, H)
+
+
+def vocabulary(classifier: FastTextClassifier, *, min_count: int, most: int) -> Vocabulary:
+    """Return up to `most` words that came at least `min_count` times.
+
+    A word's vector is the mean of the rows of U that it stands for: its own and those of its subwords, if the
+    classifier has any. Hashed rows by themselves and the end of a text are no words.
+    """
+    dictionary, H = classifier.dictionary, classifier.config.dim
+    frequent = int(np.searchsorted(-dictionary.counts, -min_count, side="right"))
+    named = [(number, word) for number, word in enumerate(dictionary.words()[:frequent]) if word != EOS.decode()]
+    numbers, words = [number for number, _ in named[:most]], [word for _, word in named[:most]]
+    counter = WordCounter(lowercase=False)
+    counter.add(pa.array(words, pa.string()))
+    lists = dictionary.lists(counter)
+    vectors = np.zeros((len(words), H), np.float32)
+    for row in range(len(words)):  # word 0 of a counter ends the texts
+        stands_for = lists.ids[lists.indptr[row + 1] : lists.indptr[row + 2]]
+        vectors[row] = classifier.params.U[stands_for, :H].mean(axis=0)
+    return Vocabulary(words, dictionary.counts[numbers], vectors)
+
+
+def token_vectors(classifier: FastTextClassifier) -> F32:
+    """Return the vectors (M * 256, H) of the visual tokens; that of codeword c at place m is row 256 m + c."""
+    first, places = classifier.dictionary.rows, sum(M for M, _ in classifier.inputs.codes.values())
+    return np.asarray(classifier.params.U[first : first + places * CODEWORDS, : classifier.config.dim])
