@@ -8,16 +8,20 @@ import io
 import re
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, NamedTuple
 
 from tasks.readers.base import ReaderOptions
 from tasks.readers.places import Place
-from tasks.readers.streams import DAMAGE, FREE_BYTES, Bomb, unpacked
+from tasks.readers.streams import BLOCK, DAMAGE, FREE_BYTES, Bomb, unpacked
 
 PACKED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd")
 CLIMBS = re.compile(r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00")
 LONG = 1 << 20  # bytes of a long name or pax header that are looked at
+SMALL = 8 << 10  # bytes read at once where one member's header is far from the next
+ZEROS = bytes(512)
+REGULAR, NO_DATA = b"0\x007", b"gK5"  # kinds of members: files; global headers, long links, folders
+LONG_NAME, LONG_LINK, PAX = b"LKx"
 
 
 class Member(NamedTuple):
@@ -30,10 +34,12 @@ class Member(NamedTuple):
     slug: str = "ok"  # bad_member (a link, a climbing name, encrypted), too_large, bad_file (the archive ends), bomb
 
 
-def tar_members(file: Place, options: ReaderOptions, *, keep: re.Pattern[str] | None = None) -> Iterator[Member]:
+def tar_members(
+    file: Place, options: ReaderOptions, *, keep: Callable[[str], bool] = lambda name: False
+) -> Iterator[Member]:
     """Yield the regular members of a tar in its own order; links and climbing names with slug "bad_member".
 
-    The data of members whose name `keep` matches are read; of a packed tar, of all members, for there is no other
+    The data of members whose name `keep` says yes to are read; of a packed tar, of all members, for there is no other
     way to them. Folders are left out. Damage ends the archive with one member "bad_file".
     """
     name = ""
@@ -42,98 +48,112 @@ def tar_members(file: Place, options: ReaderOptions, *, keep: re.Pattern[str] | 
             packed = raw.read(4).startswith(PACKED)
             total = None if packed else raw.seek(0, io.SEEK_END)
             raw.seek(0)
-            stream = unpacked(raw, options)
-            for name, offset, length, kind in _headers(stream, total):
-                yield _member(stream, name, offset, length, kind, options, packed=packed, keep=keep)
+            window = Window(unpacked(raw, options))
+            for name, offset, length, kind in _headers(window, total):
+                place = None if packed else offset
+                if kind not in REGULAR or climbs(name):
+                    yield Member(name, None, length, slug="bad_member")
+                elif not packed and not keep(name):
+                    yield Member(name, place, length)
+                elif length > options.max_image_bytes:
+                    yield Member(name, place, length, slug="too_large")
+                else:
+                    data = window.get(offset, length)
+                    if len(data) < length:
+                        raise EOFError
+                    yield Member(name, place, length, data)
     except Bomb:
         yield Member(name, None, 0, slug="bomb")
     except (*DAMAGE, ValueError):
         yield Member(name, None, 0, slug="bad_file")
 
 
-def _member(
-    stream: IO[bytes],
-    name: str,
-    offset: int,
-    length: int,
-    kind: bytes,
-    options: ReaderOptions,
-    *,
-    packed: bool,
-    keep: re.Pattern[str] | None,
-) -> Member:
-    if kind not in (b"0", b"\0", b"7") or CLIMBS.search(name):
-        return Member(name, None, length, slug="bad_member")
-    if not packed and (keep is None or not keep.search(name)):
-        return Member(name, offset, length)
-    if length > options.max_image_bytes:
-        return Member(name, None if packed else offset, length, slug="too_large")
-    data = stream.read(length)
-    if len(data) < length:
-        raise EOFError
-    return Member(name, None if packed else offset, length, data)
+def climbs(name: str) -> bool:
+    """Say whether a member's name leads out of the folder that it would be unpacked to, or holds a NUL."""
+    odd = (
+        ".." in name or ":" in name or "\\" in name or "\0" in name or name.startswith("/")
+    )  # cheaper than the pattern
+    return odd and CLIMBS.search(name) is not None
 
 
-def _headers(stream: IO[bytes], total: int | None) -> Iterator[tuple[str, int, int, bytes]]:
+class Window:
+    """Part of a stream that is read forward, in blocks that grow while one request follows the other."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._data, self._start, self._block = stream, b"", 0, SMALL
+
+    def get(self, position: int, length: int) -> bytes:
+        """Return bytes from a position on, fewer at the stream's end; positions never fall."""
+        begin = position - self._start
+        if begin + length > len(self._data):
+            self._move(position, length)
+            begin = 0
+        return self._data[begin : begin + length]
+
+    def _move(self, position: int, length: int) -> None:
+        begin = position - self._start
+        # large members that are passed over: the next header alone is read
+        self._block = min(2 * self._block, BLOCK) if begin <= len(self._data) else SMALL
+        kept = self._data[begin:]
+        self._stream.seek(position + len(kept))
+        self._data = kept + self._stream.read(max(length, self._block) - len(kept))
+        self._start = position
+
+
+def _headers(window: Window, total: int | None) -> Iterator[tuple[str, int, int, int]]:
     """Yield (name, offset of the data, length, kind) of the members; EOFError when the tar ends early.
 
     `total` is the archive's size where that is known: it spares a read per member.
     """
     position, long_name, size = 0, "", None
     while True:
-        stream.seek(position)
-        header = stream.read(512)
+        header = window.get(position, 512)
         if len(header) < 512:
             if header or position == 0:
                 raise EOFError
             return  # some writers leave the end mark out
-        if header == bytes(512):
+        if not header[0] and header == ZEROS:
             return
         # the sum of 512 bytes costs as much as all else here: it is asked for only where no magic vouches
         if header[257:262] != b"ustar" and sum(header) - sum(header[148:156]) + 256 != _octal(header[148:156]):
             raise EOFError
-        kind, length = header[156:157], _octal(header[124:136])
-        if kind in (b"L", b"x"):
-            head = stream.read(min(length, LONG))
-            if kind == b"L":
+        kind, length = header[156], _octal(header[124:136])
+        start = position + 512
+        if kind in (LONG_NAME, PAX):
+            head = window.get(start, min(length, LONG))
+            if kind == LONG_NAME:
                 long_name = _text(head)
             else:
                 long_name, size = _pax(head, long_name)
-        elif kind not in (b"g", b"K", b"5"):
+        elif kind not in NO_DATA:
             length = length if size is None else size
-            yield long_name or _name(header), position + 512, length, kind
-            end = position + 512 + (length + 511) // 512 * 512
-            if total is None:
-                _to_end(stream, position + 512, length)
-            elif end > total:
-                raise EOFError
-        if kind not in (b"L", b"x", b"K"):
-            long_name, size = "", None
-        position += 512 + (length + 511) // 512 * 512
-
-
-def _to_end(stream: IO[bytes], start: int, length: int) -> None:
-    """Go to the last byte of a member's padding; EOFError when the data end before the header's promise."""
-    if length:
-        stream.seek(start + (length + 511) // 512 * 512 - 1)
-        if not stream.read(1):
+            yield long_name or _name(header), start, length, kind
+        position = start + (length + 511) // 512 * 512
+        if total is not None and position > total and kind not in (LONG_NAME, PAX, *NO_DATA):
             raise EOFError
+        if total is None and length and not window.get(position - 1, 1):  # the data end before the header's promise
+            raise EOFError
+        if kind not in (LONG_NAME, PAX, LONG_LINK):
+            long_name, size = "", None
 
 
 def _name(header: bytes) -> str:
-    prefix = _text(header[345:500]) if header[257:262] == b"ustar" and header[257:265] != b"ustar  \0" else ""
     name = _text(header[:100])
-    return f"{prefix}/{name}" if prefix else name
+    if not header[345] or header[257:262] != b"ustar" or header[257:265] == b"ustar  \0":
+        return name
+    return f"{_text(header[345:500])}/{name}"
 
 
 def _text(raw: bytes) -> str:
-    return raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+    end = raw.find(0)
+    return (raw if end < 0 else raw[:end]).decode("utf-8", "replace")
 
 
 def _octal(field: bytes) -> int:
     """Read a number of a header: octal text, or base 256 when the first bit is set; ValueError when it is neither."""
-    if field[:6].isdigit() and field[-1] in b"\0 ":  # as nearly all writers put it
-        return int(field.rstrip(b"\0 "), 8)
+    digits = field[:-1]
+    if digits.isdigit() and field[-1] in b"\0 ":  # as nearly all writers put it
+        return int(digits, 8)
     if field[0] & 0x80:
         value = int.from_bytes(field[1:], "big")
         if value > 1 << 62:
@@ -184,7 +204,7 @@ def zip_members(file: Place, options: ReaderOptions, *, names: frozenset[str] | 
 def usable(info: zipfile.ZipInfo) -> bool:
     """Say whether a zip's member is a plain file with a name that stays inside, and not encrypted."""
     linked = (info.external_attr >> 16) & 0o170000 == 0o120000
-    return not (linked or info.flag_bits & 1 or CLIMBS.search(info.filename))
+    return not (linked or info.flag_bits & 1 or climbs(info.filename))
 
 
 def data_offset(raw: IO[bytes], info: zipfile.ZipInfo) -> int | None:

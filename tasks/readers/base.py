@@ -38,7 +38,7 @@ class ReaderOptions(FrozenConfig):
     )
     images: Literal["reference", "copy"] = "reference"  # copy: the bytes go into the documents
     max_image_bytes: int = Field(64 << 20, ge=1)  # a larger image is not copied: `too_large`
-    max_line_bytes: int = Field(16 << 20, ge=1024)  # a longer line or field is one row `too_large`
+    max_line_bytes: int = Field(16 << 20, ge=1024, le=1 << 30)  # a longer line or field is one row `too_large`
     max_ratio: int = Field(250, ge=2)  # unpacked bytes per packed byte, looked at after the first 64 MiB
     max_unpacked_bytes: int = Field(1 << 42, ge=1)  # of one compressed file
     batch_rows: int = knob(4096, ge=1, le=8192)
@@ -77,7 +77,7 @@ def documents(rows: int, *, source: Column, extra: Mapping[str, pa.Array] | None
     """
     arrays = {"source": source, **columns}
     arrays.setdefault("status", pa.repeat(pa.scalar("ok"), rows))
-    arrays.setdefault("labels", pa.array([[]] * rows, pa.list_(pa.string())))
+    arrays.setdefault("labels", pa.repeat(pa.scalar([], pa.list_(pa.string())), rows))
     table = {field.name: _typed(arrays.get(field.name), field.type, rows) for field in DOCUMENTS}
     names = [*DOCUMENTS.names, *(extra or {})]
     fields = [*DOCUMENTS, *(pa.field(name, array.type) for name, array in (extra or {}).items())]
@@ -105,10 +105,12 @@ def mark(table: pa.Table, bad: pa.Array, slug: str | pa.Array, *, blank: bool = 
 
     With `blank`, their fields become null too, all but id and source. A first slug is never replaced.
     """
+    if not pc.any(bad).as_py():
+        return table
     fresh = pc.and_(bad, pc.equal(table["status"], "ok"))
     status = pc.if_else(fresh, slug, table["status"])
     table = table.set_column(table.schema.get_field_index("status"), DOCUMENTS.field("status"), status)
-    if not blank or not pc.any(bad).as_py():
+    if not blank:
         return table
     for index, field in enumerate(table.schema):
         if field.name not in ("id", "source", "status"):
@@ -117,9 +119,15 @@ def mark(table: pa.Table, bad: pa.Array, slug: str | pa.Array, *, blank: bool = 
     return table
 
 
-def faults(sources: Sequence[str], slugs: Sequence[str], ids: Sequence[str | None] | None = None) -> pa.Table:
+def numbered(where: str, first: int, rows: int) -> pa.Array:
+    """Return "where:first", "where:first+1", ..., (rows,) string: where the lines of a file stand."""
+    numbers = pa.array(range(first, first + rows), pa.int64()).cast(pa.string())
+    return pc.binary_join_element_wise(where, numbers, ":")
+
+
+def faults(sources: Column, slugs: Sequence[str], ids: Column = None) -> pa.Table:
     """Return rows that hold nothing but where they stood and what was wrong with them."""
-    return documents(len(sources), source=list(sources), status=list(slugs), id=ids or [None] * len(sources))
+    return documents(len(sources), source=sources, status=list(slugs), id=ids)
 
 
 def chosen(name: str | None) -> Split | None:

@@ -1,7 +1,6 @@
 """UPMC Food-101: the original tree with one text per image, and the Kaggle re-release with a titles CSV per split."""
 
 import posixpath
-import re
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +11,7 @@ from pydantic import Field
 from stores.errors import DataError, mismatch
 from tasks.readers.base import ReaderOptions, SourceFile, Split, chosen, documents, image_array
 from tasks.readers.images import copied, is_image
+from tasks.readers.mapping import TableOptions, as_labels, as_text
 from tasks.readers.places import Place, listed, same_root, walk
 from tasks.readers.sidecars import required_json, whole_text
 from tasks.readers.streams import file_blocks, text_lines
@@ -50,7 +50,7 @@ def read(path: str, options: Food101Options) -> Iterator[pa.Table]:
     """Yield one document per image, or per row of the titles files and per image that has no row (R4).
 
     The id is the file's name without suffix, the group what comes before "-2" in it: such numbers are probably
-    images of one page. Statuses: bad_row, bad_encoding (titles), too_large, bad_file.
+    images of one page. Statuses: bad_row, too_large, bad_file, bomb.
     """
     return copied(_read(path, options), path, options)
 
@@ -125,43 +125,46 @@ def class_of(name: str) -> str:
 
 
 def _title_rows(root: Place, titles: list[str], wrapper: str, options: Food101Options) -> Iterator[Row]:
-    images = _image_folder(root)
+    images = posixpath.join(wrapper, _image_folder(root))
     seen: set[str] = set()
     for name in titles:
         split = chosen(posixpath.basename(name).removesuffix("_titles.csv"))
+        folder = posixpath.join(images, split or "")
         for _, block in file_blocks(root / name, options, options.encoding):
             lines, _ = text_lines(block)
             for number, line in enumerate(lines, block.first):
-                row = title_row(line, f"{posixpath.join(wrapper, name)}:{number}", split)
-                if block.fault or row is not None:
-                    row = (row or Row("", "", None, split, None))._replace(source=f"{name}:{number}")
-                    row = row._replace(status=block.fault) if block.fault else row
+                row = title_row(line, f"{name}:{number}", split, folder)
+                if block.fault:
+                    row = (row or Row(f"{name}:{number}", "", None, split, None))._replace(status=block.fault)
+                if row is not None:
                     seen.add(row.name)
-                    uri = posixpath.join(wrapper, images, split or "", row.label or "", row.name)
-                    yield row._replace(uri=uri if row.name and row.label else None)
-    for uri, image_split, label in _images(root, images):
+                    yield row
+    for uri, image_split, label in _images(root, _image_folder(root)):
         if posixpath.basename(uri) not in seen:
-            whole = posixpath.join(wrapper, images, uri)
+            whole = posixpath.join(images, uri)
             yield Row(whole, posixpath.basename(uri), whole, image_split, label)
 
 
-def title_row(line: str, source: str, split: Split | None) -> Row | None:
+def title_row(line: str, source: str, split: Split | None, folder: str) -> Row | None:
     """Parse one physical line: before the first comma the file, after the last the class, the title in between (R3).
 
     One row of the release opens a quote that is never closed: a CSV reader loses the rows after it. In that stretch
-    the names end in .txt where the image is a .jpg. None for blank lines and a header.
+    the names end in .txt where the image is a .jpg. None for blank lines and a header. `folder` holds the classes'.
     """
     name, comma, rest = line.partition(",")
     title, second, label = rest.rpartition(",")
-    if not line.strip() or (name.strip('"').lower() in HEADERS and not name.endswith((".jpg", ".txt"))):
+    if not line or line.isspace() or name.strip('"').lower() in HEADERS:
         return None
-    name = re.sub(r"\.txt$", ".jpg", name.strip().strip('"'))
-    label = label.strip().strip('"')
+    name, label = name.strip().strip('"'), label.strip().strip('"')
+    if name.endswith(".txt"):
+        name = name[:-4] + ".jpg"
     if not comma or not second or not label or not name:
         return Row(source, name if comma else "", None, split, None, status="bad_row")
     if len(title) > 1 and title[0] == title[-1] == '"':
         title = title[1:-1]
-    return Row(source, name, None, split, label, title=title.replace('""', '"').removeprefix('"').strip() or None)
+    title = title.replace('""', '"').removeprefix('"').strip()
+    uri = f"{folder}/{label}/{name}" if "/" not in name + label else posixpath.join(folder, label, name)
+    return Row(source, name, uri, split, label, title=title or None)
 
 
 def given_splits(root: Place, options: Food101Options) -> dict[str, Split] | None:
@@ -175,20 +178,23 @@ def given_splits(root: Place, options: Food101Options) -> dict[str, Split] | Non
 
 def table(rows: list[Row]) -> pa.Table:
     """Build the documents of some rows."""
-    stems = [posixpath.splitext(row.name)[0] or None for row in rows]
-    good = [row.status == "ok" for row in rows]
+    columns = dict(zip(Row._fields, zip(*rows, strict=True), strict=True))
+    good = pa.array([status == "ok" for status in columns["status"]])
+    names = as_text(columns["name"])[0]
+    stems = pc.replace_substring_regex(names, r"(?s)^(\.*[^.].*)\.[^./]*$", r"\1")
+    none = pa.scalar(None, pa.string())
     return documents(
         len(rows),
         id=stems,
-        source=[row.source for row in rows],
-        status=[row.status for row in rows],
-        split=[row.split for row in rows],
-        group=[re.sub(r"-\d+$", "", stem) if stem and fine else None for stem, fine in zip(stems, good, strict=True)],
-        labels=[[row.label] if row.label and fine else [] for row, fine in zip(rows, good, strict=True)],
-        title=[row.title for row in rows],
-        text=[row.text for row in rows],
-        html=[row.html for row in rows],
-        image=image_array(pa.array([row.uri for row in rows], pa.string())),
+        source=columns["source"],
+        status=columns["status"],
+        split=columns["split"],
+        group=pc.if_else(good, pc.replace_substring_regex(stems, r"-\d+$", ""), none),
+        labels=as_labels(pc.if_else(good, as_text(columns["label"])[0], none), TableOptions())[0],
+        title=columns["title"],
+        text=columns["text"],
+        html=columns["html"],
+        image=image_array(pa.array(columns["uri"], pa.string())),
     )
 
 

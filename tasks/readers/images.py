@@ -1,5 +1,6 @@
 """Image files beside a manifest: their listing, their references' base, and copies of their bytes."""
 
+import gc
 import posixpath
 from collections.abc import Iterable, Iterator
 
@@ -62,13 +63,33 @@ def copied(tables: Iterable[pa.Table], path: str, options: ReaderOptions) -> Ite
 
     An image that cannot be read keeps its reference; one over `max_image_bytes` does too, with status `too_large`.
     """
+    checked = map(guarded, _uncollected(tables))
     if options.images == "reference":
-        yield from map(guarded, tables)
+        yield from checked
         return
     root = place(image_root(path, options))
-    for table in map(guarded, tables):
+    for table in checked:
         for start in range(0, len(table), COPY_ROWS):
             yield _copy(table.slice(start, COPY_ROWS), root, options)
+
+
+def _uncollected(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the tables; each is made without a search for reference cycles.
+
+    The rows of a table are millions of small objects that hold none, and searching them takes a third of the time.
+    """
+    made = iter(tables)
+    while True:
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            table = next(made, None)
+        finally:
+            if enabled:
+                gc.enable()
+        if table is None:
+            return
+        yield table
 
 
 def _copy(table: pa.Table, root: Place, options: ReaderOptions) -> pa.Table:

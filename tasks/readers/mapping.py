@@ -77,7 +77,7 @@ def template_columns(column: str) -> list[str]:
 
 def map_rows(
     columns: Mapping[str, Column],
-    sources: Column,
+    sources: pa.Array,
     options: TableOptions,
     roles: Mapping[str, str],
     *,
@@ -89,20 +89,18 @@ def map_rows(
     bad_value (a nested value where text belongs), bad_path, bad_split, unknown_label.
     """
     rows = len(sources)
-    bad = pa.array([False] * rows)
+    none = pa.nulls(rows, pa.string())
     made: dict[str, Column] = {}
-    line = list(sources) if roles["id"] == LINE else None
-    made["id"], odd = as_text(columns[roles["id"]]) if line is None else (pa.array(line, pa.string()), bad)
-    bad = pc.or_(bad, odd)
+    made["id"], bad = as_text(sources if roles["id"] == LINE else columns[roles["id"]])
     for role in TEXTS:
         if role in roles:
             made[role], odd = as_text(columns[roles[role]])
             bad = pc.or_(bad, odd)
-    labels, odd = as_labels(columns[roles["labels"]] if "labels" in roles else [None] * rows, options)
-    unknown = pa.array([False] * rows)
+    labels, odd = as_labels(columns[roles["labels"]] if "labels" in roles else none, options)
+    unknown = pa.repeat(False, rows)
     if options.vocabulary:
-        labels, unknown = known_labels(labels, options, list(sources))
-    splits, lost = as_splits(columns[roles["split"]] if "split" in roles else [None] * rows, options, split)
+        labels, unknown = known_labels(labels, options, sources)
+    splits, lost = as_splits(columns[roles["split"]] if "split" in roles else none, options, split)
     images, climbs, broken = (
         as_images(columns, roles["image"], rows) if "image" in roles else (pa.nulls(rows), None, None)
     )
@@ -147,8 +145,7 @@ def as_text(column: Column) -> tuple[pa.Array, pa.Array]:
 
     Numbers keep their digits (R1, R2); a list of texts becomes lines.
     """
-    rows = len(column)
-    good = pa.array([False] * rows)
+    good = pa.repeat(False, len(column))
     try:
         texts = column.cast(pa.string()) if isinstance(column, pa.Array) else pa.array(column, pa.string())
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeError):
@@ -158,7 +155,8 @@ def as_text(column: Column) -> tuple[pa.Array, pa.Array]:
         good = pa.array([odd for _, odd in told])
     if pc.any(pc.match_substring(texts, "\0")).as_py():
         texts = pc.replace_substring(texts, "\0", "")
-    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts), good
+    empty = pc.equal(texts, "")
+    return pc.if_else(empty, pa.scalar(None, pa.string()), texts) if pc.any(empty).as_py() else texts, good
 
 
 def _text(value: Any) -> tuple[str | None, bool]:
@@ -179,21 +177,29 @@ def _text(value: Any) -> tuple[str | None, bool]:
 
 def as_labels(column: Column, options: TableOptions) -> tuple[pa.Array, pa.Array]:
     """Return list<string> labels, none as an empty list, and where a value could not be labels (R8)."""
-    values = column.to_pylist() if isinstance(column, pa.Array) else column
     names, separator = options.label_names, options.label_separator
-    if not names and separator is None and all(value is None or type(value) is str for value in values):
-        single = [[value.replace("\0", "")] if value else [] for value in values]
-        return pa.array(single, pa.list_(pa.string())), pa.array([False] * len(values), pa.bool_())
+    if not names and separator is None and _is_plain(column):
+        texts, odd = as_text(column)
+        there = texts.is_valid()
+        offsets = pc.cumulative_sum(pa.concat_arrays([pa.array([0], pa.int32()), there.cast(pa.int32())]))
+        return pa.ListArray.from_arrays(offsets, texts.drop_null()), odd
     labels: list[list[str]] = []
-    odd = []
-    for value in values:
+    wrong = []
+    for value in column.to_pylist() if isinstance(column, pa.Array) else column:
         parts = value if isinstance(value, list) else [value]
         if separator is not None and isinstance(value, str):
             parts = [part.strip() for part in value.split(separator)]
         told = [(None, True) if isinstance(part, list) else _text(_named(part, names)) for part in parts]
-        odd.append(any(wrong for _, wrong in told))
+        wrong.append(any(odd for _, odd in told))
         labels.append(list(dict.fromkeys(text.replace("\0", "") for text, _ in told if text)))
-    return pa.array(labels, pa.list_(pa.string())), pa.array(odd, pa.bool_())
+    return pa.array(labels, pa.list_(pa.string())), pa.array(wrong, pa.bool_())
+
+
+def _is_plain(column: Column) -> bool:
+    """Say whether a column holds texts and nulls alone."""
+    if isinstance(column, pa.Array):
+        return bool(pa.types.is_string(column.type) or pa.types.is_null(column.type))
+    return set(map(type, column)) <= {str, type(None)}
 
 
 def _named(label: Any, names: Sequence[str]) -> Any:
@@ -207,7 +213,7 @@ def _named(label: Any, names: Sequence[str]) -> Any:
     return names[index] if 0 <= index < len(names) else label
 
 
-def known_labels(labels: pa.Array, options: TableOptions, sources: list[str]) -> tuple[pa.Array, pa.Array]:
+def known_labels(labels: pa.Array, options: TableOptions, sources: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Keep the labels of the vocabulary, and say which rows held another; DataError when `unknown_label` is "error"."""
     known = frozenset(options.vocabulary)
     values = labels.to_pylist()
@@ -216,19 +222,18 @@ def known_labels(labels: pa.Array, options: TableOptions, sources: list[str]) ->
         index = unknown.index(True)
         stray = sorted(set(values[index]) - known)
         cure = "add them to the vocabulary, or set unknown_label to drop_label or drop_row"
-        raise DataError(mismatch(f"labels at {sources[index]}", "labels of the vocabulary", stray, cure))
+        raise DataError(mismatch(f"labels at {sources[index].as_py()}", "labels of the vocabulary", stray, cure))
     kept = [[label for label in row if label in known] for row in values]
     return pa.array(kept, pa.list_(pa.string())), pa.array(unknown, pa.bool_())
 
 
 def as_splits(column: Column, options: TableOptions, default: Split | None) -> tuple[pa.Array, pa.Array]:
     """Return train, valid, test or null, and where a name was given that is none of them."""
-    texts, _ = as_text(column)
-    values = texts.to_pylist()
-    names = {name: options.splits.get(name) or chosen(name) for name in set(values) if name is not None}
-    splits = [default if value is None else names[value] for value in values]
-    lost = [value is not None and names[value] is None for value in values]
-    return pa.array(splits, pa.string()), pa.array(lost, pa.bool_())
+    coded = as_text(column)[0].dictionary_encode()
+    known = [options.splits.get(name) or chosen(name) for name in coded.dictionary.to_pylist()]
+    splits = pa.array(known, pa.string()).take(coded.indices)
+    lost = pc.and_(coded.is_valid(), splits.is_null())
+    return pc.if_else(coded.is_valid(), splits, pa.scalar(default, pa.string())), lost
 
 
 def as_images(columns: Mapping[str, Column], column: str, rows: int) -> tuple[pa.Array, pa.Array, pa.Array]:
@@ -239,10 +244,12 @@ def as_images(columns: Mapping[str, Column], column: str, rows: int) -> tuple[pa
     if "{" in column:
         return as_references(fill_template(columns, column))
     values = columns[column]
-    if isinstance(values, pa.Array):
+    if isinstance(values, pa.Array) and pa.types.is_nested(values.type):
         values = values.to_pylist()
-    values = [value[0] if isinstance(value, list) and value else value for value in values]
-    uris, broken = as_text([None if isinstance(value, list) else value for value in values])
+    if not isinstance(values, pa.Array) and list in map(type, values):
+        values = [value[0] if isinstance(value, list) and value else value for value in values]
+        values = [None if isinstance(value, list) else value for value in values]
+    uris, broken = as_text(values)
     if not pc.any(pc.starts_with(uris, "data:")).as_py():
         images, climbs, _ = as_references(uris)
         return images, climbs, broken
@@ -280,6 +287,8 @@ def _data_url(uri: str | None) -> bytes | None:
 
 def as_tabular(column: Column, kind: str) -> pa.Array:
     """Return a float64 column (null where it is no finite number) or a string column."""
+    if kind == "number" and not isinstance(column, pa.Array) and set(map(type, column)) <= {int, float, type(None)}:
+        return pa.array([None if value is None else float(value) for value in column], pa.float64())
     texts, _ = as_text(column)
     if kind == "category":
         return texts

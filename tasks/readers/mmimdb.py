@@ -43,7 +43,7 @@ def read(path: str, options: MmimdbOptions) -> Iterator[pa.Table]:
     Statuses: missing (a film of the split without JSON), bad_json, bad_file, too_large. Ids keep their zeros (R1).
     """
     if not place(path).is_dir():
-        return mmimdb_hdf5.read(path, options)
+        return mmimdb_hdf5.read(path, options.words)
     return copied(_read(path, options), path, options)
 
 

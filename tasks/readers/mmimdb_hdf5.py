@@ -4,7 +4,7 @@ import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,26 +14,23 @@ from stores.errors import ConfigError, DataError, mismatch
 from tasks.readers.base import Split, documents, image_array
 from tasks.readers.places import place
 
-if TYPE_CHECKING:
-    from tasks.readers.mmimdb import MmimdbOptions
-
 MEANS = (103.939, 116.779, 123.68)  # blue, green, red: what the release subtracted before it cut to integers
 ROWS = 64  # of posters at once: 64 x 3 x 256 x 160 int32 = 31 MB
 SPLITS: tuple[tuple[int, int, Split], ...] = ((0, 15_552, "train"), (15_552, 18_160, "valid"), (18_160, 25_959, "test"))
 
 
-def read(path: str, options: "MmimdbOptions") -> Iterator[pa.Table]:
+def read(path: str, words_file: str | None) -> Iterator[pa.Table]:
     """Yield the rows of the file; posters come back as uncompressed BMP bytes, 256 x 160 pixels.
 
     ConfigError without h5py, DataError when the file is no such file. metadata.npy is never opened: it is a pickle
-    (R12); words come from `words`.
+    (R12); the words behind its numbers come from `words_file`, one a line.
     """
     try:
         import h5py
     except ImportError as error:
         cure = "pip install 'fuseline[hdf5]'"
         raise ConfigError(mismatch("source.reader mmimdb with an .hdf5 file", "h5py", "not installed", cure)) from error
-    words = Path(options.words).read_text(encoding="utf-8").splitlines() if options.words else []
+    words = Path(words_file).read_text(encoding="utf-8").splitlines() if words_file else []
     try:
         with place(path).open() as raw, h5py.File(raw, "r") as file:
             ids, names = file["imdb_ids"][:], _names(file["genres"].attrs["target_names"])

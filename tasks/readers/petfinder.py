@@ -9,13 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.readers.base import ReaderOptions, SourceFile, Split, documents, image_array
-from tasks.readers.csv import CsvOptions
 from tasks.readers.images import copied, is_image
-from tasks.readers.mapping import as_tabular, as_text, check_ids
+from tasks.readers.mapping import TableOptions, as_labels, as_tabular, as_text, check_ids
 from tasks.readers.overlay import overlay
 from tasks.readers.petfinder_photos import json_number, metadata_files, photo_columns
 from tasks.readers.places import Place, same_root, walk
-from tasks.readers.records import Record, csv_records
+from tasks.readers.records import Columns, headed_columns
 from tasks.readers.sidecars import whole_json
 
 PUBLISHED = {"train": 14_993, "test": 3_972, "labels": 5}
@@ -56,9 +55,9 @@ def _read(path: str, options: PetfinderOptions) -> Iterator[pa.Table]:
         split = TABLE_SPLITS.get(name.rsplit("/", 1)[-1])
         if split is None:
             continue
-        for batch, columns in _batches(root / name, name, options):
-            feelings = [sentiment(root, sentiments.get(row.get("PetID") or ""), options) for row in columns]
-            table = _table(batch, columns, feelings, split, tables, options)
+        for rows in _records(root / name, name, options):
+            feelings = [sentiment(root, sentiments.get(pet or ""), options) for pet in rows.get("petid")]
+            table = _table(rows, feelings, split, tables, options)
             for part in _photos(table, photos, options):
                 shown = pc.struct_field(part["image"], "uri").to_pylist()
                 yield with_columns(part, photo_columns(root, shown, metadata, options))
@@ -71,57 +70,33 @@ def with_columns(table: pa.Table, columns: dict[str, pa.Array]) -> pa.Table:
     return table
 
 
-def _batches(file: Place, name: str, options: PetfinderOptions) -> Iterator[tuple[list[Record], list[dict[str, str]]]]:
-    """Yield records with their fields by column; a bad record has {"PetID": ...} at most."""
-    settings = CsvOptions(**{name: getattr(options, name) for name in ReaderOptions.model_fields})
-    header: list[str] | None = None
-    batch: list[Record] = []
-    for record in csv_records(file, name, settings, delimiter=","):
-        if header is None and record.fields is not None:
-            header = record.fields
-            continue
-        batch.append(record)
-        if len(batch) == options.batch_rows:
-            yield batch, [_row(one, header or []) for one in batch]
-            batch = []
-    if batch:
-        yield batch, [_row(one, header or []) for one in batch]
-
-
-def _row(record: Record, header: list[str]) -> dict[str, str]:
-    if record.fields is None or len(record.fields) != len(header) or record.slug != "ok":
-        return {}
-    return dict(zip(header, record.fields, strict=True))
+def _records(file: Place, name: str, options: PetfinderOptions) -> Iterator[Columns]:
+    settings = TableOptions(**{name: getattr(options, name) for name in ReaderOptions.model_fields})
+    return headed_columns(file, name, settings)
 
 
 def _table(
-    batch: list[Record],
-    rows: list[dict[str, str]],
+    rows: Columns,
     feelings: list[tuple[float | None, float | None]],
     split: Split,
     tables: dict[str, dict[str, str]],
     options: PetfinderOptions,
 ) -> pa.Table:
     def column(name: str) -> pa.Array:
-        return as_text([row.get(name) for row in rows])[0]
+        return as_text(rows.get(name.lower()))[0]
 
-    speeds = column("AdoptionSpeed").to_pylist()
     table = documents(
-        len(rows),
+        len(rows.slugs),
         id=column("PetID"),
-        source=[record.source for record in batch],
-        split=[split] * len(rows),
+        source=rows.sources,
+        split=pa.repeat(split, len(rows.slugs)),
         group=column(options.group),
-        labels=[[speed] if speed is not None else [] for speed in speeds],
+        labels=as_labels(rows.get("adoptionspeed"), TableOptions())[0],
         title=column("Name"),
         description=column("Description"),
         extra=_tabular(column, tables, feelings),
     )
-    slugs = [
-        record.slug if record.slug != "ok" else ("ok" if row else "bad_row")
-        for record, row in zip(batch, rows, strict=True)
-    ]
-    return check_ids(overlay(table, slugs, [slug != "ok" for slug in slugs]))
+    return check_ids(overlay(table, rows.slugs, rows.bad))
 
 
 def _tabular(
@@ -150,8 +125,9 @@ def label_tables(root: Place, names: list[str], options: PetfinderOptions) -> di
         )
         names_of: dict[str, str] = {}
         if file is not None:
-            for _, rows in _batches(root / file, file, options):
-                names_of |= {row[number]: row[text] for row in rows if number in row and text in row}
+            for rows in _records(root / file, file, options):
+                pairs = zip(rows.get(number.lower()), rows.get(text.lower()), strict=True)
+                names_of |= {one: name for one, name in pairs if one is not None and name is not None}
         found |= dict.fromkeys(columns, names_of)
     return found
 

@@ -1,7 +1,6 @@
 """Pitt Image Ads: JSON objects keyed by image path, one list of answers per annotator."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -65,7 +64,7 @@ def _table(
 ) -> pa.Table:
     decided = [decide(data.get(options.target, {}).get(key), names, options) for key in keys]
     texts = [
-        "\n".join(one for name in options.text for one in _texts(data.get(name, {}).get(key))) or None for key in keys
+        "\n".join([one for name in options.text for one in _texts(data.get(name, {}).get(key))]) or None for key in keys
     ]
     # the photos' zips may be unpacked beside the annotations' folder or in it
     inner = [f"{folder}/{key}" if folder and f"{folder}/{key}" in every else key for key in keys]
@@ -84,22 +83,23 @@ def _table(
 
 def decide(votes: Any, names: dict[str, str], options: PittAdsOptions) -> tuple[list[str], bool]:
     """Return the labels that the annotators' votes give, and whether the first place was shared."""
-    ballots = [vote if isinstance(vote, list) else [vote] for vote in votes] if isinstance(votes, list) else []
-    counts = Counter(names.get(text, text) for one in ballots for text in dict.fromkeys(_texts(one)))
+    counts: dict[str, int] = {}
+    for vote in votes if isinstance(votes, list) else ():
+        for text in (vote.strip(),) if isinstance(vote, str) else dict.fromkeys(_texts(vote)):
+            if text:
+                label = names.get(text, text)
+                counts[label] = counts.get(label, 0) + 1
     if options.votes == "all" or not counts:
         return sorted(counts), False
     best = max(counts.values())
-    winners = sorted(label for label, count in counts.items() if count == best)
+    winners = [label for label, count in counts.items() if count == best]
     tie = len(winners) > 1
-    return ([] if tie and options.ties == "drop" else winners), tie
+    return ([] if tie and options.ties == "drop" else sorted(winners)), tie
 
 
 def _texts(values: Any) -> list[str]:
-    return (
-        [str(one).strip() for one in values if isinstance(one, str | int) and str(one).strip()]
-        if isinstance(values, list)
-        else []
-    )
+    some = values if isinstance(values, list) else [values]
+    return [text for one in some if isinstance(one, str | int) and (text := str(one).strip())]
 
 
 def label_names(root: Place, at: dict[str, str], options: PittAdsOptions) -> dict[str, str]:

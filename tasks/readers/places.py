@@ -196,6 +196,8 @@ def safe_references(uris: pa.Array) -> tuple[pa.Array, pa.Array]:
 
     Refused: absolute, with "..", with a NUL, or a URL other than http(s); they come back null.
     """
+    if not pc.any(pc.match_substring_regex(uris, pattern=r"^[./]|\.\.|[\\:\x00]")).as_py():  # nearly always
+        return uris, pa.repeat(False, len(uris))
     uris = pc.replace_substring_regex(uris, pattern=r"^(?:\./+)+", replacement="")
     climbs = pc.match_substring_regex(uris, pattern=r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00")
     url = pc.match_substring_regex(uris, pattern=r"^[A-Za-z][A-Za-z0-9+.\-]+:/|://")

@@ -4,16 +4,17 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.readers import csv, jsonl, products_json
 from tasks.readers.base import ReaderOptions, SourceFile, chosen, documents, image_array
 from tasks.readers.csv import CsvOptions
 from tasks.readers.images import copied, watched
 from tasks.readers.jsonl import JsonlOptions
-from tasks.readers.mapping import as_text, check_ids
+from tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
 from tasks.readers.overlay import overlay
 from tasks.readers.places import Place, same_root, walk
-from tasks.readers.records import Record, csv_records
+from tasks.readers.records import Columns, headed_columns
 from tasks.readers.tables import name_split
 
 
@@ -38,7 +39,7 @@ def read(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
     yield from copied(PRESETS[options.preset].read(path, options), path, options)
 
 
-def shared(options: ProductsOptions, kind: type[ReaderOptions]) -> dict[str, object]:
+def shared(options: ProductsOptions) -> dict[str, object]:
     """Return the values of the options that every reader has; references are copied in once, by `read` above."""
     values = {name: getattr(options, name) for name in ReaderOptions.model_fields}
     return {**values, "images": "reference"}
@@ -52,7 +53,7 @@ def _fashion(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
         tabular={name: "category" for name in FASHION if name != label} | {"year": "number"},
         overflow="join_last",
         quoting=False,
-        **shared(options, CsvOptions),
+        **shared(options),
     )
     return csv.read_files(path, settings, ("/styles.csv",))
 
@@ -60,12 +61,20 @@ def _fashion(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
 def _hateful_memes(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
     settings = JsonlOptions(
         columns={"id": "id", "text": "text", "image": "img"},
-        **shared(options, JsonlOptions),
+        **shared(options),
     )
     for name in ("train", *DEVS[options.dev], "test", "test_seen", "test_unseen"):
         for table in jsonl.read_files(path, settings, (f"/{name}.jsonl",)):
             split = pa.repeat(pa.scalar(name_split(f"{name}.jsonl"), pa.string()), len(table))
             yield table.set_column(table.schema.get_field_index("split"), table.schema.field("split"), split)
+
+
+def _abo(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
+    return products_json.abo(path, TableOptions(**shared(options)), options.languages)
+
+
+def _amazon(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
+    return products_json.amazon(path, TableOptions(**shared(options)), options.label or "main_category")
 
 
 def _rakuten(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
@@ -75,60 +84,37 @@ def _rakuten(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
     codes: dict[str, str] = {}
     for name in names:
         if name.rsplit("/", 1)[-1].lower().startswith("y_"):
-            for _, row in _dicts(root / name, name, options):
-                codes[row.get("", row.get("integer_id", ""))] = row.get("prdtypecode", "")
+            for rows in _records(root / name, name, options):
+                pairs = zip(rows.get("", "integer_id"), rows.get("prdtypecode"), strict=True)
+                codes |= {one: code for one, code in pairs if one and code}
     for name in names:
         base = name.rsplit("/", 1)[-1].lower()
         split = chosen(base.split("_")[1]) if base.startswith("x_") else None
         if split is not None:
-            yield from _rakuten_rows(root / name, name, split, codes, options)
+            for rows in _records(root / name, name, options):
+                yield _rakuten_table(rows, split, codes)
 
 
-def _rakuten_rows(
-    file: Place, name: str, split: str, codes: dict[str, str], options: ProductsOptions
-) -> Iterator[pa.Table]:
-    batch: list[tuple[Record, dict[str, str]]] = []
-    for pair in _dicts(file, name, options):
-        batch.append(pair)
-        if len(batch) == options.batch_rows:
-            yield _rakuten_table(batch, split, codes)
-            batch = []
-    if batch:
-        yield _rakuten_table(batch, split, codes)
-
-
-def _rakuten_table(batch: list[tuple[Record, dict[str, str]]], split: str, codes: dict[str, str]) -> pa.Table:
-    rows = [row for _, row in batch]
-    ids = [row.get("", row.get("integer_id")) for row in rows]
-    pairs = [(row.get("imageid") or row.get("image_id"), row.get("productid") or row.get("product_id")) for row in rows]
-    uris = [
-        f"images/image_{split}/image_{image}_product_{product}.jpg" if image and product else None
-        for image, product in pairs
-    ]
+def _rakuten_table(rows: Columns, split: str, codes: dict[str, str]) -> pa.Table:
+    ids = as_text(rows.get("", "integer_id"))[0]
+    image, product = (as_text(rows.get(f"{one}id", f"{one}_id"))[0] for one in ("image", "product"))
+    uris = pc.binary_join_element_wise(f"images/image_{split}/image_", image, "_product_", product, ".jpg", "")
     table = documents(
-        len(batch),
-        id=as_text(ids)[0],
-        source=[record.source for record, _ in batch],
-        split=[split] * len(batch),
-        labels=[[codes[one]] if one is not None and codes.get(one) else [] for one in ids],
-        title=as_text([row.get("designation", row.get("title")) for row in rows])[0],
-        description=as_text([row.get("description") for row in rows])[0],
-        image=image_array(pa.array(uris, pa.string())),
+        len(ids),
+        id=ids,
+        source=rows.sources,
+        split=pa.repeat(split, len(ids)),
+        labels=as_labels([codes.get(one) for one in ids.to_pylist()], TableOptions())[0],
+        title=as_text(rows.get("designation", "title"))[0],
+        description=as_text(rows.get("description"))[0],
+        image=image_array(uris),
     )
-    slugs = [record.slug if record.slug != "ok" else ("ok" if row else "bad_row") for record, row in batch]
-    return check_ids(overlay(table, slugs, [slug != "ok" for slug in slugs]))
+    return check_ids(overlay(table, rows.slugs, rows.bad))
 
 
-def _dicts(file: Place, name: str, options: ProductsOptions) -> Iterator[tuple[Record, dict[str, str]]]:
-    """Yield records with their fields by lower-cased column; {} for a bad record."""
-    settings = CsvOptions(**shared(options, CsvOptions))
-    header: list[str] | None = None
-    for record in csv_records(file, name, settings, delimiter="\t" if name.lower().endswith(".tsv") else ","):
-        if header is None and record.fields is not None:
-            header = [field.strip().lower() for field in record.fields]
-            continue
-        whole = record.slug == "ok" and record.fields is not None and len(record.fields) == len(header or [])
-        yield record, dict(zip(header or [], record.fields or [], strict=True)) if whole else {}
+def _records(file: Place, name: str, options: ProductsOptions) -> Iterator[Columns]:
+    settings = TableOptions(**shared(options))
+    return headed_columns(file, name, settings, delimiter="\t" if name.lower().endswith(".tsv") else ",")
 
 
 def files(path: str, options: ProductsOptions) -> list[SourceFile]:
@@ -142,7 +128,7 @@ FASHION = ("gender", "masterCategory", "subCategory", "articleType", "baseColour
 PRESETS = {
     "rakuten": Preset(_rakuten, {"train": 84_916, "test": 13_812, "labels": 27}),
     "fashion": Preset(_fashion, {"documents": 44_446}),
-    "abo": Preset(products_json.abo, {"documents": 147_702}),
-    "amazon": Preset(products_json.amazon, {}),
+    "abo": Preset(_abo, {"documents": 147_702}),
+    "amazon": Preset(_amazon, {}),
     "hateful_memes": Preset(_hateful_memes, {"train": 8_500, "valid": 1_040, "test": 3_000, "labels": 2}),
 }

@@ -1,93 +1,102 @@
 """Amazon Berkeley Objects and Amazon metadata: JSON lines whose fields are lists and nested objects."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
-from tasks.readers.jsonl import JsonlOptions, line_id, parse_block
-from tasks.readers.mapping import TableOptions
-from tasks.readers.overlay import map_objects
-from tasks.readers.places import Place, same_root, walk
+from tasks.readers.base import documents, image_array, mark
+from tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
+from tasks.readers.objects import Objects, parse_block
+from tasks.readers.overlay import overlay
+from tasks.readers.places import Place, safe_references, same_root, walk
 from tasks.readers.records import csv_records
 from tasks.readers.streams import file_blocks
 
-if TYPE_CHECKING:
-    from tasks.readers.products import ProductsOptions
-
-Row = dict[str, Any]
-ROLES = {name: name for name in ("id", "title", "description", "text", "labels", "image", "group")}
+Columns = dict[str, Sequence[Any]]  # id, group, title, description, text, labels, image, cat_*
+SPOKEN = ("brand", "color", "style")  # categories of ABO
 
 
-def abo(path: str, options: "ProductsOptions") -> Iterator[pa.Table]:
+def abo(path: str, options: TableOptions, languages: tuple[str, ...]) -> Iterator[pa.Table]:
     """Yield the listings; an item appears once per domain, so the id is item and domain, the group the item."""
     root = same_root(path)
     names = [file.uri for file in walk(root)]
-    images = image_paths(
-        root, next((name for name in names if name.endswith(("images.csv.gz", "images.csv"))), None), options
-    )
+    table = next((name for name in names if name.endswith(("images.csv.gz", "images.csv"))), None)
+    images = {} if table is None else image_paths(root / table, table, options)
     folder = "images/small/" if any(name.startswith("images/small/") for name in names) else "images/original/"
 
-    def made(row: Row) -> Row:
-        item, domain = row.get("item_id"), row.get("domain_name")
-        where = images.get(str(row.get("main_image_id") or ""))
-        bullets = spoken(row.get("bullet_point"), options.languages)
+    def made(objects: Objects) -> Columns:
+        items, domains, shown = (objects.ids(name) for name in ("item_id", "domain_name", "main_image_id"))
+        said = {name: _spoken(objects, name, languages) for name in ("item_name", "bullet_point", "item_keywords")}
+        kinds = [_objects(values) for values in objects.column("product_type", digits=False)]
         return {
-            "id": f"{item}@{domain}" if item and domain else item,
-            "group": item,
-            "title": first(spoken(row.get("item_name"), options.languages)),
-            "description": "\n".join(bullets) or None,
-            "text": " ".join(spoken(row.get("item_keywords"), options.languages)) or None,
-            "labels": [one["value"] for one in _objects(row.get("product_type")) if isinstance(one.get("value"), str)],
-            "image": folder + where if where else None,
-            **{f"cat_{name}": first(spoken(row.get(name), options.languages)) for name in ("brand", "color", "style")},
+            "id": [f"{one}@{domain}" if one and domain else one for one, domain in zip(items, domains, strict=True)],
+            "group": items,
+            "title": list(map(first, said["item_name"])),
+            "description": ["\n".join(values) for values in said["bullet_point"]],
+            "text": [" ".join(values) for values in said["item_keywords"]],
+            "labels": [[one["value"] for one in some if isinstance(one.get("value"), str)] for some in kinds],
+            "image": [folder + images[one] if one in images else None for one in map(_name, shown)],
+            **{f"cat_{name}": list(map(first, _spoken(objects, name, languages))) for name in SPOKEN},
         }
 
     wanted = [name for name in names if "listings_" in name and name.endswith((".json.gz", ".json"))]
-    return _documents(root, wanted, options, made, ("brand", "color", "style"))
+    return _documents(root, wanted, options, made)
 
 
-def image_paths(root: Place, name: str | None, options: "ProductsOptions") -> dict[str, str]:
+def _name(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def image_paths(file: Place, name: str, options: TableOptions) -> dict[str, str]:
     """Return image id -> path of images.csv: image_id, height, width, path."""
-    if name is None:
-        return {}
-    settings = TableOptions(max_line_bytes=options.max_line_bytes)
-    rows = (record.fields for record in csv_records(root / name, name, settings, delimiter=","))
-    return {row[0]: row[3] for row in rows if row is not None and len(row) == 4}
+    batches = csv_records(file, name, options, delimiter=",")
+    return {row[0]: row[3] for batch in batches for row in batch.fields if row is not None and len(row) == 4}
+
+
+def _spoken(objects: Objects, name: str, languages: tuple[str, ...]) -> list[list[str]]:
+    return [spoken(values, languages) for values in objects.column(name, digits=False)]
 
 
 def spoken(values: Any, languages: tuple[str, ...]) -> list[str]:
     """Return the values of a {language_tag, value} list in the first preferred language that it has, else in any."""
-    found = [one for one in _objects(values) if isinstance(one.get("value"), str) and one["value"]]
-    for language in languages:
-        mine = [one["value"] for one in found if str(one.get("language_tag", "")).startswith(language)]
-        if mine:
-            return mine
-    tag = found[0].get("language_tag") if found else None
-    return [one["value"] for one in found if one.get("language_tag") == tag]
+    if not isinstance(values, list):
+        return []
+    said = [
+        (str(one.get("language_tag", "")), one["value"])
+        for one in values
+        if isinstance(one, dict) and isinstance(one.get("value"), str) and one["value"]
+    ]
+    if len(said) > 1:
+        for start in languages:
+            if mine := [value for tag, value in said if tag.startswith(start)]:
+                return mine
+    return [value for tag, value in said if tag == said[0][0]]
 
 
-def amazon(path: str, options: "ProductsOptions") -> Iterator[pa.Table]:
+def amazon(path: str, options: TableOptions, label: str) -> Iterator[pa.Table]:
     """Yield the metadata of 2023 (meta_*.jsonl) or 2018 (meta_*.json.gz); images are URLs and stay so."""
     root = same_root(path)
-    label = options.label or "main_category"
 
-    def made(row: Row) -> Row:
-        names = row.get(label, row.get("main_cat") if label == "main_category" else row.get("category"))
-        features = row.get("features", row.get("feature"))
+    def made(objects: Objects) -> Columns:
+        items = objects.ids("parent_asin")
         return {
-            "id": row.get("parent_asin") or row.get("asin"),
-            "group": row.get("parent_asin"),
-            "title": row.get("title"),
-            "description": row.get("description"),
-            "text": features,
-            "labels": names,
-            "image": web_image(row),
-            "cat_store": row.get("store", row.get("brand")),
+            "id": _either(items, objects.ids("asin")),
+            "group": items,
+            "title": objects.column("title"),
+            "description": objects.column("description"),
+            "text": _either(objects.column("features"), objects.column("feature")),
+            "labels": _either(objects.column(label), objects.column(OLD.get(label, "category"))),
+            "image": [web_image(row or {}) for row in objects.rows],
+            "cat_store": _either(objects.column("store"), objects.column("brand")),
         }
 
     wanted = [file.uri for file in walk(root) if file.uri.rsplit("/", 1)[-1].startswith("meta_")]
-    return _documents(root, wanted, options, made, ("store",))
+    return _documents(root, wanted, options, made)
+
+
+def _either(new: list[Any], old: list[Any]) -> list[Any]:
+    return [one if one else other for one, other in zip(new, old, strict=True)]
 
 
 def web_image(row: Mapping[str, Any]) -> str | None:
@@ -101,32 +110,43 @@ def web_image(row: Mapping[str, Any]) -> str | None:
 
 
 def _documents(
-    root: Place, names: list[str], options: "ProductsOptions", made: Callable[[Row], Row], categories: tuple[str, ...]
+    root: Place, names: list[str], options: TableOptions, made: Callable[[Objects], Columns]
 ) -> Iterator[pa.Table]:
-    settings = JsonlOptions(
-        tabular={f"cat_{name}": "category" for name in categories},
-        **{
-            name: getattr(options, name) for name in ("max_line_bytes", "max_ratio", "batch_rows", "max_unpacked_bytes")
-        },
-    )
     for name in names:
-        for _, block in file_blocks(root / name, options):
-            rows, slugs, places, heads = parse_block(block, name, settings)
-            for start in range(0, len(rows), options.batch_rows):
-                part = slice(start, start + options.batch_rows)
-                ids = [
-                    line_id(head, "asin", where) if head else None
-                    for head, where in zip(heads[part], places[part], strict=True)
-                ]
-                mapped = [None if row is None else made(row) for row in rows[part]]
-                table = map_objects(mapped, slugs[part], places[part], ids, settings, ROLES, split=None)
-                yield table.rename_columns([one.replace("cat_cat_", "cat_") for one in table.column_names])
+        for member, block in file_blocks(root / name, options):
+            objects = parse_block(block, f"{name}/{member}" if member else name, options)
+            if objects.rows:
+                table = _table(made(objects), objects)
+                for start in range(0, len(table), options.batch_rows):
+                    yield table.slice(start, options.batch_rows)
+
+
+def _table(columns: Columns, objects: Objects) -> pa.Table:
+    bad = objects.bad
+    texts = {name: as_text(columns[name]) for name in ("group", "title", "description", "text")}
+    labels, odd = as_labels(columns["labels"], TableOptions())
+    uris, climbs = safe_references(as_text(columns["image"])[0])
+    table = documents(
+        len(bad),
+        id=as_text(columns["id"])[0],
+        source=objects.places,
+        labels=labels,
+        image=image_array(uris),
+        extra={name: as_text(values)[0] for name, values in columns.items() if name.startswith("cat_")},
+        **{name: made for name, (made, _) in texts.items()},
+    )
+    for nested in (odd, *(wrong for _, wrong in texts.values())):
+        table = mark(table, nested, "bad_value")
+    return check_ids(overlay(mark(table, climbs, "bad_path", blank=False), objects.slugs, bad))
 
 
 def _objects(values: Any) -> list[dict[str, Any]]:
     return [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
 
 
-def first(values: list[str]) -> str | None:
+def first(values: Sequence[str]) -> str | None:
     """Return the first value; None when there is none."""
     return values[0] if values else None
+
+
+OLD = {"main_category": "main_cat"}  # names of 2018

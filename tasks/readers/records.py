@@ -1,113 +1,243 @@
 """Delimited records out of lines: quoted line breaks, and a stray quote that costs one line, not the file."""
 
 import csv
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.readers.mapping import TableOptions
 from tasks.readers.places import Place
-from tasks.readers.streams import file_blocks, text_lines
+from tasks.readers.streams import Block, file_blocks, text_lines
 
 # The csv module's limit is global and small; ours is `max_line_bytes` per record, in _Feed.
 csv.field_size_limit((1 << 31) - 1)
 REREAD = 256 << 20  # characters read again after stray quotes, per file; beyond it every line is a record
+BATCH_CHARACTERS = 32 << 20  # in one batch, about
 
 
-class Line(NamedTuple):
-    """One physical line."""
+@dataclass(slots=True)
+class Records:
+    """Some records of one file."""
 
-    source: str
-    text: str
-    slug: str = "ok"  # bad_encoding: still text; too_large, bad_file, bomb: `text` is only its beginning
+    where: str  # the file, or the member of a zip
+    fields: list[list[str] | None] = field(default_factory=list)  # None where a record could not be parsed
+    lines: list[int] = field(default_factory=list)  # where each begins
+    slugs: list[str] = field(default_factory=list)  # ok, bad_row, bad_encoding (fields all the same), or a fault
+    heads: dict[int, str] = field(default_factory=dict)  # record without fields -> its first line, or its beginning
+
+    def add(self, fields: list[str] | None, line: int, slug: str, head: str = "") -> None:
+        """Append one record."""
+        if fields is None:
+            self.heads[len(self.fields)] = head
+        self.fields.append(fields)
+        self.lines.append(line)
+        self.slugs.append(slug)
+
+    def first_whole(self) -> int | None:
+        """Return the first record that could be parsed."""
+        return next((index for index, fields in enumerate(self.fields) if fields is not None), None)
+
+    def without(self, record: int) -> "Records":
+        """Return all records but one."""
+        heads = {row - (row > record): text for row, text in self.heads.items()}
+        kept = Records(self.where, self.fields[:], self.lines[:], self.slugs[:], heads)
+        del kept.fields[record], kept.lines[record], kept.slugs[record]
+        return kept
+
+    @property
+    def sources(self) -> pa.Array:
+        """Where the records stand, (n,) string, for messages."""
+        return pc.binary_join_element_wise(self.where, pa.array(self.lines, pa.int64()).cast(pa.string()), ":")
 
 
-class Record(NamedTuple):
-    """One record: its fields, or None and why."""
+class Columns(NamedTuple):
+    """Some records of a file whose first record names the columns."""
 
-    fields: list[str] | None
-    source: str
-    slug: str
-    head: str  # the first line's text when there are no fields
-    delimiter: str
+    sources: pa.Array
+    values: dict[str, Sequence[str | None]]  # null in bad records
+    slugs: list[str]
+
+    @property
+    def bad(self) -> list[bool]:
+        """Which records are bad."""
+        return [slug != "ok" for slug in self.slugs]
+
+    def get(self, *names: str) -> Sequence[str | None]:
+        """Return the values of the first of some columns that is there; nulls when none is."""
+        found = next((self.values[name] for name in names if name in self.values), None)
+        return [None] * len(self.slugs) if found is None else found
 
 
-def lines(file: Place, name: str, options: TableOptions) -> Iterator[Line]:
-    """Yield the physical lines of a text file with where each stands."""
+def headed_columns(file: Place, name: str, options: TableOptions, *, delimiter: str = ",") -> Iterator[Columns]:
+    """Yield the quoted records of a file by column; names are trimmed and in lower case."""
+    header: list[str] | None = None
+    for batch in csv_records(file, name, options, delimiter=delimiter):
+        if header is None:
+            first = batch.first_whole()
+            header = None if first is None else [field.strip().lower() for field in batch.fields[first] or []]
+            batch = batch if first is None else batch.without(first)
+        if batch.lines:
+            yield Columns(batch.sources, *columns_of(batch, header or []))
+
+
+def columns_of(
+    batch: Records, names: Sequence[str], *, overflow: str | None = None
+) -> tuple[dict[str, Sequence[str | None]], list[str]]:
+    """Return name -> values, null in bad records, and the slugs: `bad_row` for a wrong number of fields.
+
+    With `overflow`, fields too many belong to the last column, joined by it.
+    """
+    width, slugs = len(names), batch.slugs
+    if batch.heads or any(len(fields or ()) != width for fields in batch.fields) or slugs.count("ok") < len(slugs):
+        fields = [_fitted(one, width, overflow) for one in batch.fields]
+        slugs = ["bad_row" if slug == "ok" and one is None else slug for one, slug in zip(fields, slugs, strict=True)]
+        blank: list[str | None] = [None] * width
+        rows = [one if one is not None and slug == "ok" else blank for one, slug in zip(fields, slugs, strict=True)]
+        return dict(zip(names, zip(*rows, strict=True), strict=True)), slugs
+    return dict(zip(names, zip(*filter(None, batch.fields), strict=True), strict=True)), slugs
+
+
+def _fitted(fields: list[str] | None, width: int, overflow: str | None) -> list[str | None] | None:
+    if fields is None or len(fields) < width:
+        return None
+    if len(fields) > width and overflow is not None:
+        return [*fields[: width - 1], overflow.join(fields[width - 1 :])]
+    return [*fields] if len(fields) == width else None
+
+
+def plain_records(file: Place, name: str, options: TableOptions, *, delimiter: str) -> Iterator[Records]:
+    """Yield one record per line, quotes being characters like any other (R3)."""
+    batch, held, mark = Records(name), 0, options.encoding_errors == "mark"
     for member, block in file_blocks(file, options, options.encoding):
         where = f"{name}/{member}" if member else name
+        if where != batch.where or held > BATCH_CHARACTERS:
+            if batch.lines:
+                yield batch
+            batch, held = Records(where), 0
+        held += len(block.data)
         if block.fault:
-            yield Line(f"{where}:{block.first}", block.data.decode("utf-8", "replace").replace("\0", ""), block.fault)
+            batch.add(None, block.first, block.fault, _head(block))
             continue
-        mark = options.encoding_errors == "mark"
         for number, (text, broken) in enumerate(zip(*text_lines(block), strict=True), block.first):
-            yield Line(f"{where}:{number}", text, "bad_encoding" if broken and mark else "ok")
+            if text:
+                batch.add(text.split(delimiter), number, "bad_encoding" if broken and mark else "ok")
+            if len(batch.lines) == options.batch_rows:
+                yield batch
+                batch = Records(where)
+    if batch.lines:
+        yield batch
 
 
-def plain_records(file: Place, name: str, options: TableOptions, *, delimiter: str) -> Iterator[Record]:
-    """Yield one record per line, quotes being characters like any other (R3)."""
-    for line in lines(file, name, options):
-        if line.text or line.slug in FAULTS:
-            fields = None if line.slug in FAULTS else line.text.split(delimiter)
-            yield Record(fields, line.source, line.slug, line.text, delimiter)
-
-
-def csv_records(file: Place, name: str, options: TableOptions, *, delimiter: str) -> Iterator[Record]:
-    """Yield quoted records, which may hold line breaks.
+def csv_records(file: Place, name: str, options: TableOptions, *, delimiter: str) -> Iterator[Records]:
+    """Yield quoted records, which may hold line breaks, in batches of at most `batch_rows`.
 
     A quote that is never closed, closes in the middle of a field, or makes a record longer than `max_line_bytes`,
     makes its first line a `bad_row`; reading goes on at the next line.
     """
-    feed = _Feed(lines(file, name, options), options.max_line_bytes)
-    reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    feed = _Feed(file_blocks(file, options, options.encoding), options)
+    while feed.open_member():
+        batch = Records(f"{name}/{feed.member}" if feed.member else name)
+        for fields, line, slug, head in _parsed(feed, delimiter):
+            batch.add(fields, line, slug, head)
+            if len(batch.lines) == options.batch_rows or feed.held > BATCH_CHARACTERS:
+                yield batch
+                batch, feed.held = Records(batch.where), 0
+        if batch.lines:
+            yield batch
+
+
+def _parsed(feed: "_Feed", delimiter: str) -> Iterator[tuple[list[str] | None, int, str, str]]:
+    """Yield (fields, line, slug, head) of the records of one member."""
     while True:
-        feed.taken.clear()
-        feed.size = 0
         try:
-            fields = next(reader, None)
+            for fields in csv.reader(feed.lines(), delimiter=delimiter, strict=True):
+                if fields:
+                    yield fields, feed.first + feed.start, "ok" if feed.broken is None else feed.slug(), ""
+                feed.start = feed.at
         except csv.Error:
-            first = feed.give_back()
-            yield Record(None, first.source, "bad_row", first.text, delimiter)
+            line, text = feed.give_back()
+            yield None, line, "bad_row", text
             continue
-        if fields:
-            slug = next((line.slug for line in feed.taken if line.slug != "ok"), "ok")
-            yield Record(fields, feed.taken[0].source, slug, feed.taken[0].text, delimiter)
-        elif fields is None:
-            if feed.fault is None:
-                return
-            yield Record(None, feed.fault.source, feed.fault.slug, feed.fault.text, delimiter)
-            feed.fault = None
+        if feed.fault is None:
+            return
+        yield None, feed.fault.first, feed.fault.fault or "", _head(feed.fault)
+        feed.fault = None
 
 
 class _Feed:
-    """Lines for csv.reader, with those of the record at hand kept so that they can be given back."""
+    """Lines of one member after the other for csv.reader; those of the record at hand can be given back."""
 
-    def __init__(self, source: Iterator[Line], limit: int) -> None:
-        self._source, self._limit, self._again = source, limit, 0
-        self._waiting: deque[Line] = deque()
-        self.taken: list[Line] = []
-        self.size = 0
-        self.fault: Line | None = None  # a line that cannot be part of any record comes next
+    def __init__(self, blocks: Iterator[tuple[str, Block]], options: TableOptions) -> None:
+        self._blocks, self._limit, self._again = blocks, options.max_line_bytes, 0
+        self._mark = options.encoding_errors == "mark"
+        self._next = next(blocks, None)
+        self.member = ""
+        self._texts: list[str] = []
+        self.broken: list[bool] | None = None  # of `_texts`; None: all were UTF-8
+        self.first = 1  # number of the first of them
+        self.start = self.at = 0  # in `_texts`: where the record at hand begins, and the next line
+        self.held = 0  # characters taken in since the caller last set it to 0
+        self.fault: Block | None = None  # what comes next is no part of any record
 
-    def __iter__(self) -> "_Feed":
-        return self
+    def open_member(self) -> bool:
+        """Go to the next member; False when there is none."""
+        if self._next is not None:
+            self.member = self._next[0]
+            self._texts, self.broken, self.start, self.at = [], None, 0, 0
+        return self._next is not None
 
-    def __next__(self) -> str:
-        if self.fault is not None or self.size > self._limit or (self.taken and self._again > REREAD):
-            raise StopIteration  # inside a quote the reader calls that an error, between records the end
-        line = self._waiting.popleft() if self._waiting else next(self._source)
-        if line.slug in FAULTS:
-            self.fault = line
-            raise StopIteration
-        self.taken.append(line)
-        self.size += len(line.text)
-        return line.text + "\n"
+    def lines(self) -> Iterator[str]:
+        """Yield lines up to the member's end or a fault; inside a quote csv.reader calls such an end an error."""
+        size = 0
+        while True:
+            while self.at < len(self._texts):
+                text = self._texts[self.at]
+                if self.at == self.start:
+                    size = len(text)
+                elif size > self._limit or self._again > REREAD:
+                    return
+                else:
+                    size += len(text)
+                self.at += 1
+                yield text + "\n"
+            if self.fault is not None or not self._more():
+                return
 
-    def give_back(self) -> Line:
-        """Put all lines but the first of the record at hand back, and return the first."""
-        self._again += self.size
-        self._waiting.extendleft(reversed(self.taken[1:]))
-        return self.taken[0]
+    def _more(self) -> bool:
+        """Take in a block after the lines of the record at hand; False at the member's end or a fault."""
+        if self._next is None or self._next[0] != self.member:
+            return False
+        block = self._next[1]
+        self._next = next(self._blocks, None)
+        if block.fault:
+            self.fault = block
+            return False
+        texts, broken = text_lines(block)
+        kept = slice(self.start, self.at)
+        before = self.broken[kept] if self.broken is not None else [False] * (self.at - self.start)
+        marks = before + (broken if self._mark else [False] * len(texts))
+        self.first = block.first - (self.at - self.start)
+        self._texts = self._texts[kept] + texts
+        self.broken = marks if any(marks) else None
+        self.start, self.at = 0, self.at - self.start
+        self.held += len(block.data)
+        return True
+
+    def slug(self) -> str:
+        """Return bad_encoding when a line of the record at hand was no UTF-8."""
+        return "bad_encoding" if self.broken is not None and any(self.broken[self.start : self.at]) else "ok"
+
+    def give_back(self) -> tuple[int, str]:
+        """Put all lines but the first of the record at hand back; return the first one's number and text."""
+        self._again += sum(map(len, self._texts[self.start : self.at]))
+        line, text = self.first + self.start, self._texts[self.start]
+        self.start += 1
+        self.at = self.start
+        return line, text
 
 
-FAULTS = frozenset({"too_large", "bad_file", "bomb"})
+def _head(block: Block) -> str:
+    return block.data.decode("utf-8", "replace").replace("\0", "")

@@ -38,6 +38,7 @@ class Guard(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], packed: IO[bytes] | int, options: ReaderOptions) -> None:
         self._stream, self._packed, self._options, self._out = stream, packed, options, 0
+        self._late: Exception | None = None  # what stopped the last reading after some bytes
 
     def readable(self) -> bool:
         """Say yes, as io.RawIOBase asks."""
@@ -62,16 +63,37 @@ class Guard(io.RawIOBase):
         return self._out
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer` and return the number of bytes; 0 at the end."""
-        data = getattr(self._stream, "read1", self._stream.read)(len(buffer))
-        buffer[: len(data)] = data
+        """Fill `buffer` and return the number of bytes; 0 at the end.
+
+        Decompressors hand out a few kB at a time: the buffer is filled, for each block of lines costs a table. What
+        was unpacked before damage is handed out first.
+        """
+        filled = 0
+        while filled < len(buffer):
+            try:
+                data = self._piece(len(buffer) - filled)
+            except (Bomb, *DAMAGE) as error:
+                if not filled:
+                    raise
+                self._late = error
+                break
+            if not data:
+                break
+            buffer[filled : filled + len(data)] = data
+            filled += len(data)
+        return filled
+
+    def _piece(self, size: int) -> bytes:
+        if self._late is not None:
+            raise self._late
+        data: bytes = getattr(self._stream, "read1", self._stream.read)(size)
         self._out += len(data)
         used = self._packed if isinstance(self._packed, int) else self._packed.tell()
         if self._out > self._options.max_unpacked_bytes:
             raise Bomb
         if self._out > FREE_BYTES and self._out > self._options.max_ratio * max(used, 1):
             raise Bomb
-        return len(data)
+        return data
 
 
 def unpacked(raw: IO[bytes], options: ReaderOptions) -> IO[bytes]:
@@ -190,6 +212,25 @@ def _pieces(stream: IO[bytes], encoding: str) -> Iterator[bytes]:
         yield decoder.decode(piece).encode("utf-8", "replace") or b"\0"
         piece = read(BLOCK)
     yield decoder.decode(b"", final=True).encode("utf-8", "replace")
+
+
+def text_bytes(block: Block) -> tuple[bytes, list[bool] | None]:
+    """Return a block's lines as UTF-8 without carriage returns at their ends and NUL bytes, and which were no UTF-8.
+
+    None means that every line was; see `text_lines`.
+    """
+    data = block.data
+    if b"\r" not in data and b"\0" not in data and _is_utf8(data):
+        return data, None
+    lines, broken = text_lines(block)
+    return "\n".join(lines).encode(), broken
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        return data.isascii() or bool(data.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def text_lines(block: Block) -> tuple[list[str], list[bool]]:

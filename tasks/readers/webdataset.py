@@ -1,8 +1,6 @@
 """WebDataset tar shards: consecutive members with one key are one document, images stay in the archive."""
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -11,15 +9,16 @@ import pyarrow as pa
 from tasks.readers.archives import Member, tar_members
 from tasks.readers.base import SourceFile, Split, image_array, mark
 from tasks.readers.images import copied, is_image
-from tasks.readers.mapping import LINE, OBVIOUS, Role, TableOptions, resolve
-from tasks.readers.overlay import map_objects
+from tasks.readers.mapping import LINE, OBVIOUS, Role, TableOptions, map_rows, resolve
+from tasks.readers.overlay import overlay
 from tasks.readers.places import listed, manifests, relatives
 from tasks.readers.tables import finished, sources
 
 SUFFIXES = (".tar", ".tgz")
-TEXTS = re.compile(r"\.(?:txt|json|cls|html?|title|caption)$", re.IGNORECASE)
+TEXTS = frozenset({"txt", "json", "cls", "htm", "html", "title", "caption"})
 KEY = "__key__"
 BATCH_BYTES = 64 << 20  # of texts and packed images in one table, about
+BOM = b"\xef\xbb\xbf"
 FIELDS: dict[Role, str] = {"id": KEY, "text": "txt", "html": "html", "labels": "cls", "title": "title"}
 
 
@@ -27,17 +26,17 @@ class WebdatasetOptions(TableOptions):
     """Options of the WebDataset reader; columns are the fields txt, html, cls, title, and the keys of the json."""
 
 
-@dataclass(slots=True)
 class Sample:
-    """What consecutive members with one key hold."""
+    """What consecutive members with one key hold; without a key, a member that is part of no document."""
 
-    key: str | None  # None: a member that is part of no document
-    source: str
-    slug: str = "ok"
-    image: Member | None = None
-    texts: dict[str, Any] = field(default_factory=dict)  # field -> text, and the keys of the json field
-    fields: list[str] = field(default_factory=list)  # of its members
-    size: int = 0  # bytes held
+    __slots__ = ("fields", "image", "key", "size", "slug", "source", "texts")
+
+    def __init__(self, key: str | None, source: str, slug: str = "ok") -> None:
+        self.key, self.source, self.slug = key, source, slug
+        self.image: Member | None = None
+        self.fields: list[str] = []  # of its members
+        self.texts: dict[str, Any] = {}  # field -> text, and the keys of the json field
+        self.size = 0  # bytes held
 
 
 def read(path: str, options: WebdatasetOptions) -> Iterator[pa.Table]:
@@ -53,7 +52,7 @@ def _read(path: str, options: WebdatasetOptions) -> Iterator[pa.Table]:
     for file, name, split in sources(path, SUFFIXES):
         batch: list[Sample] = []
         held = 0
-        for sample in samples(tar_members(file, options, keep=TEXTS), name, options):
+        for sample in samples(tar_members(file, options, keep=is_text), name, options):
             batch.append(sample)
             held += sample.size
             if len(batch) == options.batch_rows or held > BATCH_BYTES:
@@ -63,17 +62,22 @@ def _read(path: str, options: WebdatasetOptions) -> Iterator[pa.Table]:
             yield from _tables(batch, name, options, split)
 
 
+def is_text(name: str) -> bool:
+    """Say whether a member holds text that belongs to a document."""
+    return name[name.rfind(".") + 1 :].lower() in TEXTS
+
+
 def samples(members: Iterator[Member], archive: str, options: TableOptions) -> Iterator[Sample]:
     """Group members by key: the name up to the first dot of its last part; the rest, lower-cased, is the field."""
     sample: Sample | None = None
     errors = "strict" if options.encoding_errors == "mark" else "replace"
     for member in members:
-        name = member.name
-        if member.slug in ("bad_member", "bad_file", "bomb"):
-            if sample is not None and member.slug != "bad_member":
+        name, slug = member.name, member.slug
+        if slug != "ok" and slug != "too_large":
+            if sample is not None and slug != "bad_member":
                 yield sample
                 sample = None
-            yield Sample(None, f"{archive}:{name}", member.slug)
+            yield Sample(None, f"{archive}:{name}", slug)
             continue
         start = name.rfind("/") + 1
         dot = name.find(".", start)
@@ -89,29 +93,28 @@ def samples(members: Iterator[Member], archive: str, options: TableOptions) -> I
         yield sample
 
 
-def _add(sample: Sample, name: str, member: Member, errors: str) -> None:
+def _add(sample: Sample, field: str, member: Member, errors: str) -> None:
     """Add a member to a sample."""
-    if name in sample.fields:
+    if field in sample.fields:
         sample.slug = "bad_row"
         return
-    sample.fields.append(name)
-    sample.size += len(member.data or b"")
-    if is_image("." + name):
-        sample.image = sample.image or member
-    elif TEXTS.search("." + name):
-        _add_text(sample, name, member, errors)
-
-
-def _add_text(sample: Sample, name: str, member: Member, errors: str) -> None:
-    if member.data is None:
+    sample.fields.append(field)
+    data = member.data
+    if data is not None:
+        sample.size += len(data)
+    if not is_text(field):
+        if sample.image is None and is_image("." + field):
+            sample.image = member
+        return
+    if data is None:
         sample.slug = member.slug
         return
     try:
-        text = member.data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors)
-        if name == "json":
+        text = (data[3:] if data.startswith(BOM) else data).decode("utf-8", errors)
+        if field == "json":
             sample.texts = {**_object(text), **sample.texts}
         else:
-            sample.texts[name] = text.strip() if name == "cls" else text
+            sample.texts[field] = text.strip() if field == "cls" else text
     except UnicodeDecodeError:
         sample.slug = "bad_encoding"
     except orjson.JSONDecodeError:
@@ -124,24 +127,26 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _tables(batch: list[Sample], name: str, options: WebdatasetOptions, split: Split | None) -> Iterator[pa.Table]:
-    seen = {name for sample in batch for name in sample.texts} | {KEY}
-    columns = {role: name for role, name in FIELDS.items() if name in seen} | dict(options.columns)
-    roles = resolve(options.model_copy(update={"columns": columns}), sorted(seen | {LINE}), where=name)
+    bad = [sample.slug != "ok" for sample in batch]
+    texts = [{} if is_bad else sample.texts for sample, is_bad in zip(batch, bad, strict=True)]
+    seen = set().union(*(sample.texts for sample in batch)) | {KEY}
+    told = {role: field for role, field in FIELDS.items() if field in seen} | dict(options.columns)
+    roles = resolve(options.model_copy(update={"columns": told}), sorted(seen | {LINE}), where=name)
     roles.pop("image", None)  # a json field that names the image says nothing here
-    rows = [row_of(sample, columns) if sample.slug == "ok" else None for sample in batch]
-    places, slugs, keys = ([getattr(sample, name) for sample in batch] for name in ("source", "slug", "key"))
-    table = map_objects(rows, slugs, places, keys, options, roles, split=split)
-    table = with_images(table, [sample.image if sample.slug == "ok" else None for sample in batch], name)
-    yield from finished(table, "", options)
+    columns = {one: [row.get(one) for row in texts] for one in {*roles.values(), *options.tabular} - {KEY, LINE}}
+    columns[KEY] = [sample.key for sample in batch]
+    for role, field in FIELDS.items():  # where a field is absent, the json key of an obvious name stands in
+        others = [one for one in OBVIOUS[role] if one in seen and one != field]
+        if told.get(role) == field and field != KEY and others:
+            columns[field] = [_first(row, (field, *others)) for row in texts]
+    places = pa.array([sample.source for sample in batch], pa.string())
+    table = overlay(map_rows(columns, places, options, roles, split=split), [one.slug for one in batch], bad)
+    shown = [None if is_bad else sample.image for sample, is_bad in zip(batch, bad, strict=True)]
+    yield from finished(with_images(table, shown, name), "", options)
 
 
-def row_of(sample: Sample, columns: dict[Role, str]) -> dict[str, Any]:
-    """Return the sample's fields; where one is absent, the json key of an obvious name stands in."""
-    row = {**sample.texts, KEY: sample.key}
-    for role, name in FIELDS.items():
-        if columns.get(role) == name and row.get(name) is None:
-            row[name] = next((row[one] for one in OBVIOUS[role] if row.get(one) is not None), None)
-    return row
+def _first(row: dict[str, Any], names: tuple[str, ...]) -> Any:
+    return next((row[name] for name in names if row.get(name) is not None), None)
 
 
 def with_images(table: pa.Table, members: list[Member | None], archive: str) -> pa.Table:

@@ -1,20 +1,23 @@
 """YFCC100M core metadata: tab-separated lines of 25 or 23 fields, parsed column by column."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
 from stores.errors import ConfigError, mismatch
 from tasks.readers.aligned import AlignedLines
-from tasks.readers.base import ReaderOptions, SourceFile, documents, image_array, mark
+from tasks.readers.base import ReaderOptions, SourceFile, documents, image_array, mark, numbered
+from tasks.readers.delimited import Fields, cut
 from tasks.readers.images import copied, watched
 from tasks.readers.mapping import as_tabular, as_text, check_ids
 from tasks.readers.percent import decoded, decoded_lists
 from tasks.readers.places import Place, image_root, listed, place, relative, safe_references, walk
-from tasks.readers.streams import file_blocks, text_lines
+from tasks.readers.streams import file_blocks, text_bytes
 from tasks.readers.zipindex import MARK, ZipStore, zipped
 
 # fmt: off
@@ -64,18 +67,19 @@ def _read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
         width = 0
         for member, block in file_blocks(file, options):
             where = f"{name}/{member}" if member else name
-            lines, broken = text_lines(block) if block.fault is None else ([""], [False])
-            for start in range(0, len(lines), options.batch_rows):
-                part = slice(start, start + options.batch_rows)
-                fields = pc.split_pattern(pa.array(lines[part], pa.string()), "\t")
-                width = width or told_width(fields)
-                places = [f"{where}:{block.first + index}" for index in range(start, start + len(fields))]
-                table = _table(fields, places, width or len(FIELDS), packs, options)
+            data, broken = text_bytes(block) if block.fault is None else (b"", None)
+            fields = cut(data, "\t")
+            width = width or told_width(fields)
+            for start in range(0, len(fields), options.batch_rows):
+                part = fields.part(start, start + options.batch_rows)
+                places = numbered(where, block.first + start, len(part))
+                table = _table(part, places, width or len(FIELDS), packs, options)
                 table = table if zips is None else zipped(table, zips)
-                table = mark(table, pa.array(broken[part], pa.bool_()), "bad_encoding")
+                if broken is not None:
+                    table = mark(table, pa.array(broken[start : start + len(part)]), "bad_encoding")
                 if block.fault is not None:
                     yield refault(table, block.fault)
-                elif rows := table.filter(pa.array([bool(line) for line in lines[part]])):
+                elif rows := table if part.filled.all() else table.filter(pa.array(part.filled)):
                     yield rows
 
 
@@ -84,29 +88,22 @@ def refault(table: pa.Table, slug: str) -> pa.Table:
     return table.set_column(2, table.schema.field(2), pa.repeat(pa.scalar(slug), len(table)))
 
 
-def told_width(fields: pa.Array) -> int:
+def told_width(fields: Fields) -> int:
     """Return 25 or 23, whichever more of the lines have; 0 when none has."""
-    widths = pc.list_value_length(fields)
-    counts = {width: pc.sum(pc.equal(widths, width)).as_py() or 0 for width in (len(FIELDS), len(OLD_FIELDS))}
+    counts = {width: np.count_nonzero(fields.widths == width) for width in (len(FIELDS), len(OLD_FIELDS))}
     best = max(counts, key=lambda width: counts[width])
     return best if counts[best] else 0
 
 
 def _table(
-    fields: pa.Array, places: list[str], width: int, packs: dict[str, AlignedLines | None], options: YfccOptions
+    fields: Fields, places: pa.Array, width: int, packs: dict[str, AlignedLines | None], options: YfccOptions
 ) -> pa.Table:
-    rows = len(fields)
-    good = pc.equal(pc.list_value_length(fields), width)
-    values = fields.filter(good).flatten()
-    # row -> its place among the good rows; null for a bad row, and what is taken there is null
-    ranks = pc.subtract(pc.cumulative_sum(good.cast(pa.int64())), 1)
-    starts = pc.multiply(pc.if_else(good, ranks, pa.scalar(None, pa.int64())), width)
+    rows, good = len(fields), fields.widths == width
     names = FIELDS if width == len(FIELDS) else OLD_FIELDS
 
+    @cache
     def column(name: str) -> pa.Array:
-        if name not in names:
-            return pa.nulls(rows, pa.string())
-        return values.take(pc.add(starts, names.index(name)))
+        return fields.column(names.index(name), good) if name in names else pa.nulls(rows, pa.string())
 
     ids = column("photoid")
     hashes, shifted = _joined(packs["hashes"], ids, column("hash"))
@@ -122,7 +119,7 @@ def _table(
         image=_images(options, ids=ids, line=column("line"), hashes=hashes, video=video),
         extra=_tabular(column, options),
     )
-    table = mark(table, pc.invert(good), "bad_row")
+    table = mark(table, pa.array(~good), "bad_row")
     if options.videos == "mark":
         table = mark(table, video, "video")
     return check_ids(mark(table, pc.or_(shifted, moved), "misaligned", blank=False))
