@@ -39,7 +39,7 @@ Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Wait = Annotated[float, typer.Option(help="Seconds to wait for another run on the same root; -1 for ever")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log and tracebacks")]
-Refit = Annotated[bool, typer.Option("--refit", help="Fit codebooks and models again")]
+Refit = Annotated[bool, typer.Option("--refit", help="Fit columns, codebooks and models again")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again exactly the rows that failed")]
 
 INTERRUPTED = 130

@@ -29,6 +29,8 @@ class BoostingConfig(ReferenceConfig):
     leaves: int = Field(31, ge=2)  # num_leaves
     min_rows: int = Field(20, ge=1)  # min_data_in_leaf
     feature_fraction: float = Field(1.0, gt=0, le=1)
+    # lambda_l2. At 0, LightGBM's default, scores of rare classes grow without bound as soon as there are a hundred.
+    l2: float = Field(1.0, ge=0)
     early_stopping: int | None = Field(None, ge=1)  # rounds without a better loss on valid
     threads: int | None = knob(None, ge=1)  # default: every core this process may use
 
@@ -116,6 +118,7 @@ class Boosting(Reference):
             "num_leaves": self.config.leaves,
             "min_data_in_leaf": self.config.min_rows,
             "feature_fraction": self.config.feature_fraction,
+            "lambda_l2": self.config.l2,
             "seed": seed,
             "deterministic": True,
             "force_row_wise": True,
