@@ -2,7 +2,7 @@
 
 A document has up to two hidden vectors: t (n_text tokens averaged, U x_t) and v (V x_v, or alpha times the averaged
 visual tokens). A fusion makes z of them, W z are the class scores. Hidden vectors are padded with zeros to whole groups
-of 8 numbers (H8, Z8).
+of 8 numbers (H8, Z8); what products run over (D, C) to groups of 16 (D16, C16).
 """
 
 from typing import NamedTuple
@@ -17,7 +17,10 @@ SAMPLE, AVERAGE = range(2)
 
 
 class Params(NamedTuple):
-    """The matrices of a model; one float type (float32, or float64 in gradient tests)."""
+    """The matrices of a model; one float type (float32, or float64 in gradient tests).
+
+    While it is trained V has D16 columns, and W is (Z8, C16) where groups of documents are stepped together.
+    """
 
     U: NDArray[np.floating]  # (token ids + visual tokens, H8): words and visual tokens share it (K-21)
     V: NDArray[np.floating]  # (H8, D)
@@ -57,6 +60,7 @@ class Spec(NamedTuple):
     alpha: float
     negatives: int
     group: int
+    classes: int
 
 
 class Scratch(NamedTuple):
@@ -64,16 +68,15 @@ class Scratch(NamedTuple):
 
     docs: NDArray[np.int64]  # (B,)
     slot: NDArray[np.int64]  # (B,) row of X, -1 without image
-    X: NDArray[np.floating]  # (B, D)
-    gram: NDArray[np.floating]  # (B * B,)
+    X: NDArray[np.floating]  # (B, D16)
+    gram: NDArray[np.floating]  # (B, B) x_i . x_j for j <= i
     T: NDArray[np.floating]  # (B, H8) t, then its step
     A: NDArray[np.floating]  # (B, H8) v, then its step
     P: NDArray[np.floating]  # (B, H8) V x of the block
     S: NDArray[np.floating]  # (B, H8) steps of v, by row of X
     Z: NDArray[np.floating]  # (b, Z8)
     step_z: NDArray[np.floating]  # (b, Z8)
-    L: NDArray[np.floating]  # (b, C)
-    step_v: NDArray[np.floating]  # (H8, D)
-    step_w: NDArray[np.floating]  # (C, Z8), (0, 0) for groups of one
+    columns: NDArray[np.floating]  # (Z8, b) Z transposed
+    L: NDArray[np.floating]  # (b, C), or (b, C16) for groups
     step: NDArray[np.floating]  # (2, H8)
     rng: NDArray[np.uint64]  # (1,)

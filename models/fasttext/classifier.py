@@ -231,6 +231,7 @@ class FastTextClassifier:
             alpha=self.alpha(),
             negatives=self.config.negatives,
             group=trainer.group_size(self.config.loss, *self.params.W.shape),
+            classes=len(self.labels),
         )
 
     def _word_shape(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from models.features import Block, Features, Lender
 from models.threads import thread_limit
 
 CHUNK = 1 << 15  # documents per chunk, about: enough to shuffle well, 64 MB of 512 numbers each
+PAGE = 4096  # bytes
 
 
 class Reads(NamedTuple):
@@ -57,7 +58,9 @@ class ChunkStore:
         kept = self.chunks[i]
         if kept is not None:
             return kept
-        return Chunk(*(np.load(self._file(i, name), allow_pickle=False) for name in Chunk._fields))
+        arrays = {name: np.load(self._file(i, name), allow_pickle=False) for name in Chunk._fields if name != "dense"}
+        # A private map, since one for reading alone would be another type to the kernels, compiled once more.
+        return Chunk(dense=np.asarray(np.load(self._file(i, "dense"), "c", allow_pickle=False)), **arrays)
 
     def append(self, chunk: Chunk) -> None:
         """Add a chunk at the end."""
@@ -79,18 +82,24 @@ class ChunkStore:
     def ordered(self, order: Sequence[int]) -> Iterator[Chunk]:
         """Yield chunks in this order, reading the next one from disk while one is used."""
         with ThreadPoolExecutor(1) as reader:
-            ahead = reader.submit(self.__getitem__, order[0]) if len(order) else None
+            ahead = reader.submit(self._read, order[0]) if len(order) else None
             for following in [*order[1:], None]:
                 if ahead is None:
                     return
                 current = ahead.result()
-                ahead = None if following is None else reader.submit(self.__getitem__, following)
+                ahead = None if following is None else reader.submit(self._read, following)
                 yield current
 
     def close(self) -> None:
         """Remove the temporary folder."""
         if self.folder is not None:
             self.folder.cleanup()
+
+    def _read(self, i: int) -> Chunk:
+        chunk = self[i]
+        if self.chunks[i] is None:
+            chunk.dense.reshape(-1).view(np.uint8)[::PAGE].max(initial=0)  # so that no other thread waits for a page
+        return chunk
 
     def _fits(self) -> bool:
         return self.used <= self.memory

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 LOG = logging.getLogger(__name__)
-KERNELS = ("arrays", "jit", "kernels", "losses", "steps", "tokens")  # modules whose change makes compiled code stale
+# Modules whose change makes compiled code stale.
+KERNELS = ("arrays", "gemm", "jit", "kernels", "losses", "steps", "tokens")
 STAMP = hashlib.sha256(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in KERNELS)).hexdigest()
 # Sums may be reordered so that loops vectorise; NaN and infinity keep their meaning, since training stops at them.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
@@ -49,3 +52,44 @@ def bare(context, array):  # type: ignore[no-untyped-def]
         return view._getvalue()
 
     return array(array), codegen
+
+
+@intrinsic
+def prefetch(context, array, row, column):  # type: ignore[no-untyped-def]
+    """Ask for the cache line that holds array[row, column], of a matrix that is C-contiguous."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        matrix = make_array(signature.args[0])(context, builder, args[0])
+        byte, number = ir.IntType(8), ir.IntType(32)
+        _, columns = cgutils.unpack_tuple(builder, matrix.shape)
+        place = builder.gep(matrix.data, [builder.add(builder.mul(args[1], columns), args[2])])
+        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), number, number, number])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        to_write, in_every_cache, data = 1, 3, 1
+        builder.call(ask, [builder.bitcast(place, byte.as_pointer()), *map(number, (to_write, in_every_cache, data))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def like(context, number, x):  # type: ignore[no-untyped-def]
+    """Return the number in the type of x: a literal beside a float32 would make a float64 of it."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return context.cast(builder, args[0], *signature.args)
+
+    return x(number, x), codegen
+
+
+@intrinsic
+def two_to(context, x):  # type: ignore[no-untyped-def]
+    """Return 2^x of a float that is a whole number within the range of exponents, by writing its bits."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        kind = context.get_data_type(signature.args[0])
+        whole, bias, digits = (ir.IntType(32), 127, 23) if kind == ir.FloatType() else (ir.IntType(64), 1023, 52)
+        exponent = builder.add(builder.fptosi(args[0], whole), whole(bias))
+        return builder.bitcast(builder.shl(exponent, whole(digits)), kind)
+
+    return x(x), codegen

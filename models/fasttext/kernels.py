@@ -1,8 +1,8 @@
 """The training and prediction kernels of every model of Kiela 2018: one compiled function for all of them.
 
 A group of documents is one mini-batch for W under softmax and one-vs-all. The dense images of a whole block go through
-V in one GEMM; what earlier documents of the block did to V is made up for by v_j += sum_i (x_i.x_j) step_i, so that a
-block equals its documents one by one.
+V in one product; what earlier documents of the block did to V is made up for by v_j += sum_i (x_i.x_j) step_i, so that
+a block equals its documents one by one.
 """
 
 import math
@@ -10,9 +10,10 @@ import math
 import numpy as np
 
 from models.fasttext.arrays import HIERARCHICAL, NEGATIVE, Chunk, Params, Paths, Scratch
-from models.fasttext.jit import bare, kernel
-from models.fasttext.losses import dense_loss, sparse_loss
-from models.fasttext.steps import axpy, dot, fuse, gather, scatter, unfuse
+from models.fasttext.gemm import add_inner, add_outer, gram
+from models.fasttext.jit import bare, inlined, kernel
+from models.fasttext.losses import dense_loss, group_loss, sparse_loss
+from models.fasttext.steps import ask, axpy, dot, fuse, gather, scatter, unfuse
 
 HUGE = 1e300  # isfinite() does not survive reordered sums, this comparison does: NaN and infinity fail it
 
@@ -33,14 +34,16 @@ def load_block(p, c, s, order, lo, hi):  # type: ignore[no-untyped-def]
                 s.X[images, k] = c.dense[d, k]
             images += 1
         n += 1
+    for i in range(images):
+        for k in range(s.P.shape[1]):
+            s.P[i, k] = 0
     if images > 0:
-        X = s.X[:images]
-        np.dot(X, p.V.T, s.P[:images])
-        np.dot(X, X.T, s.gram[: images * images].reshape(images, images))
+        add_inner(s.P, s.X, p.V, images, 0, p.V.shape[1])
+        gram(s.gram, s.X, images)
     return n, images
 
 
-@kernel
+@inlined
 def train_block(p, c, spec, paths, lr, s, order, lo, hi):  # type: ignore[no-untyped-def]
     """One stochastic step per group of the documents order[lo:hi]; returns (summed loss, documents)."""
     n, images = load_block(p, c, s, order, lo, hi)
@@ -51,40 +54,32 @@ def train_block(p, c, spec, paths, lr, s, order, lo, hi):  # type: ignore[no-unt
         for g in range(size):
             r = first + g
             d, slot = s.docs[r], s.slot[r]
+            if r + 1 < n:
+                ask(p.U, c, s.docs[r + 1])
             gather(p.U, c, d, spec, s.T, s.A, r)
             if slot >= 0:
                 axpy(s.A, r, p.V.dtype.type(1), s.P, slot)
                 for i in range(done):
-                    axpy(s.A, r, s.gram[i * images + slot], s.S, i)
+                    axpy(s.A, r, s.gram[slot, i], s.S, i)
             fuse(spec.fusion, spec.dim, s.T, s.A, r, c.indptr[d + 1] > c.indptr[d], c.has_image[d] > 0, s.Z, g)
             if sparse:
                 loss += sparse_loss(p.W, c, d, spec, paths, lr, s, g)
-        if not sparse:
-            loss += dense_loss(p.W, c, spec, lr, s, first, size)
+        if spec.group > 1:
+            loss += group_loss(p.W, c, spec, lr, s, first, size)
+        elif not sparse:
+            loss += dense_loss(p.W, c, spec, lr, s, s.docs[first])
         for g in range(size):
             r = first + g
             d, slot = s.docs[r], s.slot[r]
-            unfuse(
-                spec.fusion,
-                spec.dim,
-                s.T,
-                s.A,
-                r,
-                c.indptr[d + 1] > c.indptr[d],
-                c.has_image[d] > 0,
-                s.step_z,
-                g,
-                s.step,
-            )
+            has_text, has_image = c.indptr[d + 1] > c.indptr[d], c.has_image[d] > 0
+            unfuse(spec.fusion, spec.dim, s.T, s.A, r, has_text, has_image, s.step_z, g, s.step)
             scatter(p.U, c, d, spec, s.T, s.A, r)
             if slot >= 0:
                 for k in range(s.S.shape[1]):
                     s.S[slot, k] = s.A[r, k]
                 done = slot + 1
     if images > 0:
-        np.dot(s.S[:images].T, s.X[:images], s.step_v)
-        V = p.V
-        V += s.step_v
+        add_outer(p.V, s.S, s.X, images, 0, p.V.shape[1])
     return loss, n
 
 
@@ -100,22 +95,9 @@ def train_range(p, c, spec, paths, s, order, lo, hi, rate, start, threads, total
     )
     paths = Paths(bare(paths.indptr), bare(paths.nodes), bare(paths.turns), bare(paths.negatives))
     s = Scratch(
-        bare(s.docs),
-        bare(s.slot),
-        bare(s.X),
-        bare(s.gram),
-        bare(s.T),
-        bare(s.A),
-        bare(s.P),
-        bare(s.S),
-        bare(s.Z),
-        bare(s.step_z),
-        bare(s.L),
-        bare(s.step_v),
-        bare(s.step_w),
-        bare(s.step),
-        bare(s.rng),
-    )
+        bare(s.docs), bare(s.slot), bare(s.X), bare(s.gram), bare(s.T), bare(s.A), bare(s.P), bare(s.S), bare(s.Z),
+        bare(s.step_z), bare(s.columns), bare(s.L), bare(s.step), bare(s.rng),
+    )  # fmt: skip
     block, words = s.docs.size, 0
     for q in range(lo, hi, block):
         stop = min(q + block, hi)

@@ -5,7 +5,9 @@ import math
 import numpy as np
 
 from models.fasttext.arrays import BILINEAR, BILINEAR_GATE_IMAGE, BILINEAR_GATE_TEXT, GATE_IMAGE, GATE_TEXT, MAX, SUM
-from models.fasttext.jit import inlined, kernel
+from models.fasttext.jit import inlined, kernel, prefetch
+
+LINE = 16  # float32 numbers of a cache line
 
 
 @inlined
@@ -28,6 +30,14 @@ def axpy(y, i, scale, x, j):  # type: ignore[no-untyped-def]
 def sigmoid(x, one):  # type: ignore[no-untyped-def]
     """Return 1 / (1 + e^-x); `one` carries the float type."""
     return one / (one + math.exp(-x))
+
+
+@inlined
+def ask(U, c, d):  # type: ignore[no-untyped-def]
+    """Have the rows of U that a document's tokens name brought near, while another document is worked on."""
+    for p in range(c.indptr[d], c.indptr[d + 1]):
+        for k in range(0, U.shape[1], LINE):
+            prefetch(U, c.ids[p], k)
 
 
 @inlined

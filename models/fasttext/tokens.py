@@ -78,7 +78,8 @@ def seek(data, lo, hi, h, slots, starts, arena):  # type: ignore[no-untyped-def]
 def enlarge(array, length):  # type: ignore[no-untyped-def]
     """Return a copy of `array` with zeros up to `length`."""
     larger = np.zeros(length, array.dtype)
-    larger[: array.size] = array
+    for i in range(array.size):  # a slice would take seconds to compile for every type
+        larger[i] = array[i]
     return larger
 
 
@@ -216,7 +217,8 @@ def subword_lists(starts, arena, n, ids, minn, maxn, buckets, offset, indptr, ou
         if maxn > 0 and i > 0:
             word = np.empty(length + 2, np.uint8)
             word[0], word[length + 1] = 60, 62
-            word[1 : length + 1] = arena[starts[i] : starts[i + 1]]
+            for k in range(length):
+                word[k + 1] = arena[starts[i] + k]
             if numbers.size < (length + 2) * maxn:
                 numbers = np.empty((length + 2) * maxn, np.int64)
             for k in range(subwords(word, minn, maxn, buckets, numbers)):

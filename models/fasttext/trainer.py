@@ -4,7 +4,6 @@ import logging
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from models.fasttext import kernels
 from models.fasttext.arrays import Params, Paths, Scratch, Spec
 from models.fasttext.config import FastTextConfig
 from models.fasttext.corpus import Corpus
+from models.fasttext.gemm import WIDTH
 from models.threads import thread_limit
 
 LOG = logging.getLogger(__name__)
@@ -22,9 +22,9 @@ GROUP = 16  # documents per mini-batch of a large softmax; small ones are steppe
 GROUP_FROM = 1 << 14  # numbers in W from which a softmax is large
 
 
-def padded(n: int) -> int:
-    """Return n rounded up to whole groups of 8: the kernels' loops have no remainder."""
-    return -(-n // 8) * 8
+def padded(n: int, width: int = 8) -> int:
+    """Return n rounded up to whole groups: the kernels' loops have no remainder."""
+    return -(-n // width) * width
 
 
 def group_size(loss: str, classes: int, width: int) -> int:
@@ -52,21 +52,40 @@ def init_params(
     return Params(U, V, np.zeros((classes, padded(dim * dim if bilinear else dim)), np.float32))
 
 
+def working(params: Params, group: int) -> Params:
+    """Return the matrices as the kernels train them (see `Params`); U is shared, V and perhaps W are copies."""
+    (H8, D), (C, Z8) = params.V.shape, params.W.shape
+    V = np.zeros((H8, padded(D, WIDTH)), params.V.dtype)
+    V[:, :D] = params.V
+    if group == 1:
+        return params._replace(V=V)
+    W = np.zeros((Z8, padded(C, WIDTH)), params.W.dtype)
+    W[:, :C] = params.W.T
+    return Params(params.U, V, W)
+
+
+def take_back(trained: Params, params: Params, group: int) -> None:
+    """Copy what was trained into the matrices that `working` was given."""
+    params.V[:] = trained.V[:, : params.V.shape[1]]
+    if group > 1:
+        params.W[:] = trained.W[:, : len(params.W)].T
+
+
 def new_scratch(params: Params, group: int, seed: int) -> Scratch:
-    """Return the scratch of one thread for these matrices, its random stream started from `seed`."""
-    (H8, D), (C, Z8), dtype = params.V.shape, params.W.shape, params.W.dtype
+    """Return the scratch of one thread for working matrices, its random stream started from `seed`."""
+    (H8, D16), dtype = params.V.shape, params.W.dtype
+    Z8, C = params.W.shape if group > 1 else params.W.shape[::-1]
 
     def zeros(*shape: int) -> NDArray[np.floating]:
         return np.zeros(shape, dtype)
 
     rng = np.random.SeedSequence(seed).generate_state(1, np.uint64) | np.uint64(1)
-    images = BLOCK if D else 0
-    step_w = zeros(C, Z8) if group > 1 else zeros(0, 0)
+    images = BLOCK if D16 else 0
     return Scratch(
-        docs=np.zeros(BLOCK, np.int64), slot=np.zeros(BLOCK, np.int64), X=zeros(images, D), gram=zeros(images * images),
-        T=zeros(BLOCK, H8), A=zeros(BLOCK, H8), P=zeros(BLOCK, H8), S=zeros(BLOCK, H8), Z=zeros(group, Z8),
-        step_z=zeros(group, Z8), L=zeros(group, C), step_v=zeros(H8, D), step_w=step_w,
-        step=zeros(2, H8), rng=rng,
+        docs=np.zeros(BLOCK, np.int64), slot=np.zeros(BLOCK, np.int64), X=zeros(images, D16),
+        gram=zeros(images, images), T=zeros(BLOCK, H8), A=zeros(BLOCK, H8), P=zeros(BLOCK, H8), S=zeros(BLOCK, H8),
+        Z=zeros(group, Z8), step_z=zeros(group, Z8), columns=zeros(Z8, group), L=zeros(group, C), step=zeros(2, H8),
+        rng=rng,
     )  # fmt: skip
 
 
@@ -81,16 +100,17 @@ def train(
     threads = 1 if config.deterministic else config.threads or thread_limit()
     total, seen = float(config.epochs * corpus.words), 0.0
     generator = np.random.default_rng([seed, 1])
-    scratches = [new_scratch(params, spec.group, seed + t) for t in range(threads)]
+    shared = working(params, spec.group)
+    scratches = [new_scratch(shared, spec.group, seed + t) for t in range(threads)]
     losses = []
-    with ThreadPoolExecutor(threads) as pool, one_blas_thread():
+    with ThreadPoolExecutor(threads) as pool:
         for epoch in range(config.epochs):
             stats = np.zeros((threads, 4))
             for chunk in corpus.chunks.ordered(generator.permutation(len(corpus.chunks)).tolist()):
                 order = generator.permutation(len(chunk.has_image))
                 jobs = [
                     pool.submit(
-                        kernels.train_range, params, chunk, spec, paths, scratches[t], order, lo, hi,
+                        kernels.train_range, shared, chunk, spec, paths, scratches[t], order, lo, hi,
                         config.lr, seen, threads, total, stats[t],
                     )
                     for t, (lo, hi) in enumerate(shares(len(order), threads))
@@ -101,6 +121,7 @@ def train(
                 seen += len(chunk.ids) + len(order)
             losses.append(float(stats[:, 0].sum() / max(1.0, stats[:, 1].sum())))
             LOG.info("epoch %d of %d: loss %.4f", epoch + 1, config.epochs, losses[-1])
+    take_back(shared, params, spec.group)
     return losses
 
 
@@ -118,13 +139,3 @@ def check_finite(stats: NDArray[np.float64], epoch: int, lr: float) -> None:
             f"loss: expected a finite number, got NaN or infinity in epoch {epoch + 1} after {documents} documents; "
             f"lower lr={lr!r}"
         )
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Keep BLAS to one thread: our own threads already fill the cores, and sums stay equal at any thread count."""
-    import scipy.linalg.cython_blas  # noqa: F401 - what numba's np.dot calls: it must be loaded to be limited
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    with threadpool_limits(1, user_api="blas"):
-        yield

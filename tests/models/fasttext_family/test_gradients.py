@@ -45,15 +45,15 @@ def params(fusion: int, kind: str, seed: int = 1) -> Params:
 
 
 def spec(fusion: int, loss: int, *, positives: int = arrays.AVERAGE, group: int = 1) -> Spec:
-    return Spec(fusion, loss, positives, H, WORDS, KS, 0.3, 2, group)
+    return Spec(fusion, loss, positives, H, WORDS, KS, 0.3, 2, group, C)
 
 
 def step(p: Params, c: Chunk, s: Spec, order: list[int], loss: str = "hs") -> float:
     """Train on `order` with a learning rate that stays LR."""
-    scratch, stats = trainer.new_scratch(p, s.group, 7), np.zeros(4)
-    rows = np.array(order)
-    with trainer.one_blas_thread():
-        kernels.train_range(p, c, s, lookups(COUNTS, loss), scratch, rows, 0, len(rows), LR, 0.0, 1, 1e18, stats)
+    shared, stats, rows = trainer.working(p, s.group), np.zeros(4), np.array(order)
+    scratch = trainer.new_scratch(shared, s.group, 7)
+    kernels.train_range(shared, c, s, lookups(COUNTS, loss), scratch, rows, 0, len(rows), LR, 0.0, 1, 1e18, stats)
+    trainer.take_back(shared, p, s.group)
     return float(stats[0])
 
 
