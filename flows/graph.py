@@ -229,7 +229,7 @@ def _fit(name: str, model: ModelConfig, features: Features) -> Fit:
     return Fit(
         name=f"models/{name}",
         flow="train",
-        version=1,
+        version=2,
         config=train_config(model),
         reads=reads,
         fits=books,

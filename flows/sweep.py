@@ -19,7 +19,6 @@ from flows.progress import teller
 from flows.runtime import locked
 from flows.step import Wishes, run_nodes, task_runner
 from flows.train import train
-from models.fasttext.trainer import one_blas_thread
 from tasks.fit import make_fit
 from tasks.nodes import Fit
 from tasks.planner import Seen
@@ -56,8 +55,7 @@ def sweep(config: Config) -> int:
         minutes = config.sweep.budget_minutes
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
         grid = Grid(config)
-        # Every cell limits BLAS to one thread and lifts the limit when it ends: another one must not meet it lifted.
-        with one_blas_thread(), closing(SHELF):
+        with closing(SHELF):
             for name in grid.names:
                 ran += _train(grid, grid.cells(name), deadline)
                 if time.monotonic() >= deadline:

@@ -5,6 +5,8 @@ room for them; what a product leaves in rows beyond the last is of no use). Ever
 fixed order, wherever it lies.
 """
 
+from typing import Any
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -21,43 +23,43 @@ TILE = 256  # columns of one pass, so that what it reads stays near
 class Matrix:
     """A two-dimensional array inside an intrinsic: vectors of it by row and column."""
 
-    def __init__(self, context, builder, kind, value):  # type: ignore[no-untyped-def]
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
         array = make_array(kind)(context, builder, value)
         self.builder, self.data, self.align = builder, array.data, kind.dtype.bitwidth // 8
         self.columns = cgutils.unpack_tuple(builder, array.shape)[1]
         self.number = context.get_data_type(kind.dtype)
         self.vector, self.suffix = ir.VectorType(self.number, LANES), f"v{LANES}f{kind.dtype.bitwidth}"
 
-    def place(self, row, column, down=0, right=0):  # type: ignore[no-untyped-def]
+    def place(self, row: Any, column: Any, down: int = 0, right: int = 0) -> Any:
         """Return a pointer to the number at (row + down, column + right)."""
         add, size = self.builder.add, row.type
         offset = add(self.builder.mul(add(row, size(down)), self.columns), add(column, size(right)))
         return self.builder.gep(self.data, [offset])
 
-    def load(self, row, column, down=0, right=0):  # type: ignore[no-untyped-def]
+    def load(self, row: Any, column: Any, down: int = 0, right: int = 0) -> Any:
         """Return the vector that starts at (row + down, column + right)."""
         place = self.builder.bitcast(self.place(row, column, down, right), self.vector.as_pointer())
         return self.builder.load(place, align=self.align)
 
-    def store(self, vector, row, column, down=0, right=0):  # type: ignore[no-untyped-def]
+    def store(self, vector: Any, row: Any, column: Any, down: int = 0, right: int = 0) -> None:
         """Write the vector that starts at (row + down, column + right)."""
         place = self.builder.bitcast(self.place(row, column, down, right), self.vector.as_pointer())
         self.builder.store(vector, place, align=self.align)
 
-    def spread(self, row, column, right=0):  # type: ignore[no-untyped-def]
+    def spread(self, row: Any, column: Any, right: int = 0) -> Any:
         """Return a vector with the number at (row, column + right) in every lane."""
         number = self.builder.load(self.place(row, column, 0, right))
         first = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), number, ir.IntType(32)(0))
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         return self.builder.shuffle_vector(first, first, lanes)
 
-    def add_product(self, cell, a, b):  # type: ignore[no-untyped-def]
+    def add_product(self, cell: Any, a: Any, b: Any) -> None:
         """Add a * b to the vector in `cell`."""
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
         fused = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.fmuladd.{self.suffix}")
         self.builder.store(self.builder.call(fused, [a, b, self.builder.load(cell)]), cell)
 
-    def add_lanes(self, cell, row, column, down, right):  # type: ignore[no-untyped-def]
+    def add_lanes(self, cell: Any, row: Any, column: Any, down: int, right: int) -> None:
         """Add all lanes of the vector in `cell` to the number at (row + down, column + right)."""
         kind = ir.FunctionType(self.number, [self.number, self.vector])
         lanes = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.vector.reduce.fadd.{self.suffix}")

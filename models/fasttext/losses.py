@@ -79,7 +79,7 @@ def small_exp(x, one):  # type: ignore[no-untyped-def]
     return e * e * two_to(n)
 
 
-def row_top(L, g, C):  # type: ignore[no-untyped-def]
+def _row_top(L, g, C):  # type: ignore[no-untyped-def]
     """Return the largest of the first C numbers of L[g]; anything if one is NaN."""
     top = L[g, 0]
     for y in range(C):
@@ -87,7 +87,7 @@ def row_top(L, g, C):  # type: ignore[no-untyped-def]
     return top
 
 
-row_top = kernel(row_top, fastmath=FAST | {"nnan"})  # only without NaN does it vectorise
+row_top = kernel(_row_top, fastmath=FAST | {"nnan"})  # only without NaN does it vectorise
 
 
 @kernel
