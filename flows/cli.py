@@ -183,8 +183,7 @@ def verify(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> No
         settings = load_config(config, set_)
         found = list(find_damage(build(settings), Path(settings.root)))
         rows = [
-            {"stage": node.label, "checked": n, "damaged": [f"{d.index}: {', '.join(d.files)}" for d in damage]}
-            for node, n, damage in found
+            {"stage": node.label, "checked": n, "damaged": [str(one) for one in damage]} for node, n, damage in found
         ]
         _print(rows, json, lambda: show.verify_table(rows))
         if any(row["damaged"] for row in rows):
@@ -198,7 +197,7 @@ def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
 
     Example: fuseline repair conf/demo.yaml
     """
-    from flows.maintenance import drop_damaged, find_damage
+    from flows.maintenance import find_damage, mend
 
     with _polite(verbose):
         settings = load_config(config, set_)
@@ -206,8 +205,8 @@ def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
         with locked(settings, wait=wait):
             for _, _, damage in find_damage(build(settings), root):
                 for one in damage:
-                    err.print(f"damaged: {one.node.label} shard {one.index}")
-                    drop_damaged(one, root)
+                    err.print(f"damaged: {one.node.label} {one}")
+                    mend(one, root)
             _run(settings, verbose=verbose)
 
 

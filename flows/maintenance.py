@@ -10,46 +10,73 @@ import orjson
 from flows.cells import sweep_nodes
 from flows.config import Config, parse_config
 from flows.graph import build
-from stores.atomic import is_partial
-from stores.dataset import list_datasets
+from stores.atomic import is_partial, write_bytes
+from stores.dataset import MANIFEST, list_datasets
 from stores.errors import ConfigError
 from tasks.nodes import Fit, Ingest, Node
 
 
 @dataclass(frozen=True)
 class Damage:
-    """One shard or checkpoint whose bytes are missing or differ from their digest."""
+    """Files of one shard, checkpoint or dataset that are missing, differ from their digest or cannot be read."""
 
     node: Node
-    index: int
+    index: int | None  # None: the dataset's manifest
     files: tuple[str, ...]
+
+    def __str__(self) -> str:
+        where = "" if self.index is None else f"{self.index}: "
+        return where + ", ".join(self.files)
 
 
 def find_damage(nodes: list[Node], root: Path) -> Iterator[tuple[Node, int, list[Damage]]]:
     """Re-read every byte of every dataset; yield (node, shards checked, damage)."""
     for node in nodes:
-        if isinstance(node, Fit):
-            files = tuple(node.fitted(root).damaged())
-            yield node, 1, [Damage(node, 0, files)] if files else []
-            continue
-        dataset = node.dataset(root)
-        records = dataset.records()
-        found = {index: tuple(dataset.store.damaged(record.files)) for index, record in records.items()}
-        yield node, len(records), [Damage(node, index, files) for index, files in found.items() if files]
+        checked, damage = _fit_damage(node, root) if isinstance(node, Fit) else _shard_damage(node, root)
+        yield node, checked, [*_manifest_damage(node, root), *damage]
 
 
-def drop_damaged(damage: Damage, root: Path) -> None:
-    """Make the planner see a damaged shard as missing, so that the next run makes it alone again."""
-    if isinstance(damage.node, Fit):
-        damage.node.fitted(root).forget()
+def mend(damage: Damage, root: Path) -> None:
+    """Write again what other files hold; make the planner see the rest as missing, so that it alone is made again."""
+    node = damage.node
+    if damage.index is None:
+        write_bytes(_folder(node, root) / MANIFEST, node.manifest.to_bytes())
         return
-    dataset = damage.node.dataset(root)
-    record = dataset.record(damage.index)
-    if isinstance(damage.node, Ingest) and record is not None:
+    if isinstance(node, Fit):
+        node.fitted(root).drop()
+        return
+    dataset = node.dataset(root)
+    record = dataset.readable_records().get(damage.index)
+    if dataset.recover(damage.index) is not None:
+        return
+    if isinstance(node, Ingest) and record is not None:
         # Its record must stay: it says which documents belong to this shard.
         dataset.store.delete(record.name)
     else:
-        dataset.forget(damage.index)
+        dataset.drop(damage.index)
+
+
+def _fit_damage(node: Fit, root: Path) -> tuple[int, list[Damage]]:
+    files = tuple(node.fitted(root).damaged())
+    return 1, [Damage(node, 0, files)] if files else []
+
+
+def _shard_damage(node: Node, root: Path) -> tuple[int, list[Damage]]:
+    dataset = node.dataset(root)
+    records, lost = dataset.readable_records(), dataset.damaged_records()
+    found = {index: tuple(dataset.store.damaged(record.files)) for index, record in records.items()}
+    found |= {index: (dataset.record_name(index),) for index in lost}
+    return len(found), [Damage(node, index, files) for index, files in sorted(found.items()) if files]
+
+
+def _manifest_damage(node: Node, root: Path) -> list[Damage]:
+    path = _folder(node, root) / MANIFEST
+    whole = not path.exists() or path.read_bytes() == node.manifest.to_bytes()
+    return [] if whole else [Damage(node, None, (MANIFEST,))]
+
+
+def _folder(node: Node, root: Path) -> Path:
+    return root / node.name / node.key
 
 
 def find_garbage(config: Config) -> list[Path]:

@@ -43,9 +43,18 @@ class Dataset:
         return (self.folder / MANIFEST).is_file()
 
     def records(self) -> dict[int, ShardRecord]:
-        """Return the records of all committed shards, by index."""
-        found = sorted((self.folder / RECORDS).glob("[0-9]*.json"))
-        return {record.index: record for record in (ShardRecord.from_bytes(path.read_bytes()) for path in found)}
+        """Return the records of all committed shards, by index; raises DataError when one is damaged."""
+        found = (ShardRecord.from_bytes(path.read_bytes()) for path in self._record_paths())
+        return {record.index: record for record in found}
+
+    def readable_records(self) -> dict[int, ShardRecord]:
+        """Return the records of all committed shards but the damaged ones."""
+        found = ((int(path.stem), _readable(path)) for path in self._record_paths())
+        return {index: record for index, record in found if record is not None}
+
+    def damaged_records(self) -> list[int]:
+        """Return the shards whose record cannot be read."""
+        return [int(path.stem) for path in self._record_paths() if _readable(path) is None]
 
     def record(self, index: int) -> ShardRecord | None:
         """Return the record of one shard, or None when it was never committed."""
@@ -53,6 +62,18 @@ class Dataset:
             return ShardRecord.from_bytes(self._record_path(index).read_bytes())
         except FileNotFoundError:
             return None
+
+    def recover(self, index: int) -> ShardRecord | None:
+        """Write a shard's record again from its newest bytes, whose name holds the digest of their content.
+
+        What it was made from stays unknown: it is stale until its rows were compared with today's. Returns None, and
+        changes nothing, when the bytes are gone or are not what their name says.
+        """
+        names = [name for name in self.store.names() if name.startswith(f"{index:06d}-")]
+        record = self._described_by(index, max(names, key=self.store.written)) if names else None
+        if record is not None:
+            write_bytes(self._record_path(index), record.to_bytes())
+        return record
 
     def ref(self, record: ShardRecord) -> ShardRef:
         """Return the value that names this shard anywhere."""
@@ -84,12 +105,28 @@ class Dataset:
             raise DamagedError(f"{self.folder}: shard {record.index} has {table.num_rows} rows, not {record.n_rows}")
         return table
 
-    def forget(self, index: int) -> None:
+    def drop(self, index: int) -> None:
         """Drop a shard's record, so that the planner makes it again."""
         self._record_path(index).unlink(missing_ok=True)
 
+    def record_name(self, index: int) -> str:
+        """Return the path of a shard's record, relative to the dataset."""
+        return f"{RECORDS}/{index:06d}.json"
+
     def _record_path(self, index: int) -> Path:
-        return self.folder / RECORDS / f"{index:06d}.json"
+        return self.folder / self.record_name(index)
+
+    def _record_paths(self) -> list[Path]:
+        return sorted((self.folder / RECORDS).glob("[0-9]*.json"))
+
+    def _described_by(self, index: int, name: str) -> ShardRecord | None:
+        """Return the record of bytes that lie in the store, or None when they are not what their name says."""
+        try:
+            files = self.store.files(name)
+            record = self._described(index, self.store.read(name, files, None), {})
+        except (DamagedError, OSError, ValueError, KeyError, pa.ArrowException):
+            return None
+        return replace(record, files=files) if record.name == name else None
 
     def _described(self, index: int, table: pa.Table, inputs: dict[str, str]) -> ShardRecord:
         columns = {name: cells_digest(cell_digests(table[name])) for name in table.column_names}
@@ -144,6 +181,13 @@ def list_datasets(root: Path) -> list[Dataset]:
         except DataError:
             continue
     return found
+
+
+def _readable(path: Path) -> ShardRecord | None:
+    try:
+        return ShardRecord.from_bytes(path.read_bytes())
+    except DataError:
+        return None
 
 
 def _tally(column: pa.ChunkedArray) -> dict[str, int]:

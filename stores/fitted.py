@@ -5,13 +5,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import orjson
-
 from stores.atomic import atomic_folder, write_bytes
 from stores.dataset import MANIFEST
 from stores.digests import combine
+from stores.errors import DataError
 from stores.files import damaged_files, have_sizes, record_file
-from stores.manifest import FORMAT, FileRecord, Manifest, file_records, parsed
+from stores.manifest import FileRecord, Manifest, file_records, parsed, sealed
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,11 @@ class FittedRecord:
 
     def to_bytes(self) -> bytes:
         """Return the record as JSON."""
-        options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
-        return orjson.dumps({"format": FORMAT, **asdict(self)}, option=options)
+        return sealed(asdict(self))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Parse what `to_bytes` wrote; raises DataError on another format version."""
+        """Parse what `to_bytes` wrote; raises DataError when it is damaged or of another format version."""
         what = "checkpoint record"
         return parsed(data, what, lambda values: cls(**{**values, "files": file_records(values["files"])}))
 
@@ -82,14 +80,16 @@ class Fitted:
         return record
 
     def damaged(self) -> list[str]:
-        """Re-read the checkpoint and return the files that are missing or differ."""
+        """Re-read the checkpoint and return the files that are missing or differ, its record among them."""
         try:
             record = FittedRecord.from_bytes((self.folder / RECORD).read_bytes())
         except FileNotFoundError:
             return []
+        except DataError:
+            return [RECORD]
         return damaged_files(self.folder, record.files)
 
-    def forget(self) -> None:
+    def drop(self) -> None:
         """Drop the record, so that the planner fits again."""
         (self.folder / RECORD).unlink(missing_ok=True)
 

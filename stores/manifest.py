@@ -7,10 +7,12 @@ from typing import Any, Self, TypeVar
 
 import orjson
 
-from stores.digests import combine, key_digest
+from stores.digests import bytes_digest, combine, key_digest
 from stores.errors import DataError, mismatch
 
 FORMAT = 1
+SEAL = "seal"
+REPAIR = "run `fuseline repair`"
 
 Parsed = TypeVar("Parsed")
 
@@ -35,11 +37,11 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Return the manifest as indented JSON."""
-        return orjson.dumps({"format": FORMAT, **asdict(self)}, option=_JSON)
+        return sealed(asdict(self))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Parse what `to_bytes` wrote; raises DataError on another format version."""
+        """Parse what `to_bytes` wrote; raises DataError when it is damaged or of another format version."""
         return parsed(data, "manifest", lambda values: cls(**values))
 
 
@@ -79,11 +81,11 @@ class ShardRecord:
 
     def to_bytes(self) -> bytes:
         """Return the record as JSON."""
-        return orjson.dumps({"format": FORMAT, **asdict(self)}, option=_JSON)
+        return sealed(asdict(self))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Parse what `to_bytes` wrote; raises DataError on another format version."""
+        """Parse what `to_bytes` wrote; raises DataError when it is damaged or of another format version."""
         return parsed(data, "shard record", lambda values: cls(**{**values, "files": file_records(values["files"])}))
 
 
@@ -103,15 +105,25 @@ def expanded(names: Iterable[str], columns: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for matches in found for name in matches)
 
 
-def parsed(data: bytes, what: str, make: Callable[[dict[str, Any]], Parsed]) -> Parsed:
-    """Return what `make` builds of a JSON object of this format version; raises DataError for anything else."""
+def sealed(values: dict[str, Any]) -> bytes:
+    """Return plain values as JSON with the format version and a seal, by which a changed byte is found."""
+    body = {"format": FORMAT, **values}
+    return orjson.dumps({**body, SEAL: _seal(body)}, option=_JSON)
+
+
+def parsed(data: bytes, what: str, make: Callable[[dict[str, Any]], Parsed], *, cure: str = REPAIR) -> Parsed:
+    """Return what `make` builds of what `sealed` wrote; raises DataError for anything else."""
     try:
         values: dict[str, Any] = dict(orjson.loads(data))
+        seal = values.pop(SEAL, None)
+        intact = seal == _seal(values)
         version = values.pop("format", None)
-        if version == FORMAT:
+        if version == FORMAT and intact:
             return make(values)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise DataError(f"{what}: its file is damaged ({error}); run `fuseline repair`") from error
+        raise DataError(f"{what}: its file is damaged ({error}); {cure}") from error
+    if version == FORMAT:
+        raise DataError(f"{what}: its file is damaged (its seal does not fit); {cure}")
     raise DataError(mismatch(f"{what} format", FORMAT, version, "it was written by another Fuseline version"))
 
 
@@ -120,4 +132,8 @@ def file_records(values: dict[str, dict[str, Any]]) -> dict[str, FileRecord]:
     return {name: FileRecord(**file) for name, file in values.items()}
 
 
-_JSON = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2
+def _seal(body: dict[str, Any]) -> str:
+    return bytes_digest(orjson.dumps(body, option=_JSON))
+
+
+_JSON = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY

@@ -21,8 +21,9 @@ class MemoryStore:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
+        self.shards.pop(name, None)
         self.shards[name] = sink.getvalue().to_pybytes()
-        return {name: FileRecord(len(self.shards[name]), bytes_digest(self.shards[name]))}
+        return self.files(name)
 
     def read(self, name: str, files: dict[str, FileRecord], columns: tuple[str, ...] | None) -> pa.Table:
         """Read columns of a shard after its digest was checked."""
@@ -46,3 +47,15 @@ class MemoryStore:
     def names(self) -> list[str]:
         """Return the names of all shards."""
         return sorted(self.shards)
+
+    def files(self, name: str) -> dict[str, FileRecord]:
+        """Return the shard as it is."""
+        return {name: _file(self.shards[name])} if name in self.shards else {}
+
+    def written(self, name: str) -> int:
+        """Return the shard's place among those written."""
+        return list(self.shards).index(name)
+
+
+def _file(data: bytes) -> FileRecord:
+    return FileRecord(len(data), bytes_digest(data))

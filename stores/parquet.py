@@ -48,6 +48,15 @@ class ParquetStore:
         """Return the stems of all Parquet files here."""
         return sorted(path.stem for path in self.folder.glob("*.parquet"))
 
+    def files(self, name: str) -> dict[str, FileRecord]:
+        """Return the shard's file as it is."""
+        path = self.folder / f"{name}.parquet"
+        return {path.name: record_file(path)} if path.is_file() else {}
+
+    def written(self, name: str) -> int:
+        """Return the file's modification time."""
+        return (self.folder / f"{name}.parquet").stat().st_mtime_ns
+
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write one Parquet file in row groups of bounded size; equal tables give equal bytes."""

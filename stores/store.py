@@ -33,6 +33,12 @@ class Store(Protocol):
     def names(self) -> list[str]:
         """Return the names of all shards that lie in the store, recorded or not."""
 
+    def files(self, name: str) -> dict[str, FileRecord]:
+        """Return a shard's files as they lie there now, digested; none when it is absent."""
+
+    def written(self, name: str) -> int:
+        """Return when a shard was written: larger is later."""
+
 
 def open_store(layout: str, folder: Path) -> Store:
     """Open the store of one dataset.

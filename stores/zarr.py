@@ -71,6 +71,15 @@ class ZarrStore:
         """Return the stems of all groups here."""
         return sorted(path.stem for path in self.folder.glob("*.zarr"))
 
+    def files(self, name: str) -> dict[str, FileRecord]:
+        """Return the group's files as they are."""
+        files = (file for file in sorted((self.folder / f"{name}.zarr").rglob("*")) if file.is_file())
+        return {file.relative_to(self.folder).as_posix(): record_file(file) for file in files}
+
+    def written(self, name: str) -> int:
+        """Return the folder's modification time."""
+        return (self.folder / f"{name}.zarr").stat().st_mtime_ns
+
 
 def _column_of(file: str) -> str:
     parts = file.split("/")

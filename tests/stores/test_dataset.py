@@ -83,11 +83,41 @@ def test_recommit_changes_the_inputs_alone(tmp_path):
     assert data.recommit(record, {"up": "y"}) == replace(record, inputs={"up": "y"}) == data.record(0)
 
 
-def test_forget_drops_the_record(tmp_path):
+@layouts
+def test_a_lost_record_is_made_again_from_the_bytes(layout, tmp_path):
+    data = dataset(tmp_path, layout)
+    data.commit(0, table(1, 2), {})
+    record, other = data.commit(0, table(3), {}), data.commit(1, table(4), {"up": "x"})
+    path = data.folder / data.record_name(0)
+    for damaged in (path.read_bytes()[:-9], b"", None):
+        path.unlink() if damaged is None else path.write_bytes(damaged)
+        assert data.damaged_records() == ([] if damaged is None else [0])
+        assert data.readable_records() == {1: other}
+        assert dataset(tmp_path, layout).recover(0) == record
+        assert data.records() == {0: record, 1: other}
+    assert data.recover(1) == replace(other, inputs={})
+
+
+@layouts
+def test_no_record_is_made_of_damaged_or_older_bytes(layout, tmp_path):
+    data = dataset(tmp_path, layout)
+    data.commit(0, table(1, 2), {})
+    record = data.commit(0, table(3, status="bad"), {})
+    newest = max(data.store.files(record.name), key=lambda file: (data.folder / file).stat().st_size)
+    raw = bytearray((data.folder / newest).read_bytes())
+    raw[len(raw) // 2] ^= 255
+    (data.folder / newest).write_bytes(raw)
+    before = (data.folder / data.record_name(0)).read_bytes()
+    assert data.recover(0) is None
+    assert (data.folder / data.record_name(0)).read_bytes() == before
+    assert data.recover(5) is None
+
+
+def test_drop_drops_the_record(tmp_path):
     data = dataset(tmp_path)
     data.commit(0, table(1), {})
-    data.forget(0)
-    data.forget(0)
+    data.drop(0)
+    data.drop(0)
     assert data.records() == {}
 
 

@@ -74,8 +74,10 @@ def test_damage_is_found(tmp_path):
 
 def test_forget_makes_it_unfitted(tmp_path):
     fitted(tmp_path).commit(save(b"one"), **SEEN)
-    fitted(tmp_path).forget()
-    fitted(tmp_path).forget()
+    (fitted(tmp_path).folder / "record.json").write_bytes(b"{")
+    assert fitted(tmp_path).damaged() == ["record.json"]
+    fitted(tmp_path).drop()
+    fitted(tmp_path).drop()
     assert fitted(tmp_path).record() is None
 
 

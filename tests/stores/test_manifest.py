@@ -58,6 +58,13 @@ class TestForeignBytes:
             with pytest.raises(DataError):
                 kind.from_bytes(data[:cut])
 
+    def test_any_changed_byte_is_found(self, kind, value):
+        """A changed digit parses well: without a seal the planner would believe it."""
+        data = value.to_bytes()
+        for place in range(len(data)):
+            with pytest.raises(DataError):
+                kind.from_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+
 
 def test_the_key_does_not_depend_on_the_order_of_settings():
     shuffled = replace(MANIFEST, config={"crop": {"pad": 0.5, "mode": "fit"}, "size": 224})

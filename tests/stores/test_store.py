@@ -113,6 +113,9 @@ class StoreContract:
         assert store.read("000000-old", old, ("id",)).to_pylist() == [{"id": "a"}]
         assert store.read("000000-new", new, ("id",)).to_pylist() == [{"id": "b"}]
         assert store.names() == ["000000-new", "000000-old"]
+        assert store.written("000000-new") > store.written("000000-old")
+        assert (store.files("000000-new"), store.files("000000-old")) == (new, old)
+        assert store.files("000000-never") == {}
 
     def test_delete_removes_one_shard(self, store):
         files, others = store.write("a", flat_table(["a"])), store.write("b", flat_table(["b"]))

@@ -154,7 +154,7 @@ def test_a_corrupted_shard_that_was_found_is_made_alone(source, root):
     file.write_bytes(b"\x00" * file.stat().st_size)
     damaged = [i for i, r in dataset.records().items() if dataset.store.damaged(r.files)]
     assert damaged == [1]
-    dataset.forget(1)
+    dataset.drop(1)
     assert counts(run(wanted, root)) == {"clean/text": (1, 10, 0)}
 
 

@@ -1,0 +1,105 @@
+"""Damage of any file of a dataset: named by verify, mended alone."""
+
+from pathlib import Path
+
+import pytest
+from drive import Nodes, Source, counts, documents, nodes, run
+
+from flows.maintenance import find_damage, mend
+from stores.dataset import Dataset
+from tasks.nodes import Fit, Node
+from tasks.planner import PlanOptions, plan_all
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Nodes, Path]:
+    """Return a finished pipeline of 25 documents in 3 shards."""
+    wanted, root = nodes(Source(tmp_path / "x.jsonl").write(documents(25))), tmp_path / "root"
+    run(wanted, root)
+    return wanted, root
+
+
+def named(wanted: Nodes, root: Path) -> dict[str, list[str]]:
+    """Return what is damaged, by node."""
+    return {node.name: list(map(str, damage)) for node, _, damage in find_damage(list(wanted), root) if damage}
+
+
+def healed(wanted: Nodes, root: Path) -> dict[str, tuple[int, int, int]]:
+    """Mend, run, and return what was made; nothing may be damaged or left to do afterwards."""
+    for _, _, damage in list(find_damage(list(wanted), root)):
+        for one in damage:
+            mend(one, root)
+    made = counts(run(wanted, root))
+    assert named(wanted, root) == {}
+    assert not any(plan.todo for plan in plan_all(list(wanted), root, PlanOptions()))
+    return made
+
+
+def flip(path: Path) -> None:
+    """Change one digit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    """Lose the end of a file."""
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def dataset(node: Node, root: Path) -> Dataset:
+    """Return a node's dataset."""
+    return node.dataset(root)
+
+
+@pytest.mark.parametrize("name", ["documents", "clean", "vector"])
+@pytest.mark.parametrize("damage", [flip, cut])
+def test_a_damaged_record_is_made_again_without_computing_a_row(made, name, damage):
+    wanted, root = made
+    data = dataset(getattr(wanted, name), root)
+    path, before = data.folder / "shards" / "000001.json", data.records()
+    damage(path)
+    assert named(wanted, root) == {getattr(wanted, name).name: ["1: shards/000001.json"]}
+    done = healed(wanted, root)
+    assert all(computed == 0 for _, computed, _ in done.values())
+    assert data.records() == before
+
+
+def test_a_damaged_summary_and_checkpoint_record_are_made_again(made):
+    wanted, root = made
+    flip(dataset(wanted.total, root).folder / "shards" / "000000.json")
+    flip(wanted.model.fitted(root).folder / "record.json")
+    assert named(wanted, root) == {"models/longest": ["0: record.json"], "evaluation/total": ["0: shards/000000.json"]}
+    assert set(healed(wanted, root)) == {"models/longest", "evaluation/total"}
+
+
+def test_a_record_and_its_bytes_damaged_together_cost_that_shard(made):
+    wanted, root = made
+    data = dataset(wanted.clean, root)
+    cut(data.folder / f"{data.records()[2].name}.parquet")
+    flip(data.folder / "shards" / "000002.json")
+    assert healed(wanted, root)["clean/text"] == (1, 5, 0)
+
+
+def test_damaged_documents_come_from_the_source_into_the_same_place(made):
+    wanted, root = made
+    data = dataset(wanted.documents, root)
+    before = data.records()
+    cut(data.folder / f"{before[0].name}.parquet")
+    assert set(healed(wanted, root)) == {"documents/x"}
+    assert data.records() == before
+
+
+def test_a_damaged_manifest_is_written_again(made):
+    wanted, root = made
+    for node in (wanted.clean, wanted.model):
+        flip(root / node.name / node.key / "manifest.json")
+    assert named(wanted, root) == {"clean/text": ["manifest.json"], "models/longest": ["manifest.json"]}
+    assert healed(wanted, root) == {}
+
+
+def test_nothing_is_damaged_before_the_first_run(tmp_path):
+    wanted = nodes(tmp_path / "x.jsonl")
+    found = [(checked, damage) for node, checked, damage in find_damage(list(wanted), tmp_path / "root")
+             if not isinstance(node, Fit)]  # fmt: skip
+    assert found == [(0, [])] * 6
