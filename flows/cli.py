@@ -19,10 +19,11 @@ from flows.listing import REGISTRIES, wanted_networks
 from flows.options import plan_options
 from flows.outcome import failure_rate, notes
 from flows.progress import telling
-from flows.publish import plan_report
-from flows.runtime import locked, prepare_prefect
+from flows.publish import plan_report, publish_results
+from flows.runtime import locked, new_run, prepare_prefect
 from models.weights.listing import networks, weights_rows
 from stores.errors import ConfigError, FuselineError, MismatchError, mismatch
+from stores.forgotten import Forgotten
 from tasks.planner import Plan, plan_all
 from tasks.pool import close_pool
 
@@ -42,7 +43,10 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's l
 Refit = Annotated[bool, typer.Option("--refit", help="Fit columns, codebooks and models again")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again exactly the rows that failed")]
 
+Ids = Annotated[list[str], typer.Option("--ids", metavar="FILE|ID", help="An id, or a file of one id per line")]
+
 INTERRUPTED = 130
+FORGOTTEN = "forgotten documents"  # a row of `verify`
 
 
 @app.command()
@@ -163,32 +167,69 @@ def report(config: ConfigPath, set_: Overrides = [], verbose: Verbose = False) -
         _, rows = _planned(settings)
         if any(row["stale"] or row["missing"] for row in rows if row["stage"] != "report"):
             raise FuselineError("report: expected fresh datasets, got stale ones; run `fuseline run` first")
-        prepare_prefect(Path(settings.root), verbose=verbose, serve=False)
-        from flows.report import publish_results
-        from flows.runtime import new_run
-
         with locked(settings):
             out.print(publish_results(settings, show.last_accounts(Path(settings.root)), new_run()))
 
 
 @app.command()
 def verify(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> None:  # noqa: B006
-    """Re-read every byte and compare digests; exit code 1 on damage.
+    """Re-read every byte and compare digests, and look for forgotten documents; exit code 1 on either.
 
     Example: fuseline verify conf/demo.yaml
     """
     from flows.maintenance import find_damage
+    from flows.traces import find_traces
 
     with _polite():
         settings = load_config(config, set_)
-        found = list(find_damage(build(settings), Path(settings.root)))
+        root = Path(settings.root)
+        found = list(find_damage(build(settings), root))
         rows = [
             {"stage": node.label, "checked": n, "damaged": [str(one) for one in damage]} for node, n, damage in found
         ]
+        forgotten = Forgotten.load(root)
+        checked, left = find_traces(root, forgotten) if len(forgotten) else (0, [])
+        if len(forgotten):
+            rows.append({"stage": FORGOTTEN, "checked": checked, "damaged": left})
         _print(rows, json, lambda: show.verify_table(rows))
-        if any(row["damaged"] for row in rows):
+        if left:
+            err.print(f"forgotten documents are left in {len(left)} places; `fuseline forget CONFIG` erases them")
+        elif len(forgotten):
+            err.print(f"{len(forgotten):,} documents are forgotten; {checked:,} files hold ids, none of them theirs")
+        if any(row["damaged"] for row in rows[: len(found)]):
             err.print("damage found; `fuseline repair` makes the damaged shards again")
+        if any(row["damaged"] for row in rows):
             raise typer.Exit(1)
+
+
+@app.command()
+def forget(
+    config: ConfigPath, ids: Ids = [],  # noqa: B006
+    missing_ok: Annotated[bool, typer.Option("--missing-ok", help="Keep ids out that nothing holds")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be erased")] = False,
+    refit: Refit = False, set_: Overrides = [],  # noqa: B006
+    wait: Wait = -1, json: AsJson = False, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Erase documents from everything below the root, and keep them out of it; without --ids, complete an erasure.
+
+    Example: fuseline forget conf/demo.yaml --ids doc-17 --ids ids.txt
+    """
+    from flows import forget as forgetting
+
+    with _polite(verbose):
+        settings = load_config(config, set_)
+        with locked(settings, wait=wait):
+            done = forgetting.forget(settings, forgetting.read_ids(ids), missing_ok=missing_ok, dry_run=dry_run)
+            _print(done.to_json(), json, lambda: show.erasure_table(done.rows))
+            for line in forgetting.told(done, settings, dry_run=dry_run):
+                err.print(line)
+            if dry_run:
+                return
+            if refit:
+                _run(settings, refit=True, verbose=verbose)
+                forgetting.drop_superseded(Path(settings.root))
+            elif done.current:
+                err.print(forgetting.renew(settings))
 
 
 @app.command()

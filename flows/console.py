@@ -49,6 +49,14 @@ def verify_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def erasure_table(rows: dict[str, int]) -> Table:
+    """Show how many rows went from which dataset."""
+    table = _table("dataset", rows="right")
+    for name, n in rows.items():
+        table.add_row(name, _n(n))
+    return table
+
+
 def registry_table(rows: list[dict[str, str]]) -> Table:
     """Show one registry."""
     table = _table("name", summary="left", weights="left")

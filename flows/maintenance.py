@@ -92,7 +92,7 @@ def find_garbage(config: Config) -> list[Path]:
             named = {record.name for record in dataset.records().values()}
             garbage += [_shard_path(dataset.folder, name) for name in dataset.store.names() if name not in named]
         else:
-            garbage += _old_checkpoints(dataset.folder)
+            garbage += old_checkpoints(dataset.folder)
     return sorted(garbage)
 
 
@@ -111,24 +111,27 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _last_configs(root: Path, name: str) -> Iterator[Config]:
-    last: dict[str, dict[str, object]] = {}
+def configs_of_runs(root: Path) -> Iterator[tuple[str, Config]]:
+    """Yield the name and configuration of every run, the oldest first; those of another version are passed over."""
     for path in sorted((root / "runs").glob("*.json")):
         run = orjson.loads(path.read_bytes())
-        last[run["name"]] = run["config"]
-    for other, values in last.items():
-        if other != name:
-            try:
-                yield parse_config(values)
-            except ConfigError:
-                continue
+        try:
+            yield run["run"], parse_config(run["config"])
+        except ConfigError:
+            continue
+
+
+def _last_configs(root: Path, name: str) -> Iterator[Config]:
+    last = {config.name: config for _, config in configs_of_runs(root)}
+    return (config for other, config in last.items() if other != name)
 
 
 def _shard_path(folder: Path, name: str) -> Path:
     return next(path for path in (folder / f"{name}.parquet", folder / f"{name}.zarr") if path.exists())
 
 
-def _old_checkpoints(folder: Path) -> list[Path]:
+def old_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a fitted dataset that its record does not name."""
     try:
         current = orjson.loads((folder / "record.json").read_bytes())["name"]
     except FileNotFoundError:

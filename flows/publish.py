@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.config import Config
+from flows.graph import build
 from flows.outcome import notes, quarantine_table
 from flows.runtime import shares_of
 from reports.data import PUBLISHED, STAGES, ReportData
@@ -60,6 +62,15 @@ def plan_report(config: Config, nodes: list[Node], root: Path, plans: list[Plan]
     return {**row, ("stale" if _published(root) else "missing"): 1, "why": "the published results are not of this run"}
 
 
+def publish_results(config: Config, accounts: list[dict[str, Any]], run: str) -> str:
+    """Publish unless what is published is of today's datasets; return the path of the report."""
+    root, nodes = Path(config.root), build(config)
+    if plan_report(config, nodes, root, [])["fresh"]:
+        return str(root / LATEST / "report.html")
+    created = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return str(publish(config, nodes, run=run, created=created, accounts=accounts))
+
+
 def publish(config: Config, nodes: list[Node], *, run: str, created: str, accounts: list[dict[str, Any]]) -> Path:
     """Write everything that analysts read, and return the report's path.
 
@@ -92,7 +103,7 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
         _write_stream(latest / "documents.parquet", None, _tables(nodes, root, "documents/", DOCUMENT_COLUMNS))
         state = {"inputs": report_inputs(config, nodes, root), "run": run}
         (latest / "state.json").write_bytes(orjson.dumps(state))
-    build_catalog(root / CATALOG, _views(nodes, root))
+    build_catalog(root / CATALOG, catalog_views(nodes, root))
     return folder / "index.html"
 
 
@@ -212,7 +223,8 @@ def _write_stream(path: Path, schema: pa.Schema | None, tables: Iterator[pa.Tabl
         write_table(path, schema.empty_table())
 
 
-def _views(nodes: list[Node], root: Path) -> dict[str, list[Path]]:
+def catalog_views(nodes: list[Node], root: Path) -> dict[str, list[Path]]:
+    """Return the files behind every view of the catalog."""
     views: dict[str, list[Path]] = {
         name: [root / LATEST / f"{name}.parquet"]
         for name in ("metrics", "quarantine", "statistics", "models", "drift", "tokens", "words")

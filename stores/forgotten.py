@@ -9,10 +9,12 @@ from typing import Any, Self
 import blake3
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from stores.atomic import write_bytes
+from stores.atomic import atomic_file, write_bytes
 from stores.manifest import parsed, sealed
+from stores.parquet import write_table
 
 FILE = "forgotten.json"
 KEY_BYTES = 32
@@ -69,3 +71,15 @@ class Forgotten:
 
     def _hash(self, document: str) -> bytes:
         return blake3.blake3(document.encode(errors="surrogatepass"), key=self.key).digest(HASH_BYTES)
+
+
+def erase_from_file(path: Path, forgotten: Forgotten) -> int:
+    """Take forgotten documents out of a Parquet file with a column `id`, atomically; return how many rows went."""
+    if not path.exists() or "id" not in pq.read_schema(path).names:
+        return 0
+    table = pq.read_table(path, partitioning=None)
+    mask = forgotten.mask(table["id"])
+    if mask.any():
+        with atomic_file(path) as partial:
+            write_table(partial, table.filter(pa.array(~mask)))
+    return int(mask.sum())

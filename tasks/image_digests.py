@@ -47,7 +47,7 @@ class ImageDigests:
         stat = self._stats.get(str(image["uri"]))
         if image["bytes"] is not None or stat is None:
             return self._read(image)
-        place = f"{image['uri']} {image['offset']} {image['length']} {stat[0]} {stat[1]}"
+        place = f"{_place(image)} {stat[0]} {stat[1]}"
         digest = self._known.get(place) or self._read(image)
         self._now[place] = digest
         return digest
@@ -58,3 +58,18 @@ class ImageDigests:
         except ImageError as error:
             return error.slug
         return f"xxh3:{xxhash.xxh3_128_hexdigest(data)}"
+
+
+def drop_images(path: Path, images: Iterable[dict[str, object]]) -> None:
+    """Take images out of what `save` wrote; others at the same place are simply read again."""
+    places = {_place(image) for image in images}
+    if not places or not path.exists():
+        return
+    table = pq.read_table(path)
+    kept = [stat.rsplit(" ", 2)[0] not in places for stat in table["stat"].to_pylist()]
+    with atomic_file(path) as partial:
+        write_table(partial, table.filter(pa.array(kept, pa.bool_())))
+
+
+def _place(image: dict[str, object]) -> str:
+    return f"{image['uri']} {image['offset']} {image['length']}"

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,18 @@ from stores.atomic import atomic_file, write_bytes
 from stores.dataset import ROW_INPUTS, Dataset
 from stores.digests import combine, row_digests
 from stores.errors import ConfigError, DamagedError, DataError, mismatch
+from stores.forgotten import Forgotten, erase_from_file
 from stores.manifest import ShardRecord
 from stores.parquet import write_table
 from stores.schemas import QUARANTINE
 from tasks.assignment import Assignment, SplitConfig
 from tasks.duplicates import DuplicatesConfig, ImageDuplicates
-from tasks.image_digests import ImageDigests
+from tasks.image_digests import ImageDigests, drop_images
 from tasks.nodes import Ingest
 from tasks.options import parse_options
 from tasks.readers import READERS, SourceFile
 from tasks.readers.places import image_root
-from tasks.routing import Known, Router, id_hashes, without_ids
+from tasks.routing import FORGOTTEN, Known, Router, id_hashes, usable
 from tasks.shard import ShardReport
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ def scan(node: Ingest, root: Path, source: str, *, broken: frozenset[int] = froz
     dataset = node.dataset(root)
     if not broken and _listing_digest(node.source) == _state(dataset).get("listing"):
         return Scan({})
-    changes = _Changes(node, dataset, broken)
+    changes = _Changes(node, root, broken)
     shards = sum(1 for _ in changes.new_shards())
     first = 1 + max(dataset.records(), default=-1)
     found = Scan(changes.touched(), tuple(range(first, first + shards)), changes.router.new_rows, stale_state=True)
@@ -115,7 +116,7 @@ def ingest(
         DataError: the source holds no document at all; what was ingested before stays.
     """
     dataset, listing = node.dataset(root), _listing_digest(node.source)
-    changes, index = _Changes(node, dataset, broken), 1 + max(dataset.records(), default=-1)
+    changes, index = _Changes(node, root, broken), 1 + max(dataset.records(), default=-1)
     started = time.perf_counter()
     for table in changes.new_shards():
         _write_rows(dataset, index, table)
@@ -143,11 +144,39 @@ def ingest_quarantine(node: Ingest, root: Path) -> pa.Table:
     return pq.read_table(path) if path.exists() else QUARANTINE.empty_table()
 
 
+def listed_ids(dataset: Dataset, index: int) -> pa.ChunkedArray:
+    """Return the ids that were written beside a documents shard, whatever became of the shard."""
+    return _listed_rows(dataset, index)["id"]
+
+
+def erase_images(dataset: Dataset, shards: Iterable[int], forgotten: Forgotten) -> None:
+    """Take the digests of forgotten documents' images out of the list beside the documents, which still hold them."""
+    images: list[dict[str, object]] = []
+    for index in shards:
+        table = dataset.read(dataset.readable_records()[index], ("id", "image"))
+        images += table["image"].filter(pa.array(forgotten.mask(table["id"]))).drop_null().to_pylist()
+    drop_images(dataset.folder / IMAGES, images)
+
+
+def erase_listings(dataset: Dataset, forgotten: Forgotten) -> None:
+    """Take forgotten ids out of the lists that lie beside the documents."""
+    for path in _lists(dataset):
+        erase_from_file(path, forgotten)
+
+
+def listed_documents(dataset: Dataset, forgotten: Forgotten) -> Iterator[str]:
+    """Yield the forgotten ids in the lists that lie beside the documents."""
+    for path in _lists(dataset):
+        ids = pq.read_table(path, columns=["id"], partitioning=None)["id"]
+        yield from ids.filter(pa.array(forgotten.mask(ids))).to_pylist()
+
+
 class _Changes:
     """One pass over a source, compared with what was ingested."""
 
-    def __init__(self, node: Ingest, dataset: Dataset, broken: frozenset[int]) -> None:
-        self.node, self.dataset, self.total = node, dataset, 0
+    def __init__(self, node: Ingest, root: Path, broken: frozenset[int]) -> None:
+        self.node, self.dataset, self.total = node, node.dataset(root), 0
+        self.forgotten, dataset = Forgotten.load(root), self.dataset
         self.records = dataset.records()
         healthy = {i: _read_rows(dataset, record) for i, record in self.records.items() if i not in broken}
         known = {index: table for index, table in healthy.items() if table is not None}
@@ -164,9 +193,9 @@ class _Changes:
         """Read the source to its end; yield each shard of new documents."""
         for table, bad in self._batches():
             self._set_aside(bad, None)
-            if table.num_rows == 0:
+            self.total += table.num_rows + pc.sum(pc.equal(bad["status"], FORGOTTEN), min_count=0).as_py()
+            if table.num_rows == 0 and self._empty is not None:
                 continue
-            self.total += table.num_rows
             table = self._without_repeats(self._completed(table))
             self._empty = table.slice(0, 0)
             digests = np.frombuffer(b"".join(table[ROW_INPUTS].to_pylist()), np.uint8).reshape(-1, 16)
@@ -215,7 +244,8 @@ class _Changes:
 
     def _batches(self) -> Iterator[tuple[pa.Table, pa.Table]]:
         source = self.node.source
-        return map(without_ids, READERS[source.reader].read(source.path, source.parsed()))
+        batches = READERS[source.reader].read(source.path, source.parsed())
+        return (usable(batch, self.forgotten) for batch in batches)
 
     def _known_images(self, config: DuplicatesConfig) -> ImageDuplicates | None:
         if not config.images:
@@ -280,8 +310,13 @@ def _nothing(source: SourceConfig) -> str:
     )
 
 
+def _lists(dataset: Dataset) -> list[Path]:
+    paths = [dataset.folder / QUARANTINED, *sorted((dataset.folder / ROWS).glob("*.parquet"))]
+    return [path for path in paths if path.exists()]
+
+
 def _rows_path(dataset: Dataset, index: int) -> Path:
-    return dataset.folder / "rows" / f"{index:06d}.parquet"
+    return dataset.folder / ROWS / f"{index:06d}.parquet"
 
 
 def _write_rows(dataset: Dataset, index: int, table: pa.Table) -> None:
@@ -305,6 +340,7 @@ def _listed_rows(dataset: Dataset, index: int) -> pa.Table:
     return pa.table({"id": ids, ROW_INPUTS: pa.array([bytes(16)] * len(ids), pa.binary(16))})
 
 
+ROWS = "rows"
 STATE = "state.json"
 IMAGES = "images.parquet"
 QUARANTINED = "quarantine.parquet"

@@ -9,6 +9,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stores.digests import cell_digests
+from stores.forgotten import Forgotten
+
+FORGOTTEN = "forgotten"  # reason of rows of the source that are left out because they were forgotten
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,20 @@ def _joined(tables: list[pa.Table]) -> pa.Table | None:
     return pa.concat_tables(tables, promote_options="default") if tables else None
 
 
-def without_ids(table: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Split a batch into documents and the rows that cannot be one, because their id is null or empty."""
+def usable(table: pa.Table, forgotten: Forgotten) -> tuple[pa.Table, pa.Table]:
+    """Split a batch into documents and the rows that cannot be one: their id is null, empty or forgotten.
+
+    Of a forgotten row nothing but its status is left.
+    """
     good = pc.fill_null(pc.greater(pc.binary_length(table["id"]), 0), False)
-    return table.filter(good), table.filter(pc.invert(good))
+    named, bad = table.filter(good), table.filter(pc.invert(good))
+    gone = pa.array(forgotten.mask(named["id"]))
+    return named.filter(pc.invert(gone)), pa.concat_tables([bad, _blank(named.filter(gone))])
+
+
+def _blank(table: pa.Table) -> pa.Table:
+    values = {"id": None, "source": "", "status": FORGOTTEN}
+    for name, value in values.items():
+        place, field = table.schema.get_field_index(name), table.schema.field(name)
+        table = table.set_column(place, field, pa.repeat(pa.scalar(value, field.type), table.num_rows))
+    return table

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stores.digests import cell_digests
-from tasks.routing import HashSet, Known, Router, id_hashes, without_ids
+from stores.forgotten import Forgotten
+from tasks.routing import HashSet, Known, Router, id_hashes, usable
 
 hashes = st.lists(st.integers(0, 40) | st.integers(2**64 - 3, 2**64 - 1), max_size=12)
 
@@ -97,6 +98,11 @@ def test_ids_hash_alike_in_any_chunk():
 
 
 def test_rows_without_an_id_are_parted():
-    good, bad = without_ids(pa.table({"id": ["a", None, "", " "], "n": [1, 2, 3, 4]}))
+    ids, states = ["a", None, "", " ", "b"], ["ok", "bad_row", "ok", "ok", "ok"]
+    table = pa.table({"id": ids, "source": list("vwxyz"), "status": states, "n": [1, 2, 3, 4, 5]})
+    good, bad = usable(table, Forgotten().with_ids(["b"]))
     assert good["n"].to_pylist() == [1, 4]
-    assert bad["n"].to_pylist() == [2, 3]
+    assert bad["n"].to_pylist() == [2, 3, 5]
+    assert bad["id"].to_pylist() == [None, "", None]
+    assert bad["source"].to_pylist() == ["w", "x", ""]
+    assert bad["status"].to_pylist() == ["bad_row", "ok", "forgotten"]

@@ -1,0 +1,217 @@
+"""Erase documents from an output root: datasets of all versions, published results, reports, the catalog."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from flows.config import Config
+from flows.console import last_accounts
+from flows.graph import build
+from flows.maintenance import FITTED, configs_of_runs, old_checkpoints, remove
+from flows.publish import CATALOG, LATEST, catalog_views, plan_report, publish_results
+from flows.runtime import new_run
+from reports.redact import redacted, tells_all
+from stores.atomic import write_bytes
+from stores.catalog import build_catalog
+from stores.dataset import list_datasets
+from stores.errors import ConfigError, DataError, FuselineError, mismatch
+from stores.fitted import Fitted
+from stores.forgotten import Forgotten, erase_from_file
+from tasks.erase import Found, datasets_of, erase_rows, find_listed, find_rows
+from tasks.nodes import Node, ShardStage, Summary
+from tasks.planner import PlanOptions, plan_node
+from tasks.shard import make_shard, make_summary
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """What was erased, or would be."""
+
+    forgotten: int  # documents on the root's list, earlier ones among them
+    unknown: int  # ids that no dataset held
+    rows: dict[str, int]  # dataset -> rows that went
+    unreadable: tuple[str, ...]  # shards that went whole, because what they held could not be read
+    pages: tuple[str, ...]  # reports that showed one of the documents
+    fitted: tuple[str, ...]  # models and codebooks that saw one of them
+    current: bool  # the published results were of this configuration, with nothing left to do
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+def read_ids(values: Iterable[str]) -> list[str]:
+    """Return ids; a value that names a file stands for its lines. Raises ConfigError for a file that is no text."""
+    ids: list[str] = []
+    for value in values:
+        path = Path(value)
+        if not path.is_file():
+            ids.append(value)
+            continue
+        try:
+            ids += filter(None, path.read_text("utf-8-sig").split("\n"))
+        except UnicodeDecodeError as error:
+            cure = "put the id itself into a file, if it reads like a file's name"
+            raise ConfigError(mismatch("--ids", "an id, or a text file with one id per line", value, cure)) from error
+    return ids
+
+
+def forget(config: Config, ids: Sequence[str], *, missing_ok: bool = False, dry_run: bool = False) -> Erasure:
+    """Erase documents from everything below the root, and keep them out for good; the caller holds the root.
+
+    Without `ids` an erasure that was cut short is completed. The list of hashes is written first, so that a kill at
+    any later moment leaves something that the next call completes.
+
+    Args:
+        config: any configuration with this root.
+        ids: what to forget.
+        missing_ok: ids that nothing holds are put on the list too, instead of being refused.
+        dry_run: change nothing.
+
+    Raises:
+        ConfigError: there is nothing to forget, or an id is unknown.
+    """
+    root = Path(config.root)
+    earlier = Forgotten.load(root)
+    forgotten = earlier.with_ids(ids)
+    if not len(forgotten):
+        raise ConfigError(mismatch("--ids", "ids of documents", "none", "name a file or an id"))
+    nodes = known_nodes(config, root)
+    datasets = datasets_of(root, nodes)
+    found = list(find_rows(datasets, forgotten))
+    known = {document for one in found for document in one.ids} | find_listed(datasets, forgotten)
+    unknown = [document for document in ids if document not in known and document not in earlier]
+    if unknown and not missing_ok:
+        cure = "check them, or give --missing-ok to keep ids out that were never read"
+        raise ConfigError(mismatch("--ids", f"ids of documents under {root}", _some(unknown), cure))
+    fitted, current = tuple(_fitted_on(root, found)), _is_current(config, root)
+    if not dry_run:
+        forgotten.save(root)
+        erase_rows(root, nodes, datasets, found, forgotten)
+    return Erasure(
+        forgotten=len(forgotten), unknown=len(unknown), rows=_counts(found), fitted=fitted, current=current,
+        unreadable=tuple(f"{one.name} shard {one.index}" for one in found if not one.ids),
+        pages=tuple(_erase_published(config, root, forgotten, dry_run=dry_run)),
+    )  # fmt: skip
+
+
+def told(done: Erasure, config: Config, *, dry_run: bool) -> Iterator[str]:
+    """Yield what people should know about an erasure, line by line."""
+    went = "would go" if dry_run else "went"
+    yield f"{sum(done.rows.values()):,} rows of {len(done.rows)} datasets {went}; {len(done.pages)} reports showed them"
+    if done.unknown:
+        yield f"{done.unknown:,} ids were held by nothing; they are kept out from now on"
+    for name in done.unreadable:
+        yield f"{name} cannot be read and {went} whole: the next run makes it again"
+    for name in done.fitted:
+        yield f"{name} was fitted on them or chosen by them, and keeps what it learnt; --refit fits again"
+    yield (
+        f"not touched: {config.source.path} with its images, files that `predict --output` wrote, copies of reports; "
+        "as long as the source holds the documents, every ingest leaves them out"
+    )
+    if not done.current and not dry_run:
+        yield "statistics, metrics and the report are of before: `fuseline run` renews them"
+
+
+def drop_superseded(root: Path) -> None:
+    """Remove the checkpoints that lie beside one that was fitted later: they learnt from the documents too."""
+    for dataset in list_datasets(root):
+        if dataset.manifest.stage.startswith(FITTED):
+            for path in old_checkpoints(dataset.folder):
+                remove(path)
+
+
+def renew(config: Config) -> str:
+    """Count, score and publish again what is left; return the report's path. Computes no row of any stage."""
+    root, nodes, images = Path(config.root), build(config), config.source.image_root()
+    for node in (node for node in nodes if node.flow == "evaluate"):
+        for index in plan_node(node, root, PlanOptions(images)).todo:
+            if isinstance(node, Summary):
+                make_summary(node, root, source=images)
+            elif isinstance(node, ShardStage):
+                make_shard(node, root, index, source=images)
+    return publish_results(config, last_accounts(root), new_run())
+
+
+def known_nodes(config: Config, root: Path) -> list[Node]:
+    """Return the nodes of a configuration and of every other that was run on its root and can still be read."""
+    nodes = build(config)
+    for other in {other.digest: other for _, other in configs_of_runs(root)}.values():
+        try:
+            nodes += build(other)
+        except FuselineError:
+            continue  # its weights are gone, say; its rows go all the same, and are compared again if it comes back
+    return list({node.key: node for node in nodes}.values())
+
+
+def _counts(found: Iterable[Found]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for one in found:
+        if one.ids:
+            counts[one.name] = counts.get(one.name, 0) + len(one.ids)
+    return counts
+
+
+def _fitted_on(root: Path, found: Sequence[Found]) -> Iterator[str]:
+    """Yield models and codebooks that saw one of the documents, for training or to choose by."""
+    seen = {(one.name, str(one.index)) for one in found if one.is_documents and _was_seen(one)}
+    for dataset in list_datasets(root):
+        stage = dataset.manifest.stage
+        if not stage.startswith(("models/", "codebooks/")):
+            continue
+        record = Fitted(root, dataset.manifest).record()
+        upstream = [f"{name}/{key}" for name, key in dataset.manifest.upstream.items()]
+        if record is not None and any((name, shard) in seen for name in upstream for shard in record.shards):
+            yield f"{stage}/{dataset.key}"
+
+
+def _was_seen(one: Found) -> bool:
+    if not one.ids:
+        return False
+    table = one.dataset.read(one.dataset.records()[one.index], ("id", "split"))
+    gone = set(one.ids)
+    return any(split in ("train", "valid") for document, split in zip(*table.to_pydict().values(), strict=True)
+               if document in gone)  # fmt: skip
+
+
+def _is_current(config: Config, root: Path) -> bool:
+    try:
+        return bool(plan_report(config, build(config), root, [])["fresh"])
+    except DataError:
+        return False
+
+
+def _erase_published(config: Config, root: Path, forgotten: Forgotten, *, dry_run: bool) -> Iterator[str]:
+    """Take the documents out of latest/, the reports and the catalog; yield the reports that showed them."""
+    for page in [root / LATEST / "report.html", *sorted((root / "reports").glob("*/index.html"))]:
+        if not page.exists():
+            continue
+        text = page.read_text("utf-8")
+        left = redacted(text, lambda ids: any(document in forgotten for document in ids))
+        if left == text and tells_all(text):
+            continue
+        yield page.relative_to(root).as_posix()
+        if not dry_run:
+            # One that shows pictures without saying of which documents cannot be trusted.
+            write_bytes(page, left.encode()) if tells_all(text) else page.unlink()
+    if dry_run:
+        return
+    for path in sorted((root / LATEST).glob("*.parquet")):
+        erase_from_file(path, forgotten)
+    if (root / CATALOG).exists():
+        build_catalog(root / CATALOG, catalog_views(build(_published_config(config, root)), root))
+
+
+def _published_config(config: Config, root: Path) -> Config:
+    try:
+        run = orjson.loads((root / LATEST / "state.json").read_bytes())["run"]
+    except (OSError, ValueError, KeyError):
+        return config
+    return dict(configs_of_runs(root)).get(run, config)
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")

@@ -1,0 +1,131 @@
+"""Take forgotten documents out of every dataset of an output root, whatever configuration made it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stores.atomic import remove_partials
+from stores.dataset import Dataset, list_datasets
+from stores.errors import DamagedError, DataError
+from stores.forgotten import Forgotten
+from tasks.ingest import erase_images, erase_listings, listed_documents, listed_ids
+from tasks.nodes import Fit, Node, ShardStage
+from tasks.shard import shard_inputs
+
+DOCUMENTS = "documents/"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One shard that holds forgotten documents, or may: no `ids` means that it cannot be read."""
+
+    dataset: Dataset
+    index: int
+    ids: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Stage and key of the dataset."""
+        return f"{self.dataset.manifest.stage}/{self.dataset.key}"
+
+    @property
+    def is_documents(self) -> bool:
+        """Whether the shard was ingested, not made from others."""
+        return self.dataset.manifest.stage.startswith(DOCUMENTS)
+
+
+def datasets_of(root: Path, nodes: Sequence[Node]) -> list[Dataset]:
+    """Return every dataset of shards, those of `nodes` first, in their order, even when their manifest is damaged."""
+    known = {dataset.folder: dataset for dataset in (node.dataset(root) for node in nodes if not isinstance(node, Fit))}
+    return [*known.values(), *(dataset for dataset in list_datasets(root) if dataset.folder not in known)]
+
+
+def find_rows(datasets: Iterable[Dataset], forgotten: Forgotten) -> Iterator[Found]:
+    """Read the ids of every shard; yield the shards that hold forgotten documents or cannot be read."""
+    for dataset in datasets:
+        records = dataset.readable_records()
+        for index in sorted({*records, *dataset.damaged_records()}):
+            if index in records and not records[index].ids:
+                continue  # counts, of no document in particular
+            try:
+                ids = dataset.read(records[index], ("id",))["id"]
+            except (DamagedError, KeyError, OSError):
+                yield Found(dataset, index, ())
+                continue
+            if mine := ids.filter(pa.array(forgotten.mask(ids))).to_pylist():
+                yield Found(dataset, index, tuple(mine))
+
+
+def find_listed(datasets: Iterable[Dataset], forgotten: Forgotten) -> set[str]:
+    """Return the forgotten ids in the lists beside documents: of rows in quarantine, of shards that cannot be read."""
+    found: set[str] = set()
+    for dataset in datasets:
+        if dataset.manifest.stage.startswith(DOCUMENTS):
+            found |= set(listed_documents(dataset, forgotten))
+    return found
+
+
+def erase_rows(
+    root: Path, nodes: Sequence[Node], datasets: Iterable[Dataset], found: Sequence[Found], forgotten: Forgotten
+) -> None:
+    """Write the found shards again without the forgotten rows; remove the bytes of superseded shards and killed writes.
+
+    A row is gone from all datasets, so that row r of shard i stays the same document everywhere; a shard of `nodes`
+    that was fresh is fresh afterwards. A kill leaves the rest to the next call, which finds it.
+
+    Args:
+        root: output root.
+        nodes: what is known to have made datasets here, each after what it reads.
+        datasets: as `datasets_of` gives them.
+        found: as `find_rows` gives it.
+        forgotten: the list.
+    """
+    known = {node.key: node for node in nodes if isinstance(node, ShardStage) and node.by_row}
+    fresh = {one: node for one in found if (node := known.get(one.dataset.key)) and _is_fresh(one, node, root)}
+    for dataset in datasets:
+        mine = [one for one in found if one.dataset is dataset]
+        if dataset.manifest.stage.startswith(DOCUMENTS):
+            erase_images(dataset, [one.index for one in mine if one.ids], forgotten)
+        for one in mine:
+            _erase(one, forgotten, root, fresh.get(one))
+        if dataset.manifest.stage.startswith(DOCUMENTS):
+            erase_listings(dataset, forgotten)
+        named = {record.name for record in dataset.readable_records().values()}
+        for name in dataset.store.names():
+            if name not in named:
+                dataset.store.delete(name)
+    remove_partials(root)
+
+
+def _erase(one: Found, forgotten: Forgotten, root: Path, fresh: Node | None) -> None:
+    dataset, index = one.dataset, one.index
+    record = dataset.readable_records().get(index) or dataset.recover(index)
+    try:
+        table = dataset.read(record) if record is not None else None
+    except (DamagedError, OSError):
+        table = None
+    if record is not None and table is not None:
+        kept = table.filter(pc.invert(pa.array(forgotten.mask(table["id"])))).combine_chunks()
+        inputs = _inputs(fresh, root, index) if fresh is not None else None
+        dataset.commit(index, kept, record.inputs if inputs is None else inputs)
+    elif record is None or not one.is_documents:
+        dataset.drop(index)
+    elif forgotten.mask(listed_ids(dataset, index)).any():
+        # Its record must stay: the next run makes the shard again, from the source.
+        dataset.store.delete(record.name)
+
+
+def _is_fresh(one: Found, node: Node, root: Path) -> bool:
+    record = one.dataset.readable_records().get(one.index)
+    return record is not None and record.inputs == _inputs(node, root, one.index)
+
+
+def _inputs(node: Node, root: Path, index: int) -> dict[str, str] | None:
+    """Return what a shard would be made from now; None when that is not there."""
+    try:
+        return shard_inputs(node, root, index)
+    except DataError:
+        return None

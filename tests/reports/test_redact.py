@@ -1,0 +1,47 @@
+"""Reports without forgotten documents."""
+
+import dataclasses
+
+import pyarrow as pa
+import pytest
+
+from reports.page import render
+from reports.redact import redacted, shown, tells_all
+from stores.schemas import QUARANTINE
+from tests.reports.test_page import EVIL, check, full
+
+
+def page(*names: str) -> str:
+    """Return a report that shows one example and one quarantined row per name."""
+    gallery = full().gallery
+    rows = [{**row, "id": name, "text": f"text of {name}"} for name in names for row in gallery.to_pylist()[:1]]
+    held = [{"stage": "clean/text", "id": name, "source": "x", "reason": "bad_html", "shard": 0} for name in names]
+    nobody = {"stage": "ingest/x", "id": None, "source": "x", "reason": "no_id", "shard": None}
+    changed = {
+        "gallery": pa.Table.from_pylist(rows, schema=gallery.schema),
+        "quarantine": pa.Table.from_pylist([*held, nobody], schema=QUARANTINE),
+    }
+    return render(dataclasses.replace(full(), **changed))
+
+
+@pytest.mark.parametrize("name", ["doc-1", EVIL, "it's", '"]', "日本語"])
+def test_what_a_report_shows_can_be_told_and_taken_out(name):
+    whole = page(name, "other")
+    assert shown(whole) == [name, "other", name, "other"]
+    assert tells_all(whole)
+    left = redacted(whole, lambda ids: name in ids)
+    assert shown(left) == ["other", "other"]
+    assert "text of other" in left
+    assert left.count("text of ") == 1
+    assert left.count("<article") == 1
+    check(left)
+
+
+def test_a_report_that_shows_none_of_them_stays_as_it_is():
+    whole = page("a", "b")
+    assert redacted(whole, lambda ids: "c" in ids) == whole
+
+
+def test_a_picture_whose_document_is_not_told_is_noticed():
+    assert not tells_all(page("a") + "<figure><img src='data:image/png;base64,AA=='></figure>")
+    assert tells_all(page("a") + "<figure data-shows='[\"a\"]'><img src='data:image/png;base64,AA=='></figure>")
