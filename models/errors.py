@@ -3,6 +3,7 @@
 CheckpointError (ValueError)       a saved folder is not what it should be
 MissingWeights (FileNotFoundError) pretrained weights or their library are absent: which, and how to get them
 └── WrongWeights                   a file is there, but damaged or of another network
+DeviceError (ValueError)           a network shall run where there is no such device
 TrainingError (ArithmeticError)    the loss stopped being a number: epoch, step and cure
 """
 
@@ -17,6 +18,10 @@ class MissingWeights(FileNotFoundError):  # noqa: N818 - the name says what is w
 
 class WrongWeights(MissingWeights):
     """A weight file is there, but with another digest or another shape than wanted; the message says which."""
+
+
+class DeviceError(ValueError):
+    """The device a network shall run on is not there; the message says which are."""
 
 
 class TrainingError(ArithmeticError):

@@ -1,7 +1,6 @@
 """Image networks of torchvision and timm by name, with a weight file that the user has."""
 
 import importlib
-import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +12,11 @@ from PIL import Image
 from pydantic import Field
 
 from models.config import FrozenConfig, knob
+from models.device import Batches, Device, Precision, forward, to_device, torch_device
 from models.encoders.base import Modality, files_digest, package
 from models.errors import MissingWeights
 from models.threads import thread_limit
 from models.weights import download_cure, fetched, supplied, weight_places
-
-logger = logging.getLogger(__name__)
 
 Rgb = NDArray[np.uint8]
 Pixels = Literal["imagenet", "unit", "caffe"]
@@ -83,8 +81,8 @@ class BackboneConfig(FrozenConfig):
     side: int | None = Field(None, ge=32, le=2048)
     pixels: Pixels | None = None  # imagenet: mean and deviation; unit: / 255; caffe: 0..255, mean-subtracted BGR
     frame: Literal["crop", "stretch"] | None = None  # crop: centre square; stretch: the whole image
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    device: str = knob("cpu")
+    precision: Precision = "float32"
+    device: Device = knob("auto")
     threads: int | None = knob(None, ge=1)
 
 
@@ -104,7 +102,7 @@ class Backbone:
         self.pixels = config.pixels or self.preset.pixels
         self.frame = config.frame or self.preset.frame
         self.min_side: int | None = self.side
-        self._largest: int | None = None  # batch size that memory allowed
+        self._batches = Batches(preset)
 
     @cached_property
     def dim(self) -> int:
@@ -141,41 +139,13 @@ class Backbone:
         return np.asarray(Image.fromarray(item).resize((self.side, self.side), Image.Resampling.BICUBIC, box=box))
 
     def encode(self, items: Sequence[Rgb]) -> NDArray[np.float32]:
-        """Return embeddings (n, dim) of n prepared images.
+        """Return embeddings (n, dim) of n prepared images."""
+        return self._batches(self._embed, items)
 
-        A batch that does not fit into the memory of a GPU is halved, and the size that did fit is remembered.
-        """
-        import torch
-
-        size = min(self._largest or len(items), len(items))
-        parts: list[NDArray[np.float32]] = []
-        start = 0
-        while start < len(items):
-            try:
-                parts.append(self._run(_scaled(np.stack(items[start : start + size]), self.pixels)))
-            except torch.cuda.OutOfMemoryError:
-                if size == 1:
-                    raise
-                size = self._largest = max(1, size // 2)
-                torch.cuda.empty_cache()
-                logger.warning("%s: batches of %d from now on, the device has no memory for more", self.name, size)
-                continue
-            start += size
-        return np.concatenate(parts)
-
-    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        import torch
-
-        device = torch.device(self.config.device)
+    def _embed(self, items: Sequence[Rgb]) -> NDArray[np.float32]:
         net, read = self._network
-        pixels = torch.from_numpy(batch)
-        if device.type == "cuda":
-            pixels = pixels.pin_memory()
-        pixels = pixels.to(device, non_blocking=True)
-        mixed = self.config.precision != "float32"
-        dtype = getattr(torch, self.config.precision) if mixed else torch.bfloat16
-        with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=mixed):
-            net(pixels)
+        batch = to_device(_scaled(np.stack(items), self.pixels), torch_device(self.config.device))
+        forward(net, batch, self.config.precision)
         return np.asarray(read().float().cpu().numpy(), np.float32)
 
     @cached_property
@@ -185,7 +155,7 @@ class Backbone:
         torch.set_num_threads(self.config.threads or thread_limit())
         net = _build(self.preset)
         net.load_state_dict(_read_weights(self.file), strict=True)
-        net = net.eval().to(torch.device(self.config.device))
+        net = net.eval().to(torch_device(self.config.device))
         return net, _tap(net, self.config.layer, self.preset)
 
 

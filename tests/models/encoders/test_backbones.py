@@ -148,20 +148,24 @@ def test_views_of_the_papers() -> None:
     assert 0.3 < (stretched > 128).mean() < 0.37
 
 
-def test_a_batch_too_large_for_memory_is_halved(resnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = Backbone(BackboneConfig(weights=resnet, threads=1), preset="resnet34")
+@pytest.mark.parametrize(("precision", "close"), [("float32", 1e-4), ("bfloat16", 0.05)])
+def test_a_batch_too_large_for_memory_is_halved(
+    resnet: Path, monkeypatch: pytest.MonkeyPatch, precision: Any, close: float
+) -> None:
+    encoder = Backbone(BackboneConfig(weights=resnet, threads=1, precision=precision, side=32), preset="resnet34")
     batch = images(encoder, 5)
     whole = encoder.encode(batch)
-    original, sizes = encoder._run, []
+    assert np.abs(whole).max() > 20 * close
+    original, sizes = encoder._embed, []
 
-    def run(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        sizes.append(len(pixels))
-        if len(pixels) > 2:
-            raise torch.cuda.OutOfMemoryError("no memory")
-        return original(pixels)
+    def embed(items: Any) -> NDArray[np.float32]:
+        sizes.append(len(items))
+        if len(items) > 2:
+            raise torch.OutOfMemoryError("no memory")
+        return original(items)
 
-    monkeypatch.setattr(encoder, "_run", run)
-    np.testing.assert_allclose(encoder.encode(batch), whole, rtol=1e-3, atol=1e-4)
+    monkeypatch.setattr(encoder, "_embed", embed)
+    np.testing.assert_allclose(encoder.encode(batch), whole, rtol=1e-3, atol=close)
     assert sizes == [5, 2, 2, 1]
     encoder.encode(batch)
     assert sizes[4:] == [2, 2, 1]
