@@ -72,6 +72,7 @@ class ReportConfig(FrozenConfig):
     gallery: int = Field(12, ge=0, le=200, description="Right examples, wrong ones and confident errors, each")
     split: str = "test"
     tokens: TokensConfig = TokensConfig()
+    contact_sheet: int = Field(24, ge=0, le=400, description="Images with what the detectors found in them")
 
 
 class ExecutionConfig(FrozenConfig):

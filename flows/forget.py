@@ -11,7 +11,7 @@ from flows.config import Config
 from flows.console import last_accounts
 from flows.graph import build
 from flows.maintenance import FITTED, configs_of_runs, old_checkpoints, remove
-from flows.publish import CATALOG, LATEST, catalog_views, plan_report, publish_results
+from flows.publish import CATALOG, LATEST, SHEET, catalog_views, plan_report, publish_results
 from flows.runtime import new_run
 from reports.redact import redacted, tells_all
 from stores.atomic import write_bytes
@@ -199,6 +199,8 @@ def _erase_published(config: Config, root: Path, forgotten: Forgotten, *, dry_ru
             write_bytes(page, left.encode()) if tells_all(text) else page.unlink()
     if dry_run:
         return
+    # Its pictures cannot be taken out one by one: it is drawn again when the results are published again.
+    (root / LATEST / SHEET).unlink(missing_ok=True)
     for path in sorted((root / LATEST).glob("*.parquet")):
         erase_from_file(path, forgotten)
     if (root / CATALOG).exists():

@@ -5,12 +5,15 @@ from typing import Any
 
 from flows.config import Config, CropsConfig, model_inputs
 from models.config import key_values
+from models.detectors import DETECTORS
 from tasks.clean import cleaner_version
+from tasks.contact_sheet import ContactSheetConfig
 from tasks.crops import crop_digest
 from tasks.detect import DetectConfig, detector_digest
 from tasks.dictionary import DictionaryConfig, describe_tokens, has_tokens
 from tasks.drift import MeasureConfig, measure_drift
 from tasks.embed import ImageEmbedConfig, TextEmbedConfig, weights_digest
+from tasks.images import DECODER
 from tasks.ingest import SourceConfig, ingest_config
 from tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary
 from tasks.owners import OwnersConfig, count_owners
@@ -24,10 +27,13 @@ from tasks.summaries import (
     choose_examples,
     count_shard,
     score_model,
+    show_detections,
 )
 from tasks.tabular import TabularEmbedConfig, embed_tabular, fit_tabular
 from tasks.train import ModelConfig, fit_classifier, train_config
 from tasks.transforms import clean_documents, detect_elements, embed_documents, embed_elements, embed_texts
+
+CONTACT_SHEET = "contact_sheet/detections"
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,10 @@ def build(config: Config) -> list[Node]:
     evaluations = [_evaluate(config, name, features, fits[name], predictions[name]) for name in fits]
     galleries = [_gallery(config, name, features, predictions[name]) for name in fits]
     tokens = [_tokens(config, name, features, fits[name]) for name in fits if has_tokens(config.models[name].kind)]
+    sheets = [_contact_sheet(config, features)] if config.detect and config.report.contact_sheet else []
     return [
         *_feature_nodes(features), *fits.values(), *predictions.values(), counted, total, *evaluations, *galleries,
-        *tokens,
+        *tokens, *sheets,
     ]  # fmt: skip
 
 
@@ -288,6 +295,16 @@ def _tokens(config: Config, name: str, features: Features, fit: Fit) -> Summary:
     return Summary(
         name=f"tokens/{name}", flow="evaluate", version=1, config=spec, fits=(fit,), summarise=describe_tokens,
         reads=(counts, Read(features.documents, ("image",), ("image_digest",))),
+    )  # fmt: skip
+
+
+def _contact_sheet(config: Config, features: Features) -> Summary:
+    kinds = {name: DETECTORS[spec.detector].kind for name, spec in sorted(config.detect.items())}
+    found = (Read(features.detect[name], ("elements",)) for name in kinds)
+    return Summary(
+        name=CONTACT_SHEET, flow="evaluate", version=1, summarise=show_detections,
+        config=ContactSheetConfig(kinds=kinds, count=config.report.contact_sheet),
+        reads=(Read(features.documents, ("image",), ("image_digest",)), *found), weights=DECODER,
     )  # fmt: skip
 
 

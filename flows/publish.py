@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.config import Config
-from flows.graph import build
+from flows.graph import CONTACT_SHEET, build
 from flows.outcome import notes, quarantine_table
 from flows.runtime import shares_of
 from reports.data import PUBLISHED, STAGES, ReportData
@@ -23,6 +23,7 @@ from stores.catalog import build_catalog
 from stores.digests import combine
 from stores.parquet import write_table
 from stores.schemas import DRIFT, METRICS, MODELS, PREDICTIONS, STATISTICS, TOKENS, WORDS
+from tasks.contact_sheet import colours, draw_sheet
 from tasks.nodes import Fit, Node, Summary
 from tasks.planner import Plan
 from tasks.predict import load_classifier
@@ -97,6 +98,8 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
         for name in ("statistics", "models", "drift", "tokens"):
             write_table(latest / f"{name}.parquet", data[name])
         write_table(latest / "words.parquet", words)
+        if data["contact_sheet"] is not None:
+            (latest / SHEET).write_bytes(draw_sheet(data["contact_sheet"], sorted(config.detect)))
         _write_stream(
             latest / "predictions.parquet", PREDICTIONS, _tables(nodes, root, "predictions/", PREDICTIONS.names)
         )
@@ -150,6 +153,8 @@ def _report_data(
         "classes": _joined([part_of(table, "classes") for table in evaluations]),
         "confusion": _joined([part_of(table, "confusion") for table in evaluations]),
         "gallery": _joined(galleries),
+        "contact_sheet": _joined(list(_summaries(nodes, root, CONTACT_SHEET))),
+        "detectors": {name: f"rgb{colour}" for name, colour in colours(config.detect).items()},
         "importance": _joined([part_of(table, "importance") for table in evaluations]),
         "models": model_table(config, nodes, root),
         "drift": pa.concat_tables([DRIFT.empty_table(), *_summaries(nodes, root, "drift/")]),
@@ -254,5 +259,6 @@ def _published(root: Path) -> str:
 
 
 LATEST = "latest"
+SHEET = "contact_sheet.png"
 CATALOG = "catalog.duckdb"
 DOCUMENT_COLUMNS = ["id", "source", "status", "split", "fold", "labels", "title"]

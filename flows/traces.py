@@ -12,6 +12,7 @@ import zarr
 from reports.redact import shown, tells_all
 from stores.atomic import is_partial
 from stores.forgotten import Forgotten
+from tasks.contact_sheet import drawn_documents
 
 HISTORY = ".prefect"  # names of stages and shards, no ids
 
@@ -61,4 +62,6 @@ def _ids(path: Path) -> list[str | None] | None:
         return ids
     if path.suffix == ".html":
         return list(shown(path.read_text("utf-8")))
+    if path.suffix == ".png":
+        return list(drawn_documents(path.read_bytes()) or [])
     return None

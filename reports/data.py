@@ -43,6 +43,9 @@ class ReportData:
     confusion: pa.Table | None = None
     # kind (right, wrong, confident_error), model, split, id, labels, top_k, importance, text, thumbnail (WebP bytes)
     gallery: pa.Table | None = None
+    # id, status, picture (WebP bytes), words, found (list of detector, n)
+    contact_sheet: pa.Table | None = None
+    detectors: dict[str, str] = field(default_factory=dict)  # name -> CSS colour of its boxes
     # model, split, modality, share (0..1), n
     importance: pa.Table | None = None
     models: pa.Table = field(default_factory=MODELS.empty_table)

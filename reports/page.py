@@ -93,6 +93,7 @@ def _content(data: ReportData) -> dict[str, Any]:
         "heat": sections.heat_map(data.confusion, **chosen),
         "confusions": sections.top_confusions(data.confusion, **chosen),
         "examples": sections.examples(data.gallery, model=best or ""),
+        "sheet": sections.sheet_rows(data.contact_sheet),
         "importance": sections.importance_rows(data.importance, split=split),
         "colours": sections.modality_colours(data.importance, data.gallery),
         "costs": costs.cost_rows(data.models, tables[0] if tables else None, baseline=data.baseline),

@@ -132,11 +132,15 @@ def examples(gallery: pa.Table | None, *, model: str) -> dict[str, list[dict[str
     """Return kind -> examples with their picture as a data URI."""
     found: dict[str, list[dict[str, Any]]] = {"right": [], "wrong": [], "confident_error": []}
     for row in _of(gallery, model=model):
-        data = row["thumbnail"]
-        uri = None if data is None else "data:image/webp;base64," + base64.b64encode(data).decode()
+        uri = _webp(row["thumbnail"])
         best = row["top_k"][0] if row["top_k"] else None
         found.setdefault(row["kind"], []).append({**row, "uri": uri, "best": best})
     return {kind: rows for kind, rows in found.items() if rows}
+
+
+def sheet_rows(sheet: pa.Table | None) -> list[dict[str, Any]]:
+    """Return the images of the contact sheet as data URIs."""
+    return [{**row, "uri": _webp(row["picture"])} for row in _of(sheet)]
 
 
 def importance_rows(importance: pa.Table | None, *, split: str) -> list[tuple[str, list[tuple[str, float]]]]:
@@ -168,6 +172,10 @@ def quarantine_first(quarantine: pa.Table) -> list[dict[str, Any]]:
         seen[row["stage"], row["reason"]] += 1
         first.append({**row, "_turn": seen[row["stage"], row["reason"]]})
     return sorted(first, key=lambda row: row["_turn"])[:FIRST_ROWS]
+
+
+def _webp(data: bytes | None) -> str | None:
+    return None if data is None else "data:image/webp;base64," + base64.b64encode(data).decode()
 
 
 def _missing_rows(sums: Sums) -> list[tuple[str, str, str]]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.config import FrozenConfig
+from tasks.contact_sheet import ContactSheetConfig, contact_sheet
 from tasks.evaluate import class_table, confusion_table, count, importance, metric_table
 from tasks.gallery import gallery
 from tasks.nodes import Context, Shards
@@ -71,6 +72,11 @@ def choose_examples(shards: Shards, config: GalleryConfig, context: Context) -> 
     """Return the gallery of one model."""
     streams = _columns(shards, 3)
     return gallery(*streams, source=context.source, count=config.count, seed=config.seed, split=config.split)
+
+
+def show_detections(shards: Shards, config: ContactSheetConfig, context: Context) -> pa.Table:
+    """Return the contact sheet of all detectors."""
+    return contact_sheet(shards(), config, source=context.source)
 
 
 def part_of(evaluation: pa.Table, name: str) -> pa.Table:
