@@ -1,17 +1,22 @@
 """How well the detectors find what is known to be there: one JSON line.
 
-    python -m bench.detect_quality --photos FOLDER --faces FOLDER [--images 60]
+    python -m bench.detect_quality --photos FOLDER --faces FOLDER [--images 60] [--reference FILE]
 
-A folder holds documents.parquet (`id`, `image` = member name) and images.tar. `--photos`: any photographs; captions of
-four words are drawn onto them and read again (word recall, with the other words found as `ocr_extra` per image).
-`--faces`: pictures with `annotations`, JSON of {"bbox": [x0, y0, x1, y1]} times `scale`; recall and precision at an
-overlap of .4, and how often two views of one face (turned, darker, smaller) lie nearer than two different faces.
+A folder holds documents.parquet (`id`, `image` = member name) and images.tar.
+`--photos`: any photographs with a column `caption`. Captions of four words are drawn onto them and read again (word
+recall, with the other words found as `ocr_extra` per image); objects that a photograph's own caption names are looked
+for; with `--reference`, a NanoDet-Plus ONNX file, the boxes it is sure of are.
+`--faces`: pictures with `annotations`, JSON of {"bbox": [x0, y0, x1, y1], "text": ...} times `scale`, and `task`.
+face: recall and precision at an overlap of .4, and how often two views of one face (turned, darker, smaller) lie nearer
+than two different faces. text-recognition, text-detection+recognition and page-ocr: recall of the written words.
 """
 
 import argparse
 import io
 import json
+import re
 import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +26,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from models.detectors import DETECTORS, get_detector
-from models.detectors.base import Element
+from models.detectors.base import Element, suppress
 from models.detectors.faces import face_chip
 from models.encoders import ENCODERS, get_encoder
+from models.encoders.base import onnx_session
 from models.threads import limit_threads
 
+COCO = "bicycle car motorcycle airplane bus train truck boat bench bird cat dog horse sheep cow elephant umbrella tie bottle bowl chair couch bed clock vase book".split()  # noqa: SIM905, E501
+SYNONYMS = {"man": "person", "men": "person", "woman": "person", "women": "person", "boy": "person", "girl": "person",
+            "girls": "person", "boys": "person", "child": "person", "children": "person", "farmer": "person",
+            "worker": "person", "workers": "person", "family": "person", "people": "person", "portrait": "person",
+            "automobile": "car", "cars": "car", "horses": "horse", "boats": "boat", "cattle": "cow", "cows": "cow",
+            "trucks": "truck", "books": "book"}  # fmt: skip
 WORDS = "market bread summer river garden window yellow friend coffee station number winter letter music".split()  # noqa: SIM905
 TURN = 8.0
 Pixels = NDArray[np.uint8]
@@ -37,11 +49,19 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--faces", type=Path, required=True)
     parser.add_argument("--images", type=int, default=60)
+    parser.add_argument("--reference", type=Path)
     args = parser.parse_args()
     limit_threads(1)
-    photos = [pixels for pixels, _ in pictures(args.photos)][: args.images]
-    labelled = [(pixels, boxes(row)) for pixels, row in pictures(args.faces) if row.get("task") == "face"]
-    print(json.dumps({**ocr_recall(photos), **face_recall(labelled), **face_pairs([pixels for pixels, _ in labelled])}))
+    photos, checks = pictures(args.photos), pictures(args.faces)
+    captioned = [pixels for pixels, _ in photos][: args.images]
+    labelled = [(pixels, boxes(row)) for pixels, row in checks if row.get("task") == "face"]
+    found = {
+        **ocr_recall(captioned), **written_words(checks), **face_recall(labelled),
+        **face_pairs([pixels for pixels, _ in labelled]), **named_objects(photos),
+    }  # fmt: skip
+    if args.reference:
+        found |= reference_boxes([pixels for pixels, _ in photos], args.reference)
+    print(json.dumps(found))
 
 
 def pictures(folder: Path) -> list[tuple[Pixels, dict[str, Any]]]:
@@ -85,6 +105,73 @@ def ocr_recall(photos: list[Pixels]) -> dict[str, float]:
         "ocr_extra": round(extra / len(photos), 2),
         "ocr_images": len(photos),
     }
+
+
+def written_words(checks: list[tuple[Pixels, dict[str, Any]]]) -> dict[str, float]:
+    """Return per task the share of the written words that were read, each as often as it is there."""
+    hits, total = Counter[str](), Counter[str]()
+    for pixels, row in checks:
+        known = [one.get("text") for one in json.loads(row["annotations"]) if not one.get("ignore")]
+        words = spelt(" ".join(text for text in known if text))
+        if row["task"] != "face" and words:
+            read = Counter(spelt(" ".join(one.text or "" for one in find("rapidocr", pixels) if one.score >= 0.5)))
+            hits[row["task"]] += sum((Counter(words) & read).values())
+            total[row["task"]] += len(words)
+    return {f"ocr_{task}": round(hits[task] / total[task], 3) for task in sorted(total)} | {
+        f"ocr_{task}_words": total[task] for task in sorted(total)
+    }
+
+
+def spelt(text: str) -> list[str]:
+    """Return lower-case words of two and more letters or digits."""
+    return re.findall(r"[^\W_]{2,}", text.lower())
+
+
+def named_objects(photos: list[tuple[Pixels, dict[str, Any]]], floor: float = 0.3) -> dict[str, Any]:
+    """Count the photographs in which an object that their caption names is found."""
+    hits, total = Counter[str](), Counter[str]()
+    for pixels, row in photos:
+        words = set(spelt(row.get("caption") or ""))
+        named = {SYNONYMS[word] for word in words if word in SYNONYMS} | (words & set(COCO))
+        seen = {one.label for one in find("ssdlite_coco", pixels) if one.score >= floor} if named else set()
+        hits.update(named & seen)
+        total.update(named)
+    per_class = {name: f"{hits[name]}/{total[name]}" for name, _ in total.most_common(8)}
+    recall = round(hits.total() / max(1, total.total()), 3)
+    return {"object_named_recall": recall, "object_named": total.total(), "object_named_classes": per_class}
+
+
+def reference_boxes(photos: list[Pixels], file: Path, sure_from: float = 0.5) -> dict[str, Any]:
+    """Return the share of the reference's sure boxes that ours overlaps by half with the same class, by size."""
+    session = onnx_session(file, threads=1)
+    edges, hits, total = {"large": 0.4, "middle": 0.15, "small": 0.0}, Counter[str](), Counter[str]()
+    names = get_detector("ssdlite_coco", DETECTORS["ssdlite_coco"].config())._session[1]
+    for pixels in photos:
+        ours = [one for one in find("ssdlite_coco", pixels) if one.score >= 0.3]
+        for box, label in nanodet(session, pixels, sure_from):
+            size = next(name for name, edge in edges.items() if np.sqrt(np.prod(box[2:] - box[:2])) >= edge)
+            same = [one for one in ours if one.label == names[label] and iou(np.array(one.box), box) >= 0.5]
+            hits[size] += bool(same)
+            total[size] += 1
+    shares = {f"object_reference_{name}": round(hits[name] / max(1, total[name]), 3) for name in edges}
+    return shares | {f"object_reference_{name}_boxes": total[name] for name in edges}
+
+
+def nanodet(session: Any, pixels: Pixels, floor: float, side: int = 416) -> list[tuple[NDArray[np.float64], int]]:
+    """Return boxes (4,) as fractions of the image, and classes, of a NanoDet-Plus network."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    small = Image.fromarray(pixels).resize(
+        (max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BILINEAR
+    )
+    canvas = np.zeros((side, side, 3), np.float32)
+    canvas[: small.height, : small.width] = np.asarray(small)[..., ::-1]
+    canvas = (canvas - (103.53, 116.28, 123.675)) / (57.375, 57.12, 58.395)
+    image = np.ascontiguousarray(canvas.astype(np.float32).transpose(2, 0, 1)[None])
+    found, scores = (output[0] for output in session.run(["boxes", "scores"], {session.get_inputs()[0].name: image}))
+    anchor, label = np.nonzero(scores >= floor)
+    kept = suppress(found[anchor], scores[anchor, label], label, iou=0.6)
+    return [(found[anchor[k]] / (np.array([width, height] * 2) * scale), int(label[k])) for k in kept]
 
 
 def boxes(row: dict[str, Any]) -> NDArray[np.float64]:

@@ -127,6 +127,9 @@ def test_an_unknown_id_is_refused_before_anything_is_done(cli: Cli, erased: Path
     picture = cli("forget", erased, "--ids", erased.parent / "images" / "0001.png")
     assert picture.exit_code == 2
     assert "a text file with one id per line" in picture.output
+    kept_out = cli("forget", erased, "--ids", "no-such", "--missing-ok")
+    assert kept_out.exit_code == 0
+    assert "1 ids were held by nothing; they are kept out from now on" in kept_out.output
 
 
 def test_a_dry_run_changes_nothing(cli: Cli, erased: Path) -> None:
