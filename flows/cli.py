@@ -23,7 +23,6 @@ from flows.publish import plan_report, publish_results
 from flows.runtime import locked, new_run, prepare_prefect
 from models.weights.listing import networks, weights_rows
 from stores.errors import ConfigError, FuselineError, MismatchError, mismatch
-from stores.forgotten import Forgotten
 from tasks.planner import Plan, plan_all
 from tasks.pool import close_pool
 
@@ -46,7 +45,6 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again exa
 Ids = Annotated[list[str], typer.Option("--ids", metavar="FILE|ID", help="An id, or a file of one id per line")]
 
 INTERRUPTED = 130
-FORGOTTEN = "forgotten documents"  # a row of `verify`
 
 
 @app.command()
@@ -177,28 +175,14 @@ def verify(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> No
 
     Example: fuseline verify conf/demo.yaml
     """
-    from flows.maintenance import find_damage
-    from flows.traces import find_traces
+    from flows.verification import verified
 
     with _polite():
-        settings = load_config(config, set_)
-        root = Path(settings.root)
-        found = list(find_damage(build(settings), root))
-        rows = [
-            {"stage": node.label, "checked": n, "damaged": [str(one) for one in damage]} for node, n, damage in found
-        ]
-        forgotten = Forgotten.load(root)
-        checked, left = find_traces(root, forgotten) if len(forgotten) else (0, [])
-        if len(forgotten):
-            rows.append({"stage": FORGOTTEN, "checked": checked, "damaged": left})
-        _print(rows, json, lambda: show.verify_table(rows))
-        if left:
-            err.print(f"forgotten documents are left in {len(left)} places; `fuseline forget CONFIG` erases them")
-        elif len(forgotten):
-            err.print(f"{len(forgotten):,} documents are forgotten; {checked:,} files hold ids, none of them theirs")
-        if any(row["damaged"] for row in rows[: len(found)]):
-            err.print("damage found; `fuseline repair` makes the damaged shards again")
-        if any(row["damaged"] for row in rows):
+        found = verified(load_config(config, set_))
+        _print(found.rows, json, lambda: show.verify_table(found.rows))
+        for line in found.lines:
+            err.print(line)
+        if any(row["damaged"] for row in found.rows):
             raise typer.Exit(1)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from models.config import FrozenConfig, knob
+from models.device import Device, torch_device
 from models.detectors.base import Element, Kind, Rgb, bounded, fit_within, ranked
 from models.encoders.base import files_digest, package
 from models.threads import thread_limit
@@ -25,7 +26,7 @@ class FasterRcnnConfig(FrozenConfig):
     min_score: float = Field(0.2, gt=0, le=1)  # paper R uses objects from 0.65
     limit: int = Field(100, ge=1)
     side: int = Field(1333, ge=64, le=4000)  # the longer side is scaled down to this
-    device: str = knob("cpu")
+    device: Device = knob("auto")
     threads: int | None = knob(None, ge=1)
 
 
@@ -65,7 +66,9 @@ class FasterRcnn:
         if max(height, width) > 30 * min(height, width):
             return []  # the anchors fit nothing here, and scaling the shorter side to 800 would make a giant
         net, names = self._network
-        pixels = torch.from_numpy(prepared.copy()).permute(2, 0, 1).float().div(255).to(self.config.device)
+        pixels = (
+            torch.from_numpy(prepared.copy()).permute(2, 0, 1).float().div(255).to(torch_device(self.config.device))
+        )
         with torch.inference_mode():
             found = {name: tensor.cpu().numpy() for name, tensor in net([pixels])[0].items()}
         boxes = found["boxes"] / np.array([width, height, width, height], np.float32)
@@ -84,4 +87,4 @@ class FasterRcnn:
         )  # fmt: skip
         net.load_state_dict(torch.load(self.file, map_location="cpu", weights_only=True), strict=True)
         names = detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
-        return net.eval().to(self.config.device), list(names)
+        return net.eval().to(torch_device(self.config.device)), list(names)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from models.config import FrozenConfig, knob
+from models.device import Batches, Device, torch_device
 from models.encoders.base import Modality, files_digest, package
 from models.errors import MissingWeights, WrongWeights
 from models.threads import thread_limit
@@ -78,7 +79,7 @@ class SentencesConfig(FrozenConfig):
     max_tokens: int | None = Field(None, ge=1)  # None: what the folder says
     sha256: str | None = knob(None)  # refuse a model.safetensors with another digest
     hub: bool = knob(False)  # download a model that is nowhere
-    device: str = knob("cpu")
+    device: Device = knob("auto")
     threads: int | None = knob(None, ge=1)  # None: what the process is limited to
 
 
@@ -99,6 +100,7 @@ class Sentences:
         self.model = config.model or chosen.model
         self.pooling = config.pooling if config.pooling != "own" else chosen.pooling
         self.max_tokens = config.max_tokens or chosen.tokens or None
+        self._batches = Batches(self.what)
 
     @cached_property
     def folder(self) -> Path:
@@ -129,6 +131,9 @@ class Sentences:
 
     def encode(self, items: Sequence[str]) -> NDArray[np.float32]:
         """Return embeddings (n, dim) of n texts."""
+        return self._batches(self._embed, items)
+
+    def _embed(self, items: Sequence[str]) -> NDArray[np.float32]:
         vectors = self._model.encode(list(items), batch_size=len(items), convert_to_numpy=True, show_progress_bar=False)
         return np.asarray(vectors, np.float32)
 
@@ -148,7 +153,7 @@ class Sentences:
             reader = modules.Transformer(str(_network_folder(self.folder)))
             parts = [reader, modules.Pooling(reader.get_embedding_dimension(), pooling_mode=self.pooling)]
         model = sentence_transformers.SentenceTransformer(
-            None if parts else str(self.folder), modules=parts, device=self.config.device
+            None if parts else str(self.folder), modules=parts, device=str(torch_device(self.config.device))
         )
         if self.max_tokens is not None:
             model.max_seq_length = self.max_tokens

@@ -1,0 +1,38 @@
+"""What `fuseline verify` finds: damaged bytes, and documents that should be forgotten."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flows.config import Config
+from flows.graph import build
+from flows.maintenance import find_damage
+from flows.traces import find_traces
+from stores.forgotten import Forgotten
+
+FORGOTTEN = "forgotten documents"
+
+
+class Verification(NamedTuple):
+    """One row per stage (stage, checked, damaged), one for forgotten documents if there are any, and what it means."""
+
+    rows: list[dict[str, Any]]
+    lines: list[str]
+
+
+def verified(config: Config) -> Verification:
+    """Re-read every byte of a configuration's datasets, and look for forgotten documents in every file of its root."""
+    root, lines = Path(config.root), list[str]()
+    rows: list[dict[str, Any]] = [
+        {"stage": node.label, "checked": checked, "damaged": [str(one) for one in damage]}
+        for node, checked, damage in find_damage(build(config), root)
+    ]
+    if any(row["damaged"] for row in rows):
+        lines.append("damage found; `fuseline repair` makes the damaged shards again")
+    forgotten = Forgotten.load(root)
+    if len(forgotten):
+        checked, left = find_traces(root, forgotten)
+        rows.append({"stage": FORGOTTEN, "checked": checked, "damaged": left})
+        told = f"{checked:,} files hold ids, none of them theirs"
+        cure = f"they may be left in {len(left)} places; `fuseline forget CONFIG` erases them, `repair` what is damaged"
+        lines.append(f"{len(forgotten):,} documents are forgotten; {cure if left else told}")
+    return Verification(rows, lines)
