@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from models.config import FrozenConfig, knob
-from models.device import Device, torch_device
 from models.detectors.base import Element, Kind, Rgb, bounded, fit_within, ranked
+from models.device import Device, torch_device
 from models.encoders.base import files_digest, package
 from models.threads import thread_limit
 from models.weights import download_cure, supplied, weight_places
