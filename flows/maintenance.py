@@ -89,8 +89,7 @@ def find_garbage(config: Config) -> list[Path]:
         if (dataset.manifest.stage, dataset.key) not in kept:
             garbage.append(dataset.folder)
         elif not dataset.manifest.stage.startswith(FITTED):
-            named = {record.name for record in dataset.records().values()}
-            garbage += [_shard_path(dataset.folder, name) for name in dataset.store.names() if name not in named]
+            garbage += [_shard_path(dataset.folder, name) for name in dataset.superseded()]
         else:
             garbage += old_checkpoints(dataset.folder)
     return sorted(garbage)

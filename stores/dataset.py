@@ -1,5 +1,6 @@
 """One dataset under the output root: its manifest, its shard records and its store."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ RECORDS = "shards"
 TALLIED = ("status", "split")
 # A row's own inputs, digested: what row reuse compares. Not content, so it stays out of the content digest.
 ROW_INPUTS = "row_inputs"
+_SHARD = re.compile(r"[0-9]{6,}-[0-9a-f]{12}")
 
 
 class Dataset:
@@ -104,6 +106,11 @@ class Dataset:
         if table.num_rows != record.n_rows:
             raise DamagedError(f"{self.folder}: shard {record.index} has {table.num_rows} rows, not {record.n_rows}")
         return table
+
+    def superseded(self) -> list[str]:
+        """Return the names of shards whose bytes no record names; other files may lie beside the shards."""
+        named = {record.name for record in self.readable_records().values()}
+        return [name for name in self.store.names() if _SHARD.fullmatch(name) and name not in named]
 
     def drop(self, index: int) -> None:
         """Drop a shard's record, so that the planner makes it again."""

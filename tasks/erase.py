@@ -87,22 +87,22 @@ def erase_rows(
     fresh = {one: node for one in found if (node := known.get(one.dataset.key)) and _is_fresh(one, node, root)}
     for dataset in datasets:
         mine = [one for one in found if one.dataset is dataset]
+        for index in dataset.damaged_records():
+            dataset.recover(index)
         if dataset.manifest.stage.startswith(DOCUMENTS):
-            erase_images(dataset, [one.index for one in mine if one.ids], forgotten)
+            erase_images(dataset, [one.index for one in mine], forgotten)
         for one in mine:
             _erase(one, forgotten, root, fresh.get(one))
         if dataset.manifest.stage.startswith(DOCUMENTS):
             erase_listings(dataset, forgotten)
-        named = {record.name for record in dataset.readable_records().values()}
-        for name in dataset.store.names():
-            if name not in named:
-                dataset.store.delete(name)
+        for name in dataset.superseded():
+            dataset.store.delete(name)
     remove_partials(root)
 
 
 def _erase(one: Found, forgotten: Forgotten, root: Path, fresh: Node | None) -> None:
     dataset, index = one.dataset, one.index
-    record = dataset.readable_records().get(index) or dataset.recover(index)
+    record = dataset.readable_records().get(index)
     try:
         table = dataset.read(record) if record is not None else None
     except (DamagedError, OSError):

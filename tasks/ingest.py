@@ -153,7 +153,10 @@ def erase_images(dataset: Dataset, shards: Iterable[int], forgotten: Forgotten) 
     """Take the digests of forgotten documents' images out of the list beside the documents, which still hold them."""
     images: list[dict[str, object]] = []
     for index in shards:
-        table = dataset.read(dataset.readable_records()[index], ("id", "image"))
+        try:
+            table = dataset.read(dataset.readable_records()[index], ("id", "image"))
+        except (DamagedError, KeyError, OSError):
+            continue  # it goes whole
         images += table["image"].filter(pa.array(forgotten.mask(table["id"]))).drop_null().to_pylist()
     drop_images(dataset.folder / IMAGES, images)
 

@@ -159,9 +159,12 @@ def test_gc_keeps_what_is_needed(cli: Cli, copied: Path) -> None:
     assert cli("run", copied, "--set", "clean.cleaner=selectolax").exit_code == 0
     assert len(list((root / "clean" / "text").iterdir())) == 2
     assert "would free" in cli("gc", copied, "--dry-run").output
+    listed = {path for name in ("images", "quarantine") for path in root.glob(f"documents/*/*/{name}.parquet")}
+    assert len(listed) == 2
     assert len(list((root / "clean" / "text").iterdir())) == 2
     assert cli("gc", copied).exit_code == 0
     assert len(list((root / "clean" / "text").iterdir())) == 1
+    assert all(path.exists() for path in listed)
     assert busy(plan_of(cli, copied)) == {"report"}
     assert cli("verify", copied).exit_code == 0
 

@@ -113,6 +113,17 @@ def test_no_record_is_made_of_damaged_or_older_bytes(layout, tmp_path):
     assert data.recover(5) is None
 
 
+def test_superseded_shards_are_told_from_other_files(tmp_path):
+    """Lists of documents lie beside their shards: tidying once took them for shards that nothing names."""
+    data = dataset(tmp_path)
+    old = data.commit(0, table(1), {})
+    new = data.commit(0, table(2), {})
+    (data.folder / "quarantine.parquet").write_bytes(b"")
+    assert data.superseded() == [old.name]
+    data.drop(0)
+    assert sorted(data.superseded()) == sorted([old.name, new.name])
+
+
 def test_drop_drops_the_record(tmp_path):
     data = dataset(tmp_path)
     data.commit(0, table(1), {})

@@ -158,16 +158,35 @@ def test_a_shard_with_a_damaged_record_is_erased_from(name, source, root):
     assert sum(computed for _, computed, _ in counts(run(wanted, root)).values()) == 1  # the summary's row
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_digests_of_their_images_go_too(damaged, source, root):
+    rows = [{**row, "image": f"{row['id']}.png"} for row in documents(3)]
+    for row in rows:
+        (source.path.parent / row["image"]).write_bytes(row["id"].encode())
+    wanted = nodes(source.write(rows))
+    run([wanted.documents], root)
+    data = wanted.documents.dataset(root)
+    listed = data.folder / "images.parquet"
+    assert len(pq.read_table(listed)) == 3
+    if damaged:
+        (data.folder / "shards" / "000000.json").write_bytes(b"{")
+    forget(root, wanted, "d1")
+    assert [stat.split()[0] for stat in pq.read_table(listed)["stat"].to_pylist()] == ["d0.png", "d2.png"]
+
+
 def test_ids_in_quarantine_are_known_and_go(source, root):
     wanted = nodes(source.write([*documents(5), {"id": "d3", "title": "again", "text": "again"}]))
     run(wanted, root)
     assert ingest_quarantine(wanted.documents, root)["id"].to_pylist() == ["d3"]
     forgotten, datasets = Forgotten().with_ids(["d3", "nobody"]), datasets_of(root, list(wanted))
     assert find_listed(datasets, forgotten) == {"d3"}
+    forget(root, wanted, "d4")
+    assert ingest_quarantine(wanted.documents, root)["id"].to_pylist() == ["d3"]
     forget(root, wanted, "d3")
     assert ingest_quarantine(wanted.documents, root).num_rows == 0
+    assert (wanted.documents.dataset(root).folder / "quarantine.parquet").exists()
     listed = [pq.read_table(path)["id"].to_pylist() for path in root.glob("documents/x/*/rows/*.parquet")]
-    assert listed == [["d0", "d1", "d2", "d4"]]
+    assert listed == [["d0", "d1", "d2"]]
 
 
 @pytest.mark.parametrize(("after", "step"), [(True, 131), pytest.param(True, 13, marks=pytest.mark.slow),
