@@ -23,7 +23,7 @@ from stores.forgotten import Forgotten, erase_from_file
 from tasks.erase import Found, datasets_of, erase_rows, find_listed, find_rows
 from tasks.nodes import Node, ShardStage, Summary
 from tasks.planner import PlanOptions, plan_node
-from tasks.shard import make_shard, make_summary
+from tasks.shard import make_shards, make_summary
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,9 @@ def renew(config: Config) -> str:
             if isinstance(node, Summary):
                 make_summary(node, root, source=images)
             elif isinstance(node, ShardStage):
-                make_shard(node, root, index, source=images)
+                (made,) = make_shards([node], root, index, source=images)
+                if made.error:
+                    raise DataError(f"{node.label} shard {index}: {made.error}")
     return publish_results(config, last_accounts(root), new_run())
 
 

@@ -12,8 +12,8 @@ from stores.dataset import Dataset, list_datasets
 from stores.errors import DamagedError, DataError
 from stores.forgotten import Forgotten
 from tasks.ingest import erase_images, erase_listings, listed_documents, listed_ids
+from tasks.inputs import shard_inputs
 from tasks.nodes import Fit, Node, ShardStage
-from tasks.shard import shard_inputs
 
 DOCUMENTS = "documents/"
 
