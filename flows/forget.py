@@ -33,6 +33,7 @@ class Erasure:
     forgotten: int  # documents on the root's list, earlier ones among them
     unknown: int  # ids that no dataset held
     rows: dict[str, int]  # dataset -> rows that went
+    tables: tuple[str, ...]  # shards of tables that named one of them: gone whole
     unreadable: tuple[str, ...]  # shards that went whole, because what they held could not be read
     pages: tuple[str, ...]  # reports that showed one of the documents
     fitted: tuple[str, ...]  # models and codebooks that saw one of them
@@ -93,6 +94,7 @@ def forget(config: Config, ids: Sequence[str], *, missing_ok: bool = False, dry_
         erase_rows(root, nodes, datasets, found, forgotten)
     return Erasure(
         forgotten=len(forgotten), unknown=len(unknown), rows=_counts(found), fitted=fitted, current=current,
+        tables=tuple(f"{one.name} shard {one.index}" for one in found if not one.by_row),
         unreadable=tuple(f"{one.name} shard {one.index}" for one in found if not one.ids),
         pages=tuple(_erase_published(config, root, forgotten, dry_run=dry_run)),
     )  # fmt: skip
@@ -104,6 +106,8 @@ def told(done: Erasure, config: Config, *, dry_run: bool) -> Iterator[str]:
     yield f"{sum(done.rows.values()):,} rows of {len(done.rows)} datasets {went}; {len(done.pages)} reports showed them"
     if done.unknown:
         yield f"{done.unknown:,} ids were held by nothing; they are kept out from now on"
+    if done.tables:
+        yield f"{len(done.tables)} tables that named them {went} whole; they are made again from what is left"
     for name in done.unreadable:
         yield f"{name} cannot be read and {went} whole: the next run makes it again"
     for name in done.fitted:
@@ -126,12 +130,13 @@ def drop_superseded(root: Path) -> None:
 
 def renew(config: Config) -> str:
     """Count, score and publish again what is left; return the report's path. Computes no row of any stage."""
-    root, nodes, images = Path(config.root), build(config), config.source.image_root()
-    for node in (node for node in nodes if node.flow == "evaluate"):
-        for index in plan_node(node, root, PlanOptions(images)).todo:
-            if isinstance(node, Summary):
+    root, images = Path(config.root), config.source.image_root()
+    for node in build(config):
+        if isinstance(node, Summary):
+            for _ in plan_node(node, root, PlanOptions(images)).todo:
                 make_summary(node, root, source=images)
-            elif isinstance(node, ShardStage):
+        elif isinstance(node, ShardStage) and not node.by_row:
+            for index in plan_node(node, root, PlanOptions(images)).todo:
                 (made,) = make_shards([node], root, index, source=images)
                 if made.error:
                     raise DataError(f"{node.label} shard {index}: {made.error}")
@@ -152,7 +157,7 @@ def known_nodes(config: Config, root: Path) -> list[Node]:
 def _counts(found: Iterable[Found]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for one in found:
-        if one.ids:
+        if one.ids and one.by_row:
             counts[one.name] = counts.get(one.name, 0) + len(one.ids)
     return counts
 
@@ -162,7 +167,7 @@ def _fitted_on(root: Path, found: Sequence[Found]) -> Iterator[str]:
     seen = {(one.name, str(one.index)) for one in found if one.is_documents and _was_seen(one)}
     for dataset in list_datasets(root):
         stage = dataset.manifest.stage
-        if not stage.startswith(("models/", "codebooks/")):
+        if not stage.startswith(FITTED) or stage.startswith("sweep/"):  # a cell keeps scores alone
             continue
         record = Fitted(root, dataset.manifest).record()
         upstream = [f"{name}/{key}" for name, key in dataset.manifest.upstream.items()]

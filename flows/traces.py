@@ -11,7 +11,7 @@ import zarr
 
 from reports.redact import shown, tells_all
 from stores.atomic import is_partial
-from stores.forgotten import Forgotten
+from stores.forgotten import Forgotten, documents_of, naming
 from tasks.contact_sheet import drawn_documents
 
 HISTORY = ".prefect"  # names of stages and shards, no ids
@@ -54,9 +54,9 @@ def _files(root: Path) -> Iterator[Path]:
 def _ids(path: Path) -> list[str | None] | None:
     """Return the ids that a file holds; None for one that holds none by its kind."""
     if path.suffix == ".parquet":
-        if "id" not in pq.read_schema(path).names:
-            return None
-        return list(pq.read_table(path, columns=["id"], partitioning=None)["id"].to_pylist())
+        names = naming(pq.read_schema(path))
+        table = pq.read_table(path, columns=names, partitioning=None)
+        return [document for name in names for document in documents_of(table[name])[0].to_pylist()] if names else None
     if path.suffix == ".zarr":
         ids: list[str | None] = np.asarray(zarr.open_group(str(path), mode="r")["id"][:]).tolist()
         return ids

@@ -1,11 +1,12 @@
 """Rows for the report's sections about data, classes, examples and the run."""
 
-import base64
 from collections import Counter
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from reports.tokens import picture
 
 MAX_CLASSES = 60  # of the per-class table and the heat map
 MAX_CONFUSIONS = 12
@@ -175,7 +176,7 @@ def quarantine_first(quarantine: pa.Table) -> list[dict[str, Any]]:
 
 
 def _webp(data: bytes | None) -> str | None:
-    return None if data is None else "data:image/webp;base64," + base64.b64encode(data).decode()
+    return None if data is None else picture(data)
 
 
 def _missing_rows(sums: Sums) -> list[tuple[str, str, str]]:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import blake3
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -73,13 +74,35 @@ class Forgotten:
         return blake3.blake3(document.encode(errors="surrogatepass"), key=self.key).digest(HASH_BYTES)
 
 
+def naming(schema: pa.Schema) -> list[str]:
+    """Return the columns that name documents: `id`, and lists of structs with a field `id`."""
+    return [field.name for field in schema if field.name == "id" or _lists_documents(field.type)]
+
+
+def documents_of(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int64]]:
+    """Return the ids that a column of `naming` holds, and the row of each, (k,) int64."""
+    array = column.combine_chunks()
+    if not pa.types.is_nested(array.type):
+        return array, np.arange(len(array))
+    return pc.struct_field(pc.list_flatten(array), "id"), np.asarray(pc.list_parent_indices(array), np.int64)
+
+
 def erase_from_file(path: Path, forgotten: Forgotten) -> int:
-    """Take forgotten documents out of a Parquet file with a column `id`, atomically; return how many rows went."""
-    if not path.exists() or "id" not in pq.read_schema(path).names:
+    """Take the rows that name forgotten documents out of a Parquet file, atomically; return how many went."""
+    if not path.exists() or not naming(pq.read_schema(path)):
         return 0
     table = pq.read_table(path, partitioning=None)
-    mask = forgotten.mask(table["id"])
+    mask = np.zeros(table.num_rows, bool)
+    for name in naming(table.schema):
+        ids, rows = documents_of(table[name])
+        mask[rows[forgotten.mask(ids)]] = True
     if mask.any():
         with atomic_file(path) as partial:
             write_table(partial, table.filter(pa.array(~mask)))
     return int(mask.sum())
+
+
+def _lists_documents(kind: pa.DataType) -> bool:
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
+        return False
+    return bool(kind.value_type.get_field_index("id") >= 0)

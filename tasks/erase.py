@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from stores.atomic import remove_partials
 from stores.dataset import Dataset, list_datasets
 from stores.errors import DamagedError, DataError
-from stores.forgotten import Forgotten
+from stores.forgotten import Forgotten, documents_of, naming
 from tasks.ingest import erase_images, erase_listings, listed_documents, listed_ids
 from tasks.inputs import shard_inputs
 from tasks.nodes import Fit, Node, ShardStage
@@ -20,11 +20,15 @@ DOCUMENTS = "documents/"
 
 @dataclass(frozen=True)
 class Found:
-    """One shard that holds forgotten documents, or may: no `ids` means that it cannot be read."""
+    """One shard that holds forgotten documents, or may: no `ids` means that it cannot be read.
+
+    `by_row` is False for a table that is about many documents and names some of them in its rows.
+    """
 
     dataset: Dataset
     index: int
     ids: tuple[str, ...]
+    by_row: bool = True
 
     @property
     def name(self) -> str:
@@ -48,15 +52,16 @@ def find_rows(datasets: Iterable[Dataset], forgotten: Forgotten) -> Iterator[Fou
     for dataset in datasets:
         records = dataset.readable_records()
         for index in sorted({*records, *dataset.damaged_records()}):
-            if index in records and not records[index].ids:
-                continue  # counts, of no document in particular
             try:
-                ids = dataset.read(records[index], ("id",))["id"]
+                by_row = bool(records[index].ids)
+                table = dataset.read(records[index], ("id",) if by_row else None)
             except (DamagedError, KeyError, OSError):
                 yield Found(dataset, index, ())
                 continue
-            if mine := ids.filter(pa.array(forgotten.mask(ids))).to_pylist():
-                yield Found(dataset, index, tuple(mine))
+            named = [documents_of(table[name])[0] for name in naming(table.schema)]
+            mine = [document for ids in named for document in ids.filter(pa.array(forgotten.mask(ids))).to_pylist()]
+            if mine:
+                yield Found(dataset, index, tuple(dict.fromkeys(mine)), by_row)
 
 
 def find_listed(datasets: Iterable[Dataset], forgotten: Forgotten) -> set[str]:
@@ -74,7 +79,8 @@ def erase_rows(
     """Write the found shards again without the forgotten rows; remove the bytes of superseded shards and killed writes.
 
     A row is gone from all datasets, so that row r of shard i stays the same document everywhere; a shard of `nodes`
-    that was fresh is fresh afterwards. A kill leaves the rest to the next call, which finds it.
+    that was fresh is fresh afterwards. Tables about many documents that name one of them go whole, to be made again.
+    A kill leaves the rest to the next call, which finds it.
 
     Args:
         root: output root.
@@ -104,7 +110,7 @@ def _erase(one: Found, forgotten: Forgotten, root: Path, fresh: Node | None) -> 
     dataset, index = one.dataset, one.index
     record = dataset.readable_records().get(index)
     try:
-        table = dataset.read(record) if record is not None else None
+        table = dataset.read(record) if record is not None and record.ids else None
     except (DamagedError, OSError):
         table = None
     if record is not None and table is not None:

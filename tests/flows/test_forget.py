@@ -46,6 +46,7 @@ def erased(cli: Cli, config: Path) -> Path:
     stages = [name.rpartition("/")[0] for name in done["rows"]]
     assert stages.count("clean/text") == stages.count("predictions/pq") == 2
     assert done["rows"][next(name for name in done["rows"] if name.startswith("embed/image"))] == 2
+    assert any(name.startswith("tokens/pq/") for name in done["tables"])  # it names its most typical documents
     assert "fitted on them" in result.stderr
     assert {name.rpartition("/")[0] for name in done["fitted"]} >= {"models/text", "codebooks/pq"}
     assert str(config.parent / "documents.jsonl") in result.stderr
@@ -115,7 +116,8 @@ def test_forgetting_twice_and_completing_change_nothing(cli: Cli, erased: Path) 
     after = {path: path.stat().st_mtime_ns for path in (erased.parent / "out").rglob("*.parquet")}
     # What the first erasure had counted anew left the old counts behind.
     assert after.items() <= before.items()
-    assert {path.parts[-4] for path in before.keys() - after.keys()} <= {"evaluation", "gallery", "statistics"}
+    summaries = {"evaluation", "gallery", "statistics", "owners", "drift", "tokens"}
+    assert {path.parts[-4] for path in before.keys() - after.keys()} <= summaries
 
 
 def test_an_unknown_id_is_refused_before_anything_is_done(cli: Cli, erased: Path) -> None:

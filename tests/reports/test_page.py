@@ -105,6 +105,13 @@ def full(name: str = "name") -> ReportData:
             schema=MODELS,
         ),
         drift=pa.Table.from_pylist([{**DRIFTED, "codebook": name, "why": name}], schema=DRIFT),
+        contact_sheet=pa.Table.from_pylist(
+            [
+                {"id": name, "status": status, "picture": data, "words": name, "found": [{"detector": name, "n": 2}]}
+                for status, data in (("ok", b"RIFF"), (name, None))
+            ]
+        ),
+        detectors={name: "rgb(0, 114, 178)"},
         tokens=pa.Table.from_pylist(
             [
                 {

@@ -19,6 +19,8 @@ def page(*names: str) -> str:
     nobody = {"stage": "ingest/x", "id": None, "source": "x", "reason": "no_id", "shard": None}
     changed = {
         "gallery": pa.Table.from_pylist(rows, schema=gallery.schema),
+        "tokens": None,
+        "contact_sheet": None,
         "quarantine": pa.Table.from_pylist([*held, nobody], schema=QUARANTINE),
     }
     return render(dataclasses.replace(full(), **changed))
@@ -45,3 +47,13 @@ def test_a_report_that_shows_none_of_them_stays_as_it_is():
 def test_a_picture_whose_document_is_not_told_is_noticed():
     assert not tells_all(page("a") + "<figure><img src='data:image/png;base64,AA=='></figure>")
     assert tells_all(page("a") + "<figure data-shows='[\"a\"]'><img src='data:image/png;base64,AA=='></figure>")
+
+
+def test_every_section_says_whom_it_shows():
+    whole = render(full("doc"))
+    assert "data:image/" in whole
+    assert tells_all(whole)
+    left = redacted(whole, lambda ids: "doc" in ids)
+    assert shown(left) == []
+    assert "data:image/" not in left
+    check(left)

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stores.errors import DataError
-from stores.forgotten import FILE, Forgotten, erase_from_file
+from stores.forgotten import FILE, Forgotten, documents_of, erase_from_file, naming
 
 IDS = ["doc-1", "日本語", "", "a\nb", "x" * 5000]
 
@@ -53,5 +53,12 @@ def test_rows_go_from_a_file_and_only_those(tmp_path):
     before = path.stat().st_mtime_ns
     assert erase_from_file(path, forgotten) == 0
     assert path.stat().st_mtime_ns == before
-    pq.write_table(pa.table({"value": [1]}), path)
+    lists = [[{"id": "a", "n": 1}, {"id": "b", "n": 2}], [], None, [{"id": "c", "n": 3}]]
+    pq.write_table(pa.table({"t.documents": lists, "pictures": [[b"x"], [], [], []], "value": [1, 2, 3, 4]}), path)
+    assert naming(pq.read_schema(path)) == ["t.documents"]
+    ids, rows = documents_of(pq.read_table(path)["t.documents"])
+    assert (ids.to_pylist(), rows.tolist()) == (["a", "b", "c"], [0, 0, 3])
+    assert erase_from_file(path, forgotten) == 1
+    assert pq.read_table(path)["value"].to_pylist() == [2, 3, 4]
+    pq.write_table(pa.table({"value": [1], "names": [["b"]], "one": [{"x": "b"}]}), path)
     assert erase_from_file(path, forgotten) == erase_from_file(tmp_path / "absent.parquet", forgotten) == 0
