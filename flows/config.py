@@ -26,6 +26,7 @@ from tasks.quantize import QuantizeConfig
 from tasks.sweep import SweepConfig
 from tasks.tabular import TabularEmbedConfig
 from tasks.train import ModelConfig
+from tasks.vocabulary import IndexEmbedConfig
 
 
 def _embed_config(values: Any) -> Any:
@@ -36,7 +37,7 @@ def _embed_config(values: Any) -> Any:
     if name not in ENCODERS:
         raise ConfigError(mismatch("encoder", sorted(ENCODERS), name, "`fuseline list encoders` describes them"))
     kinds: dict[str, type[FrozenConfig]] = {
-        "image": ImageEmbedConfig, "text": TextEmbedConfig, "tabular": TabularEmbedConfig
+        "image": ImageEmbedConfig, "text": TextEmbedConfig, "tabular": TabularEmbedConfig, "indices": IndexEmbedConfig
     }  # fmt: skip
     modality = ENCODERS[name].modality
     if modality not in kinds:
@@ -45,7 +46,9 @@ def _embed_config(values: Any) -> Any:
     return parse_options(kinds[modality], values, field="")
 
 
-EmbedConfig = Annotated[ImageEmbedConfig | TextEmbedConfig | TabularEmbedConfig, BeforeValidator(_embed_config)]
+EmbedConfig = Annotated[
+    ImageEmbedConfig | TextEmbedConfig | TabularEmbedConfig | IndexEmbedConfig, BeforeValidator(_embed_config)
+]
 
 
 class CropsConfig(CropEmbedConfig):
@@ -128,7 +131,7 @@ class Config(FrozenConfig):
         for name, crops in self.crops.items():
             _known(f"crops.{name}.detections", crops.detections, self.detect)
         for name, embed in self.embed.items():
-            if isinstance(embed, TextEmbedConfig) and embed.detections is not None:
+            if isinstance(embed, TextEmbedConfig | IndexEmbedConfig) and embed.detections is not None:
                 _known(f"embed.{name}.detections", embed.detections, self.detect)
         for name, model in self.models.items():
             for detections in model.ocr:
@@ -149,7 +152,7 @@ class Config(FrozenConfig):
     def _dense(self, field: str, name: str) -> None:
         _known(field, name, self.embed)
         if getattr(self.embed[name], "output", "vectors") != "vectors":
-            cure = f"set embed.{name}.output to vectors, or add another embedding"
+            cure = "name an embedding of vectors, or add one"
             raise ValueError(mismatch(field, "an embedding of vectors", f"{name} (indices)", cure))
 
     @property

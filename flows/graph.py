@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flows.config import Config, CropsConfig, model_inputs
-from models.config import key_values
+from flows.config import Config, CropsConfig, EmbedConfig, model_inputs
+from models.config import FrozenConfig, key_values
 from models.detectors import DETECTORS
 from tasks.clean import cleaner_version
 from tasks.contact_sheet import ContactSheetConfig
@@ -13,9 +13,10 @@ from tasks.detect import DetectConfig, detector_digest
 from tasks.dictionary import DictionaryConfig, describe_tokens, has_tokens
 from tasks.drift import MeasureConfig, measure_drift
 from tasks.embed import ImageEmbedConfig, TextEmbedConfig, weights_digest
+from tasks.image_pass import ImageTransform
 from tasks.images import DECODER
 from tasks.ingest import SourceConfig, ingest_config
-from tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary
+from tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary, Transform
 from tasks.owners import OwnersConfig, count_owners
 from tasks.predict import PredictConfig, predict
 from tasks.quantize import QuantizeConfig, encode, fit_codebook
@@ -32,6 +33,7 @@ from tasks.summaries import (
 from tasks.tabular import TabularEmbedConfig, embed_tabular, fit_tabular
 from tasks.train import ModelConfig, fit_classifier, train_config
 from tasks.transforms import clean_documents, detect_elements, embed_documents, embed_elements, embed_texts
+from tasks.vocabulary import IndexEmbedConfig, embed_indices, fit_vocabulary
 
 CONTACT_SHEET = "contact_sheet/detections"
 
@@ -119,13 +121,9 @@ def _features(config: Config, name: str, source: SourceConfig, *, trained: Featu
         reads=(fields,), transform=clean_documents,
     )  # fmt: skip
     found = {name: _detect(name, spec, documents) for name, spec in sorted(config.detect.items())}
-    encoders = trained.encoders if trained else _encoders(config, documents)
-    embed = {
-        name: _columns(name, spec, documents, encoders[name])
-        if isinstance(spec, TabularEmbedConfig)
-        else _embed(name, spec, documents, cleaned, found)
-        for name, spec in sorted(config.embed.items())
-    }
+    read = {name: _embed_read(spec, documents, cleaned, found) for name, spec in sorted(config.embed.items())}
+    encoders = trained.encoders if trained else _encoders(config, documents, read)
+    embed = {name: _embed(name, config.embed[name], one, encoders) for name, one in read.items()}
     books = trained.codebooks if trained else {
         name: Fit(
             name=f"codebooks/{name}", flow="quantize", version=2, config=_filled(spec), fit=fit_codebook,
@@ -170,39 +168,39 @@ def _crops(name: str, spec: CropsConfig, documents: Ingest, detect: dict[str, Sh
     )  # fmt: skip
 
 
-def _encoders(config: Config, documents: Ingest) -> dict[str, Fit]:
-    """Return the fits of table columns: training rows of every shard, split and columns alone."""
-    return {
-        name: Fit(
-            name=f"encoders/{name}", flow="embed", version=1, config=spec.fit_config(), fit=fit_tabular,
-            reads=(Read(documents, ("split", *spec.reads())),),
-        )
-        for name, spec in sorted(config.embed.items())
-        if isinstance(spec, TabularEmbedConfig)
-    }  # fmt: skip
-
-
-def _columns(name: str, spec: TabularEmbedConfig, documents: Ingest, encoder: Fit) -> ShardStage:
-    return ShardStage(
-        name=f"embed/{name}", flow="embed", version=1, config=spec, transform=embed_tabular, fits=(encoder,),
-        reads=(Read(documents, spec.reads()),), layout="parquet" if spec.output == "indices" else "zarr",
-    )  # fmt: skip
-
-
-def _embed(
-    name: str,
-    spec: ImageEmbedConfig | TextEmbedConfig,
-    documents: Ingest,
-    cleaned: ShardStage,
-    detect: dict[str, ShardStage],
-) -> ShardStage:
+def _embed_read(spec: EmbedConfig, documents: Ingest, cleaned: ShardStage, detect: dict[str, ShardStage]) -> Read:
+    """Return what an embedding is made from."""
     if isinstance(spec, ImageEmbedConfig):
-        read = Read(documents, ("image",), ("image_digest",))
-    else:
-        read = Read(cleaned if spec.detections is None else detect[spec.detections], (spec.column,))
+        return Read(documents, ("image",), ("image_digest",))
+    if isinstance(spec, TabularEmbedConfig):
+        return Read(documents, spec.reads())
+    return Read(cleaned if spec.detections is None else detect[spec.detections], (spec.column,))
+
+
+def _encoders(config: Config, documents: Ingest, read: dict[str, Read]) -> dict[str, Fit]:
+    """Return the fits of columns and vocabularies: training rows of every shard, their split and what is encoded."""
+    split = Read(documents, ("split",))
+    fits: dict[str, Fit] = {}
+    for name, spec in sorted(config.embed.items()):
+        shared: Any = {"name": f"encoders/{name}", "flow": "embed", "version": 1}
+        if isinstance(spec, TabularEmbedConfig):
+            reads = (Read(documents, ("split", *read[name].columns)),)
+            fits[name] = Fit(config=spec.fit_config(), fit=fit_tabular, reads=reads, **shared)
+        elif isinstance(spec, IndexEmbedConfig):
+            fits[name] = Fit(config=spec.fit_config(), fit=fit_vocabulary, reads=(split, read[name]), **shared)
+    return fits
+
+
+def _embed(name: str, spec: EmbedConfig, read: Read, encoders: dict[str, Fit]) -> ShardStage:
+    transforms: dict[type[FrozenConfig], Transform | ImageTransform] = {
+        ImageEmbedConfig: embed_documents, TextEmbedConfig: embed_texts, TabularEmbedConfig: embed_tabular,
+        IndexEmbedConfig: embed_indices,
+    }  # fmt: skip
     return ShardStage(
-        name=f"embed/{name}", flow="embed", version=1, config=spec, weights=weights_digest(spec), layout="zarr",
-        reads=(read,), transform=embed_documents if isinstance(spec, ImageEmbedConfig) else embed_texts,
+        name=f"embed/{name}", flow="embed", version=1, config=spec, reads=(read,), transform=transforms[type(spec)],
+        weights=weights_digest(spec) if isinstance(spec, ImageEmbedConfig | TextEmbedConfig) else "",
+        layout="parquet" if getattr(spec, "output", "vectors") == "indices" else "zarr",
+        fits=(encoders[name],) if name in encoders else (),
     )  # fmt: skip
 
 

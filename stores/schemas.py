@@ -76,6 +76,18 @@ def indices(columns: int) -> pa.Schema:
     )
 
 
+def ragged_indices() -> pa.Schema:
+    """Return the schema of lists of class indices: 0 to n per document, int32; the index 0 is an unknown value."""
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("status", pa.string(), nullable=False),
+            pa.field("present", pa.bool_(), nullable=False),  # there is at least one
+            pa.field("indices", pa.list_(pa.int32()), nullable=False),
+        ]
+    )
+
+
 def codes(tokens: int) -> pa.Schema:
     """Return the schema of quantized embeddings: (n, tokens) uint8; present False means no visual tokens at all."""
     return pa.schema(

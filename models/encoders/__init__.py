@@ -12,6 +12,7 @@ from models.encoders.face_nets import DlibFace, DlibFaceConfig, FaceRes, FaceRes
 from models.encoders.sentences import PRESETS as TEXTS
 from models.encoders.sentences import Sentences, SentencesConfig
 from models.encoders.tabular import Tabular, TabularConfig
+from models.encoders.vocabulary import Vocabulary, VocabularyConfig
 
 ENCODERS: dict[str, Entry] = {
     "efficientnet_lite0": Entry(
@@ -44,6 +45,11 @@ ENCODERS: dict[str, Entry] = {
     "tabular": Entry(
         Tabular, TabularConfig, "tabular",
         "columns as one-hot, min-max, quantile or uniform bins, fitted on training rows; or as class indices",
+        "",
+    ),
+    "vocabulary": Entry(
+        Vocabulary, VocabularyConfig, "indices",
+        "class indices of words, of words in images or of detected objects, fitted on training rows",
         "",
     ),
     "dlib_face": Entry(

@@ -16,7 +16,7 @@ from models.config import FrozenConfig
 from models.errors import MissingWeights
 from models.threads import thread_limit
 
-Modality = Literal["image", "text", "face", "tabular"]
+Modality = Literal["image", "text", "face", "tabular", "indices"]
 
 
 class Encoder(Protocol):
@@ -53,7 +53,7 @@ class Encoder(Protocol):
 class Entry:
     """One line of the registry."""
 
-    cls: Any  # config -> Encoder; "tabular" is fitted by a stage of its own
+    cls: Any  # config -> Encoder; those of "tabular" and "indices" are fitted by a stage
     config: type[FrozenConfig]
     modality: Modality
     summary: str

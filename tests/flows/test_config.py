@@ -47,8 +47,13 @@ def refusal(values: dict[str, object]) -> str:
         ),
         (
             {**BASE, "embed": {"image": {"encoder": "tabular", "output": "indices"}}},
-            ["quantize.pq.embedding", "image (indices)", "set embed.image.output to vectors"],
+            ["quantize.pq.embedding", "image (indices)", "name an embedding of vectors"],
         ),
+        (
+            {**BASE, "embed": {"image": {"encoder": "vocabulary"}}},
+            ["quantize.pq.embedding", "image (indices)", "name an embedding of vectors"],
+        ),
+        ({"embed": {"x": {"encoder": "vocabulary", "field": "labels"}}}, ["detections", "field ocr or labels"]),
         ({"models": {"x": {"kind": "lightgbm", "ocr": ["signs"]}}}, ["models.x", "ocr", "a model that reads text"]),
         ({"models": {"x": {"kind": "text", "ocr": ["signs"]}}}, ["models.x.ocr", "'signs'"]),
         ({"run": {"workers": 0}}, ["run.workers", "greater than or equal to 1"]),

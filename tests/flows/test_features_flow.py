@@ -167,6 +167,7 @@ def test_words_in_images_are_an_embedding_and_words(cli: Cli, copied: Path) -> N
     folder, values = copied.parent, settings(copied.parent)
     values["detect"] = {"signs": {"detector": "rapidocr"}}
     values["embed"]["signs"] = {"encoder": "minilm", "field": "ocr", "detections": "signs"}
+    values["embed"]["words"] = {"encoder": "vocabulary", "field": "ocr", "detections": "signs"}
     read = {"dim": 10, "lr": 0.5, "epochs": 25, "loss": "ova", "deterministic": True}
     values["models"] = {
         "trees": {"kind": "lightgbm", "options": {**TREES, "embeddings": ["signs"]}},
@@ -182,6 +183,10 @@ def test_words_in_images_are_an_embedding_and_words(cli: Cli, copied: Path) -> N
     status = statuses(dataset)
     assert status["missing"] == 12  # every fifth picture says nothing
     assert status["ok"] == 48
+    indices = pl.concat([pl.read_parquet(file) for file in (folder / "out" / "embed" / "words").glob("*/*.parquet")])
+    known = indices.filter("present")["indices"]
+    assert len(known) == 48
+    assert set(known.explode().to_list()) == {1, 2, 3}  # apple, pear, plum
     assert metric(folder / "out", "trees", "top_5") == 1
     assert metric(folder / "out", "all", "f1_micro") > 0.9
     predicted = pl.read_parquet(folder / "out" / "latest" / "predictions.parquet")

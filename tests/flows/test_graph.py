@@ -78,7 +78,11 @@ def test_words_in_images_come_from_the_detector():
     detect = {"signs": {"detector": "rapidocr"}}
     embed = {"signs": {"encoder": "minilm", "field": "ocr", "detections": "signs"}}
     models = {"words": {"kind": "text", "ocr": ["signs"]}, "plain": {"kind": "text"}}
+    embed |= {"words": {"encoder": "vocabulary", "field": "ocr", "detections": "signs"}}
     nodes = {node.name: node for node in build(config(detect=detect, embed=embed, quantize={}, models=models))}
+    assert [read.node.name for read in nodes["encoders/words"].reads] == ["documents/shapes", "detect/signs"]
+    assert (nodes["embed/words"].layout, nodes["embed/signs"].layout) == ("parquet", "zarr")
+    assert nodes["embed/words"].fits == (nodes["encoders/words"],)
     assert [(read.node.name, read.columns) for read in nodes["embed/signs"].reads] == [("detect/signs", ("text",))]
     assert "detect/signs" in {read.node.name for read in nodes["models/words"].reads}
     assert "detect/signs" not in {read.node.name for read in nodes["models/plain"].reads}

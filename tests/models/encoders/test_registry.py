@@ -89,7 +89,7 @@ def test_the_registry_can_be_listed() -> None:
     rows = registry_rows()
     assert {"efficientnet_lite2", "minilm"} <= {row["name"] for row in rows}
     assert all(row["summary"] for row in rows)
-    assert [row["name"] for row in rows if not row["weights"]] == ["tabular"]  # fitted on the training rows
+    assert [row["name"] for row in rows if not row["weights"]] == ["tabular", "vocabulary"]  # fitted here
 
 
 def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

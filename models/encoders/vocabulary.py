@@ -1,0 +1,80 @@
+"""Values -> class indices, by a vocabulary fitted on training rows alone: what index embeddings look up (R-15)."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from models.checkpoint import load_checkpoint, save_checkpoint
+from models.config import FrozenConfig
+from models.errors import CheckpointError
+
+_KIND = "vocabulary"
+_ROOM = 64  # values counted at most, as a multiple of those kept
+_CHARACTERS = 100  # of a value: what is longer is no word
+
+
+class VocabularyConfig(FrozenConfig):
+    """Which values get an index of their own; no label of a document is ever looked at."""
+
+    size: int = Field(65_536, ge=1)  # most frequent values kept
+    min_count: int = Field(1, ge=1)  # rarer values are unknown
+    lower: bool = True  # "Dog" and "dog" are one value
+
+
+class Vocabulary:
+    """Encoder of lists of values.
+
+    Attributes:
+        config: which values are known.
+        values: the known values by falling frequency, equally frequent ones by name; the first has index 1.
+    """
+
+    def __init__(self, config: VocabularyConfig, values: tuple[str, ...]) -> None:
+        self.config, self.values = config, values
+
+    @classmethod
+    def fit(cls, lists: Iterable[pa.ListArray], config: VocabularyConfig) -> Self:
+        """Fit on list<string> arrays of training rows, one at a time."""
+        counts: Counter[str] = Counter()
+        for array in lists:
+            counts.update(_plain(array.flatten(), config).to_pylist())
+            if len(counts) > _ROOM * config.size:  # a corpus has ever more values: the rarest seen so far go
+                counts = Counter(dict(counts.most_common(_ROOM // 4 * config.size)))
+        frequent = [value for value, count in counts.items() if count >= config.min_count]
+        return cls(config, tuple(sorted(frequent, key=lambda value: (-counts[value], value))[: config.size]))
+
+    def encode(self, lists: pa.ListArray) -> pa.ListArray:
+        """Return class indices, list<int32> (n,): one per value, in their order; 0 is an unknown value."""
+        known = pa.array(self.values, pa.string())
+        found = pc.fill_null(pc.index_in(_plain(lists.flatten(), self.config), value_set=known), -1)
+        indices = pa.array(np.asarray(found, np.int32) + 1, pa.int32())
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0))
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), indices)
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint into an existing folder."""
+        meta = {"config": self.config.model_dump(mode="json"), "values": list(self.values)}
+        save_checkpoint(folder, _KIND, meta=meta, arrays={})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; raises CheckpointError."""
+        meta = load_checkpoint(folder, _KIND).meta
+        try:
+            return cls(VocabularyConfig.model_validate(meta["config"]), tuple(map(str, meta["values"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"vocabulary checkpoint: expected config and values, got {error}; fit it again"
+            ) from error
+
+
+def _plain(values: pa.Array, config: VocabularyConfig) -> pa.Array:
+    cut = pc.utf8_slice_codeunits(values, 0, _CHARACTERS)
+    return pc.utf8_lower(cut) if config.lower else cut

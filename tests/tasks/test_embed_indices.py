@@ -1,0 +1,84 @@
+"""The stage of class indices: training rows alone are fitted, lists keep their order, objects their strength."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from drive import content, make_shard
+
+from stores.schemas import ragged_indices
+from tasks.assignment import SplitConfig
+from tasks.clean import CleanConfig
+from tasks.detect import DETECTIONS, DetectConfig
+from tasks.fit import make_fit
+from tasks.ingest import SourceConfig, ingest_config
+from tasks.nodes import Fit, Ingest, Read, ShardStage
+from tasks.transforms import clean_documents, detect_elements
+from tasks.vocabulary import IndexEmbedConfig, embed_indices, fit_vocabulary
+
+
+def element(label: str, score: float) -> dict[str, Any]:
+    return {"box": [0.0, 0.0, 1.0, 1.0], "score": score, "label": label, "text": None, "points": []}
+
+
+def made(root: Path, upstream: ShardStage, tables: dict[str, pa.Table], **options: Any) -> tuple[ShardStage, Fit]:
+    """Commit documents and an upstream shard by hand, then fit and make the stage."""
+    where = SourceConfig(path="none")
+    documents = Ingest(
+        name="documents/x", flow="ingest", version=1, source=where,
+        config=ingest_config("documents/x", where, shard_size=9, split=SplitConfig(valid=0, test=0)),
+    )  # fmt: skip
+    spec = IndexEmbedConfig.model_validate(options)
+    upstream.dataset(root).commit(0, tables["upstream"], {})
+    documents.dataset(root).commit(0, tables["documents"], {})
+    read = Read(upstream, (spec.column,))
+    fit = Fit(
+        name="encoders/v", flow="embed", version=1, config=spec.fit_config(), fit=fit_vocabulary,
+        reads=(Read(documents, ("split",)), read),
+    )  # fmt: skip
+    stage = ShardStage(
+        name="embed/v", flow="embed", version=1, config=spec, transform=embed_indices, fits=(fit,), reads=(read,)
+    )
+    make_fit(fit, root, source="")
+    make_shard(stage, root, 0)
+    return stage, fit
+
+
+DOCUMENTS = pa.table({"id": ["a", "b", "c", "d"], "split": ["train", "train", "test", "train"]})
+
+
+def test_objects_are_looked_up_strongest_first(tmp_path: Path) -> None:
+    elements = [
+        [element("dog", 0.7), element("cat", 0.9), element("bird", 0.1)],
+        [element("cat", 0.8), element("cat", 0.95), element("cup", 0.99)],
+        [element("cat", 0.9), element("bus", 0.99)],
+        [],
+    ]
+    rows = [
+        {"id": i, "status": "ok", "present": bool(some), "elements": some, "text": ""}
+        for i, some in zip("abcd", elements, strict=True)
+    ]
+    detect = ShardStage(
+        name="detect/objects", flow="detect", version=1, config=DetectConfig(detector="ssdlite_coco"),
+        transform=detect_elements,
+    )  # fmt: skip
+    tables = {"documents": DOCUMENTS, "upstream": pa.Table.from_pylist(rows, schema=DETECTIONS)}
+    stage, _ = made(tmp_path, detect, tables, field="labels", detections="objects", limit=2)
+    record = stage.dataset(tmp_path).record(0)
+    assert record is not None
+    assert stage.dataset(tmp_path).read(record).drop_columns("row_inputs").schema.equals(ragged_indices())
+    # By frequency among the two strongest of each training row: cat 2, cup 1, dog 1; bus stands in a test row.
+    assert {i: row["indices"] for i, row in content(stage, tmp_path).items()} == {
+        "a": [1, 3], "b": [2, 1], "c": [0, 1], "d": []
+    }  # fmt: skip
+    assert content(stage, tmp_path)["d"]["status"] == "missing"
+
+
+def test_words_keep_their_order(tmp_path: Path) -> None:
+    clean = ShardStage(name="clean/text", flow="clean", version=1, config=CleanConfig(), transform=clean_documents)
+    texts = pa.table({"id": ["a", "b", "c", "d"], "text": ["the cat", "the dog sat", "a cat", ""]})
+    stage, fit = made(tmp_path, clean, {"documents": DOCUMENTS, "upstream": texts}, limit=2)
+    assert [row["indices"] for row in content(stage, tmp_path).values()] == [[1, 2], [1, 3], [0, 2], []]
+    record = fit.fitted(tmp_path).record()
+    assert record is not None
+    assert record.facts["values"] == 3
