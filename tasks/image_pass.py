@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from tasks.images import ImageError, ImageLimits, Rgb, decode, decoded_size, open_image
 from tasks.spent import Kind, Spent
 
+AHEAD_BYTES = 256 << 20  # of images prepared and not yet computed
+
 
 class Outcome(NamedTuple):
     """What a consumer made of one image: `value` is None unless the status is ok."""
@@ -212,6 +214,10 @@ class _Row(NamedTuple):
     items: list[Item | None]  # per part
     decodes: int
 
+    @property
+    def nbytes(self) -> int:
+        return sum(_nbytes(item.outcome) for item in self.items if item is not None)
+
 
 def run_pass(
     documents: pa.Table,
@@ -228,8 +234,8 @@ def run_pass(
         source: folder or URL below which image references lie.
         wanted: per consumer a mask (n,) of the rows to compute; its table then holds only those rows.
 
-    Threads read, decode and prepare ahead while this one computes. Memory holds a few batches of prepared images,
-    whatever the number of documents.
+    Threads read, decode and prepare ahead while this one computes. Memory holds a few batches of prepared images, at
+    most about AHEAD_BYTES, whatever the number of documents.
     """
     n = documents.num_rows
     masks = [np.ones(n, np.bool_) for _ in consumers] if wanted is None else wanted
@@ -269,18 +275,31 @@ def _ahead(
 ) -> Iterator[tuple[_Row, float]]:
     """Yield the prepared rows in order, at most `depth` ahead of the reader, and the seconds waited for each."""
     waiting: deque[Future[_Row]] = deque()
+    nbytes = 0.0  # of a row, lately; unknown until there is one
 
     def next_result() -> tuple[_Row, float]:
+        nonlocal nbytes
         future, started = waiting.popleft(), time.perf_counter()
-        return future.result(), time.perf_counter() - started
+        found = future.result()
+        waited = time.perf_counter() - started
+        nbytes = (3 * nbytes + found.nbytes) / 4 if nbytes else float(max(1, found.nbytes))
+        return found, waited
 
     try:
         for row in rows:
             waiting.append(pool.submit(prepare, row))
-            if len(waiting) > depth:
+            # One image may be wanted at full size beside one whose batches are large.
+            while len(waiting) > min(depth, max(1, AHEAD_BYTES // nbytes if nbytes else 1)):
                 yield next_result()
         while waiting:
             yield next_result()
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _nbytes(value: Any) -> int:
+    """Return the bytes of the arrays in something prepared."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    return sum(map(_nbytes, value)) if isinstance(value, list | tuple) else 0

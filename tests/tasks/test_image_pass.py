@@ -151,6 +151,35 @@ def test_a_bad_image_is_tried_once_for_all(monkeypatch: pytest.MonkeyPatch) -> N
     assert tried == [b"no image"]
 
 
+class Whole(Mean):
+    """Keeps all pixels until its batch is full; remembers the most that was prepared and not yet computed."""
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__(None, batch_size)
+        self.held = self.most = 0
+
+    def prepare(self, pixels: Rgb, row: int) -> Any:
+        self.held += 1
+        self.most = max(self.most, self.held)
+        return pixels.copy()
+
+    def compute(self, items: list[Any]) -> list[Outcome]:
+        time.sleep(0.05)  # for the threads to run as far ahead as they may
+        self.held -= len(items)
+        return [Outcome("ok", (0.0, 1))] * len(items)
+
+
+def test_large_images_are_not_prepared_far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector holds whole images: beside an encoder with large batches hundreds of them would pile up."""
+    table = pa.concat_tables([documents().slice(0, 7)] * 6)
+    free, bound = Whole(1), Whole(1)
+    run_pass(table, [free, Mean(100, 10)], source=".")
+    monkeypatch.setattr(image_pass, "AHEAD_BYTES", 4 * 240 * 320 * 3)
+    run_pass(table, [bound, Mean(100, 10)], source=".")
+    assert free.most > 15
+    assert bound.most <= 4 + 1 + 3  # what is waiting, what is computed, and what was ahead before a size was known
+
+
 def test_a_row_that_needs_no_image_costs_none() -> None:
     known = Mean(None, 4)
     known.given = lambda row: Outcome("known", None) if row % 2 else None  # type: ignore[method-assign]
