@@ -31,13 +31,13 @@ class Teller:
     bars: Progress | None = None
     _stages: dict[str, "_Stage"] = field(default_factory=dict)
 
-    def begin(self, label: str, shards: int) -> None:
-        """Announce a stage with so many shards to make."""
+    def begin(self, label: str, shards: int | None) -> None:
+        """Announce a stage with so many shards to make; None when reading its source will tell."""
         stage = self._stages[label] = _Stage(label, shards)
         if self.bars is not None:
             stage.bar = self.bars.add_task(label, total=shards, rows="")
         else:
-            logger.info("%s: %d to make", label, shards)
+            logger.info("%s: %s to make", label, "what the source holds is" if shards is None else shards)
 
     def advance(self, report: ShardReport) -> None:
         """Count one shard of one stage."""
@@ -55,7 +55,7 @@ class Teller:
 @dataclass
 class _Stage:
     label: str
-    total: int
+    total: int | None
     done: int = 0
     rows: int = 0
     bar: TaskID | None = None
@@ -68,12 +68,14 @@ class _Stage:
 
     def due(self) -> bool:
         now = time.monotonic()
-        if self.done < self.total and now - self.last < LINE_SECONDS:
+        if (self.total is None or self.done < self.total) and now - self.last < LINE_SECONDS:
             return False
         self.last = now
         return True
 
     def line(self) -> str:
+        if self.total is None:
+            return f"{self.label}: {self.done} made, {self.rate:,.0f} docs/s"
         seconds = time.monotonic() - self.started
         left = seconds / self.done * max(0, self.total - self.done)
         return f"{self.label}: {self.done}/{self.total}, {self.rate:,.0f} docs/s, {left:,.0f} s left"

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +45,7 @@ def run_nodes(nodes: list[Node], config: Config, wishes: Wishes, *, source: str 
     root = Path(config.root)
     images = config.source.image_root() if source is None else source
     options = plan_options(config, nodes, retry_failed=wishes.retry_failed, refit=wishes.refit, source=images)
+    options = replace(options, look=False)  # an ingest follows its plan: it alone reads the source
     local = config.run.executor == "local"
     execution = Execution(root, images, config.run.workers, local, wishes.retry_failed)
     accounts: dict[str, Account] = {}
@@ -52,8 +54,8 @@ def run_nodes(nodes: list[Node], config: Config, wishes: Wishes, *, source: str 
             plans = [plan_node(node, root, options) for node in group]
             started = time.perf_counter()
             for plan in plans:
-                if plan.todo:
-                    teller().begin(plan.node.label, len(plan.todo))
+                if plan.todo or plan.scan:
+                    teller().begin(plan.node.label, None if plan.scan else len(plan.todo))
             reports = run_plans(plans, execution, runner=runner, listen=teller().advance)
             done = _accounts(plans, reports, time.perf_counter() - started)
             accounts |= done
@@ -98,7 +100,7 @@ def _accounts(plans: list[Plan], reports: list[ShardReport], seconds: float) -> 
         share = sum(report.seconds for report in own) / work if work else 1 / len(plans)
         found[label] = Account(
             stage=label,
-            fresh=len(plan.fresh),
+            fresh=len(set(plan.fresh) - {report.index for report in own}),
             computed_shards=len(own) - len(errors),
             rows_computed=sum(report.computed for report in own),
             rows_reused=sum(report.reused for report in own),

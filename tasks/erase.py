@@ -96,7 +96,7 @@ def erase_rows(
         for index in dataset.damaged_records():
             dataset.recover(index)
         if dataset.manifest.stage.startswith(DOCUMENTS):
-            erase_images(dataset, [one.index for one in mine], forgotten)
+            erase_images(dataset)
         for one in mine:
             _erase(one, forgotten, root, fresh.get(one))
         if dataset.manifest.stage.startswith(DOCUMENTS):

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from models.config import FrozenConfig, key_values, knob
 from stores.atomic import atomic_file, write_bytes
 from stores.dataset import ROW_INPUTS, Dataset
-from stores.digests import combine, row_digests
+from stores.digests import row_digests
 from stores.errors import ConfigError, DamagedError, DataError, mismatch
 from stores.forgotten import Forgotten, erase_from_file
 from stores.manifest import ShardRecord
@@ -25,10 +25,11 @@ from stores.parquet import write_table
 from stores.schemas import QUARANTINE
 from tasks.assignment import Assignment, SplitConfig
 from tasks.duplicates import DuplicatesConfig, ImageDuplicates
-from tasks.image_digests import ImageDigests, drop_images
+from tasks.image_digests import ImageDigests
+from tasks.listing import Listing
 from tasks.nodes import Ingest
 from tasks.options import parse_options
-from tasks.readers import READERS, SourceFile
+from tasks.readers import READERS
 from tasks.readers.places import image_root
 from tasks.routing import FORGOTTEN, Known, Router, id_hashes, usable
 from tasks.shard import ShardReport
@@ -77,32 +78,42 @@ class Scan:
     changed: dict[int, int]  # shard -> documents that changed or are gone
     new: tuple[int, ...] = ()  # shards that would be added
     new_rows: int = 0
-    stale_state: bool = False  # files were touched, documents are the same
+    stale_state: bool = False  # the source must be read: files were touched, if nothing else
+    listing: Listing | None = field(default=None, compare=False, repr=False)  # of a source that must be read
 
 
-def scan(node: Ingest, root: Path, source: str, *, broken: frozenset[int] = frozenset()) -> Scan:
+def scan(node: Ingest, root: Path, *, broken: frozenset[int] = frozenset(), look: bool = True) -> Scan:
     """Compare the source with what was ingested; reads it only when its listing changed.
 
     Args:
         node: the ingest.
         root: output root.
-        source: unused place holder of the image root.
         broken: shards whose file is missing.
+        look: False when the ingest follows at once: it is told that the source changed, not what, and the source is
+            read once instead of twice.
     """
-    dataset = node.dataset(root)
-    if not broken and _listing_digest(node.source) == _state(dataset).get("listing"):
+    dataset, listing = node.dataset(root), _listed(node.source)
+    if not broken and listing.digest == _state(dataset).get("listing"):
         return Scan({})
-    changes = _Changes(node, root, broken)
+    if not look:
+        return Scan({}, stale_state=True, listing=listing)
+    changes = _Changes(node, root, broken, listing)
     shards = sum(1 for _ in changes.new_shards())
     first = 1 + max(dataset.records(), default=-1)
-    found = Scan(changes.touched(), tuple(range(first, first + shards)), changes.router.new_rows, stale_state=True)
+    new = tuple(range(first, first + shards))
+    found = Scan(changes.touched(), new, changes.router.new_rows, stale_state=True, listing=listing)
     if not changes.total:
         raise DataError(_nothing(node.source))
     return found
 
 
 def ingest(
-    node: Ingest, root: Path, *, broken: frozenset[int] = frozenset(), done: Callable[[ShardReport], None]
+    node: Ingest,
+    root: Path,
+    *,
+    broken: frozenset[int] = frozenset(),
+    listing: Listing | None = None,
+    done: Callable[[ShardReport], None],
 ) -> None:
     """Bring the documents dataset up to date: new documents into new shards, changed ones in place.
 
@@ -110,13 +121,14 @@ def ingest(
         node: the ingest.
         root: output root.
         broken: shards to make again from the source.
+        listing: of the source, where it was listed just now.
         done: called with a report after each shard is committed.
 
     Raises:
         DataError: the source holds no document at all; what was ingested before stays.
     """
-    dataset, listing = node.dataset(root), _listing_digest(node.source)
-    changes, index = _Changes(node, root, broken), 1 + max(dataset.records(), default=-1)
+    dataset, listing = node.dataset(root), listing or _listed(node.source)
+    changes, index = _Changes(node, root, broken, listing), 1 + max(dataset.records(), default=-1)
     started = time.perf_counter()
     for table in changes.new_shards():
         _write_rows(dataset, index, table)
@@ -126,7 +138,7 @@ def ingest(
     if not changes.total:
         raise DataError(_nothing(node.source))
     for shard in sorted(changes.touched()):
-        table, rows = changes.rebuilt(shard), len(changes.router.changed.get(shard, ()))
+        table, rows = changes.rebuilt(shard), changes.router.changed_rows(shard)
         _write_rows(dataset, shard, table)
         dataset.commit(shard, table, {})
         kept = table.num_rows - rows
@@ -135,7 +147,7 @@ def ingest(
     changes.images.save(dataset.folder / IMAGES)
     with atomic_file(dataset.folder / QUARANTINED) as partial:
         write_table(partial, changes.quarantine())
-    write_bytes(dataset.folder / STATE, orjson.dumps({"listing": listing, "documents": changes.total}))
+    write_bytes(dataset.folder / STATE, orjson.dumps({"listing": listing.digest, "documents": changes.total}))
 
 
 def ingest_quarantine(node: Ingest, root: Path) -> pa.Table:
@@ -149,16 +161,12 @@ def listed_ids(dataset: Dataset, index: int) -> pa.ChunkedArray:
     return _listed_rows(dataset, index)["id"]
 
 
-def erase_images(dataset: Dataset, shards: Iterable[int], forgotten: Forgotten) -> None:
-    """Take the digests of forgotten documents' images out of the list beside the documents, which still hold them."""
-    images: list[dict[str, object]] = []
-    for index in shards:
-        try:
-            table = dataset.read(dataset.readable_records()[index], ("id", "image"))
-        except (DamagedError, KeyError, OSError):
-            continue  # it goes whole
-        images += table["image"].filter(pa.array(forgotten.mask(table["id"]))).drop_null().to_pylist()
-    drop_images(dataset.folder / IMAGES, images)
+def erase_images(dataset: Dataset) -> None:
+    """Drop the digests of image files: they are kept by a hash of their place, so that one document's can't be told.
+
+    The next changed ingest reads image files once to know them again.
+    """
+    (dataset.folder / IMAGES).unlink(missing_ok=True)
 
 
 def erase_listings(dataset: Dataset, forgotten: Forgotten) -> None:
@@ -177,7 +185,7 @@ def listed_documents(dataset: Dataset, forgotten: Forgotten) -> Iterator[str]:
 class _Changes:
     """One pass over a source, compared with what was ingested."""
 
-    def __init__(self, node: Ingest, root: Path, broken: frozenset[int]) -> None:
+    def __init__(self, node: Ingest, root: Path, broken: frozenset[int], listing: Listing) -> None:
         self.node, self.dataset, self.total = node, node.dataset(root), 0
         self.forgotten, dataset = Forgotten.load(root), self.dataset
         self.records = dataset.records()
@@ -186,11 +194,11 @@ class _Changes:
         self.broken = frozenset(self.records.keys() - known.keys())
         known |= {index: _listed_rows(dataset, index) for index in self.broken}
         self.router = Router(Known.of(known, ROW_INPUTS), node.config.shard_size)
-        self.images = ImageDigests.load(dataset.folder / IMAGES, _listing(node.source), root=node.source.image_root())
+        self.images = ImageDigests.load(dataset.folder / IMAGES, listing, root=node.source.image_root())
         self.assignment = Assignment(node.config.split).learn(documents for documents, _ in self._batches())
         self.duplicates = self._known_images(node.config.duplicates)
         self._bad: list[pa.Table] = []
-        self._empty: pa.Table | None = None  # no rows, in the schema of this pass
+        self._empty: pa.Table = pa.table({})  # no rows, in the schema of this pass
 
     def new_shards(self) -> Iterator[pa.Table]:
         """Read the source to its end; yield each shard of new documents."""
@@ -211,22 +219,23 @@ class _Changes:
 
     def touched(self) -> dict[int, int]:
         """Return how many documents of each known shard changed or are gone; broken shards are always among them."""
-        found = {**dict.fromkeys(self.broken, 0), **{shard: len(rows) for shard, rows in self.router.changed.items()}}
+        found = {**dict.fromkeys(self.broken, 0), **{i: self.router.changed_rows(i) for i in self.router.changed}}
         for shard, rows in self.router.removed().items():
             found[shard] = found.get(shard, 0) + len(rows)
         return found
 
     def rebuilt(self, shard: int) -> pa.Table:
         """Return a known shard with its changed rows replaced and the removed ones gone."""
-        changed, gone = self.router.changed.get(shard, {}), set(self.router.removed().get(shard, ()))
+        rows, changed = self.router.new_content(shard)
         if shard in self.broken:
-            kept = [changed[row] for row in sorted(changed)] or [self._empty]
-            return pa.concat_tables(kept, promote_options="default").combine_chunks()
+            order = np.argsort(rows)
+            return (self._empty if changed is None else changed.take(pa.array(order))).combine_chunks()
         n, old = self.records[shard].n_rows, self.dataset.read(self.records[shard])
-        tables = pa.concat_tables([old, *changed.values()], promote_options="default")
-        order = {row: n + i for i, row in enumerate(changed)}
-        rows = pa.array([order.get(row, row) for row in range(n) if row not in gone], pa.int64())
-        return tables.take(rows).combine_chunks()
+        places = np.arange(n)
+        places[rows] = n + np.arange(len(rows))
+        kept = np.delete(places, self.router.removed().get(shard, []))
+        table = pa.concat_tables([old] if changed is None else [old, changed], promote_options="default")
+        return table.take(pa.array(kept)).combine_chunks()
 
     def quarantine(self) -> pa.Table:
         """Return the rows that could not become documents."""
@@ -286,14 +295,10 @@ def ingest_config(name: str, source: SourceConfig, **chosen: Any) -> IngestConfi
     return IngestConfig(dataset=name, reader=source.reader, options=key_values(source.parsed()), **chosen)
 
 
-def _listing_digest(source: SourceConfig) -> str:
+def _listed(source: SourceConfig) -> Listing:
     if not source.path:
         raise ConfigError(mismatch("source.path", "a file, folder or URL", "", "name the data to read"))
-    return combine(f"{f.uri} {f.size} {f.mtime_ns}" for f in _listing(source))
-
-
-def _listing(source: SourceConfig) -> list[SourceFile]:
-    return READERS[source.reader].files(source.path, source.parsed())
+    return Listing.of(READERS[source.reader].files(source.path, source.parsed()))
 
 
 def _state(dataset: Dataset) -> dict[str, Any]:

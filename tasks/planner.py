@@ -26,6 +26,7 @@ class PlanOptions:
     retry_failed: bool = False
     refit: Refit | Literal["now"] = "manual"
     drifted: Mapping[str, str] = field(default_factory=dict)  # fit -> why its drift report asks for another one
+    look: bool = True  # False: a changed source is not read, for its ingest follows at once
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _plan_ingest(node: Ingest, root: Path, options: PlanOptions) -> Plan:
     dataset = node.dataset(root)
     records = dataset.records()
     gone = {i: "its file is missing" for i, r in records.items() if not dataset.store.has(r.files)}
-    found = scan(node, root, options.source, broken=frozenset(gone))
+    found = scan(node, root, broken=frozenset(gone), look=options.look)
     why = explain_key(node, root) if not records else "new documents"
     stale = {**{i: "documents changed or gone" for i in found.changed if i in records and i not in gone}}
     missing = {**gone, **dict.fromkeys(found.new, why)}

@@ -47,7 +47,9 @@ class Router:
     known: Known
     shard_size: int
     seen: NDArray[np.bool_] = field(init=False)
-    changed: dict[int, dict[int, pa.Table]] = field(default_factory=dict)  # shard -> row -> its new table of 1 row
+    changed: dict[int, list[tuple[NDArray[np.int32], pa.Table]]] = field(
+        default_factory=dict
+    )  # shard -> (rows, content)
     repeated: int = 0
     new_rows: int = 0
     _new: "HashSet" = field(init=False)
@@ -85,6 +87,16 @@ class Router:
         table, self._buffer, self._buffered = _joined(self._buffer), [], 0
         return table if table is not None and table.num_rows else None
 
+    def changed_rows(self, shard: int) -> int:
+        """Return how many documents of a shard have new content."""
+        return sum(len(rows) for rows, _ in self.changed.get(shard, []))
+
+    def new_content(self, shard: int) -> tuple[NDArray[np.int32], pa.Table | None]:
+        """Return the changed rows of a shard, (n,), and their content in the same order; None when there is none."""
+        parts = self.changed.get(shard, [])
+        rows = np.concatenate([np.zeros(0, np.int32), *(rows for rows, _ in parts)])
+        return rows, _joined([table for _, table in parts])
+
     def removed(self) -> dict[int, list[int]]:
         """Return the rows, by shard, of known documents that the source no longer holds."""
         gone: dict[int, list[int]] = {}
@@ -98,9 +110,11 @@ class Router:
         rows = np.flatnonzero(mine)
         self.seen[at[rows]] = True
         differs = (self.known.digests[at[rows]] != digests[rows]).any(axis=1)
-        for row in rows[differs]:
-            shard, old = int(self.known.shards[at[row]]), int(self.known.rows[at[row]])
-            self.changed.setdefault(shard, {})[old] = table.take([int(row)])
+        rows = rows[differs]
+        shards = self.known.shards[at[rows]]
+        for shard in np.unique(shards).tolist():
+            own = rows[shards == shard]
+            self.changed.setdefault(shard, []).append((self.known.rows[at[own]], table.take(pa.array(own))))
 
     def _full_shards(self, fresh: pa.Table) -> Iterator[pa.Table]:
         self._buffer.append(fresh)

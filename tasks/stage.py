@@ -106,7 +106,8 @@ def one(node: Node, plan: Plan, execution: Execution, listen: Listener) -> list[
 
     if isinstance(node, Ingest):
         records = node.dataset(execution.root).records()
-        ingest(node, execution.root, broken=frozenset(i for i in plan.missing if i in records), done=done)
+        broken = frozenset(i for i in plan.missing if i in records)
+        ingest(node, execution.root, broken=broken, listing=plan.scan.listing if plan.scan else None, done=done)
     elif isinstance(node, Fit):
         done(make_fit(node, execution.root, source=execution.source))
     elif isinstance(node, Summary):

@@ -124,7 +124,9 @@ def _made(plan: Plan, root: Path, *, retry_failed: bool) -> Iterator[ShardReport
     node = plan.node
     if isinstance(node, Ingest) and (plan.todo or plan.scan):
         records, reports = node.dataset(root).records(), []
-        ingest(node, root, broken=frozenset(i for i in plan.missing if i in records), done=reports.append)
+        listing = plan.scan.listing if plan.scan else None
+        broken = frozenset(i for i in plan.missing if i in records)
+        ingest(node, root, broken=broken, listing=listing, done=reports.append)
         yield from reports
     for index in [] if isinstance(node, Ingest) else plan.todo:
         if isinstance(node, ShardStage):

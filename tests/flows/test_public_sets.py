@@ -76,7 +76,7 @@ def test_a_public_set_is_ingested(name: str, tmp_path: Path) -> None:
     source, table = rows_in(config), documents(node, root)
     assert len(source) == ROWS == table.num_rows + ingest_quarantine(node, root).num_rows
 
-    assert scan(node, root, "") == Scan({})
+    assert scan(node, root) == Scan({})
     assert ingested(node, root) == []
 
     found = {row["id"]: row for row in table.to_pylist()}

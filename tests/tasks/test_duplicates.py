@@ -77,5 +77,5 @@ def test_ingest_leaves_duplicates_out_lists_them_and_stays_at_that(tmp_path: Pat
     listed = ingest_quarantine(node, root).to_pylist()
     assert [(row["id"], row["reason"]) for row in listed] == [("c", "duplicate_image")]
     path.write_text("\n".join([lines[2], *lines, '{"id": "e", "label": "x"}', '{"id": "f", "label": "x"}']))
-    found = scan(node, root, "")
+    found = scan(node, root)
     assert (found.changed, found.new_rows) == ({}, 1)

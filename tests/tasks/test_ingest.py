@@ -1,9 +1,11 @@
 """A source becomes shards once, and a second look touches only what changed."""
 
 import errno
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,8 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stores.errors import ConfigError, DataError, StorageError
-from tasks.ingest import SourceConfig, ingest_quarantine, scan
+from tasks.assignment import SplitConfig
+from tasks.ingest import SourceConfig, ingest_config, ingest_quarantine, scan
+from tasks.nodes import Ingest
 from tasks.planner import PlanOptions, plan_node
+from tasks.readers import READERS
 
 
 @pytest.fixture
@@ -61,8 +66,53 @@ def test_reordered_lines_change_nothing(source, root):
 def test_a_touched_source_is_read_once(source, root, monkeypatch):
     wanted = nodes(source.write(documents(5)))
     run(wanted, root)
-    assert scan(wanted.documents, root, "") == scan(wanted.documents, root, "")
-    assert not scan(wanted.documents, root, "").stale_state
+    assert scan(wanted.documents, root) == scan(wanted.documents, root)
+    assert not scan(wanted.documents, root).stale_state
+
+
+def test_a_run_lists_and_reads_its_source_once(source, root, monkeypatch):
+    """A plan before the ingest once read the whole source, images too, to say what the ingest would find."""
+    entry, calls = READERS["jsonl"], []
+    spied = {name: partial(spy, calls, name, getattr(entry, name)) for name in ("files", "read")}
+    monkeypatch.setitem(READERS, "jsonl", entry._replace(**spied))
+    wanted = nodes(source.write(documents(25)))
+    for change in ([], documents(26)):
+        if change:
+            source.write(change)
+        calls.clear()
+        assert counts(run([wanted.documents], root, look=False))["documents/x"][0] == (1 if change else 3)
+        assert calls == ["files", "read"]
+    calls.clear()
+    assert run([wanted.documents], root, look=False) == {}
+    assert calls == ["files"]
+
+
+def spy(calls, name, function, *args):
+    calls.append(name)
+    yield from function(*args)
+
+
+def test_names_of_images_that_are_no_text_end_no_ingest(tmp_path, root):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"x")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.jpg")).write_bytes(b"y")
+    where = SourceConfig(reader="imagefolder", path=str(folder))
+    config = ingest_config("documents/x", where, shard_size=10, split=SplitConfig())
+    node = Ingest(name="documents/x", flow="ingest", version=1, source=where, config=config)
+    run([node], root)
+    assert list(content(node, root)) == ["a.jpg"]
+    assert ingest_quarantine(node, root)["reason"].to_pylist() == ["bad_name"]
+    assert run([node], root) == {}
+
+
+def test_many_changed_documents_are_held_as_tables_not_one_by_one(source, root):
+    wanted = nodes(source.write(documents(2000)), shard_size=500)
+    run([wanted.documents], root)
+    source.write({**d, "text": "new"} for d in documents(2000))
+    made = run([wanted.documents], root, look=False)
+    assert counts(made) == {"documents/x": (4, 2000, 0)}
+    assert {row["text"] for row in content(wanted.documents, root).values()} == {"new"}
 
 
 def test_removed_documents_leave_their_neighbours_in_place(source, root):

@@ -74,9 +74,12 @@ def test_every_row_goes_to_exactly_one_place(before, source, batch, size, data):
     assert fresh == [{"id": i, "text": t} for i, t in first.items() if i not in before]
     assert router.new_rows == len(fresh)
     assert router.repeated == len(repeated) == len(source) - len(first)
-    changed = {
-        (shard, row): found.to_pylist()[0] for shard, rows in router.changed.items() for row, found in rows.items()
-    }
+    changed = {}
+    for shard in router.changed:
+        numbers, content = router.new_content(shard)
+        assert content is not None
+        assert router.changed_rows(shard) == len(numbers) == len(content)
+        changed |= {(shard, row): found for row, found in zip(numbers.tolist(), content.to_pylist(), strict=True)}
     places = {i: (n // 3, n % 3) for n, (i, _) in enumerate(old)}
     assert changed == {places[i]: {"id": i, "text": t} for i, t in first.items() if i in before and before[i] != t}
     gone = {(shard, row) for shard, rows in router.removed().items() for row in rows}

@@ -89,7 +89,7 @@ def test_a_store_gives_the_same_documents_as_a_folder(store, tmp_path, name, cap
     assert shown
     for image in shown:
         assert decode(open_image(image, url, limits), limits=limits).shape == (16, 16, 3)
-    assert scan(node, tmp_path / "out", "") == Scan({})
+    assert scan(node, tmp_path / "out") == Scan({})
 
     kept = json.dumps(node.manifest.config) + config.to_yaml() + caplog.text
     assert SECRET not in kept
@@ -107,11 +107,11 @@ def test_a_change_in_the_store_is_seen_by_the_same_process(store, tmp_path):
     first = json.loads(lines[0])
     swapped = json.dumps({**first, "title": first["title"][::-1]}, ensure_ascii=False).encode() + b"\n"
     writer.pipe_file("sets/jsonl/documents.jsonl", b"".join([swapped, *lines[1:]]))
-    assert scan(node, tmp_path / "out", "").changed == {0: 1}
+    assert scan(node, tmp_path / "out").changed == {0: 1}
     ingest(node, tmp_path / "out", done=lambda report: None)
     image = store.cat_file("sets/jsonl/images/0000003.jpg")
     writer.pipe_file("sets/jsonl/images/0000007.jpg", image)  # of the same size, within the same second
-    assert scan(node, tmp_path / "out", "").changed == {1: 1}
+    assert scan(node, tmp_path / "out").changed == {1: 1}
 
 
 @pytest.mark.slow
