@@ -95,7 +95,7 @@ def erase_rows(
         mine = [one for one in found if one.dataset is dataset]
         for index in dataset.damaged_records():
             dataset.recover(index)
-        if dataset.manifest.stage.startswith(DOCUMENTS):
+        if mine and dataset.manifest.stage.startswith(DOCUMENTS):
             erase_images(dataset)
         for one in mine:
             _erase(one, forgotten, root, fresh.get(one))

@@ -58,7 +58,7 @@ def is_json(path: str) -> bool:
     return bool(lines)
 
 
-def files(path: str, options: AdsParallelityOptions) -> list[SourceFile]:
+def files(path: str, options: AdsParallelityOptions) -> Iterator[SourceFile]:
     """List the manifest and the images beside it."""
     return table_files(path, options, jsonl.SUFFIXES if is_json(path) else csv.SUFFIXES)
 

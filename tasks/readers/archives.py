@@ -13,9 +13,8 @@ from typing import IO, NamedTuple
 
 from tasks.readers.base import ReaderOptions
 from tasks.readers.places import Place
-from tasks.readers.streams import BLOCK, DAMAGE, FREE_BYTES, Bomb, unpacked
+from tasks.readers.streams import BLOCK, DAMAGE, FREE_BYTES, Bomb, is_packed, members
 
-PACKED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd")
 CLIMBS = re.compile(r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00")
 LONG = 1 << 20  # bytes of a long name or pax header that are looked at
 SMALL = 8 << 10  # bytes read at once where one member's header is far from the next
@@ -42,26 +41,38 @@ def tar_members(
     The data of members whose name `keep` says yes to are read; of a packed tar, of all members, for there is no other
     way to them. Folders are left out. Damage ends the archive with one member "bad_file".
     """
-    name = ""
     try:
-        with file.open() as raw:
-            packed = raw.read(4).startswith(PACKED)
-            total = None if packed else raw.seek(0, io.SEEK_END)
-            raw.seek(0)
-            window = Window(unpacked(raw, options))
-            for name, offset, length, kind in _headers(window, total):
-                place = None if packed else offset
-                if kind not in REGULAR or climbs(name):
-                    yield Member(name, None, length, slug="bad_member")
-                elif not packed and not keep(name):
-                    yield Member(name, place, length)
-                elif length > options.max_image_bytes:
-                    yield Member(name, place, length, slug="too_large")
-                else:
-                    data = window.get(offset, length)
-                    if len(data) < length:
-                        raise EOFError
-                    yield Member(name, place, length, data)
+        if is_packed(file):
+            for _, stream in members(file, options):
+                yield from _tar(stream, options, None, keep=keep)
+        else:
+            with file.open() as raw:
+                total = raw.seek(0, io.SEEK_END)
+                raw.seek(0)
+                yield from _tar(raw, options, total, keep=keep)
+    except (*DAMAGE, ValueError):
+        yield Member("", None, 0, slug="bad_file")
+
+
+def _tar(
+    stream: IO[bytes], options: ReaderOptions, total: int | None, *, keep: Callable[[str], bool]
+) -> Iterator[Member]:
+    """Yield the members of a tar of `total` bytes, None for what comes out of a packed file."""
+    name, window = "", Window(stream)
+    try:
+        for name, offset, length, kind in _headers(window, total):
+            place = None if total is None else offset
+            if kind not in REGULAR or climbs(name):
+                yield Member(name, None, length, slug="bad_member")
+            elif total is not None and not keep(name):
+                yield Member(name, place, length)
+            elif length > options.max_image_bytes:
+                yield Member(name, place, length, slug="too_large")
+            else:
+                data = window.get(offset, length)
+                if len(data) < length:
+                    raise EOFError
+                yield Member(name, place, length, data)
     except Bomb:
         yield Member(name, None, 0, slug="bomb")
     except (*DAMAGE, ValueError):

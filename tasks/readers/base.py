@@ -3,7 +3,7 @@
 A reader is a module with an options class and two pure functions, listed once in `tasks.readers.READERS`:
 
     read(path, options) -> Iterator[pa.Table]      tables of at most `batch_rows` rows, in stores.schemas.DOCUMENTS
-    files(path, options) -> list[SourceFile]       every file that `read` or the images depend on
+    files(path, options) -> Iterator[SourceFile]   every file that `read` or the images depend on
 
 Nothing is decoded here. A row that cannot be used stays, with a slug in `status`; a row whose id cannot be told has
 a null id, so rows in = documents + rows with a null id.
@@ -63,7 +63,7 @@ class Entry(NamedTuple):
     """One line of the registry."""
 
     read: Reader
-    files: Callable[[str, Any], list[SourceFile]]
+    files: Callable[[str, Any], Iterator[SourceFile]]
     options: type[ReaderOptions]
     summary: str
     published: Mapping[str, int] = {}  # counts that the release is known by, e.g. {"train": 67988}
@@ -87,7 +87,10 @@ def documents(rows: int, *, source: Column, extra: Mapping[str, pa.Array] | None
 def _typed(column: Column, kind: pa.DataType, rows: int) -> pa.Array:
     if column is None:
         return pa.nulls(rows, kind)
-    array = column if isinstance(column, pa.Array) else pa.array(column, kind)
+    if isinstance(column, pa.Array):
+        array = column
+    else:
+        array = strings(column) if kind == pa.string() else pa.array(column, kind)
     return array if array.type == kind else array.cast(kind)
 
 
@@ -119,10 +122,18 @@ def mark(table: pa.Table, bad: pa.Array, slug: str | pa.Array, *, blank: bool = 
     return table
 
 
-def numbered(where: str, first: int, rows: int) -> pa.Array:
-    """Return "where:first", "where:first+1", ..., (rows,) string: where the lines of a file stand."""
-    numbers = pa.array(range(first, first + rows), pa.int64()).cast(pa.string())
-    return pc.binary_join_element_wise(where, numbers, ":")
+def strings(values: Sequence[str | None]) -> pa.Array:
+    """Return a string column; what is no UTF-8, as names of files need not be, is written with backslashes."""
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        told = [one if one is None else one.encode("utf-8", "backslashreplace").decode() for one in values]
+        return pa.array(told, pa.string())
+
+
+def numbered(where: str, lines: Sequence[int]) -> pa.Array:
+    """Return "where:line" for each line, (n,) string."""
+    return pc.binary_join_element_wise(strings([where])[0], pa.array(lines, pa.int64()).cast(pa.string()), ":")
 
 
 def faults(sources: Column, slugs: Sequence[str], ids: Column = None) -> pa.Table:

@@ -105,6 +105,6 @@ def told_id(batch: Records, row: int, names: list[str], column: str, delimiter: 
     return fields[0].strip('"') if told and fields[0] and "\ufffd" not in fields[0] else None
 
 
-def files(path: str, options: CsvOptions) -> list[SourceFile]:
+def files(path: str, options: CsvOptions) -> Iterator[SourceFile]:
     """List the manifests and the images beside them."""
     return table_files(path, options, SUFFIXES)

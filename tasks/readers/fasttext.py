@@ -53,12 +53,13 @@ def label_files(path: str) -> list[tuple[Place, str, Split | None]]:
     found = place(path)
     if not found.is_dir():
         return [(found, relative(found, path), None)]
-    names = [file.uri for file in walk(found) if posixpath.splitext(_stem(file.uri))[1] in SUFFIXES]
+    names = [file.uri for file in walk(found) if posixpath.splitext(stem(file.uri))[1] in SUFFIXES]
     splits = [(found / name, name, name_split(posixpath.basename(name))) for name in names]
-    return [(file, name, split) for file, name, split in splits if split or _stem(name).endswith((".ft", ".fasttext"))]
+    return [(file, name, split) for file, name, split in splits if split or stem(name).endswith((".ft", ".fasttext"))]
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
+    """Return a file's name without the suffix of its packing."""
     for packed in PACKED:
         name = name.removesuffix(packed)
     return name
@@ -134,6 +135,6 @@ def lines_table(
     return table
 
 
-def files(path: str, options: FasttextOptions) -> list[SourceFile]:
+def files(path: str, options: FasttextOptions) -> Iterator[SourceFile]:
     """List the label files."""
-    return [listed(file, name) for file, name, _ in label_files(path)]
+    return (listed(file, name) for file, name, _ in label_files(path))

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from tasks.readers.aligned import AlignedLines
 from tasks.readers.base import SourceFile, image_array
-from tasks.readers.fasttext import FasttextOptions, Lines, label_files, lines_table, parsed
+from tasks.readers.fasttext import FasttextOptions, Lines, label_files, lines_table, parsed, stem
 from tasks.readers.images import copied, watched
 from tasks.readers.mapping import check_ids
 from tasks.readers.places import listed, place, safe_references
@@ -16,7 +16,7 @@ PUBLISHED = {"train": 91_188_648, "valid": 930_497, "test": 543_424}
 
 
 class FlickrtagOptions(FasttextOptions):
-    """Options of the FlickrTag reader; `{name}` in the paths below is the label file's own name."""
+    """Options of the FlickrTag reader; `{name}` in the paths below is the label file's, without .gz and the like."""
 
     ids: str | None = None  # a file with one photo id a line, aligned with the label file, e.g. "{name}.ids"
     image_list: str | None = None  # likewise with one image path a line
@@ -56,7 +56,7 @@ def _aligned(path: str, template: str | None, name: str, options: FlickrtagOptio
         return None
     found = place(path)
     folder = found if found.is_dir() else found.parent
-    return AlignedLines(folder / template.replace("{name}", name), options)
+    return AlignedLines(folder / template.replace("{name}", stem(name)), options)
 
 
 def _parts(lines: Lines, size: int) -> Iterator[Lines]:
@@ -74,12 +74,13 @@ def _uris(options: FlickrtagOptions, ids: list[str | None], first: int) -> list[
     ]
 
 
-def files(path: str, options: FlickrtagOptions) -> list[SourceFile]:
+def files(path: str, options: FlickrtagOptions) -> Iterator[SourceFile]:
     """List the label files, what is aligned with them, and the images when there is a way to them."""
-    found = [listed(file, name) for file, name, _ in label_files(path)]
+    yield from (listed(file, name) for file, name, _ in label_files(path))
     start = place(path)
     folder = start if start.is_dir() else start.parent
     for template in (options.ids, options.image_list):
-        names = [template.replace("{name}", name) for _, name, _ in label_files(path)] if template else []
-        found += [listed(folder / name, name) for name in sorted(set(names))]
-    return found + (watched(path, options) if options.image or options.image_list else [])
+        names = [template.replace("{name}", stem(name)) for _, name, _ in label_files(path)] if template else []
+        yield from (listed(folder / name, name) for name in sorted(set(names)))
+    if options.image or options.image_list:
+        yield from watched(path, options)

@@ -12,7 +12,7 @@ from stores.errors import DataError, mismatch
 from tasks.readers.base import ReaderOptions, SourceFile, Split, chosen, documents, image_array
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import TableOptions, as_labels, as_text
-from tasks.readers.places import Place, listed, same_root, walk
+from tasks.readers.places import Place, is_utf8, listed, same_root, walk
 from tasks.readers.sidecars import required_json, whole_text
 from tasks.readers.streams import file_blocks, text_lines
 from tasks.splits import hash_split
@@ -50,7 +50,7 @@ def read(path: str, options: Food101Options) -> Iterator[pa.Table]:
     """Yield one document per image, or per row of the titles files and per image that has no row (R4).
 
     The id is the file's name without suffix, the group what comes before "-2" in it: such numbers are probably
-    images of one page. Statuses: bad_row, too_large, bad_file, bomb.
+    images of one page. Statuses: bad_row, bad_name, too_large, bad_file, bomb.
     """
     return copied(_read(path, options), path, options)
 
@@ -105,9 +105,16 @@ def _tree_rows(root: Place, wrapper: str, options: Food101Options) -> Iterator[R
             root / f"{options.text_folder}/{label}/{stem}{options.text_suffix}", options, encoding=options.encoding
         )
         status = slug if slug not in ("ok", "missing") else "ok"
-        whole = posixpath.join(wrapper, images, uri)
-        row = Row(whole, posixpath.basename(uri), whole, split, label, status=status)
+        row = image_row(posixpath.join(wrapper, images, uri), split, label)
+        row = row if status == "ok" or row.status != "ok" else row._replace(status=status)
         yield row._replace(html=text or None) if field == "html" else row._replace(text=text or None)
+
+
+def image_row(uri: str, split: Split | None, label: str) -> Row:
+    """Return the document of an image file; a name that is no UTF-8 makes it a `bad_name` without id and image."""
+    if not is_utf8(uri):
+        return Row(uri, "", None, split, None, status="bad_name")
+    return Row(uri, posixpath.basename(uri), uri, split, label)
 
 
 def _images(root: Place, images: str) -> Iterator[tuple[str, Split | None, str]]:
@@ -141,8 +148,7 @@ def _title_rows(root: Place, titles: list[str], wrapper: str, options: Food101Op
                     yield row
     for uri, image_split, label in _images(root, _image_folder(root)):
         if posixpath.basename(uri) not in seen:
-            whole = posixpath.join(images, uri)
-            yield Row(whole, posixpath.basename(uri), whole, image_split, label)
+            yield image_row(posixpath.join(images, uri), image_split, label)
 
 
 def title_row(line: str, source: str, split: Split | None, folder: str) -> Row | None:
@@ -194,7 +200,7 @@ def table(rows: list[Row]) -> pa.Table:
         title=columns["title"],
         text=columns["text"],
         html=columns["html"],
-        image=image_array(pa.array(columns["uri"], pa.string())),
+        image=image_array(columns["uri"]),
     )
 
 
@@ -210,11 +216,11 @@ def vocabulary(path: str, options: Food101Options) -> tuple[str, ...]:
     return ()
 
 
-def files(path: str, options: Food101Options) -> list[SourceFile]:
+def files(path: str, options: Food101Options) -> Iterator[SourceFile]:
     """List every image and text of the release."""
-    found = [file for file in walk(same_root(path)) if is_image(file.uri) or file.uri.endswith(TEXTS)]
+    yield from (file for file in walk(same_root(path)) if is_image(file.uri) or file.uri.endswith(TEXTS))
     extra = [posixpath.join(release_root(path)[0], options.split_file)] if options.split_file else []
-    return found + [listed(same_root(path) / name, name) for name in extra if not name.endswith(TEXTS)]
+    yield from (listed(same_root(path) / name, name) for name in extra if not name.endswith(TEXTS))
 
 
 IMAGES = ("images", "image")

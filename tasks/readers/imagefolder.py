@@ -10,7 +10,7 @@ from tasks.readers.base import SourceFile, chosen, documents, image_array
 from tasks.readers.imagelists import METADATA, one_format, read_lists
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import TableOptions
-from tasks.readers.places import listed, place, same_root, walk
+from tasks.readers.places import is_utf8, listed, place, same_root, walk
 
 
 class ImagefolderOptions(TableOptions):
@@ -99,31 +99,24 @@ def told_layout(seen: Survey, options: ImagefolderOptions) -> Layout:
 
 
 def _table(uris: list[str], layout: Layout) -> pa.Table:
-    good = [_is_utf8(uri) for uri in uris]
+    good = [is_utf8(uri) for uri in uris]
     names = [uri if fine else None for uri, fine in zip(uris, good, strict=True)]
     parts = [(name or "").split("/")[:-1] for name in names]
     return documents(
         len(uris),
         id=names,
-        source=[uri.encode("utf-8", "backslashreplace").decode() for uri in uris],
+        source=uris,
         status=["ok" if fine else "bad_name" for fine in good],
         split=[chosen(folders[0]) if layout.split and folders else None for folders in parts],
         labels=[[folders[-1]] if layout.label and len(folders) > int(layout.split) else [] for folders in parts],
-        image=image_array(pa.array(names, pa.string())),
+        image=image_array(names),
     )
 
 
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def files(path: str, options: ImagefolderOptions) -> list[SourceFile]:
+def files(path: str, options: ImagefolderOptions) -> Iterator[SourceFile]:
     """List every image and metadata file."""
-    if not place(path).is_dir():
-        return [listed(place(path), place(path).name)]
-    ends = (*METADATA, ".zip")
-    return [file for file in walk(same_root(path)) if is_image(file.uri) or file.uri.lower().endswith(ends)]
+    found, ends = place(path), (*METADATA, ".zip")
+    if found.is_dir():
+        yield from (file for file in walk(found) if is_image(file.uri) or file.uri.lower().endswith(ends))
+    else:
+        yield listed(found, found.name)

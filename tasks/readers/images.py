@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.readers.base import ReaderOptions, SourceFile, image_array, mark
-from tasks.readers.places import Place, image_root, place, safe_references, walk
+from tasks.readers.base import ReaderOptions, SourceFile, image_array, mark, strings
+from tasks.readers.places import Place, image_root, place, safe_references, same_root, walk
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jfif", ".avif", ".jp2")
 COPY_ROWS = 256  # copied images are large: few per table
@@ -19,12 +19,21 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def watched(path: str, options: ReaderOptions) -> list[SourceFile]:
-    """List the image files under the image root, under the names that references use; empty when not wanted."""
-    if not options.watch_images:
-        return []
+def watched(path: str, options: ReaderOptions) -> Iterator[SourceFile]:
+    """Yield the image files under the image root, under the names that references use; none when not wanted."""
     root = place(image_root(path, options))
-    return [file for file in walk(root) if is_image(file.uri)] if root.is_dir() else []
+    if options.watch_images and root.is_dir():
+        yield from (file for file in walk(root) if is_image(file.uri))
+
+
+def folder_files(path: str, options: ReaderOptions, ends: tuple[str, ...]) -> Iterator[SourceFile]:
+    """Yield the files of a folder whose names end so, and the image files unless `watch_images` is off."""
+    start, beside = same_root(path), options.root is None
+    for file in walk(start):
+        if file.uri.lower().endswith(ends) or (beside and options.watch_images and is_image(file.uri)):
+            yield file
+    if not beside:
+        yield from watched(path, options)
 
 
 def rebased(table: pa.Table, folder: str) -> pa.Table:
@@ -33,7 +42,7 @@ def rebased(table: pa.Table, folder: str) -> pa.Table:
         return table
     images = table["image"].combine_chunks()
     uris = images.field("uri")
-    moved = pc.binary_join_element_wise(pa.scalar(folder.strip("/")), uris, "/")
+    moved = pc.binary_join_element_wise(strings([folder.strip("/")])[0], uris, "/")
     uris = pc.if_else(pc.match_substring_regex(uris, pattern=r"^https?://"), uris, moved)
     made = image_array(uris, offset=images.field("offset"), length=images.field("length"), data=images.field("bytes"))
     # documents known by their image's name would be mixed up with those of another folder

@@ -16,7 +16,7 @@ from tasks.readers.imagelists import METADATA, one_format, read_lists
 from tasks.readers.images import is_image
 from tasks.readers.mapping import TableOptions
 from tasks.readers.places import Place, place
-from tasks.readers.streams import BLOCK, DAMAGE, FREE_BYTES, Bomb, Guard
+from tasks.readers.streams import BLOCK, DAMAGE, FREE_BYTES, Guard, poured
 from tasks.readers.tables import sources
 from tasks.readers.webdataset import with_images
 from tasks.readers.zipindex import ZipStore, zipped
@@ -68,17 +68,11 @@ def _unpacked(file: Place, member: str, target: Path, options: ReaderOptions) ->
     """Write a member to disk, as far as it is sound; return "ok", "bomb" or "bad_file"."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with file.open() as raw, zipfile.ZipFile(raw) as archive, target.open("wb") as out:
+        with file.open() as raw, zipfile.ZipFile(raw) as archive, archive.open(member) as stream:
             size = archive.getinfo(member).compress_size
-            with archive.open(member) as stream:
-                guarded = io.BufferedReader(Guard(stream, size, options), BLOCK)
-                while piece := guarded.read1(BLOCK):
-                    out.write(piece)
-    except Bomb:
-        return "bomb"
+            return poured(io.BufferedReader(Guard(stream, size, options), BLOCK), target)
     except (*DAMAGE, ValueError, struct.error):
         return "bad_file"
-    return "ok"
 
 
 def _named(table: pa.Table, told: pa.Table) -> pa.Table:

@@ -10,14 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.readers.archives import Member, tar_members
-from tasks.readers.base import SourceFile, faults, mark
-from tasks.readers.images import COPY_ROWS, copied, is_image, watched
+from tasks.readers.base import SourceFile, faults, image_array, mark
+from tasks.readers.images import COPY_ROWS, copied, folder_files, is_image
 from tasks.readers.mapping import TableOptions, as_text, map_rows, resolve
-from tasks.readers.parquet import DAMAGE, whole_text
-from tasks.readers.places import Place, same_root, walk
+from tasks.readers.parquet import DAMAGE, parquet_files, whole_text
+from tasks.readers.places import Place, is_utf8, same_root, walk
 from tasks.readers.tables import finished
-from tasks.readers.webdataset import with_images
 
+ENDS = ("", ".gz", ".bz2", ".zst", ".zip")
+TABLES, TARS = (tuple(kind + end for end in ENDS) for kind in (".parquet", ".tar"))
 BYTES = ("jpg", "png", "webp")  # the binary column of the "parquet" mode is named by the format
 
 
@@ -36,17 +37,15 @@ def read(path: str, options: Img2datasetOptions) -> Iterator[pa.Table]:
 
 def _read(path: str, options: Img2datasetOptions) -> Iterator[pa.Table]:
     root = same_root(path)
-    for name in [file.uri for file in walk(root) if file.uri.endswith(".parquet")]:
-        shard = name.removesuffix(".parquet")
-        try:
-            opened = pq.ParquetFile((root / name).path if root.local else (root / name).open())
-        except DAMAGE:
-            yield faults([name], ["bad_file"])
-            continue
-        with opened:
+    for name in [file.uri for file in walk(root) if file.uri.endswith(TABLES)]:
+        shard = name[: name.rindex(".parquet")]
+        for where, opened in parquet_files(root / name, name, options):
+            if isinstance(opened, str):
+                yield faults([where], [opened])
+                continue
             members, missing = shard_images(root, shard, options)
             yield from faults_of(missing, name)
-            yield from _rows(opened, name, members, options)
+            yield from _rows(opened, where, members, options)
 
 
 def faults_of(members: list[Member], name: str) -> Iterator[pa.Table]:
@@ -61,16 +60,18 @@ def shard_images(
     """Return key -> (file, member) of a shard's tar or folder, and the members that cannot be used."""
     found: dict[str, tuple[str, Member]] = {}
     bad: list[Member] = []
-    tar = root / f"{shard}.tar"
-    if tar.exists():
-        for member in tar_members(tar, options):
+    name = next((name for end in ENDS if (root / (name := f"{shard}.tar{end}")).exists()), None)
+    if name is not None:
+        for member in tar_members(root / name, options):
             if member.slug in ("bad_member", "bad_file", "bomb"):
                 bad.append(member)
             elif is_image(member.name):
-                found[_key(member.name)] = (f"{shard}.tar", member)
+                found[_key(member.name)] = (name, member)
     elif (root / shard).is_dir():
         for file in walk(root / shard):
-            if is_image(file.uri):
+            if not is_utf8(file.uri):
+                bad.append(Member(file.uri, None, file.size, slug="bad_name"))
+            elif is_image(file.uri):
                 found[_key(file.uri)] = (f"{shard}/{file.uri}", Member(file.uri, 0, file.size))
     return found, bad
 
@@ -127,21 +128,22 @@ def _table(
 
 def _placed(table: pa.Table, found: list[tuple[str, Member] | None]) -> pa.Table:
     """Put references to whole files, into a tar, or bytes into the image column."""
-    table = with_images(table, [one[1] if one else None for one in found], "")
-    index = table.schema.get_field_index("image")
-    images = [
-        {**image, "uri": one[0] or None} | ({"offset": None, "length": None} if not one[0].endswith(".tar") else {})
-        if one and image
-        else None
-        for image, one in zip(table["image"].to_pylist(), found, strict=True)
-    ]
-    return table.set_column(index, table.schema.field("image"), pa.array(images, table.schema.field("image").type))
+    members = [one[1] if one else None for one in found]
+    lost = pa.array([one is not None and one.slug != "ok" for one in members])
+    within = [one is not None and one[0].endswith(".tar") for one in found]  # elsewhere a file is the image
+    images = image_array(
+        [one[0] if one and one[1].data is None else None for one in found],
+        offset=[one.offset if one and part else None for one, part in zip(members, within, strict=True)],
+        length=[one.length if one and part else None for one, part in zip(members, within, strict=True)],
+        data=pa.array([one.data if one else None for one in members], pa.large_binary()),
+    )
+    table = table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), images)
+    return mark(table, lost, "too_large", blank=False)
 
 
-def files(path: str, options: Img2datasetOptions) -> list[SourceFile]:
+def files(path: str, options: Img2datasetOptions) -> Iterator[SourceFile]:
     """List the shards' tables and tars, and the image files unless `watch_images` is off."""
-    found = [file for file in walk(same_root(path)) if file.uri.endswith((".parquet", ".tar"))]
-    return found + watched(path, options)
+    return folder_files(path, options, (*TABLES, *TARS))
 
 
 FAILURES = frozenset({"failed_to_download", "failed_to_resize"})

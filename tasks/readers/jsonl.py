@@ -58,6 +58,6 @@ def _table(objects: Objects, options: JsonlOptions, roles: dict[str, str] | None
     return overlay(map_rows(columns, objects.places, options, roles, split=split), objects.slugs, objects.bad)
 
 
-def files(path: str, options: JsonlOptions) -> list[SourceFile]:
+def files(path: str, options: JsonlOptions) -> Iterator[SourceFile]:
     """List the manifests and the images beside them."""
     return table_files(path, options, SUFFIXES)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from stores.errors import ConfigError, DataError, mismatch
-from tasks.readers.base import Column, ReaderOptions, Split, chosen, documents, image_array, mark
+from tasks.readers.base import Column, ReaderOptions, Split, chosen, documents, image_array, mark, strings
 from tasks.readers.places import safe_references
 
 Role = Literal["id", "title", "description", "text", "html", "image", "labels", "split", "group"]
@@ -147,11 +147,11 @@ def as_text(column: Column) -> tuple[pa.Array, pa.Array]:
     """
     good = pa.repeat(False, len(column))
     try:
-        texts = column.cast(pa.string()) if isinstance(column, pa.Array) else pa.array(column, pa.string())
+        texts = column.cast(pa.string()) if isinstance(column, pa.Array) else strings(column)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeError):
         values = column.to_pylist() if isinstance(column, pa.Array) else column
         told = [_text(value) for value in values]
-        texts = pa.array([text for text, _ in told], pa.string())
+        texts = strings([text for text, _ in told])
         good = pa.array([odd for _, odd in told])
     if pc.any(pc.match_substring(texts, "\0")).as_py():
         texts = pc.replace_substring(texts, "\0", "")

@@ -95,7 +95,7 @@ def _table(
         title=[_text(row.get("title")) for row in rows],
         description=[_text(row.get("plot outline")) for row in rows],
         text=[plot(row, options) for row in rows],
-        image=image_array(pa.array([images.get(one) for one in films], pa.string())),
+        image=image_array([images.get(one) for one in films]),
         extra={
             f"{'num' if kind == 'number' else 'cat'}_{name.replace(' ', '_')}": as_tabular(
                 [_first(row.get(name)) for row in rows], kind
@@ -148,9 +148,10 @@ def vocabulary(path: str, options: MmimdbOptions) -> tuple[str, ...]:
     return GENRES if options.genres == "benchmark" else ()
 
 
-def files(path: str, options: MmimdbOptions) -> list[SourceFile]:
+def files(path: str, options: MmimdbOptions) -> Iterator[SourceFile]:
     """List the films, posters and the split; or the HDF5 file."""
     found = place(path)
     if not found.is_dir():
-        return [listed(found, found.name)]
-    return [file for file in walk(found) if _is_film(file.uri) or file.uri.rsplit("/", 1)[-1] == "split.json"]
+        yield listed(found, found.name)
+        return
+    yield from (file for file in walk(found) if _is_film(file.uri) or file.uri.rsplit("/", 1)[-1] == "split.json")

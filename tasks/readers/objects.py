@@ -75,11 +75,11 @@ def parse_block(block: Block, where: str, options: TableOptions) -> Objects:
     """
     if block.fault:
         head = block.data.decode("utf-8", "replace")
-        return Objects([None], [head], numbered(where, block.first, 1), [block.fault])
+        return Objects([None], [head], numbered(where, [block.first]), [block.fault])
     lines = block.data.split(b"\n")
     rows = _all_objects(lines) if b"\0" not in block.data else None
     if rows is not None:
-        return Objects(rows, lines, numbered(where, block.first, len(rows)), ["ok"] * len(rows))
+        return Objects(rows, lines, numbered(where, range(block.first, block.first + len(rows))), ["ok"] * len(rows))
     return _each(block, where, options)
 
 
@@ -101,10 +101,10 @@ def _each(block: Block, where: str, options: TableOptions) -> Objects:
         if broken and options.encoding_errors == "mark":
             row, slug = None, "bad_encoding"
         texts.append(text)
-        numbers.append(f"{where}:{number}")
+        numbers.append(number)
         rows.append(row)
         slugs.append(slug)
-    return Objects(rows, texts, pa.array(numbers, pa.string()), slugs)
+    return Objects(rows, texts, numbered(where, numbers), slugs)
 
 
 def parse_line(line: str) -> tuple[dict[str, Any] | None, str]:

@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.readers.base import SourceFile, Split, faults, image_array, mark
+from tasks.readers.base import ReaderOptions, SourceFile, Split, faults, image_array, mark
 from tasks.readers.images import COPY_ROWS, copied
 from tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
-from tasks.readers.places import safe_references
+from tasks.readers.places import Place, safe_references
+from tasks.readers.streams import DAMAGE as STREAM_DAMAGE
+from tasks.readers.streams import is_packed, members, poured
 from tasks.readers.tables import finished, sources, table_files
 
 SUFFIXES = (".parquet", ".pq")
@@ -34,13 +38,41 @@ def read(path: str, options: ParquetOptions) -> Iterator[pa.Table]:
 def read_files(path: str, options: ParquetOptions, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[pa.Table]:
     """Yield the documents of the files with these suffixes, image files as references."""
     for file, name, split in sources(path, suffixes):
+        for where, opened in parquet_files(file, name, options):
+            if isinstance(opened, str):
+                yield faults([where], [opened])
+            else:
+                yield from _groups(opened, where, options, split)
+
+
+def parquet_files(file: Place, name: str, options: ReaderOptions) -> Iterator[tuple[str, pq.ParquetFile | str]]:
+    """Yield (name, open file) of a Parquet file, or of each that a packed one holds; (name, slug) where it is none.
+
+    What is packed is unpacked to disk, for Parquet is read from its end. A file is closed when the next is asked for.
+    """
+    if not is_packed(file):
+        yield from _opened(file.path if file.local else file.open(), name)
+        return
+    where = name
+    with TemporaryDirectory(prefix="fuseline-") as folder:
+        target = Path(folder) / "one.parquet"
         try:
-            opened = pq.ParquetFile(file.path if file.local else file.open())
-        except DAMAGE:
-            yield faults([name], ["bad_file"])
-            continue
-        with opened:
-            yield from _groups(opened, name, options, split)
+            for member, stream in members(file, options):
+                where = f"{name}/{member}" if member else name
+                slug = poured(stream, target)
+                yield from _opened(str(target), where) if slug == "ok" else [(where, slug)]
+        except STREAM_DAMAGE:
+            yield where, "bad_file"
+
+
+def _opened(source: Any, name: str) -> Iterator[tuple[str, pq.ParquetFile | str]]:
+    try:
+        opened = pq.ParquetFile(source)
+    except DAMAGE:
+        yield name, "bad_file"
+        return
+    with opened:
+        yield name, opened
 
 
 def _groups(opened: pq.ParquetFile, name: str, options: ParquetOptions, split: Split | None) -> Iterator[pa.Table]:
@@ -143,6 +175,6 @@ def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
-def files(path: str, options: ParquetOptions) -> list[SourceFile]:
+def files(path: str, options: ParquetOptions) -> Iterator[SourceFile]:
     """List the tables and the images beside them."""
     return table_files(path, options, SUFFIXES)

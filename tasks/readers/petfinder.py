@@ -161,7 +161,7 @@ def _photos(table: pa.Table, photos: dict[str, list[tuple[int, str]]], options: 
     rows = [row for row, some in enumerate(lists) for _ in (some or [None])]  # type: ignore[list-item]
     shown = [one for some in lists for one in (some or [None])]  # type: ignore[list-item]
     table = table.take(pa.array(rows, pa.int64()))
-    images = image_array(pa.array([one[1] if one else None for one in shown], pa.string()))
+    images = image_array([one[1] if one else None for one in shown])
     table = table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), images)
     if options.photos == "each":
         named = [f"{ids[row]}-{one[0]}" if one else ids[row] for row, one in zip(rows, shown, strict=True)]
@@ -175,9 +175,9 @@ def vocabulary(path: str, options: PetfinderOptions) -> tuple[str, ...]:
     return ("0", "1", "2", "3", "4")
 
 
-def files(path: str, options: PetfinderOptions) -> list[SourceFile]:
+def files(path: str, options: PetfinderOptions) -> Iterator[SourceFile]:
     """List the tables, photos and sentiment files."""
-    return [file for file in walk(same_root(path)) if is_image(file.uri) or file.uri.endswith((".csv", ".json"))]
+    yield from (file for file in walk(same_root(path)) if is_image(file.uri) or file.uri.endswith((".csv", ".json")))
 
 
 TABLE_SPLITS: dict[str, Split] = {"train.csv": "train", "test.csv": "test"}

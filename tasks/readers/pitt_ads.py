@@ -7,7 +7,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from tasks.readers.base import ReaderOptions, SourceFile, documents, image_array, mark
-from tasks.readers.images import copied, watched
+from tasks.readers.images import copied, folder_files
+from tasks.readers.mapping import as_text, check_ids
 from tasks.readers.places import Place, safe_references, same_root, walk
 from tasks.readers.sidecars import required_json, whole_text
 
@@ -29,7 +30,7 @@ def read(path: str, options: PittAdsOptions) -> Iterator[pa.Table]:
     """Yield one document per image that any of the JSON files names, in sorted order.
 
     A label is the abbreviation of its list file, or what the annotator wrote. A tie of votes is flagged in
-    `cat_tie`. No annotation is no label. Status: bad_path.
+    `cat_tie`. No annotation is no label. Statuses: bad_path, missing_id.
     """
     return copied(_read(path, options), path, options)
 
@@ -68,17 +69,17 @@ def _table(
     ]
     # the photos' zips may be unpacked beside the annotations' folder or in it
     inner = [f"{folder}/{key}" if folder and f"{folder}/{key}" in every else key for key in keys]
-    uris, climbs = safe_references(pa.array(inner, pa.string()))
+    uris, climbs = safe_references(as_text(inner)[0])
     table = documents(
         len(keys),
-        id=keys,
+        id=as_text(keys)[0],
         source=[f"{options.target}.json:{key}" for key in keys],
         labels=[labels for labels, _ in decided],
         text=texts,
         image=image_array(uris),
         extra={"cat_tie": pa.array(["yes" if tie else "no" for _, tie in decided], pa.string())},
     )
-    return mark(table, climbs, "bad_path", blank=False)
+    return check_ids(mark(table, climbs, "bad_path", blank=False))
 
 
 def decide(votes: Any, names: dict[str, str], options: PittAdsOptions) -> tuple[list[str], bool]:
@@ -131,7 +132,6 @@ def vocabulary(path: str, options: PittAdsOptions) -> tuple[str, ...]:
     return tuple(names[number] for number in sorted(names, key=int))
 
 
-def files(path: str, options: PittAdsOptions) -> list[SourceFile]:
+def files(path: str, options: PittAdsOptions) -> Iterator[SourceFile]:
     """List the annotations, and the images unless `watch_images` is off."""
-    root = same_root(path)
-    return [file for file in walk(root) if file.uri.endswith((".json", ".txt"))] + watched(path, options)
+    return folder_files(path, options, (".json", ".txt"))

@@ -146,6 +146,15 @@ def _walk_local(folder: Path, prefix: str, seen: frozenset[tuple[int, int]]) -> 
             yield SourceFile(prefix + entry.name, info.st_size, info.st_mtime_ns)
 
 
+def is_utf8(name: str) -> bool:
+    """Say whether a file's name is UTF-8: another one can be opened, but not referred to from a table."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def listed(found: Place, uri: str) -> SourceFile:
     """Return the listing of one file under the name `uri`."""
     if not found.local:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from tasks.readers import csv, jsonl, products_json
 from tasks.readers.base import ReaderOptions, SourceFile, chosen, documents, image_array
 from tasks.readers.csv import CsvOptions
-from tasks.readers.images import copied, watched
+from tasks.readers.images import copied, folder_files
 from tasks.readers.jsonl import JsonlOptions
 from tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
 from tasks.readers.overlay import overlay
@@ -117,9 +117,9 @@ def _records(file: Place, name: str, options: ProductsOptions) -> Iterator[Colum
     return headed_columns(file, name, settings, delimiter="\t" if name.lower().endswith(".tsv") else ",")
 
 
-def files(path: str, options: ProductsOptions) -> list[SourceFile]:
+def files(path: str, options: ProductsOptions) -> Iterator[SourceFile]:
     """List every table, and the images unless `watch_images` is off."""
-    return [file for file in walk(same_root(path)) if file.uri.lower().endswith(TABLES)] + watched(path, options)
+    return folder_files(path, options, TABLES)
 
 
 TABLES = (".csv", ".tsv", ".jsonl", ".json", ".csv.gz", ".json.gz", ".jsonl.gz")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from tasks.readers.base import numbered
 from tasks.readers.mapping import TableOptions
 from tasks.readers.places import Place
 from tasks.readers.streams import Block, file_blocks, text_lines
@@ -50,7 +50,7 @@ class Records:
     @property
     def sources(self) -> pa.Array:
         """Where the records stand, (n,) string, for messages."""
-        return pc.binary_join_element_wise(self.where, pa.array(self.lines, pa.int64()).cast(pa.string()), ":")
+        return numbered(self.where, self.lines)
 
 
 class Columns(NamedTuple):

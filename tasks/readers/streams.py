@@ -8,6 +8,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import zstandard
@@ -17,6 +18,7 @@ from tasks.readers.places import Place
 
 BLOCK = 1 << 20
 FREE_BYTES = 64 << 20  # below this much output the ratio says nothing about a bomb
+PACKED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"PK\x05\x06")
 HEAD = 4096  # what is kept of a line that is too long: enough to tell its id
 DAMAGE = (EOFError, OSError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
@@ -126,6 +128,25 @@ def members(file: Place, options: ReaderOptions) -> Iterator[tuple[str, IO[bytes
                 if not info.is_dir() and not info.filename.startswith("__MACOSX/"):
                     with archive.open(info) as stream:
                         yield info.filename, io.BufferedReader(Guard(stream, info.compress_size, options), BLOCK)
+
+
+def poured(stream: IO[bytes], target: Path) -> str:
+    """Write a stream to disk, as far as it is sound; return "ok", "bomb" or "bad_file"."""
+    try:
+        with target.open("wb") as out:
+            while piece := stream.read1(BLOCK) if isinstance(stream, io.BufferedReader) else stream.read(BLOCK):
+                out.write(piece)
+    except Bomb:
+        return "bomb"
+    except DAMAGE:
+        return "bad_file"
+    return "ok"
+
+
+def is_packed(file: Place) -> bool:
+    """Say whether a file's first bytes are those of gzip, bzip2, Zstandard or zip."""
+    with file.open() as raw:
+        return raw.read(4).startswith(PACKED)
 
 
 def file_blocks(file: Place, options: ReaderOptions, encoding: str = "utf-8") -> Iterator[tuple[str, Block]]:

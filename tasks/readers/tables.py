@@ -8,7 +8,7 @@ import pyarrow as pa
 from tasks.readers.base import SourceFile, Split, chosen
 from tasks.readers.images import manifest_folder, rebased, watched
 from tasks.readers.mapping import TableOptions
-from tasks.readers.places import Place, image_root, listed, manifests, place, relatives
+from tasks.readers.places import Place, listed, manifests, relatives
 
 
 def sources(path: str, suffixes: tuple[str, ...]) -> list[tuple[Place, str, Split | None]]:
@@ -28,12 +28,12 @@ def name_split(name: str) -> Split | None:
     return None
 
 
-def table_files(path: str, options: TableOptions, suffixes: tuple[str, ...]) -> list[SourceFile]:
-    """List the manifests, then the images under the image root unless `watch_images` is off."""
+def table_files(path: str, options: TableOptions, suffixes: tuple[str, ...]) -> Iterator[SourceFile]:
+    """Yield the manifests, then the images under the image root unless `watch_images` is off."""
     found = manifests(path, suffixes)
-    images = watched(path, options)
-    mine = [listed(file, name) for file, name in zip(found, relatives(found, path), strict=True)]
-    return mine + images if found and place(image_root(path, options)).exists() else mine
+    yield from (listed(file, name) for file, name in zip(found, relatives(found, path), strict=True))
+    if found:
+        yield from watched(path, options)
 
 
 def finished(table: pa.Table, name: str, options: TableOptions) -> Iterator[pa.Table]:

@@ -7,7 +7,7 @@ import orjson
 import pyarrow as pa
 
 from tasks.readers.archives import Member, tar_members
-from tasks.readers.base import SourceFile, Split, image_array, mark
+from tasks.readers.base import SourceFile, Split, image_array, mark, strings
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import LINE, OBVIOUS, Role, TableOptions, map_rows, resolve
 from tasks.readers.overlay import overlay
@@ -139,7 +139,7 @@ def _tables(batch: list[Sample], name: str, options: WebdatasetOptions, split: S
         others = [one for one in OBVIOUS[role] if one in seen and one != field]
         if told.get(role) == field and field != KEY and others:
             columns[field] = [_first(row, (field, *others)) for row in texts]
-    places = pa.array([sample.source for sample in batch], pa.string())
+    places = strings([sample.source for sample in batch])
     table = overlay(map_rows(columns, places, options, roles, split=split), [one.slug for one in batch], bad)
     shown = [None if is_bad else sample.image for sample, is_bad in zip(batch, bad, strict=True)]
     yield from finished(with_images(table, shown, name), "", options)
@@ -152,7 +152,7 @@ def _first(row: dict[str, Any], names: tuple[str, ...]) -> Any:
 def with_images(table: pa.Table, members: list[Member | None], archive: str) -> pa.Table:
     """Put references into the archive, or the members' bytes, into the image column."""
     images = image_array(
-        pa.array([archive if one and one.offset is not None else None for one in members], pa.string()),
+        [archive if one and one.offset is not None else None for one in members],
         offset=[one.offset if one else None for one in members],
         length=[one.length if one and one.offset is not None else None for one in members],
         data=pa.array([one.data if one and one.offset is None else None for one in members], pa.large_binary()),
@@ -162,7 +162,7 @@ def with_images(table: pa.Table, members: list[Member | None], archive: str) -> 
     return mark(table, lost, "too_large", blank=False)
 
 
-def files(path: str, options: WebdatasetOptions) -> list[SourceFile]:
+def files(path: str, options: WebdatasetOptions) -> Iterator[SourceFile]:
     """List the archives."""
     found = manifests(path, SUFFIXES)
-    return [listed(file, name) for file, name in zip(found, relatives(found, path), strict=True)]
+    return (listed(file, name) for file, name in zip(found, relatives(found, path), strict=True))

@@ -11,7 +11,7 @@ from pydantic import Field
 from stores.errors import DataError, mismatch
 from tasks.readers.aligned import AlignedLines
 from tasks.readers.base import ReaderOptions, SourceFile, Split, documents, image_array, mark
-from tasks.readers.images import copied, watched
+from tasks.readers.images import copied, folder_files
 from tasks.readers.mapping import as_text
 from tasks.readers.places import Place, safe_references, same_root, walk
 from tasks.readers.sidecars import whole_json
@@ -183,10 +183,9 @@ def vocabulary(path: str, options: WebvisionOptions) -> tuple[str, ...]:
     return tuple(synsets(same_root(path), options))
 
 
-def files(path: str, options: WebvisionOptions) -> list[SourceFile]:
+def files(path: str, options: WebvisionOptions) -> Iterator[SourceFile]:
     """List the info files, the JSON arrays, and the images unless `watch_images` is off."""
-    root = same_root(path)
-    return [file for file in walk(root) if file.uri.endswith((".txt", ".json"))] + watched(path, options)
+    return folder_files(path, options, (".txt", ".json"))
 
 
 SPLITS: tuple[tuple[Split, str], ...] = (("valid", "val"), ("test", "test"))

@@ -72,7 +72,7 @@ def _read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
             width = width or told_width(fields)
             for start in range(0, len(fields), options.batch_rows):
                 part = fields.part(start, start + options.batch_rows)
-                places = numbered(where, block.first + start, len(part))
+                places = numbered(where, range(block.first + start, block.first + start + len(part)))
                 table = _table(part, places, width or len(FIELDS), packs, options)
                 table = table if zips is None else zipped(table, zips)
                 if broken is not None:
@@ -228,17 +228,13 @@ def _pack(path: str, name: str | None, options: YfccOptions) -> AlignedLines | N
     return AlignedLines((found if found.is_dir() else found.parent) / name, options)
 
 
-def files(path: str, options: YfccOptions) -> list[SourceFile]:
+def files(path: str, options: YfccOptions) -> Iterator[SourceFile]:
     """List the metadata, the expansion packs in use, and the images unless `watch_images` is off."""
     found = place(path)
     folder = found if found.is_dir() else found.parent
-    packs = [listed(folder / name, name) for name in (options.autotags, options.hashes) if name is not None]
-    shown = archives(path, options) if in_zips(options) else watched(path, options)
-    return [listed(file, name) for file, name in core_files(path)] + packs + shown
-
-
-def archives(path: str, options: YfccOptions) -> list[SourceFile]:
-    """List the zips under the image root; empty when not wanted."""
-    if not options.watch_images:
-        return []
-    return [file for file in walk(place(image_root(path, options))) if file.uri.endswith(".zip")]
+    yield from (listed(file, name) for file, name in core_files(path))
+    yield from (listed(folder / name, name) for name in (options.autotags, options.hashes) if name is not None)
+    if not in_zips(options):
+        yield from watched(path, options)
+    elif options.watch_images:
+        yield from (file for file in walk(place(image_root(path, options))) if file.uri.endswith(".zip"))

@@ -1,15 +1,22 @@
 """What every reader promises, checked on a set in each layout; a new layout is tested by being listed."""
 
+import bz2
+import gzip
+import io
+import os
 import shutil
+import zipfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import zstandard
 from fixtures.layouts import LAYOUTS
 from fixtures.pieces import JPEGS
 
 from stores.errors import ConfigError
 from tasks.images import ImageLimits, open_image
+from tasks.listing import Listing
 from tasks.readers import READERS, image_root, published, registry_rows
 
 ROWS = 60
@@ -86,14 +93,14 @@ def test_the_listing_is_stable_and_sees_a_change(sets, name, tmp_path):
     shutil.copytree(sets / name, tmp_path / "set")
     entry = READERS[layout.reader]
     options = entry.options(**layout.options)
-    first = entry.files(str(tmp_path / "set"), options)
+    first = list(entry.files(str(tmp_path / "set"), options))
     assert first
-    assert entry.files(str(tmp_path / "set"), options) == first
+    assert list(entry.files(str(tmp_path / "set"), options)) == first
     for file in first:
         assert (tmp_path / "set" / file.uri).stat().st_size == file.size
     changed = tmp_path / "set" / first[0].uri
     changed.write_bytes(changed.read_bytes() + b"\n")
-    assert entry.files(str(tmp_path / "set"), options) != first
+    assert list(entry.files(str(tmp_path / "set"), options)) != first
 
 
 @pytest.mark.parametrize(
@@ -118,13 +125,67 @@ def test_vocabularies_hold_the_labels(sets, name):
     assert labels <= set(names) or (name == "food101" and not names)
 
 
+PACKINGS = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".zst": zstandard.compress,
+    ".zip": lambda data: zipped({"inner.csv": data}),  # the name inside says nothing
+}
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("suffix", PACKINGS)
+@pytest.mark.parametrize("name", ["webdataset", "img2dataset", "parquet", "fasttext", "flickrtag", "jsonl", "csv"])
+def test_an_interchange_format_may_be_packed(sets, name, suffix, tmp_path):
+    """The documents are those of the plain files; images of a packed archive come with their bytes."""
+    shutil.copytree(sets / name, tmp_path / "set")
+    for file in (tmp_path / "set").rglob("*"):
+        if file.is_file() and file.suffix in ("", ".tar", ".parquet", ".txt", ".jsonl", ".csv"):
+            file.with_name(file.name + suffix).write_bytes(PACKINGS[suffix](file.read_bytes()))
+            file.unlink()
+    layout = LAYOUTS[name]
+    plain, packed = rows_of(name, sets / name), rows_of(name, tmp_path / "set")
+    root = image_root(str(sets / name), READERS[layout.reader].options(**layout.options))
+
+    def told(rows: list[dict], root: str) -> list[dict]:
+        data = [row["image"] and open_image(row["image"], root, ImageLimits()) for row in rows]
+        parts = ("id", "title", "text", "labels", "split", "status")[name == "fasttext" :]  # its ids name the file
+        return [{**{part: row[part] for part in parts}, "image": one} for row, one in zip(rows, data, strict=True)]
+
+    assert told(packed, str(tmp_path / "set")) == told(plain, root)
+    assert len(packed) == ROWS
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_file_names_that_are_no_text_end_no_run(sets, name, tmp_path):
+    """Beside the first file of each kind lies a copy whose name is no UTF-8: what was read before still is."""
+    shutil.copytree(sets / name, tmp_path / "set")
+    kinds = {file.suffix: file for file in sorted((tmp_path / "set").rglob("*"), reverse=True) if file.is_file()}
+    for suffix, file in kinds.items():
+        shutil.copyfile(file, os.fsdecode(os.fsencode(file.with_suffix("")) + b"\xff" + suffix.encode()))
+    rows = rows_of(name, tmp_path / "set")
+    found = {row["id"] for row in rows}
+    assert found >= {row["id"] for row in rows_of(name, sets / name)}
+    layout = LAYOUTS[name]
+    assert Listing.of(
+        READERS[layout.reader].files(str(tmp_path / "set"), READERS[layout.reader].options(**layout.options))
+    )
+
+
 @pytest.mark.parametrize("reader", sorted(READERS))
 def test_a_path_that_is_not_there_names_the_setting(tmp_path, reader):
     entry = READERS[reader]
     options = entry.options(**({"preset": "fashion"} if reader == "products" else {}))
     for call in (
         lambda: list(entry.read(str(tmp_path / "absent"), options)),
-        lambda: entry.files(str(tmp_path / "absent"), options),
+        lambda: list(entry.files(str(tmp_path / "absent"), options)),
     ):
         with pytest.raises(ConfigError, match=r"source\.path"):
             call()

@@ -115,11 +115,11 @@ def test_an_empty_folder_is_no_error_and_a_missing_one_is(tmp_path, load):
 def test_the_listing_tells_a_changed_image(tmp_path):
     entry = READERS["imagefolder"]
     make(tmp_path, "cat/1.jpg", "dog/1.jpg")
-    first = entry.files(str(tmp_path), entry.options())
+    first = list(entry.files(str(tmp_path), entry.options()))
     assert [file.uri for file in first] == ["cat/1.jpg", "dog/1.jpg"]
-    assert entry.files(str(tmp_path), entry.options()) == first
+    assert list(entry.files(str(tmp_path), entry.options())) == first
     (tmp_path / "dog/1.jpg").write_bytes(b"another, longer image of a dog")
-    changed = entry.files(str(tmp_path), entry.options())
+    changed = list(entry.files(str(tmp_path), entry.options()))
     assert (changed[0], changed[1] == first[1]) == (first[0], False)
 
 
