@@ -7,11 +7,11 @@ from flows.grid import Sweep, write_sweep_table
 from flows.paper_tables import (
     data_table,
     hidden_table,
-    neighbour_table,
     paired_table,
     score_table,
     size_table,
     time_table,
+    token_table,
 )
 from reports.frontier import frontier_png, frontier_svg
 from reports.paper import frontier_points, render_paper
@@ -37,10 +37,9 @@ def publish_paper(grid: Grid, found: Sweep) -> str:
         "times": time_table(grid, facts),
         "sizes": size_table(facts),
         "hidden": hidden_table(grid, rows),
+        "tokens": token_table(grid),
     }
-    words = neighbour_table(grid)
-    more = {"published": reference(), **({} if words is None else {"neighbours": words})}
-    for name, table in {**tables, **more}.items():
+    for name, table in {**tables, "published": reference()}.items():
         write_sweep_table(grid, name, table)
     data = PaperData(
         title=grid.config.name,
@@ -51,7 +50,6 @@ def publish_paper(grid: Grid, found: Sweep) -> str:
         complete=found.complete,
         line=found.line(),
         directions=found.directions,
-        neighbours=words,
         grid=found.grid,
         machine=next((told["machine"] for told in facts.values()), {}),
         **tables,

@@ -10,6 +10,7 @@ from flows.cells import Cell, Grid
 from flows.graph import build
 from reports.paper_data import DATA, HIDDEN, METRICS, PAIRED, SCORES, SIZES, TIMES
 from reports.reference import accuracies, counts, minutes
+from stores.schemas import TOKENS
 from tasks.cell import outcome_table
 from tasks.paired import SUMMED, paired_rows
 from tasks.sweep import spread
@@ -137,13 +138,13 @@ def hidden_table(grid: Grid, rows: Rows) -> pa.Table:
     return pa.Table.from_pylist(made, schema=HIDDEN)
 
 
-def neighbour_table(grid: Grid) -> pa.Table | None:
-    """Return the words nearest to the visual tokens of every model that has some (K-37, Table 5); None without."""
-    tables = []
+def token_table(grid: Grid) -> pa.Table:
+    """Return the words nearest to the visual tokens of every model that has some (K-37, Table 5)."""
+    tables, at = [TOKENS.empty_table()], TOKENS.get_field_index("model")
     for name in grid.names:
-        for table in _written(grid, grid.timings(name), "neighbours"):
-            tables.append(table.add_column(0, "model", pa.array([name] * len(table), pa.string())))
-    return pa.concat_tables(tables) if tables else None
+        for table in _written(grid, grid.timings(name), "tokens"):
+            tables.append(table.set_column(at, TOKENS.field(at), pa.repeat(name, len(table))))
+    return pa.concat_tables(tables)
 
 
 def _baseline(grid: Grid) -> str | None:

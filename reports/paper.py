@@ -4,16 +4,18 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from markupsafe import Markup
 
 from reports.frontier import Point, frontier_svg
 from reports.page import FOLDER, page_environment
 from reports.paper_data import METRICS, PaperData
 from reports.results import NAMES
+from reports.tokens import TokenCards, token_cards
 
 SETS = {"food101": "UPMC Food-101", "mmimdb": "MM-IMDB", "flickrtag1": "FlickrTag-1", "flickrtag": "FlickrTag"}
 SINGLE = ("accuracy", "f1_macro", "f1_weighted")
-TOKENS = 12  # visual tokens shown per model
+SHOWN = 12  # visual tokens per model
 
 
 def render_paper(data: PaperData) -> str:
@@ -81,6 +83,7 @@ def _content(data: PaperData) -> dict[str, Any]:
         "metric": metric,
         "names": NAMES,
         "shown": shown,
+        "most": SHOWN,
         "scores": sorted(rows, key=lambda row: -1.0 if row[metric] is None else row[metric], reverse=True),
         "tops": tops,
         "chosen": chosen,
@@ -92,24 +95,10 @@ def _content(data: PaperData) -> dict[str, Any]:
         "hidden": data.hidden.to_pylist(),
         "documents": data.data.to_pylist(),
         "gates": data.directions.to_pylist() if data.directions is not None else [],
-        "tokens": token_rows(data.neighbours),
+        "tokens": _cards(data.tokens),
         "grid": grid_rows(data.grid, data.metric),
         "rates": _rates(data.grid),
     }
-
-
-def token_rows(neighbours: pa.Table | None, *, count: int = TOKENS) -> dict[str, list[dict[str, Any]]]:
-    """Return, per model, the visual tokens whose words agree best, with these words; of equals the frequent."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in [] if neighbours is None else neighbours.to_pylist():
-        own = found.setdefault(row["model"], {})
-        token = own.setdefault(row["token"], {**row, "words": []})
-        token["words"].append((row["word"], row["cosine"]))
-
-    def order(token: dict[str, Any]) -> tuple[float, int, str]:
-        return -token["coherence"], -token["documents"], token["token"]
-
-    return {model: sorted(tokens.values(), key=order)[:count] for model, tokens in found.items()}
 
 
 def grid_rows(grid: pa.Table | None, metric: str) -> list[dict[str, Any]]:
@@ -124,6 +113,13 @@ def grid_rows(grid: pa.Table | None, metric: str) -> list[dict[str, Any]]:
         if value is not None:
             own["by"][row["lr"]] = max(value, own["by"].get(row["lr"], 0.0))
     return [{**own, "best": max(own["by"].values(), default=None)} for own in found.values()]
+
+
+def _cards(tokens: pa.Table) -> list[TokenCards]:
+    """Return the clearest tokens of every model that has some."""
+    models = sorted(set(tokens["model"].to_pylist()))
+    found = (token_cards(tokens.filter(pc.equal(tokens["model"], name)), ranking=[name]) for name in models)
+    return [cards for cards in found if cards is not None]
 
 
 def _rates(grid: pa.Table | None) -> list[float]:

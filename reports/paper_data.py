@@ -5,6 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from stores.schemas import TOKENS
+
 METRICS = ("accuracy", "p_at_1", "f1_micro", "f1_macro", "f1_weighted", "f1_samples")
 
 DATA = pa.schema(
@@ -113,6 +115,6 @@ class PaperData:
     sizes: pa.Table = field(default_factory=SIZES.empty_table)
     hidden: pa.Table = field(default_factory=HIDDEN.empty_table)
     directions: pa.Table | None = None  # model, direction, metric, value, options, chosen
-    neighbours: pa.Table | None = None  # model, token, position, code, documents, coherence, rank, word, cosine
+    tokens: pa.Table = field(default_factory=TOKENS.empty_table)
     grid: pa.Table | None = None  # one row per cell
     machine: dict[str, Any] = field(default_factory=dict)

@@ -18,9 +18,11 @@ from models.metrics import Tally, outcomes, scores, tally
 from models.references.base import labelled
 from models.registry import MODELS
 from stores.errors import mismatch
+from tasks.dictionary import TokensConfig, has_tokens
 from tasks.embed import TextEmbedConfig
 from tasks.fit import FitResult, ShardFeatures
 from tasks.nodes import Context, Fit, Node
+from tasks.quantize import QuantizeConfig
 from tasks.scoring import Scored, score
 from tasks.sweep import CellConfig
 from tasks.tabular import TabularEmbedConfig
@@ -191,14 +193,21 @@ def _final(train: Features, valid: Features, config: CellConfig) -> Found:
 
 def _alone(train: Features, valid: Features, config: CellConfig) -> Found:
     """Fit again and again with the process to itself; tell the times, the sizes and the words of visual tokens."""
-    made_from, test = modalities(_stored(train).node), _test(train)
+    stored, test = _stored(train), _test(train)
     warm_up = "epochs" in MODELS[config.kind].config.model_fields
     times, classifier = timed_fits(lambda more: _fresh(config, more), train, seed=config.seed, warm_up=warm_up)
     told = {key: value for key, value in classifier.describe().items() if not key.endswith("seconds")}
-    sizes = _sizes(classifier, test if test.n_rows else valid, made_from)
-    words = visual_words(classifier, train)
-    tables = {} if words is None else {"neighbours": words}
-    return Found({}, {"times": times, "machine": machine(), "model": told, "sizes": sizes}, tables)
+    sizes = _sizes(classifier, test if test.n_rows else valid, modalities(stored.node))
+    found = {"times": times, "machine": machine(), "model": told, "sizes": sizes}
+    tables = {"tokens": _token_table(classifier, stored, config.kind)} if has_tokens(config.kind) else {}
+    return Found({}, found, tables)
+
+
+def _token_table(classifier: Any, train: ShardFeatures, kind: str) -> pa.Table:
+    (book,) = (read.node.config for read in train.node.reads if isinstance(read.node.config, QuantizeConfig))
+    quantizer: Any = book.parsed()
+    parts, repeated = quantizer.parts, hasattr(quantizer, "repeats")
+    return visual_words(classifier, train, model=kind, parts=parts, repeated=repeated, options=TokensConfig())
 
 
 def _sizes(classifier: Classifier, features: Features, made_from: dict[str, str]) -> dict[str, Any]:

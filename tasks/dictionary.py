@@ -69,7 +69,7 @@ def describe_tokens(shards: Shards, config: DictionaryConfig, context: Context) 
     place = {int(token): row for row, token in enumerate(learned)}
     for row, token in zip(rows, used, strict=True):
         if found is not None and int(token) in place:
-            row |= _words(place[int(token)], found, known)
+            row |= nearest_words(place[int(token)], found, known)
     shown = sorted((row for row in rows if row["clarity"] is not None), key=lambda row: -row["clarity"])
     _picture(shown[: options.pictured], shards, source=context.source, side=options.side)
     parts = {
@@ -140,8 +140,8 @@ def _row(token: np.int64, owners: Owners, config: DictionaryConfig) -> dict[str,
     }
 
 
-def _words(row: int, found: Neighbours, known: Vocabulary) -> dict[str, Any]:
-    """Return what the nearest words say of one token."""
+def nearest_words(row: int, found: Neighbours, known: Vocabulary) -> dict[str, Any]:
+    """Return words, coherence and clarity (see TOKENS) of the token that is query `row` of what was found."""
     pairs = zip(found.rows[row], found.cosine[row].tolist(), strict=True)
     coherence = float(found.coherence[row])
     return {

@@ -19,9 +19,9 @@ from flows.graph import build
 from reports.paper_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES
 from reports.reference import REFERENCE
 from stores.errors import ConfigError
+from stores.schemas import TOKENS
 from tasks.cell import outcome_table
 from tasks.sweep import DIRECTIONS, GRID, RESULTS
-from tasks.visual_words import NEIGHBOURS
 from tests.flows.conftest import Cli, document, settings, write_config, write_documents
 from tests.flows.live import program, wait_for
 
@@ -213,10 +213,12 @@ def test_the_report_of_a_sweep_is_one_page(swept: Path) -> None:
 
 def test_visual_tokens_have_words(cli: Cli, own: Path) -> None:
     call(cli, own, "--set", "sweep.models=[pq]", "--set", "sweep.published=food101", "--set", "sweep.alpha=[0.5]")
-    words = table(own, "neighbours")
-    assert pq.read_schema(own.parent / "out" / "sweep" / "neighbours.parquet").names == ["model", *NEIGHBOURS.names]
+    words = table(own, "tokens")
+    assert pq.read_schema(own.parent / "out" / "sweep" / "tokens.parquet").equals(TOKENS)
     assert set(words["model"]) == {"pq"}
-    assert words["rank"].max() == 5
+    assert set(words["part"]) == {0, 1, 2, 3}
+    assert words["token"][0].startswith("_q-_0_")
+    assert words["words"].list.len().min() >= 1
     (row,) = table(own, "scores").to_dicts()
     assert (row["published_as"], row["published"], row["published_std"]) == ("PQ", 0.895, 0.001)
     assert row["gap"] == pytest.approx(row["p_at_1"] - 0.895)

@@ -5,8 +5,9 @@ import re
 import pyarrow as pa
 import pytest
 
-from reports.paper import frontier_points, grid_rows, headline, mean, number, options, points, render_paper, token_rows
+from reports.paper import frontier_points, grid_rows, headline, mean, number, options, points, render_paper
 from reports.paper_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES, PaperData
+from stores.schemas import TOKENS
 
 EVIL = "<script>alert(1)</script>"
 
@@ -96,14 +97,13 @@ def test_the_model_chosen_on_valid_is_highlighted_even_when_another_is_better_on
 
 
 def test_nothing_of_a_document_or_a_name_is_markup():
-    words = pa.table({"model": [EVIL], "token": ["_q-_0_1"], "position": [0], "code": [1], "documents": [3],
-                      "coherence": [0.9], "rank": [1], "word": [EVIL], "cosine": [0.8]})  # fmt: skip
+    words = tokens({"model": EVIL, "token": "t", "clarity": 0.5, "words": word(EVIL, 0.8)})
     paired = pa.Table.from_pylist(
         [{"metric": "accuracy", "model": a, "other": b, "difference": 0.1, "low": 0.05, "high": 0.2, "p": 0.01, "n": 9}
          for a, b in ((EVIL, "text"), ("text", EVIL))],
         schema=PAIRED,
     )  # fmt: skip
-    page = render_paper(paper(title=EVIL, scores=scores(model=EVIL), neighbours=words, paired=paired, line=EVIL))
+    page = render_paper(paper(title=EVIL, scores=scores(model=EVIL), tokens=words, paired=paired, line=EVIL))
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
@@ -133,16 +133,29 @@ def test_points_of_the_figure_are_the_scores_and_costs():
     assert headline(paper(metric="top_5", multi_label=True)) == "f1_micro"
 
 
-def test_tokens_are_ranked_by_coherence_then_by_documents():
-    def row(token, coherence, documents, rank):
-        return {"model": "pq", "token": token, "coherence": coherence, "documents": documents, "word": f"w{rank}",
-                "cosine": 0.5}  # fmt: skip
+def tokens(*rows):
+    fixed = {"repeat": 0, "part": 0, "centroid": 1, "n_train": 9, "coherence": 0.9, "documents": [], "thumbnails": []}
+    return pa.Table.from_pylist([{**fixed, **row} for row in rows], schema=TOKENS)
 
-    rows = [row("a", 0.5, 9, 1), row("a", 0.5, 9, 2), row("b", 0.9, 1, 1), row("c", 0.5, 10, 1)]
-    found = token_rows(pa.Table.from_pylist(rows), count=3)["pq"]
-    assert [token["token"] for token in found] == ["b", "c", "a"]
-    assert found[2]["words"] == [("w1", 0.5), ("w2", 0.5)]
-    assert token_rows(None) == {}
+
+def word(text, cosine):
+    return [{"word": text, "cosine": cosine}]
+
+
+def test_the_clearest_tokens_of_every_model_are_shown_with_their_words():
+    table = tokens(
+        {"model": "pq", "token": "_q-_0_1", "clarity": 0.5, "words": word("donut", 0.987)},
+        {"model": "pq", "token": "_q-_0_2", "clarity": 0.7, "words": word("cream", 0.9)},
+        {"model": "rspq", "token": "_q-_1_0_3", "clarity": 0.6, "words": word("tea", 0.8)},
+        {"model": "rspq", "token": "_q-_1_0_4", "clarity": 0.9, "n_train": 1, "words": word("rare", 1.0)},
+    )
+    page = render_paper(paper(tokens=table))
+    assert re.findall(r'<section id="tokens[^>]*>\s*<h2>([^<]*)', page) == [
+        "Words nearest to visual tokens: pq", "Words nearest to visual tokens: rspq",
+    ]  # fmt: skip
+    assert page.index("_q-_0_2") < page.index("_q-_0_1")
+    assert "0.987" in page
+    assert "rare" not in page  # one training document is no evidence
 
 
 def test_grids_are_counted():

@@ -11,14 +11,16 @@ from models.errors import TrainingError
 from models.features import Block
 from models.registry import MODELS
 from stores.errors import AlignmentError
+from stores.schemas import TOKENS
 from tasks import cell
 from tasks.cell import DOCUMENTS, Hidden, count, document_table, fit_cell, modalities
+from tasks.dictionary import TokensConfig
 from tasks.nodes import Context
 from tasks.paired import paired_rows
 from tasks.sweep import cell_config
 from tasks.timing import REPEATS, machine, timed_fits
 from tasks.train import ModelConfig
-from tasks.visual_words import NEIGHBOURS, visual_words
+from tasks.visual_words import visual_words
 from tests.models.synthetic import Blocks, documents
 
 OPTIONS = {"dim": 8, "epochs": 5, "lr": 0.5, "deterministic": True}
@@ -70,28 +72,33 @@ def test_documents_are_told_one_by_one() -> None:
 
 
 def test_visual_words_are_the_nearest_rows_of_u() -> None:
-    classifier, features = fitted("pq"), Blocks(documents(300))
-    table = visual_words(classifier, features)
-    assert table is not None
-    assert table.schema.equals(NEIGHBOURS)
-    codes = features.block.codes["pq"][features.block.present["pq"]]
+    classifier, features = fitted("rspq"), Blocks(documents(300), 70)
+    options = TokensConfig(words=4, min_count=3)
+    table = visual_words(classifier, features, model="m", parts=2, repeated=True, options=options)
+    assert table.schema.equals(TOKENS)
+    codes = features.block.codes["rspq"][features.block.present["rspq"]]
     used = {(m, c) for m in range(codes.shape[1]) for c in set(codes[:, m].tolist())}
-    assert {(row["position"], row["code"]) for row in table.to_pylist()} == used
+    assert {(2 * row["repeat"] + row["part"], row["centroid"]) for row in table.to_pylist()} == used
+    counts = dict(zip(classifier.dictionary.words(), classifier.dictionary.counts.tolist(), strict=True))
     U, words = classifier.params.U[:, :8].astype(np.float64), classifier.dictionary.words()
-    for row in table.to_pylist()[::7]:
-        token = U[classifier.dictionary.rows + 256 * row["position"] + row["code"]]
+    for row in table.to_pylist():
+        place = 2 * row["repeat"] + row["part"]
+        token = U[classifier.dictionary.rows + 256 * place + row["centroid"]]
         cosine = U[: len(words)] @ token / np.linalg.norm(U[: len(words)], axis=1) / np.linalg.norm(token)
-        ranked = [words[i] for i in np.argsort(-cosine) if words[i] != "</s>"]
-        assert row["word"] == ranked[row["rank"] - 1]
-        assert row["cosine"] == pytest.approx(cosine[words.index(row["word"])], abs=1e-5)
-        assert row["documents"] == (codes[:, row["position"]] == row["code"]).sum()
-        assert row["token"] == f"_q-_{row['position']}_{row['code']}"
+        ranked = [words[i] for i in np.argsort(-cosine) if words[i] != "</s>" and counts[words[i]] >= 3]
+        found = [word["cosine"] for word in row["words"]]
+        assert [word["word"] for word in row["words"]] == ranked[:4]
+        assert found[0] == pytest.approx(cosine[words.index(ranked[0])], abs=1e-5)
+        assert row["clarity"] == pytest.approx(row["coherence"] * np.mean(found), abs=1e-5)
+        assert row["n_train"] == (codes[:, place] == row["centroid"]).sum()
+        assert row["token"] == f"_q-_{row['repeat']}_{row['part']}_{row['centroid']}"
 
 
-def test_models_without_visual_tokens_have_no_such_words() -> None:
-    assert visual_words(fitted("additive"), Blocks(documents(20))) is None
-    gmu = MODELS["tfidf_linear"]
-    assert visual_words(gmu.classifier(gmu.config()), Blocks(documents(20))) is None
+def test_tokens_without_words_beside_them_have_no_rows() -> None:
+    options = TokensConfig(min_count=10**6)
+    classifier, features = fitted("pq"), Blocks(documents(300))
+    table = visual_words(classifier, features, model="m", parts=4, repeated=False, options=options)
+    assert table.equals(TOKENS.empty_table())
 
 
 class Slow:
