@@ -18,7 +18,6 @@ from models.fasttext import kernels
 from models.fasttext.arrays import Chunk
 from models.fasttext.config import FastTextConfig
 from models.fasttext.dictionary import Bags, Dictionary, WordCounter
-from models.fasttext.pretrained import WordVectors, read_vectors, vectors_digest
 from models.features import Block, Features, Lender
 from models.threads import thread_limit
 
@@ -174,13 +173,11 @@ class Corpus:
     most_labels: int  # of one document
     shape: Shape
     words: int  # tokens plus documents: what an epoch's learning rate decays with
-    pretrained: WordVectors | None  # where words of the dictionary start from
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that chunks and pretrained vectors take."""
-        vectors = 0 if self.pretrained is None else self.pretrained.vectors.nbytes
-        return vectors + sum(array.nbytes for chunk in self.chunks.chunks if chunk is not None for array in chunk)
+        """Bytes of memory that the chunks take."""
+        return sum(array.nbytes for chunk in self.chunks.chunks if chunk is not None for array in chunk)
 
     def close(self) -> None:
         """Remove the chunks that lie in files."""
@@ -214,7 +211,7 @@ def encoding(train: Features, reads: Reads, config: FastTextConfig) -> Iterator[
 def encoding_key(reads: Reads, config: FastTextConfig) -> Hashable:
     """Return everything but the documents that decides an encoded corpus."""
     shape = (config.min_count, config.word_ngrams, config.minn, config.maxn, config.hashed_rows)
-    return ("corpus", reads, config.lowercase, *shape, readers(config), vectors_digest(config))
+    return ("corpus", reads, config.lowercase, *shape, readers(config))
 
 
 def readers(config: FastTextConfig) -> int:
@@ -225,10 +222,8 @@ def readers(config: FastTextConfig) -> int:
 def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
     """Encode all documents of `train` in one pass over its blocks and one over the chunks.
 
-    Every thread numbers words on its own; the second pass gives them their common ids. Raises ValueError for bad
-    pretrained vectors.
+    Every thread numbers words on its own; the second pass gives them their common ids.
     """
-    pretrained = None if config.pretrained_vectors is None else read_vectors(config)
     counters = [Counters(config) for _ in range(readers(config))]
     store = ChunkStore(config.memory_mb << 20)
     try:
@@ -241,7 +236,6 @@ def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
         names, counts = labels.freeze()
         dictionary = Dictionary.freeze(
             words,
-            None if pretrained is None else pretrained.words,
             min_count=config.min_count,
             word_ngrams=config.word_ngrams,
             minn=config.minn,
@@ -253,7 +247,7 @@ def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
         for counter in counters:
             counter.thread.shutdown()
     shape = Shape(store[0].dense.shape[1], store[0].codes.shape[1]) if len(store) else Shape(0, 0)
-    return Corpus(store, dictionary, names, counts, labels.most, shape, store.words, pretrained)
+    return Corpus(store, dictionary, names, counts, labels.most, shape, store.words)
 
 
 def encoded(train: Features, reads: Reads, counters: list[Counters]) -> Iterator[Chunk]:

@@ -69,21 +69,16 @@ class Dictionary:
     buckets: int
 
     @classmethod
-    def freeze(cls, counter: WordCounter, more: pa.Array | None = None, *, min_count: int, **shape: Any) -> Self:
-        """Keep the words that came at least min_count times; `shape` is word_ngrams, minn, maxn, buckets.
-
-        `more` is a (n,) large_binary array of different words, which are kept too and counted once more.
-        """
+    def freeze(cls, counter: WordCounter, *, min_count: int, **shape: Any) -> Self:
+        """Keep the words that came at least min_count times; `shape` is word_ngrams, minn, maxn, buckets."""
         table, size = counter.table, counter.size
         order = np.argsort(-table.counts[:size], kind="stable")
         order = order[table.counts[order] >= min_count]
-        kept, counts = words_of(table.arena, table.starts[: size + 1]).take(pa.array(order)), table.counts[order]
-        if more is not None:
-            both = WordCounter(lowercase=counter.lowercase)
-            both.take(kept, counts)
-            both.take(more, np.ones(len(more), np.int64))
-            return cls.freeze(both, min_count=1, **shape)
-        return cls.of(*bytes_of(kept), counts, lowercase=counter.lowercase, **shape)
+        buffers = [None, pa.py_buffer(table.starts[: size + 1]), pa.py_buffer(table.arena)]
+        kept = pa.Array.from_buffers(pa.large_binary(), size, buffers).take(pa.array(order))
+        starts = np.frombuffer(kept.buffers()[1], np.int64)[: len(kept) + 1].copy()
+        arena = np.frombuffer(kept.buffers()[2], np.uint8)[: starts[-1]].copy() if len(kept) else np.zeros(0, np.uint8)
+        return cls.of(arena, starts, table.counts[order], lowercase=counter.lowercase, **shape)
 
     @classmethod
     def of(cls, arena: NDArray[np.uint8], starts: NDArray[np.int64], counts: NDArray[np.int64], **shape: Any) -> Self:
