@@ -15,6 +15,7 @@ from tasks.cell import fit_cell, outcome
 from tasks.nodes import Fit
 from tasks.planner import PlanOptions, Seen, fit_is_due, plan_all, seen_by, training_rows
 from tasks.sweep import AXES, METRIC_NAMES, CellConfig, Scope, best, cell_config, grid_points
+from tasks.train import start_digest
 
 AFTER = ("train", "predict", "evaluate")  # flows that no cell waits for
 FOLDER = "sweep"
@@ -115,6 +116,7 @@ class Grid:
                 flow=FOLDER,
                 version=VERSIONS[scope],
                 config=config,
+                weights=start_digest(config.kind, {**config.options, **config.knobs}),
                 reads=reads,
                 fits=fits,
                 fit=fit_cell,

@@ -31,7 +31,7 @@ from tasks.summaries import (
     show_detections,
 )
 from tasks.tabular import TabularEmbedConfig, embed_tabular, fit_tabular
-from tasks.train import ModelConfig, fit_classifier, train_config
+from tasks.train import ModelConfig, fit_classifier, start_digest, train_config
 from tasks.transforms import clean_documents, detect_elements, embed_documents, embed_elements, embed_texts
 from tasks.vocabulary import IndexEmbedConfig, embed_indices, fit_vocabulary
 
@@ -236,6 +236,7 @@ def _fit(name: str, model: ModelConfig, features: Features) -> Fit:
         flow="train",
         version=2,
         config=train_config(model),
+        weights=start_digest(model.kind, model.options),
         reads=reads,
         fits=books,
         fit=fit_classifier,

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models.fasttext import arrays
 from models.fasttext.classifier import FastTextClassifier
@@ -21,6 +21,17 @@ class ImageConfig(FastTextConfig):
     # Length of x_v, 1 in the paper. A step on V moves v by length^2 as much, one on U moves t by 1 / words: long texts
     # want a high lr, at which images of length 1 diverge.
     image_length: float = Field(1.0, gt=0, le=100)
+
+
+class ImageAloneConfig(ImageConfig):
+    """The model that reads nothing else."""
+
+    @model_validator(mode="after")
+    def _no_words(self) -> "ImageAloneConfig":
+        if self.pretrained_vectors is not None:
+            got = str(self.pretrained_vectors)
+            raise ValueError(f"pretrained_vectors: expected none for a model without text, got {got!r}; leave it out")
+        return self
 
 
 class GatedConfig(ImageConfig):
@@ -61,6 +72,7 @@ class Image(_WithImage):
     """W V x_v (K-12); x_v has length `image_length`."""
 
     kind: ClassVar[str] = "image"
+    config_type: ClassVar[type[FastTextConfig]] = ImageAloneConfig
     uses_text: ClassVar[bool] = False
 
 

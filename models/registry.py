@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 TEXT_DENSE, TEXT_CODES = ("text", "dense"), ("text", "codes")
 MODELS: dict[str, Entry] = {
     "text": Entry(kiela.Text, kiela.TextConfig, "fastText: mean of word vectors, linear classes", ("text",)),
-    "image": Entry(kiela.Image, kiela.ImageConfig, "linear map of a unit-length image embedding", ("dense",)),
+    "image": Entry(kiela.Image, kiela.ImageAloneConfig, "linear map of a unit-length image embedding", ("dense",)),
     "additive": Entry(kiela.Additive, kiela.ImageConfig, "sum of text and image vector", TEXT_DENSE),
     "max": Entry(kiela.Max, kiela.ImageConfig, "element-wise maximum of text and image vector", TEXT_DENSE),
     "gated": Entry(kiela.Gated, kiela.GatedConfig, "sigmoid of one vector times the other", TEXT_DENSE),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from models.config import FrozenConfig, knob
+from models.fasttext.pretrained import vectors_header
 from models.registry import MODELS
 from stores.errors import ConfigError, mismatch
 from tasks.options import parse_options
@@ -69,8 +71,14 @@ def axes_of(name: str, model: ModelConfig, grid: SweepConfig) -> dict[str, tuple
 
 
 def grid_points(name: str, model: ModelConfig, grid: SweepConfig) -> list[dict[str, Any]]:
-    """Return every combination of the values of a model's axes, the last axis fastest."""
+    """Return every combination of the values of a model's axes, the last axis fastest.
+
+    Raises ConfigError when a model that starts from word vectors is to have another dim than these.
+    """
     axes = axes_of(name, model, grid)
+    for vectors in axes.get(VECTORS, (model.options.get(VECTORS),)):
+        if vectors is not None and "dim" in axes:
+            _same_dim(name, Path(vectors), axes["dim"])
     return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
 
 
@@ -101,6 +109,7 @@ def spread(values: list[float]) -> tuple[float | None, float | None]:
 
 
 AXES = ("lr", "epochs", "dim", "alpha", "gate", "image_length")
+VECTORS = "pretrained_vectors"
 ALONE = {"deterministic": True, "threads": 1}
 SPLITS = ("valid", "test", "test without image", "test without text")
 METRIC_NAMES = ("accuracy", "p_at_1", "top_5", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "log_loss")
@@ -152,6 +161,13 @@ DIRECTIONS = pa.schema(
         ("chosen", pa.bool_()),
     ]
 )
+
+
+def _same_dim(name: str, vectors: Path, dims: tuple[Any, ...]) -> None:
+    length = vectors_header(vectors).dim
+    if any(dim != length for dim in dims):
+        cure = f"set sweep.grids.{name}.dim to [{length}], the numbers per word of {vectors.name}"
+        raise ConfigError(mismatch(f"sweep.dim for {name}", [length], list(dims), cure))
 
 
 def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -5,9 +5,11 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from models.config import FrozenConfig, key_values, knob
+from models.fasttext.config import FastTextConfig
+from models.fasttext.pretrained import vectors_digest
 from models.features import Features
 from models.registry import MODELS
-from stores.errors import mismatch
+from stores.errors import ConfigError, mismatch
 from tasks.fit import FitResult
 from tasks.nodes import Context
 from tasks.options import parse_options
@@ -49,6 +51,20 @@ def train_config(model: ModelConfig) -> TrainConfig:
     options = key_values(model.parsed())
     knobs = {name: value for name, value in model.options.items() if name not in options}
     return TrainConfig(kind=model.kind, options=options, seed=model.seed, knobs=knobs)
+
+
+def start_digest(kind: str, options: dict[str, Any]) -> str:
+    """Return the digest of the file that a training of a model with these options starts from, "" without one.
+
+    Raises MissingWeights when it is absent, ConfigError when it does not fit the other options.
+    """
+    config = parse_options(MODELS[kind].config, options)
+    if not isinstance(config, FastTextConfig) or config.pretrained_vectors is None:
+        return ""
+    try:
+        return vectors_digest(config.pretrained_vectors, config.dim)
+    except ValueError as error:
+        raise ConfigError(f"options.{error}") from error
 
 
 def fit_classifier(train: Features, valid: Features, config: TrainConfig, context: Context) -> FitResult:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.config import key_values
-from models.fasttext import arrays, kernels, trainer
+from models.fasttext import arrays, kernels, pretrained, trainer
 from models.fasttext import corpus as corpora
 from models.fasttext.arrays import Chunk, Params, Spec
 from models.fasttext.config import FastTextConfig
@@ -74,6 +74,8 @@ class FastTextClassifier:
 
         Raises ValueError when there is no label or nothing to read, TrainingError when the loss is no number.
         """
+        if self.config.pretrained_vectors is not None and self.uses_text:
+            pretrained.check_dim(self.config.pretrained_vectors, self.config.dim)
         started = time.perf_counter()
         with corpora.encoding(train, self.reads(), self.config) as corpus:
             encoded = time.perf_counter()
@@ -210,6 +212,8 @@ class FastTextClassifier:
             bilinear=self.fusion() >= arrays.BILINEAR,
             generator=np.random.default_rng([seed, 0]),
         )
+        if self.config.pretrained_vectors is not None and self.uses_text:
+            pretrained.fill(self.params.U, self.dictionary, self.config.pretrained_vectors, self.config.dim)
         paths = lookups(corpus.label_counts, self.config.loss)
         losses = trainer.train(self.params, self._spec(), paths, corpus, config=self.config, seed=seed)
         documents = sum(len(corpus.chunks[i].has_image) for i in range(len(corpus.chunks)))

@@ -1,5 +1,6 @@
 """Settings of the fastText family: names and defaults of the fastText program where it has them."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -24,6 +25,9 @@ class FastTextConfig(FrozenConfig):
     positives: Literal["sample", "average"] = "sample"
     task: Literal["auto", "single", "multi"] = "auto"  # auto: multi-label when a training document has two labels
     lowercase: bool = True
+    # A text file of word vectors (.vec, .vec.gz): its words join the dictionary, their rows of U start at its numbers.
+    # Its content is in the key of the training, where it lies is not.
+    pretrained_vectors: Path | None = knob(None)
     deterministic: bool = False  # one thread, equal bits for a seed; costs the speed of the other cores
     threads: int | None = knob(None, ge=1)  # default: every core this process may use
     memory_mb: int = knob(256, ge=1)  # encoded documents kept in memory; the rest waits in a temporary folder

@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.fasttext import kernels
+from models.fasttext import kernels, pretrained
 from models.fasttext.arrays import Chunk
 from models.fasttext.config import FastTextConfig
 from models.fasttext.dictionary import Bags, Dictionary, WordCounter
 from models.features import Block, Features, Lender
 from models.threads import thread_limit
+from models.weights import file_sha256
 
 CHUNK = 1 << 15  # documents per chunk, about: enough to shuffle well, 64 MB of 512 numbers each
 PAGE = 4096  # bytes
@@ -211,7 +212,9 @@ def encoding(train: Features, reads: Reads, config: FastTextConfig) -> Iterator[
 def encoding_key(reads: Reads, config: FastTextConfig) -> Hashable:
     """Return everything but the documents that decides an encoded corpus."""
     shape = (config.min_count, config.word_ngrams, config.minn, config.maxn, config.hashed_rows)
-    return ("corpus", reads, config.lowercase, *shape, readers(config))
+    vectors = config.pretrained_vectors if reads.text else None
+    added = None if vectors is None else file_sha256(vectors)
+    return ("corpus", reads, config.lowercase, *shape, added, readers(config))
 
 
 def readers(config: FastTextConfig) -> int:
@@ -236,7 +239,7 @@ def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
         names, counts = labels.freeze()
         dictionary = Dictionary.freeze(
             words,
-            min_count=config.min_count,
+            min_count=least(words, reads, config),
             word_ngrams=config.word_ngrams,
             minn=config.minn,
             maxn=config.maxn,
@@ -248,6 +251,19 @@ def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
             counter.thread.shutdown()
     shape = Shape(store[0].dense.shape[1], store[0].codes.shape[1]) if len(store) else Shape(0, 0)
     return Corpus(store, dictionary, names, counts, labels.most, shape, store.words)
+
+
+def least(words: WordCounter, reads: Reads, config: FastTextConfig) -> int:
+    """Add the words of pretrained vectors, and return how often a word must have come to be kept.
+
+    As in the fastText program the words of the texts are sifted by min_count before; then every line of the file counts
+    as one more occurrence of its word.
+    """
+    if config.pretrained_vectors is None or not reads.text:
+        return config.min_count
+    words.drop(below=config.min_count)
+    words.merge(pretrained.known_words(config.pretrained_vectors, config.dim, lowercase=config.lowercase))
+    return 1
 
 
 def encoded(train: Features, reads: Reads, counters: list[Counters]) -> Iterator[Chunk]:

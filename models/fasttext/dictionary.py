@@ -38,6 +38,18 @@ class WordCounter:
         parts = [scan(data, offsets, self, eos=True) for data, offsets in utf8_slices(text, lowercase=self.lowercase)]
         return join(parts)
 
+    def add_words(self, words: pa.Array) -> None:
+        """Count each of (n,) strings as one word, whatever is in it."""
+        starts, arena, hashes = hashed(words)
+        ids, ones = np.empty(len(words), np.int32), np.ones(len(words), np.int64)
+        merged = tokens.merge(starts, arena, hashes, ones, len(words), *self.table, ids)
+        self.table = Table._make((*merged, self.table.size))
+
+    def drop(self, *, below: int) -> None:
+        """Forget how often words came that came less often."""
+        counts = self.table.counts[: self.size]
+        counts[counts < below] = 0
+
     def merge(self, other: "WordCounter") -> None:
         """Add the words and counts of another counter."""
         table, n = other.table, other.size
@@ -99,6 +111,13 @@ class Dictionary:
         raw, starts = self.arena.tobytes(), self.starts.tolist()
         return [raw[a:b].decode("utf-8", "replace") for a, b in pairwise(starts)]
 
+    def find(self, words: pa.Array) -> NDArray[np.int32]:
+        """Return the id of each of (n,) strings as one word, -1 where it is unknown."""
+        starts, arena, hashes = hashed(words)
+        ids = np.empty(len(words), np.int32)
+        tokens.find(starts, hashes, arena, len(words), self.slots, self.starts, self.arena, ids)
+        return ids
+
     def encode(self, text: pa.Array) -> Bags:
         """Return the token ids of a (n,) string array; unknown words give their n-grams and subwords only."""
         counter = WordCounter(lowercase=self.lowercase)
@@ -128,6 +147,18 @@ class Dictionary:
             )  # fmt: skip
             out = out if write else np.empty(int(indptr[-1]), np.int32)
         return Bags(indptr, out)
+
+
+def hashed(words: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint32]]:
+    """Return bounds (n + 1,), bytes and hashes (n,) of strings."""
+    words = words.cast(pa.large_string())
+    _, bounds, data = words.buffers()
+    starts = np.frombuffer(bounds, np.int64)[words.offset : words.offset + len(words) + 1].copy()
+    # A copy that may be written to, as arenas are: one type to the kernels.
+    arena = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)[: starts[-1]].copy()
+    hashes = np.zeros(len(words), np.uint32)
+    tokens.hash_words(starts, arena, len(words), hashes)
+    return starts, arena, hashes
 
 
 def scan(data: NDArray[np.uint8], offsets: NDArray[np.int64], counter: WordCounter, *, eos: bool) -> Bags:

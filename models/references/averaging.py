@@ -53,7 +53,7 @@ class AvgProbs:
         """Fit both parts on `train`; on `valid` tune the threshold of the mean when the task is multi-label."""
         shared = self.config.model_dump(exclude={"image_lr", "image_epochs"})
         own = {"lr": self.config.image_lr, "epochs": self.config.image_epochs}
-        own = {name: value for name, value in own.items() if value is not None}
+        own = {name: value for name, value in own.items() if value is not None} | {"pretrained_vectors": None}
         text = kiela.TextConfig(**{name: shared[name] for name in kiela.TextConfig.model_fields})
         self.text = kiela.Text(text).fit(train, None, seed=seed)
         self.image = kiela.Image(kiela.ImageConfig(**{**shared, **own})).fit(train, None, seed=seed)

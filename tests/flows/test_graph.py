@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
+from flows.cells import Grid
 from flows.config import parse_config
 from flows.graph import build, build_prediction
+from models.errors import MissingWeights
+from stores.errors import ConfigError
 from tasks.ingest import SourceConfig
 from tests.flows.conftest import settings
 
@@ -86,3 +91,43 @@ def test_words_in_images_come_from_the_detector():
     assert [(read.node.name, read.columns) for read in nodes["embed/signs"].reads] == [("detect/signs", ("text",))]
     assert "detect/signs" in {read.node.name for read in nodes["models/words"].reads}
     assert "detect/signs" not in {read.node.name for read in nodes["models/plain"].reads}
+
+
+def test_the_content_of_pretrained_vectors_is_in_the_keys_and_their_place_is_not(tmp_path: Path):
+    def with_vectors(name: str, text: str) -> dict[str, str]:
+        (tmp_path / name).write_text(text)
+        options = {"dim": 2, "pretrained_vectors": str(tmp_path / name)}
+        return keys(models={"text": {"kind": "text", "options": options}})
+
+    one, moved = with_vectors("one.vec", "1 2\nsun 1 2\n"), with_vectors("two.vec", "1 2\nsun 1 2\n")
+    assert one == moved
+    assert one["models/text"] != keys(models={"text": {"kind": "text", "options": {"dim": 2}}})["models/text"]
+    changed = with_vectors("one.vec", "1 2\nsun 1 3\n")
+    different = {name.split("/")[0] for name in one if one[name] != changed[name]}
+    assert different == {"models", "predictions", "evaluation", "gallery"}
+
+
+def test_pretrained_vectors_that_do_not_fit_are_refused_before_anything_runs(tmp_path: Path):
+    options = {"pretrained_vectors": str(tmp_path / "own.vec")}
+    with pytest.raises(MissingWeights, match="pretrained_vectors: expected a weight file"):
+        keys(models={"text": {"kind": "text", "options": options}})
+    (tmp_path / "own.vec").write_text("1 2\nsun 1 2\n")
+    with pytest.raises(ConfigError, match=r"options.dim: expected 2, the numbers per word of own.vec, got 100"):
+        keys(models={"text": {"kind": "text", "options": options}})
+
+
+def test_cells_of_a_grid_over_vectors_differ_and_change_with_the_files(tmp_path: Path):
+    (tmp_path / "a.vec").write_text("1 2\nsun 1 2\n")
+    (tmp_path / "b.vec").write_text("1 2\nsun 1 3\n")
+
+    def cells() -> list[str]:
+        files = [None, *(str(tmp_path / name) for name in ("a.vec", "b.vec"))]
+        grids = {"text": {"dim": [2], "lr": [0.1], "epochs": [1], "pretrained_vectors": files}}
+        models = {"text": {"kind": "text", "options": {"dim": 2}}}
+        grid = Grid(config(models=models, sweep={"models": ["text"], "grids": grids}))
+        return [cell.node.key for cell in grid.cells("text")]
+
+    before = cells()
+    assert len(set(before)) == 3
+    (tmp_path / "b.vec").write_text("1 2\nsun 1 4\n")
+    assert [a == b for a, b in zip(before, cells(), strict=True)] == [True, True, False]

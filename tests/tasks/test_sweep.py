@@ -129,6 +129,20 @@ def test_an_axis_that_the_model_does_not_have_is_refused_with_the_nearest_name()
         grid_points("m", ModelConfig(kind="gmu"), grid)
 
 
+def test_a_grid_over_dim_is_refused_for_a_model_that_starts_from_word_vectors(tmp_path):
+    (tmp_path / "own.vec").write_text("1 2\nsun 1 2\n")
+    model = ModelConfig(kind="text", options={"dim": 2, "pretrained_vectors": str(tmp_path / "own.vec")})
+    with pytest.raises(
+        ConfigError, match=r"sweep.dim for m: expected \[2\], got \[20, 100\]; set sweep.grids.m.dim to"
+    ):
+        grid_points("m", model, SweepConfig())
+    assert len(grid_points("m", model, SweepConfig(grids={"m": {"dim": (2,)}}))) == 15
+    assert len(grid_points("m", model, SweepConfig(grids={"m": {"dim": ()}}))) == 15
+    both = SweepConfig(grids={"m": {"pretrained_vectors": (None, str(tmp_path / "own.vec"))}})
+    with pytest.raises(ConfigError, match="expected \\[2\\]"):
+        grid_points("m", ModelConfig(kind="text"), both)
+
+
 def test_a_cell_keeps_the_other_options_and_is_alone_on_its_thread():
     model = ModelConfig(kind="text", options={"minn": 2, "maxn": 3, "lr": 9.0, "threads": 2})
     config = cell_config(model, {"lr": 0.5}, seed=3, scope="grid")
