@@ -11,7 +11,7 @@ from pydantic import Field
 from stores.errors import DataError, mismatch
 from tasks.readers.base import ReaderOptions, SourceFile, Split, chosen, documents, image_array
 from tasks.readers.images import copied, is_image
-from tasks.readers.mapping import TableOptions, as_labels, as_text
+from tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
 from tasks.readers.places import Place, is_utf8, listed, same_root, walk
 from tasks.readers.sidecars import required_json, whole_text
 from tasks.readers.streams import file_blocks, text_lines
@@ -189,7 +189,7 @@ def table(rows: list[Row]) -> pa.Table:
     names = as_text(columns["name"])[0]
     stems = pc.replace_substring_regex(names, r"(?s)^(\.*[^.].*)\.[^./]*$", r"\1")
     none = pa.scalar(None, pa.string())
-    return documents(
+    made = documents(
         len(rows),
         id=stems,
         source=columns["source"],
@@ -202,6 +202,7 @@ def table(rows: list[Row]) -> pa.Table:
         html=columns["html"],
         image=image_array(columns["uri"]),
     )
+    return check_ids(made)
 
 
 def vocabulary(path: str, options: Food101Options) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from tasks.readers.archives import Member, tar_members
 from tasks.readers.base import SourceFile, faults, image_array, mark
 from tasks.readers.images import COPY_ROWS, copied, folder_files, is_image
 from tasks.readers.mapping import TableOptions, as_text, map_rows, resolve
-from tasks.readers.parquet import DAMAGE, parquet_files, whole_text
+from tasks.readers.parquet import DAMAGE, is_binary, parquet_files, whole_text
 from tasks.readers.places import Place, is_utf8, same_root, walk
 from tasks.readers.tables import finished
 
@@ -84,7 +84,8 @@ def _rows(
     opened: pq.ParquetFile, name: str, members: dict[str, tuple[str, Member]], options: Img2datasetOptions
 ) -> Iterator[pa.Table]:
     names = opened.schema_arrow.names
-    stored = next((column for column in BYTES if column in names), None)
+    kinds = {name: opened.schema_arrow.field(name).type for name in BYTES if name in names}
+    stored = next((name for name, kind in kinds.items() if is_binary(kind)), None)
     columns = {"id": "key"} | ({"text": "txt"} if "txt" in names and "caption" not in names else {})
     roles = resolve(options.model_copy(update={"columns": {**columns, **options.columns}}), names, where=name)
     roles.pop("image", None)
@@ -118,7 +119,7 @@ def _table(
     else:
         found = [members.get(one or "") for one in as_text(columns[roles["id"]])[0].to_pylist()]
     table = _placed(table, found)
-    told = columns.get("status", pa.repeat(pa.scalar("success"), len(table))).to_pylist()
+    told = as_text(columns["status"])[0].to_pylist() if "status" in columns else [None] * len(table)
     slugs = [
         one if one in FAILURES else ("missing" if image is None else "ok")
         for one, image in zip(told, found, strict=True)

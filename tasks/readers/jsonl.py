@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from tasks.readers.base import SourceFile, Split, faults
 from tasks.readers.images import copied
-from tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
+from tasks.readers.mapping import LINE, TableOptions, as_text, check_ids, map_rows, resolve, template_columns
 from tasks.readers.objects import Objects, parse_block
 from tasks.readers.overlay import overlay
 from tasks.readers.streams import file_blocks
@@ -49,7 +49,8 @@ def _table(objects: Objects, options: JsonlOptions, roles: dict[str, str] | None
     """Map the good rows, keep the bad ones in between with what can be told of them."""
     if roles is None:
         key = options.columns.get("id", "id")
-        return faults(objects.places, objects.slugs, objects.places if key == LINE else objects.ids(key))
+        ids = objects.places if key == LINE else as_text(objects.ids(key))[0]
+        return check_ids(faults(objects.places, objects.slugs, ids))
     names = {name for column in roles.values() for name in template_columns(column)} | set(options.tabular)
     numbers = {name for name, kind in options.tabular.items() if kind == "number"} - set(roles.values())
     columns = {name: objects.column(name, digits=name not in numbers) for name in names - {roles["id"], LINE}}

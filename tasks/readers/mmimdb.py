@@ -7,10 +7,11 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from stores.errors import DataError, mismatch
 from tasks.readers import mmimdb_hdf5
 from tasks.readers.base import ReaderOptions, SourceFile, Split, documents, image_array
 from tasks.readers.images import copied, is_image
-from tasks.readers.mapping import as_tabular
+from tasks.readers.mapping import as_tabular, as_text, check_ids
 from tasks.readers.overlay import overlay
 from tasks.readers.places import Place, listed, place, walk
 from tasks.readers.sidecars import required_json, whole_json
@@ -66,13 +67,19 @@ def _is_film(uri: str) -> bool:
 
 
 def film_splits(path: str, options: MmimdbOptions) -> dict[str, Split]:
-    """Return id -> split of split.json in its order; {} when there is none."""
+    """Return id -> split of split.json in its order; {} when there is none; DataError when it holds no lists."""
     found = next((file.uri for file in walk(place(path)) if file.uri.rsplit("/", 1)[-1] == "split.json"), None)
     if found is None:
         return {}
     lists = required_json(place(path) / found, options, dict)
     names: dict[str, Split] = {"train": "train", "dev": "valid", "test": "test"}
-    return {str(one): names[split] for split in names for one in lists.get(split, [])}
+    given = {split: lists.get(split, []) for split in names}
+    if not all(isinstance(some, list) for some in given.values()):
+        cure = "take this file from the release again"
+        raise DataError(
+            mismatch(found, "lists of ids", {key: type(some).__name__ for key, some in given.items()}, cure)
+        )
+    return {str(one): names[split] for split, some in given.items() for one in some}
 
 
 def _table(
@@ -88,7 +95,7 @@ def _table(
     slugs = [slug for _, slug in parsed]
     made = documents(
         len(films),
-        id=films,
+        id=as_text(films)[0],
         source=[texts.get(one, f"{one}.json") for one in films],
         split=[splits.get(one) for one in films],
         labels=[genres(row, options) for row in rows],
@@ -103,7 +110,7 @@ def _table(
             for name, kind in options.tabular.items()
         },
     )
-    return overlay(made, slugs, [slug != "ok" for slug in slugs])
+    return check_ids(overlay(made, slugs, [slug != "ok" for slug in slugs]))
 
 
 def film(file: Place, options: MmimdbOptions) -> tuple[dict[str, Any] | None, str]:

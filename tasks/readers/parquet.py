@@ -161,7 +161,7 @@ def stored_images(array: pa.Array) -> tuple[pa.StructArray, pa.Array]:
         places = pc.index_in(index, index.filter(several))
         return stored_images(taken.take(places))
     if not pa.types.is_struct(array.type):
-        binary = array.cast(pa.large_binary()) if _is_binary(array.type) else pa.nulls(len(array), pa.large_binary())
+        binary = array.cast(pa.large_binary()) if is_binary(array.type) else pa.nulls(len(array), pa.large_binary())
         return image_array(None, data=binary), pc.and_(array.is_valid(), binary.is_null())
     names = [field.name for field in array.type]
     data: Any = pc.struct_field(array, "bytes").cast(pa.large_binary()) if "bytes" in names else None
@@ -171,7 +171,8 @@ def stored_images(array: pa.Array) -> tuple[pa.StructArray, pa.Array]:
     return image_array(uris, data=data), climbs
 
 
-def _is_binary(kind: pa.DataType) -> bool:
+def is_binary(kind: pa.DataType) -> bool:
+    """Say whether a column of this type holds bytes."""
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 

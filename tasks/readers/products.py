@@ -1,5 +1,6 @@
 """Product and meme sets: Rakuten, Fashion Product Images, Berkeley Objects, Amazon metadata, Hateful Memes."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
@@ -89,7 +90,7 @@ def _rakuten(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
                 codes |= {one: code for one, code in pairs if one and code}
     for name in names:
         base = name.rsplit("/", 1)[-1].lower()
-        split = chosen(base.split("_")[1]) if base.startswith("x_") else None
+        split = chosen(re.split("[_.]", base)[1]) if base.startswith("x_") else None  # x_test_task1.tsv, x_train.tsv
         if split is not None:
             for rows in _records(root / name, name, options):
                 yield _rakuten_table(rows, split, codes)

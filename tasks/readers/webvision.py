@@ -12,7 +12,7 @@ from stores.errors import DataError, mismatch
 from tasks.readers.aligned import AlignedLines
 from tasks.readers.base import ReaderOptions, SourceFile, Split, documents, image_array, mark
 from tasks.readers.images import copied, folder_files
-from tasks.readers.mapping import as_text
+from tasks.readers.mapping import as_text, check_ids
 from tasks.readers.places import Place, safe_references, same_root, walk
 from tasks.readers.sidecars import whole_json
 from tasks.readers.streams import file_blocks, text_lines
@@ -153,7 +153,8 @@ def _table(batch: list[Entry], split: Split, names: list[str], arrays: Any, opti
         text=as_text([_tags(row.get("tags")) for row in rows])[0],
         image=image_array(uris),
     )
-    return mark(mark(table, pa.array(bad, pa.bool_()), "bad_row"), pc.fill_null(climbs, False), "bad_path", blank=False)
+    table = mark(table, pa.array(bad, pa.bool_()), "bad_row")
+    return check_ids(mark(table, pc.fill_null(climbs, False), "bad_path", blank=False))
 
 
 def metadata(entry: Entry, arrays: Any, options: WebvisionOptions) -> dict[str, Any]:

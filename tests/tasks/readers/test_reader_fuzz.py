@@ -1,105 +1,20 @@
 """Any bytes at all: no exception but ours, and no line lost: lines in = documents + rows without an id."""
 
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
+from fixtures.fuzzing import filled, line_numbers, lines, one, quoted_starts, run, sources
+from hypothesis import HealthCheck, given, settings
 
-from stores.errors import FuselineError
-from tasks.readers import READERS
-
-PIECES = [
-    *(
-        b'{"id": "a',
-        b'"',
-        b'"}',
-        b'""',
-        b',"',
-        b'",',
-        b"\n",
-        b"\n",
-        b"\n",
-        b"\r\n",
-        b"\r",
-        b",",
-        b"\t",
-        b"[",
-        b"{",
-        b"}",
-    ),
-    *(
-        b"\xff",
-        b"\0",
-        b"\xef\xbb\xbf",
-        b"\\",
-        b"\\ud800",
-        b"\\u0000",
-        b"1e999",
-        b"null",
-        b" ",
-        b"\x0b",
-        b"\x1e",
-        b"%",
-        b"%1E",
-    ),
-    *(
-        b"%FF",
-        b"+",
-        b"__label__",
-        b"__label__a",
-        b"id",
-        b"text",
-        b"../",
-        b"/x.jpg",
-        b"file://",
-        b"data:x;base64,",
-        b"9" * 30,
-    ),
-    *("é\u2028\u0085\u00a0".encode(), b'{"id": 1, "text": "x", "label": ["a", {}], "image": [1], "split": "dev"}\n'),
-    *(b"\t" * 24, b"\t" * 22, b"7\t7\t7\t7", b"a_1.jpg,t,a\n", b"x,y,z\n", b'\n5,"', b"{}\n"),
-]
-TEXT = st.one_of(
-    st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join),
-    st.binary(max_size=200),
-    st.lists(st.sampled_from(PIECES) | st.binary(max_size=8), max_size=30).map(b"".join),
-)
-# a file that says it is packed or UTF-16 has other lines than its bytes show
-MAGIC = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"PK", b"\xff\xfe", b"\xfe\xff")
-BOM = b"\xef\xbb\xbf"
-
-
-def lines(data: bytes) -> list[str]:
-    """Return the lines as an editor shows them, without what stands for nothing."""
-    text = data.removeprefix(BOM).decode("utf-8", "replace")
-    return [line.removesuffix("\r").replace("\0", "") for line in text.removesuffix("\n").split("\n")] if text else []
-
-
-def run(reader: str, path: Path, **options: Any) -> list[dict[str, Any]] | None:
-    """Read, or return None when the reader refuses the source in our words."""
-    entry = READERS[reader]
-    try:
-        tables = list(entry.read(str(path), entry.options(**options)))
-    except FuselineError:
-        return None
-    rows = [row for table in tables for row in table.to_pylist()]
-    for row in rows:
-        assert row["status"]
-        uri = (row["image"] or {}).get("uri")
-        assert uri is None or not (uri.startswith(("/", "file:")) or ".." in uri.split("/"))
-        assert row["id"] is None or "\0" not in row["id"]
-    return rows
+TEXT = sources()
 
 
 def jsonl(folder: Path, data: bytes) -> None:
     (folder / "d.jsonl").write_bytes(data)
     rows = run("jsonl", folder / "d.jsonl", columns={"id": "#line"}, batch_rows=3)
     if rows is not None:
-        assert len(rows) == sum(not line.isspace() and line != "" for line in lines(data))
+        assert len(rows) == filled(data)
     run("jsonl", folder / "d.jsonl")
 
 
@@ -107,10 +22,7 @@ def csv_quoted(folder: Path, data: bytes) -> None:
     (folder / "d.csv").write_bytes(b"id,text,image\n" + data)
     rows = run("csv", folder / "d.csv", batch_rows=3)
     assert rows is not None
-    starts = [int(row["source"].rpartition(":")[2]) for row in rows]
-    assert starts == sorted(set(starts))
-    filled = [number for number, line in enumerate(lines(b"x\n" + data), 1) if number > 1 and line.strip("\r")]
-    assert (not filled and not starts) or starts[0] == filled[0]
+    assert line_numbers(rows) == [start for start in quoted_starts(b"x\n" + data) if start > 1]
     assert all(row["text"] is None for row in rows if row["status"] not in ("ok", "bad_path", "bad_value"))
 
 
@@ -195,12 +107,6 @@ def releases(folder: Path, data: bytes) -> None:
 
 
 CHECKS: list[Callable[[Path, bytes], None]] = [jsonl, csv_quoted, csv_plain, fasttext, yfcc, food101, releases]
-
-
-def one(check: Callable[[Path, bytes], None], data: bytes) -> None:
-    assume(not data.removeprefix(BOM).startswith(MAGIC) and not data.startswith(MAGIC) and not data.startswith(BOM * 2))
-    with tempfile.TemporaryDirectory(dir=os.environ.get("FUZZ_DIR")) as folder:
-        check(Path(folder), data)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

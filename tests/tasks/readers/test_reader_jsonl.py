@@ -290,3 +290,12 @@ def test_a_field_that_only_later_lines_have_is_read(tmp_path, load):
     second = json.dumps({"id": "b", "label": "c", "image": "b.png", "html": "<p>b"})
     rows = load("jsonl", write(tmp_path / "d.jsonl", first, second))
     assert (rows[1]["image"]["uri"], rows[1]["html"]) == ("b.png", "<p>b")
+
+
+def test_a_nul_in_the_id_of_a_file_of_bad_lines_is_dropped(tmp_path, load):
+    """Found by fuzzing: where no line of a file was an object, the ids that could be told kept their NUL (R10)."""
+    (tmp_path / "d.jsonl").write_bytes(b'{"id": "a\\u0000b", broken\n{"id": "' + b"x" * 5000 + b'", broken\n')
+    assert [(row["id"], row["status"]) for row in load("jsonl", tmp_path / "d.jsonl")] == [
+        ("ab", "bad_json"),
+        (None, "bad_json"),
+    ]

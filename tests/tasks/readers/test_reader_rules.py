@@ -36,6 +36,19 @@ def test_r2_integers_that_look_like_ids_keep_64_bits(tmp_path, load):
     assert row["image"]["uri"] == "images/image_train/image_9223372036854775807_product_3804725264.jpg"
 
 
+def test_rakuten_as_tsv_of_sigir_ecom(tmp_path, load):
+    """Its files are X_train.tsv and x_test_task1_phase1.tsv; the first was passed over without a word."""
+    head = "Integer_id\tTitle\tDescription\tImage_id\tProduct_id\n"
+    put(tmp_path / "X_train.tsv", head + "0\tt\td\t1263597046\t3804725264\n1\tu\t\t5\t6\n")
+    put(tmp_path / "Y_train.tsv", "Integer_id\tPrdtypecode\n0\t10\n1\t2280\n")
+    put(tmp_path / "x_test_task1_phase1.tsv", head + "2\tv\t\t7\t8\n")
+    rows = load("products", tmp_path, preset="rakuten")
+    assert told(rows, "id", "split", "labels", "title", "description") == [
+        ("0", "train", ["10"], "t", "d"), ("1", "train", ["2280"], "u", None), ("2", "test", [], "v", None),
+    ]  # fmt: skip
+    assert rows[0]["image"]["uri"] == "images/image_train/image_1263597046_product_3804725264.jpg"
+
+
 def test_r3_first_and_last_separator(tmp_path, load):
     """The quote that opens in train_titles.csv swallows 16 rows in a CSV reader."""
     (tmp_path / "images/train").mkdir(parents=True)
