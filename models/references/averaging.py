@@ -108,7 +108,8 @@ class AvgProbs:
     def describe(self) -> dict[str, Any]:
         """Return the sums of both parts' parameters, bytes and multiply-adds, and each part's training facts."""
         text, image = self.text.describe(), self.image.describe()
-        summed = ("parameters", "bytes", "bytes_per_document", "multiply_adds_per_document", "seconds", "train_seconds")
+        times = ("seconds", "train_seconds", "compile_seconds")
+        summed = ("parameters", "bytes", "bytes_per_document", "multiply_adds_per_document", *times)
         total = {name: text[name] + image[name] for name in summed if name in text}
         return {**total, "text": text, "image": image}
 

@@ -1,5 +1,8 @@
 """What a fit sees: training rows of every shard, as blocks."""
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -55,6 +58,21 @@ def test_the_record_says_what_was_seen(tmp_path, root):
     assert record.n_rows == 2
     assert list(record.shards) == ["0", "1"]
     assert record.facts["seconds"] > 0
+
+
+def test_seconds_leave_compilation_out(tmp_path, root):
+    wanted = nodes(split_source(tmp_path, ["train", "test", "train"]), shard_size=2)
+    run([wanted.documents, wanted.clean], root)
+    model = replace(wanted.model, fit=compiling)
+    make_fit(model, root, source="")
+    facts = model.fitted(root).record().facts
+    assert facts["compile_seconds"] == 0.2
+    assert 0 < facts["seconds"] < 0.2
+
+
+def compiling(train, valid, config, context):
+    time.sleep(0.2)
+    return lambda folder: (folder / "x").write_text("x"), train.n_rows, {"compile_seconds": 0.2}
 
 
 def kept(wanted, root, shelf, split="train"):
