@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from models.config import FrozenConfig, key_values
+from models.config import FrozenConfig, key_values, knob
 from models.fasttext import kernels
 from models.fasttext.classifier import truth_matrix, widened
 from models.fasttext.corpus import LabelCounter, cut, part
@@ -27,6 +27,7 @@ class ReferenceConfig(FrozenConfig):
     """What every reference classifier can be told."""
 
     task: Literal["auto", "single", "multi"] = "auto"  # auto: multi-label when a training document has two labels
+    max_classes: int | None = knob(None, ge=2)  # more are refused before any work
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,15 @@ class Classes:
     def truth(self, labels: pa.Array) -> NDArray[np.bool_]:
         """Return (n, C) of a list<string> array."""
         return truth_matrix(labels, self.number)[0]
+
+    def pairs(self, labels: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (rows, classes) of a list<string> array, sorted: one entry per label of a document."""
+        C = max(1, len(self.names))
+        classes = pc.index_in(pc.list_flatten(labels), value_set=pa.array(self.names, pa.string()))
+        known = classes.is_valid().to_numpy(zero_copy_only=False)
+        rows = np.asarray(pc.list_parent_indices(labels)).astype(np.int64)[known]
+        both = np.unique(rows * C + classes.drop_null().to_numpy().astype(np.int64))
+        return both // C, both % C
 
 
 class Reference:
@@ -76,11 +86,15 @@ class Reference:
     def fit(self, train: Features, valid: Features | None, *, seed: int) -> Self:
         """Fit on the labelled documents of `train`; on `valid` tune the threshold when the task is multi-label.
 
-        Raises ValueError when `train` has fewer than two classes.
+        Raises ValueError when `train` has fewer than two classes, or more than `max_classes`.
         """
         classes = classes_of(train)
         if len(classes.names) < 2:
             raise ValueError(f"classes: expected at least 2, got {classes.names!r}; give documents of another class")
+        most = self.config.max_classes
+        if most is not None and len(classes.names) > most:
+            cure = "keep fewer labels (source.options.vocabulary names them), or raise max_classes and wait"
+            raise ValueError(f"classes: expected at most {most!r} for {self.kind}, got {len(classes.names)!r}; {cure}")
         self.labels = classes.names
         self.multi_label = classes.most > 1 if self.config.task == "auto" else self.config.task == "multi"
         self._fit(train, valid, classes, seed=seed)
@@ -199,7 +213,22 @@ def product(X: F32, W: F32) -> F32:
     return out
 
 
-def pairs(truth: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (rows, classes) of a truth matrix (n, C): a document with several labels counts once per label."""
-    rows, classes = np.nonzero(truth)
-    return rows, classes
+class Tags:
+    """The labels of a training set, as the numbers of their documents per class: as large as there are labels."""
+
+    def __init__(self, parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]], sizes: list[int]) -> None:
+        """Join the pairs (see `Classes.pairs`) of consecutive blocks of `sizes` documents."""
+        starts = np.cumsum([0, *sizes])
+        nothing = np.zeros(0, np.int64)
+        self.n = int(starts[-1])
+        self.rows = np.concatenate([nothing, *(r + s for (r, _), s in zip(parts, starts, strict=False))])
+        self.classes = np.concatenate([nothing, *(c for _, c in parts)])
+        self._order = np.argsort(self.classes, kind="stable")
+        self._sorted = self.classes[self._order]
+
+    def of(self, c: int) -> NDArray[np.bool_]:
+        """Return which documents (n,) have class c."""
+        lo, hi = np.searchsorted(self._sorted, [c, c + 1])
+        has = np.zeros(self.n, np.bool_)
+        has[self.rows[self._order[lo:hi]]] = True
+        return has

@@ -12,7 +12,7 @@ from models.checkpoint import Checkpoint
 from models.config import knob
 from models.fasttext.corpus import part
 from models.features import Block, Features, Inputs
-from models.references.base import Classes, Reference, ReferenceConfig, embedding, labelled, pairs
+from models.references.base import Classes, Reference, ReferenceConfig, Tags, embedding, labelled
 from models.threads import thread_limit
 
 F32 = NDArray[np.float32]
@@ -33,6 +33,7 @@ class BoostingConfig(ReferenceConfig):
     l2: float = Field(1.0, ge=0)
     early_stopping: int | None = Field(None, ge=1)  # rounds without a better loss on valid
     threads: int | None = knob(None, ge=1)  # default: every core this process may use
+    max_classes: int | None = knob(1000, ge=2)  # a round grows a tree per class: rounds * classes trees
 
     @model_validator(mode="after")
     def _something_to_read(self) -> "BoostingConfig":
@@ -78,7 +79,7 @@ class Boosting(Reference):
         self.boosters = [lightgbm.Booster(model_str=text) for text in texts]
 
     def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
-        X, truth = self._read(train, classes)
+        X, tags = self._read(train, classes)
         held_out = None if valid is None or self.config.early_stopping is None else self._read(valid, classes)
         if held_out is not None and not len(held_out[0]):
             held_out = None
@@ -86,16 +87,12 @@ class Boosting(Reference):
         if self.multi_label:
             binary = {**parameters, "objective": "binary"}
             columns = range(len(classes.names))
-            tests = [None if held_out is None else (held_out[0], held_out[1][:, c]) for c in columns]
-            self.boosters = [self._boost(X, truth[:, c], binary, tests[c]) for c in columns]
+            tests = ((None if held_out is None else (held_out[0], held_out[1].of(c))) for c in columns)
+            self.boosters = [self._boost(X, tags.of(c), binary, test) for c, test in zip(columns, tests, strict=True)]
         else:
             multi = {**parameters, "objective": "multiclass", "num_class": len(classes.names)}
-            rows, y = pairs(truth)
-            test = None
-            if held_out is not None:
-                kept, y_held_out = pairs(held_out[1])
-                test = (held_out[0][kept], y_held_out)
-            self.boosters = [self._boost(X[rows], y, multi, test)]
+            test = None if held_out is None else (held_out[0][held_out[1].rows], held_out[1].classes)
+            self.boosters = [self._boost(X[tags.rows], tags.classes, multi, test)]
         trees = sum(booster.num_trees() for booster in self.boosters)
         self.facts = {"boosters": len(self.boosters), "trees": trees, "documents": len(X), "columns": X.shape[1]}
 
@@ -126,19 +123,18 @@ class Boosting(Reference):
             "verbosity": -1,
         }
 
-    def _read(self, features: Features, classes: Classes) -> tuple[F32, NDArray[np.bool_]]:
-        """Return columns (n, K) and truth (n, C) of the labelled documents."""
-        X, truth = [], []
+    def _read(self, features: Features, classes: Classes) -> tuple[F32, Tags]:
+        """Return columns (n, K) and the labels of the labelled documents."""
+        X, tags = [], []
         for block in labelled(features):
             if not hasattr(self, "inputs"):
                 dense = {name: part(block.dense, name, "embedding").shape[1] for name in self.config.embeddings}
                 tokens = {name: part(block.codes, name, "codebook").shape[1] for name in self.config.codes}
                 self.inputs = Inputs(dense, {name: (M, CODEWORDS) for name, M in tokens.items()}, False)
             X.append(self._columns(block))
-            truth.append(classes.truth(block.labels))
+            tags.append(classes.pairs(block.labels))
         width = sum(self.inputs.dense.values()) + sum(M for M, _ in self.inputs.codes.values())
-        nothing = np.zeros((0, width), np.float32), np.zeros((0, len(classes.names)), np.bool_)
-        return np.concatenate([nothing[0], *X]), np.concatenate([nothing[1], *truth])
+        return np.concatenate([np.zeros((0, width), np.float32), *X]), Tags(tags, [len(part) for part in X])
 
     def _columns(self, block: Block) -> F32:
         """Return (n, K) float32: embeddings in their configured order, then codes; NaN where absent."""

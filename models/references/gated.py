@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -136,10 +137,11 @@ class GMU(Reference):
         for block in grouped(labelled(train)):
             xv, xt, seen = self._inputs_of(block)
             order = torch.randperm(len(block), generator=generator).numpy()
-            truth = classes.truth(block.labels)
             for lo in range(0, len(order), self.config.batch):
                 rows = order[lo : lo + self.config.batch]
-                y = truth[rows].astype(np.float32)
+                y = classes.truth(block.labels.take(pa.array(rows))).astype(
+                    np.float32
+                )  # of a batch: (n, C) may be huge
                 bounds = torch.from_numpy(seen[rows])[:, :, None]
                 yield torch.from_numpy(xv[rows]), torch.from_numpy(xt[rows]), bounds, torch.from_numpy(y)
 

@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from models.checkpoint import Checkpoint
+from models.config import knob
 from models.features import Block, Features, Inputs
-from models.references.base import Classes, Reference, ReferenceConfig, has_text, labelled, pairs
+from models.references.base import Classes, Reference, ReferenceConfig, Tags, has_text, labelled
 
 F32 = NDArray[np.float32]
+SLICE = 1 << 23  # weights multiplied at a time, since the sparse product copies them: 64 MB
+# Float64 arrays as large as the weights that L-BFGS keeps: ten steps with their gradients, and ten for itself; and as
+# large as documents by classes.
+SOLVER, SCORES = 30, 4
 VOCABULARY = "vocabulary.json"  # the terms in the order of their columns
 
 
@@ -27,6 +32,8 @@ class TfidfLinearConfig(ReferenceConfig):
     sublinear: bool = True  # 1 + log(count)
     C: float = Field(1.0, gt=0)  # inverse strength of the L2 penalty
     max_iter: int = Field(1000, ge=1)
+    max_classes: int | None = knob(5000, ge=2)  # multi-label: one regression per class
+    memory_mb: int = knob(8192, ge=1)  # that weights and their solver may take; more is refused before they are fitted
 
 
 class TfidfLinear(Reference):
@@ -47,7 +54,11 @@ class TfidfLinear(Reference):
         if not len(block):
             return np.zeros((0, len(self.labels)), np.float32)
         X = self.vectorizer.transform(texts(block))
-        return np.asarray(X @ self.W.T + self.b, np.float32)
+        logits = np.empty((len(block), len(self.labels)), np.float32)
+        step = max(1, SLICE // max(1, self.W.shape[1]))
+        for lo in range(0, len(self.labels), step):
+            logits[:, lo : lo + step] = X @ self.W[lo : lo + step].T + self.b[lo : lo + step]
+        return logits
 
     def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
         """Return text -> (n,) 1 where there is a text, else 0."""
@@ -72,27 +83,39 @@ class TfidfLinear(Reference):
         self.W, self.b = saved.arrays["W"], saved.arrays["b"]
 
     def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
-        truth: list[NDArray[np.bool_]] = []
+        parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        sizes: list[int] = []
 
         def stream() -> Iterator[str]:
             for block in labelled(train):
-                truth.append(classes.truth(block.labels))
+                parts.append(classes.pairs(block.labels))
+                sizes.append(len(block))
                 yield from texts(block)
 
         self.inputs, self.vectorizer = Inputs({}, {}, True), self._vectorizer()
         X = self.vectorizer.fit_transform(stream())
-        known = np.concatenate(truth)
+        tags, C = Tags(parts, sizes), len(classes.names)
+        self._refuse_large(C, X.shape[1], len(tags.rows))
         if self.multi_label:
-            fits = [self._binary(X, known[:, c]) for c in range(known.shape[1])]
-            self.W, self.b = np.stack([w for w, _, _ in fits]), np.array([b for _, b, _ in fits])
-            steps = max(n for _, _, n in fits)
+            self.W, self.b, steps = np.empty((C, X.shape[1])), np.empty(C), 0
+            for c in range(C):
+                self.W[c], self.b[c], n = self._binary(X, tags.of(c))
+                steps = max(steps, n)
         else:
-            rows, y = pairs(known)
-            self.W, self.b, steps = self._regression(X[rows], y)
+            self.W, self.b, steps = self._regression(X[tags.rows], tags.classes)
             if len(classes.names) == 2:  # one vector tells the second class from the first
                 self.W, self.b = (np.concatenate([np.zeros_like(part), part]) for part in (self.W, self.b))
         converged = steps < self.config.max_iter
         self.facts = {"documents": X.shape[0], "iterations": steps, "converged": converged}
+
+    def _refuse_large(self, C: int, terms: int, rows: int) -> None:
+        solved = SOLVER * terms + C * terms if self.multi_label else SOLVER * C * terms + SCORES * rows * C
+        expected, got = self.config.memory_mb, (8 * solved >> 20) + 1
+        if got > expected:
+            cure = (
+                f"{C:,} classes of {terms:,} terms: set max_features or min_df, keep fewer labels, or raise memory_mb"
+            )
+            raise ValueError(f"memory_mb: expected at most {expected!r} for the weights, got {got!r}; {cure}")
 
     def _binary(self, X: Any, y: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float, int]:
         n, k = len(y), int(y.sum())
