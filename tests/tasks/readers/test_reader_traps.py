@@ -1,0 +1,461 @@
+"""Traps of the public sets that no rule names, one test each; TRAPS.md beside this file lists all of them."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fixtures.pieces import dump, put
+
+from stores.errors import ConfigError
+from tasks.readers import READERS, differences, published
+
+
+def told(rows, *names):
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+def uris(rows):
+    return [row["image"] and row["image"]["uri"] for row in rows]
+
+
+# Food-101
+
+
+def test_food101_texts_lie_outside_of_the_splits_and_may_be_pages(tmp_path, load):
+    put(tmp_path / "images/train/hot_dog/hot_dog_1.jpg", b"x")
+    put(tmp_path / "images/test/hot_dog/hot_dog_2.jpg", b"x")
+    put(tmp_path / "texts_txt/hot_dog/hot_dog_1.txt", "plain <b>")
+    put(tmp_path / "pages/hot_dog/hot_dog_2.html", "caf\u00e9".encode("latin-1"))
+    rows = {row["id"]: row for row in load("food101", tmp_path)}
+    assert (rows["hot_dog_1"]["text"], rows["hot_dog_1"]["html"], rows["hot_dog_2"]["text"]) == (
+        "plain <b>",
+        None,
+        None,
+    )
+    pages = load("food101", tmp_path, text_folder="pages", text_suffix=".html", encoding="latin-1")
+    assert {row["id"]: (row["text"], row["html"]) for row in pages} == {
+        "hot_dog_1": (None, None), "hot_dog_2": (None, "caf\u00e9"),
+    }  # fmt: skip
+
+
+def test_food101_in_a_wrapper_folder_and_under_another_name(tmp_path, load):
+    put(tmp_path / "UPMC_Food101/image/train/tacos/tacos_1.jpg", b"x")
+    put(tmp_path / "UPMC_Food101/meta_data/train_titles.csv", "image_path,title,label\ntacos_1.txt,one,tacos\n")
+    rows = load("food101", tmp_path)
+    assert told(rows, "id", "split", "title") == [("tacos_1", "train", "one")]
+    assert uris(rows) == ["UPMC_Food101/image/train/tacos/tacos_1.jpg"]
+
+
+def test_food101_class_is_all_before_the_last_underscore(tmp_path, load):
+    put(tmp_path / "images/beef_carpaccio_12-3.jpg", b"x")
+    assert told(load("food101", tmp_path, form="tree"), "labels", "group") == [
+        (["beef_carpaccio"], "beef_carpaccio_12")
+    ]
+
+
+def test_food101_split_file_moves_rows_not_images(tmp_path, load):
+    """The papers' valid is carved from train: its images stay in images/train."""
+    for number in (1, 2, 3):
+        put(tmp_path / f"images/train/tacos/tacos_{number}.jpg", b"x")
+    put(tmp_path / "split.json", dump({"train": ["tacos_1.jpg"], "val": ["tacos_2.jpg"], "test": []}))
+    rows = load("food101", tmp_path, split_file="split.json")
+    assert told(rows, "id", "split") == [("tacos_1", "train"), ("tacos_2", "valid"), ("tacos_3", None)]
+    assert uris(rows)[1] == "images/train/tacos/tacos_2.jpg"
+
+
+def test_food101_valid_share_keeps_a_page_together(tmp_path, load):
+    for number in range(40):
+        put(tmp_path / f"images/train/tacos/tacos_{number}.jpg", b"x")
+        put(tmp_path / f"images/train/tacos/tacos_{number}-2.jpg", b"x")
+    put(tmp_path / "images/test/tacos/tacos_99.jpg", b"x")
+    rows = load("food101", tmp_path, valid=0.3)
+    assert {row["split"] for row in rows if row["id"] == "tacos_99"} == {"test"}
+    sides: dict[str, set[str]] = {}
+    for row in rows:
+        sides.setdefault(row["group"], set()).add(row["split"])
+    assert {len(side) for side in sides.values()} == {1}
+    assert 5 < sum(side == {"valid"} for side in sides.values()) < 20
+
+
+# MM-IMDB
+
+
+def test_mmimdb_films_are_found_wherever_they_were_moved(tmp_path, load):
+    """Users keep JSON and posters in two folders; a film of the split without JSON stays, as missing."""
+    put(
+        tmp_path / "mmimdb/split.json", dump({"train": ["0000003", "0000001"], "dev": ["0000002"], "test": ["0000009"]})
+    )
+    for film in ("0000001", "0000002", "0000003", "0000007"):
+        put(
+            tmp_path / f"labels/{film}.json",
+            dump({"genres": ["Drama"], "plot": ["p"], "plot outline": "o", "year": 1999}),
+        )
+        put(tmp_path / f"images/{film}.jpeg", b"x")
+    rows = load("mmimdb", tmp_path, tabular={"year": "number", "plot outline": "category"})
+    assert told(rows, "id", "split", "status", "num_year") == [
+        ("0000003", "train", "ok", 1999.0), ("0000001", "train", "ok", 1999.0), ("0000002", "valid", "ok", 1999.0),
+        ("0000009", None, "missing", None), ("0000007", None, "ok", 1999.0),
+    ]  # fmt: skip
+    assert told(rows, "description", "cat_plot_outline")[0] == ("o", "o")
+    assert uris(rows)[:1] == ["images/0000003.jpeg"]
+
+
+def test_mmimdb_plots_are_chosen_and_an_author_is_cut_on_demand(tmp_path, load):
+    plots = ["first", "the longest of them", "third::A. Writer"]
+    put(tmp_path / "0000001.json", dump({"genres": ["Reality-TV", "Sci-Fi"], "plot": plots}))
+    put(tmp_path / "0000002.json", dump({"genres": "Drama", "plot": []}))
+    assert told(load("mmimdb", tmp_path), "labels", "text") == [(["Sci-Fi"], plots[1]), ([], None)]
+    assert load("mmimdb", tmp_path, plot="first")[0]["text"] == "first"
+    assert load("mmimdb", tmp_path, plot="all")[0]["text"].endswith("third::A. Writer")
+    assert load("mmimdb", tmp_path, plot="all", strip_author=True)[0]["text"].endswith("\nthird")
+    assert load("mmimdb", tmp_path, genres="all")[0]["labels"] == ["Reality-TV", "Sci-Fi"]
+
+
+# YFCC100M and FlickrTag
+
+
+def core(**values: str) -> str:
+    from tasks.readers.yfcc import FIELDS
+
+    return "\t".join(values.get(name, "0" if name == "marker" else "") for name in FIELDS) + "\n"
+
+
+def test_yfcc_first_release_has_23_columns_and_its_hashes_beside(tmp_path, load):
+    """No line number and no hash: those lie in files of their own, aligned by line."""
+    lines = [core(photoid=str(number), title="a+b", marker="0") for number in (7, 8, 9)]
+    old = ["\t".join([line.split("\t")[1], *line.split("\t")[3:]]) for line in lines]
+    put(tmp_path / "yfcc100m_dataset-0", "".join(old))
+    put(tmp_path / "yfcc100m_hash", "7\tabcdef012\n55\tfff\n9\t" + "1" * 31 + "\n")
+    rows = load("yfcc", tmp_path, hashes="yfcc100m_hash")
+    assert told(rows, "id", "title", "status") == [("7", "a b", "ok"), ("8", "a b", "misaligned"), ("9", "a b", "ok")]
+    assert uris(rows) == ["data/images/abc/def/abcdef012.jpg", None, f"data/images/111/111/{'1' * 31}.jpg"]
+
+
+def test_yfcc_the_stored_hash_counts_however_long(tmp_path, load):
+    for digest in ("a" * 30, "b" * 31, "c" * 32):
+        put(tmp_path / "y.tsv", core(line="0", photoid="1", hash=digest))
+        assert uris(load("yfcc", tmp_path / "y.tsv")) == [f"data/images/{digest[:3]}/{digest[3:6]}/{digest}.jpg"]
+
+
+def test_yfcc_videos_are_marked_or_kept(tmp_path, load):
+    put(tmp_path / "y.tsv", core(photoid="1", hash="abcdef", marker="1", title="t") + core(photoid="2", title="u"))
+    assert told(load("yfcc", tmp_path / "y.tsv"), "id", "status", "title") == [("1", "video", None), ("2", "ok", "u")]
+    kept = load("yfcc", tmp_path / "y.tsv", videos="keep", image="data/videos/{ext}/{h3}/{h6}/{hash}.{ext}")
+    assert told(kept, "status", "title") == [("ok", "t"), ("ok", "u")]
+    assert uris(kept) == ["data/videos/mp4/abc/def/abcdef.mp4", None]
+
+
+def test_yfcc_autotags_above_a_confidence_are_labels(tmp_path, load):
+    put(tmp_path / "y.tsv", core(photoid="1", usertags="x") + core(photoid="2") + core(photoid="3") + core(photoid="4"))
+    put(tmp_path / "tags", "1\tdune:0.5100,a:b:0.9,fog:0.8610,odd:x\n2\t\n9\tfog:0.9\n")
+    rows = load("yfcc", tmp_path / "y.tsv", labels="autotags", autotags="tags", min_confidence=0.6)
+    assert told(rows, "labels", "status") == [
+        (["a:b", "fog"], "ok"), ([], "ok"), ([], "misaligned"), ([], "misaligned"),
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="autotags"):
+        load("yfcc", tmp_path / "y.tsv", labels="autotags")
+    assert load("yfcc", tmp_path / "y.tsv", labels="none")[0]["labels"] == []
+
+
+def test_yfcc_ten_files_of_one_release_and_no_database(tmp_path, load):
+    put(tmp_path / "yfcc100m_dataset-1", core(photoid="2", longitude="-77.0", accuracy="16"))
+    put(tmp_path / "yfcc100m_dataset-0", core(photoid="1", machinetags="geo:lat=1,b"))
+    put(tmp_path / "yfcc100m_dataset.sql", b"SQLite format 3\0")
+    put(tmp_path / "yfcc100m_autotags", "1\tfog:0.9\n")
+    rows = load("yfcc", tmp_path, labels="machinetags", tabular={"longitude": "number", "accuracy": "category"})
+    assert told(rows, "id", "labels", "num_longitude", "cat_accuracy") == [
+        ("1", ["geo:lat=1", "b"], None, None), ("2", [], -77.0, "16"),
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="name a column of the release"):
+        load("yfcc", tmp_path, tabular={"nonsense": "number"})
+
+
+def test_fasttext_labels_stand_anywhere_and_blank_lines_are_documents(tmp_path, load):
+    put(tmp_path / "train.txt", "one __label__a two __label__b __label__a\n\nno label\n__label__ x\n#t y __label__b\n")
+    rows = load("fasttext", tmp_path / "train.txt")
+    assert told(rows, "labels", "text") == [
+        (["a", "b"], "one two"), ([], None), ([], "no label"), ([], "x"), (["b"], "#t y"),
+    ]  # fmt: skip
+    dropped = load("fasttext", tmp_path / "train.txt", drop_unlabelled=True)
+    assert told(dropped, "id", "status") == [
+        ("train.txt:1", "ok"), (None, "no_label"), (None, "no_label"), (None, "no_label"), ("train.txt:5", "ok"),
+    ]  # fmt: skip
+    rare = load("fasttext", tmp_path / "train.txt", min_label_count=2)
+    assert [row["labels"] for row in rare] == [["b"], [], [], [], ["b"]]
+    assert load("fasttext", tmp_path / "train.txt", prefix="#")[4]["labels"] == ["t"]
+
+
+def test_flickrtag_images_join_by_id_by_line_or_by_a_list(tmp_path, load):
+    put(tmp_path / "train", "__label__a b\n__label__c d\n")
+    put(tmp_path / "train.ids", "6985418911\n")
+    put(tmp_path / "list.txt", "x/1.jpg\n../2.jpg\n")
+    by_id = load("flickrtag", tmp_path, ids="{name}.ids", image="images/{id}.jpg")
+    assert told(by_id, "id", "status") == [("6985418911", "ok"), (None, "missing_id")]
+    assert uris(by_id) == ["images/6985418911.jpg", None]
+    assert uris(load("flickrtag", tmp_path, image="images/{line}.jpg")) == ["images/1.jpg", "images/2.jpg"]
+    listed = load("flickrtag", tmp_path, image_list="list.txt")
+    assert (uris(listed), [row["status"] for row in listed]) == (["x/1.jpg", None], ["ok", "bad_path"])
+
+
+def test_flickrtag_counts_that_sources_disagree_on_warn_and_do_not_stop():
+    """The paper counts 543,424 test lines, fastText's own test 647,224: a difference is told, nothing is asserted."""
+    known = published("flickrtag", READERS["flickrtag"].options())
+    found = {**known, "test": 647_224}
+    assert differences(found, known) == [("test", 543_424, 647_224)]
+
+
+# PetFinder
+
+
+def test_petfinder_line_breaks_tables_and_zeros(tmp_path, load):
+    head = (
+        "Type,Name,Age,Breed1,Breed2,Color1,Color2,MaturitySize,Health,Fee,State,RescuerID,Description,PetID,PhotoAmt"
+    )
+    put(
+        tmp_path / "train/train.csv",
+        f"{head},AdoptionSpeed\n"
+        '1,No Name,0,307,0,2,0,0,0,0,41326,r,"first line\n\n""second"", line",86e089-a3,1.0,0\n'
+        "2,,255,1,307,1,2,3,1,10,5,r,,e3b589e13,0,4\n",
+    )
+    put(tmp_path / "test/test.csv", f"{head}\n1,T,3,0,0,0,0,0,0,0,41326,s,d,000000001,2\n")
+    put(tmp_path / "test/sample_submission.csv", "PetID,AdoptionSpeed\n000000001,0\n")
+    put(tmp_path / "PetFinder-BreedLabels.csv", "BreedID,Type,BreedName\n307,1,Mixed Breed\n")
+    put(tmp_path / "PetFinder-ColorLabels.csv", "ColorID,ColorName\n2,Brown\n")
+    put(tmp_path / "PetFinder-StateLabels.csv", "StateID,StateName\n41326,Selangor\n")
+    put(tmp_path / "train_images/86e089-a3-10.jpg", b"x")
+    put(tmp_path / "train_images/86e089-a3-2.jpg", b"x")
+    put(tmp_path / "train_sentiment/86e089-a3.json", '{"documentSentiment": {"score": 0.5}, "x": "\u4e2d\u6587"}')
+    test, first, second = sorted(load("petfinder", tmp_path), key=lambda row: row["split"] + row["id"])
+    assert (test["id"], test["labels"]) == ("000000001", [])
+    assert (first["description"], first["title"]) == ('first line\n\n"second", line', "No Name")
+    assert (first["image"]["uri"], first["labels"]) == ("train_images/86e089-a3-2.jpg", ["0"])
+    assert [first[name] for name in ("cat_Breed1", "cat_Breed2", "cat_Color1", "cat_Color2", "cat_State")] == [
+        "Mixed Breed", None, "Brown", None, "Selangor",
+    ]  # fmt: skip
+    assert [first[name] for name in ("cat_MaturitySize", "cat_Health", "num_Fee", "num_Age", "num_PhotoAmt")] == [
+        None, None, 0.0, 0.0, 1.0,
+    ]  # fmt: skip
+    assert (first["num_sentiment_score"], first["num_sentiment_magnitude"]) == (0.5, None)
+    assert (second["title"], second["description"], second["cat_Breed1"], second["image"]) == (None, None, "1", None)
+
+
+# WebVision
+
+
+def test_webvision_metadata_may_lie_elsewhere_and_be_joined_by_id(tmp_path, load):
+    put(tmp_path / "info/synsets.txt", "n0 zero\nn1 one\n")
+    put(tmp_path / "info/train_filelist_google.txt", "google/q0001/b7.jpg 1\ngoogle/q0001/a3.jpg 0\n")
+    put(tmp_path / "info/train_meta_list_google.txt", "google/q0001.json 1\ngoogle/q0001.json 2\n")
+    put(tmp_path / "metadata/google/q0001.json", dump([{"id": "a3", "title": "of a3"}, {"id": "b7", "title": "of b7"}]))
+    assert [row["title"] for row in load("webvision", tmp_path)] == [None, None]
+    by_row = load("webvision", tmp_path, metadata_root="metadata/")
+    assert [row["title"] for row in by_row] == ["of a3", "of b7"]
+    by_id = load("webvision", tmp_path, metadata_root="metadata/", join="id")
+    assert [row["title"] for row in by_id] == ["of b7", "of a3"]
+
+
+def test_webvision_names_of_valid_and_test_get_their_folder(tmp_path, load):
+    put(tmp_path / "info/synsets.txt", "n0 zero\n")
+    put(tmp_path / "info/val_filelist.txt", "val1.jpg 0\nval2.jpg\n")
+    put(tmp_path / "info/test_filelist.txt", "test1.jpg\n")
+    (tmp_path / "test_images_resized").mkdir()
+    rows = load("webvision", tmp_path)
+    assert told(rows, "id", "split", "labels", "status") == [
+        ("val_images_256/val1.jpg", "valid", ["n0"], "ok"),
+        ("val_images_256/val2.jpg", None, [], "bad_row"),
+        ("test_images_resized/test1.jpg", "test", [], "ok"),
+    ]
+
+
+def test_webvision_sources_are_chosen_and_the_list_of_all_stands_in(tmp_path, load):
+    """With lists per source the list of all would read each image twice."""
+    put(tmp_path / "info/synsets.txt", "n0 zero\n")
+    put(tmp_path / "info/train_filelist_google.txt", "google/q1/a.jpg 0\n")
+    put(tmp_path / "info/train_filelist_flickr.txt", "flickr/q1/b.jpg 0\n")
+    put(tmp_path / "info/train_filelist_all.txt", "google/q1/a.jpg 0\nflickr/q1/b.jpg 0\n")
+    assert [row["id"] for row in load("webvision", tmp_path)] == ["google/q1/a.jpg", "flickr/q1/b.jpg"]
+    assert [row["id"] for row in load("webvision", tmp_path, sources=("flickr",))] == ["flickr/q1/b.jpg"]
+    for source in ("google", "flickr"):
+        (tmp_path / f"info/train_filelist_{source}.txt").unlink()
+    assert len(load("webvision", tmp_path)) == 2
+
+
+# Ads
+
+
+def test_pitt_ads_pictures_beside_or_below_the_annotations(tmp_path, load):
+    put(tmp_path / "image/Topics.json", dump({"0/1.jpg": ["1"], "0/2.jpg": ["1"]}))
+    put(tmp_path / "image/Slogans.json", dump({"3/3.png": ["a slogan", ""]}))
+    put(tmp_path / "image/0/1.jpg", b"x")
+    put(tmp_path / "0/2.jpg", b"x")
+    rows = load("pitt_ads", tmp_path)
+    assert told(rows, "id", "labels", "text") == [
+        ("0/1.jpg", ["1"], None), ("0/2.jpg", ["1"], None), ("3/3.png", [], "a slogan"),
+    ]  # fmt: skip
+    assert uris(rows)[:2] == ["image/0/1.jpg", "0/2.jpg"]
+
+
+def test_pitt_ads_votes_texts_and_targets(tmp_path, load):
+    put(tmp_path / "Topics.json", dump({"0/1.jpg": ["2", "2", "7", " "]}))
+    put(tmp_path / "Strategies.json", dump({"0/1.jpg": [["1", "1"], ["3"], ["3", "1"]]}))
+    put(tmp_path / "QA_Reason.json", dump({"0/1.jpg": ["because"]}))
+    put(tmp_path / "Slogans.json", dump({"0/1.jpg": ["buy"]}))
+    assert load("pitt_ads", tmp_path)[0]["labels"] == ["2"]
+    assert load("pitt_ads", tmp_path, votes="all")[0]["labels"] == ["2", "7"]
+    assert told(load("pitt_ads", tmp_path, target="Strategies"), "labels", "cat_tie") == [(["1", "3"], "yes")]
+    assert load("pitt_ads", tmp_path, text=("QA_Reason", "Slogans"))[0]["text"] == "because\nbuy"
+
+
+def test_ads_parallelity_columns_are_the_users(tmp_path, load):
+    """Nothing of the release is known: names, coding and finer columns are options."""
+    put(tmp_path / "ads.jsonl", dump({"ad": 7, "words": "w", "par": 0, "nat": 2.5, "f": "eq", "pic": "i.jpg"}) + "\n")
+    columns = {"id": "ad", "text": "words", "labels": "par", "image": "pic"}
+    options = {"columns": columns, "finer": "f", "naturalness": "nat", "label_names": ("non-parallel", "parallel")}
+    rows = load("ads_parallelity", tmp_path, **options)
+    assert told(rows, "id", "text", "labels", "cat_finer", "num_naturalness") == [
+        ("7", "w", ["non-parallel"], "eq", 2.5)
+    ]
+    put(tmp_path / "ads.csv", "ad,words,par\n")
+    with pytest.raises(ConfigError, match="one kind of manifest"):
+        load("ads_parallelity", tmp_path, **options)
+
+
+# Products and memes
+
+
+def test_fashion_names_with_commas_and_usage_na(tmp_path, load):
+    head = "id,gender,masterCategory,subCategory,articleType,baseColour,season,year,usage,productDisplayName"
+    lines = [
+        '15970,Men,Apparel,Topwear,Shirts,Navy Blue,Fall,2011,NA,Turtle Check, Men\'s "Navy", Shirt',
+        "1,Men,,,,,,,,",
+        '3,Men,,,,,,,,"Navy" Shirt',
+        "2,Men",
+    ]
+    put(tmp_path / "styles.csv", "\n".join([head, *lines]))
+    put(tmp_path / "images.csv", "filename,link\n15970.jpg,http://h/1.jpg\n")
+    rows = load("products", tmp_path, preset="fashion")
+    assert told(rows, "id", "title", "labels", "cat_usage", "num_year", "status") == [
+        ("15970", "Turtle Check, Men's \"Navy\", Shirt", ["Shirts"], "NA", 2011.0, "ok"),
+        ("1", None, [], None, None, "ok"), ("3", '"Navy" Shirt', [], None, None, "ok"),
+        ("2", None, [], None, None, "bad_row"),
+    ]  # fmt: skip
+    assert uris(rows)[:2] == ["images/15970.jpg", "images/1.jpg"]  # some ids have no image: told where it is opened
+    assert load("products", tmp_path, preset="fashion", label="gender")[0]["labels"] == ["Men"]
+
+
+def test_abo_images_languages_and_keys(tmp_path, load):
+    names = [{"language_tag": tag, "value": tag} for tag in ("de_DE", "fr_FR", "en_GB")]
+    items = [
+        {"item_id": "B1", "domain_name": "d", "item_name": names, "main_image_id": "01+-mllS7JL"},
+        {"item_id": "B2", "domain_name": "d", "item_name": names[:2], "main_image_id": None,
+         "product_type": [{"value": "CHAIR"}]},
+        {"item_id": "B3", "main_image_id": "gone", "item_name": []},
+    ]  # fmt: skip
+    put(tmp_path / "listings/metadata/listings_a.json.gz", gzip.compress("\n".join(map(dump, items)).encode()))
+    table = "image_id,height,width,path\n01+-mllS7JL,106,106,14/14fe8812.jpg\n"
+    put(tmp_path / "images/metadata/images.csv.gz", gzip.compress(table.encode()))
+    rows = load("products", tmp_path, preset="abo")
+    assert told(rows, "id", "title", "labels") == [
+        ("B1@d", "en_GB", []),
+        ("B2@d", "de_DE", ["CHAIR"]),
+        ("B3", None, []),
+    ]
+    assert uris(rows) == ["images/original/14/14fe8812.jpg", None, None]
+    put(tmp_path / "images/small/14/14fe8812.jpg", b"x")
+    assert uris(load("products", tmp_path, preset="abo"))[0] == "images/small/14/14fe8812.jpg"
+    assert load("products", tmp_path, preset="abo", languages=("fr",))[1]["title"] == "fr_FR"
+
+
+def test_amazon_of_2023_and_of_2018(tmp_path, load):
+    new = {
+        "parent_asin": "B1", "asin": "X", "title": "<b>raw", "price": "None", "features": ["f", "g"], "details": "{}",
+        "main_category": "Beauty", "categories": ["a", "b"], "store": None, "description": [],
+        "images": [{"hi_res": None, "large": "https://h/l.jpg"}],
+    }  # fmt: skip
+    old = {"asin": "B2", "main_cat": "Old", "category": ["c", "d"], "feature": ["h"], "brand": "Br",
+           "imageURLHighRes": ["https://h/o.jpg"], "imageURL": []}  # fmt: skip
+    put(tmp_path / "meta_A.jsonl", dump(new) + "\n")
+    put(tmp_path / "meta_B.json.gz", gzip.compress((dump(old) + "\n{'asin': 'python literal of 2014'}\n").encode()))
+    rows = load("products", tmp_path, preset="amazon")
+    assert told(rows, "id", "title", "text", "labels", "cat_store", "status") == [
+        ("B1", "<b>raw", "f\ng", ["Beauty"], None, "ok"), ("B2", None, "h", ["Old"], "Br", "ok"),
+        (None, None, None, [], None, "bad_json"),
+    ]  # fmt: skip
+    assert uris(rows) == ["https://h/l.jpg", "https://h/o.jpg", None]
+    several = load("products", tmp_path, preset="amazon", label="categories")
+    assert [row["labels"] for row in several] == [["a", "b"], ["c", "d"], []]
+
+
+def test_hateful_memes_dev_sets_overlap_and_early_tests_have_no_label(tmp_path, load):
+    """The id loses its zeros, the image does not; seen or unseen can be left out, and a repeat is one id twice."""
+    for name, ids, label in (
+        ("train", [1], 0),
+        ("dev_seen", [2, 3], 1),
+        ("dev_unseen", [3], 1),
+        ("test_seen", [4], None),
+    ):
+        lines = [{"id": one, "img": f"img/{one:05d}.png", "text": "t"} for one in ids]
+        put(
+            tmp_path / f"{name}.jsonl",
+            "\n".join(dump(line | ({} if label is None else {"label": label})) for line in lines),
+        )
+    rows = load("products", tmp_path, preset="hateful_memes")
+    assert told(rows, "id", "split", "labels") == [
+        ("1", "train", ["0"]), ("2", "valid", ["1"]), ("3", "valid", ["1"]), ("3", "valid", ["1"]), ("4", "test", []),
+    ]  # fmt: skip
+    assert uris(rows)[0] == "img/00001.png"
+    seen, unseen = (load("products", tmp_path, preset="hateful_memes", dev=dev) for dev in ("seen", "unseen"))
+    assert [[row["id"] for row in some] for some in (seen, unseen)] == [["1", "2", "3", "4"], ["1", "3", "4"]]
+
+
+# Interchange formats
+
+
+def test_img2dataset_a_caption_may_be_empty(tmp_path, load):
+    table = {
+        "key": ["000010005", "000010006"],
+        "caption": ["", "c"],
+        "status": ["failed_to_resize", "failed_to_download"],
+    }
+    pq.write_table(pa.table(table), tmp_path / "00001.parquet")
+    put(tmp_path / "00001_stats.json", "{}")
+    assert told(load("img2dataset", tmp_path), "id", "text", "status") == [
+        ("000010005", None, "failed_to_resize"), ("000010006", "c", "failed_to_download"),
+    ]  # fmt: skip
+
+
+def test_imagefolder_columns_of_file_names(tmp_path, load):
+    """file_name, or any *_file_name; of a list the first image counts; CSV has no types, so labels are texts."""
+    put(tmp_path / "a/metadata.csv", "left_file_name,label,text\n1.jpg,1,t\n")
+    assert told(load("imagefolder", tmp_path / "a"), "id", "labels") == [("1.jpg", ["1"])]
+    put(tmp_path / "b/metadata.jsonl", json.dumps({"file_names": ["2.jpg", "3.jpg"], "label": 1, "id": "x"}) + "\n")
+    rows = load("imagefolder", tmp_path / "b")
+    assert (told(rows, "id", "labels"), uris(rows)) == ([("x", ["1"])], ["2.jpg"])
+
+
+def test_manifest_lines_end_as_they_like(tmp_path, load):
+    """CRLF, a byte order mark, blank last lines, a base64 image and labels joined by a mark."""
+    put(tmp_path / "d.tsv", b"\xef\xbb\xbfid\tlabel\timage\r\n1\ta|b\tdata:image/png;base64,eA==\r\n2\t\t\r\n\r\n")
+    rows = load("csv", tmp_path / "d.tsv", label_separator="|")
+    assert told(rows, "id", "labels") == [("1", ["a", "b"]), ("2", [])]
+    assert [row["image"] and row["image"]["bytes"] for row in rows] == [b"x", None]
+    put(tmp_path / "d.jsonl", b'\xef\xbb\xbf{"id": 1, "text": ["a", "b"], "label": null}\r\n\r\n')
+    assert told(load("jsonl", tmp_path / "d.jsonl"), "id", "text", "labels") == [("1", "a\nb", [])]
+
+
+NAMED = {  # the forms that other projects cut from these sets
+    "mmbt": {"id": "tacos/tacos_1", "label": "tacos", "text": "t", "img": "images/train/tacos/tacos_1.jpg"},
+    "mmf": {"id": 1, "img": "img/00001.png", "label": 0, "text": "t"},
+}
+
+
+@pytest.mark.parametrize("form", NAMED)
+def test_forms_of_other_projects_need_no_mapping(tmp_path: Path, load, form):
+    put(tmp_path / "train.jsonl", dump(NAMED[form]) + "\n")
+    put(tmp_path / "dev.jsonl", dump({**NAMED[form], "id": "2"}) + "\n")
+    rows = load("jsonl", tmp_path)
+    assert sorted(told(rows, "split", "text")) == [("train", "t"), ("valid", "t")]
+    assert uris(rows) == [NAMED[form]["img"]] * 2
