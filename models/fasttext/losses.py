@@ -7,7 +7,7 @@ import numpy as np
 from models.fasttext.arrays import HIERARCHICAL, ONE_VS_ALL, SAMPLE
 from models.fasttext.gemm import TILE, add_inner, add_outer
 from models.fasttext.jit import FAST, inlined, kernel, like, two_to
-from models.fasttext.steps import dot, sigmoid
+from models.fasttext.steps import axpy, dot, sigmoid
 
 
 @kernel
@@ -34,19 +34,63 @@ def binary_step(W, row, positive, lr, Z, dZ, g):  # type: ignore[no-untyped-def]
     return p if positive else one - p
 
 
+@kernel
+def averaged_loss(W, c, lo, hi, spec, paths, lr, s, g):  # type: ignore[no-untyped-def]
+    """`sparse_loss` of the labels lo..hi-1 together, by the gradient before W moves; returns their mean loss.
+
+    Labels share rows of W (the root of the tree, a negative that is drawn twice or is another label), so that all
+    scores are taken first, and what each row gets is collected in L[g], 0 before and after. Negatives are drawn twice
+    from one state.
+    """
+    one, zero, loss, state = W.dtype.type(1), W.dtype.type(0), 0.0, s.rng[0]
+    rate = lr / W.dtype.type(hi - lo)
+    for write in (False, True):
+        s.rng[0] = state
+        for p in range(lo, hi):
+            y, likelihood = np.int64(c.labels[p]), 1.0
+            first, last = np.int64(0), spec.negatives + 1
+            if spec.loss == HIERARCHICAL:
+                first, last = paths.indptr[y], paths.indptr[y + 1]
+            for q in range(first, last):
+                row, positive = y, q == 0
+                if spec.loss == HIERARCHICAL:
+                    row, positive = np.int64(paths.nodes[q]), paths.turns[q] == 1
+                elif q > 0:
+                    row = np.int64(paths.negatives[draw(s.rng, paths.negatives.size)])
+                    if row == y:
+                        continue
+                if write:
+                    axpy(W, row, s.L[g, row], s.Z, g)
+                    s.L[g, row] = zero
+                else:
+                    probability = sigmoid(dot(W, row, s.Z, g), one)
+                    step = rate * ((one if positive else zero) - probability)
+                    s.L[g, row] += step
+                    axpy(s.step_z, g, step, W, row)
+                    likelihood *= probability if positive else one - probability
+            if not write:
+                loss -= math.log(max(likelihood, 1e-300)) if likelihood == likelihood else likelihood
+    return loss / (hi - lo)
+
+
 @inlined
 def sparse_loss(W, c, d, spec, paths, lr, s, g):  # type: ignore[no-untyped-def]
-    """Hierarchical softmax or negative sampling of one document; returns its loss, steps W, sets step_z[g]."""
+    """Hierarchical softmax or negative sampling of one document; returns its loss, steps W, sets step_z[g].
+
+    Rows of W are stepped one after the other as in the fastText program: a negative that is drawn twice sees its own
+    first step. Else the step is the exact gradient, also of several labels that are averaged.
+    """
     for k in range(W.shape[1]):
         s.step_z[g, k] = W.dtype.type(0)
-    lo, hi = c.label_ptr[d], c.label_ptr[d + 1]
-    if spec.positives == SAMPLE:
-        lo += draw(s.rng, hi - lo) if hi > lo + 1 else 0
-        hi = lo + 1
-    rate = lr / W.dtype.type(hi - lo)
+    at, stop = c.label_ptr[d], c.label_ptr[d + 1]
+    if stop > at + 1 and spec.positives == SAMPLE:
+        at += draw(s.rng, stop - at)
+        stop = at + 1
     loss = 0.0
-    for p in range(lo, hi):
-        y, likelihood = np.int64(c.labels[p]), 1.0
+    if stop > at + 1:
+        loss = averaged_loss(W, c, at, stop, spec, paths, lr, s, g)
+    else:
+        y, likelihood = np.int64(c.labels[at]), 1.0
         first, last = np.int64(0), spec.negatives + 1
         if spec.loss == HIERARCHICAL:
             first, last = paths.indptr[y], paths.indptr[y + 1]
@@ -58,9 +102,9 @@ def sparse_loss(W, c, d, spec, paths, lr, s, g):  # type: ignore[no-untyped-def]
                 row = np.int64(paths.negatives[draw(s.rng, paths.negatives.size)])
                 if row == y:
                     continue
-            likelihood *= binary_step(W, row, positive, rate, s.Z, s.step_z, g)
+            likelihood *= binary_step(W, row, positive, lr, s.Z, s.step_z, g)
         loss -= math.log(max(likelihood, 1e-300)) if likelihood == likelihood else likelihood
-    return loss / (hi - lo)
+    return loss
 
 
 @inlined

@@ -59,11 +59,19 @@ def step(p: Params, c: Chunk, s: Spec, order: list[int], loss: str = "hs") -> fl
 
 def document_loss(t: dict[str, torch.Tensor], c: Chunk, s: Spec, d: int) -> torch.Tensor | None:
     """The loss of one document, written down from the paper's formulas."""
-    ids = c.ids[c.indptr[d] : c.indptr[d + 1]].astype(np.int64)
     labels = c.labels[c.label_ptr[d] : c.label_ptr[d + 1]].tolist()
-    if not labels or not (len(ids) or c.has_image[d]):
+    if not labels:
         return None
-    U, V, W = t["U"][:, :H], t["V"][:H], t["W"]
+    z = document_vector(t, c, s, d)
+    return None if z is None else output_loss(s.loss, t["W"][:, : len(z)], z, labels)
+
+
+def document_vector(t: dict[str, torch.Tensor], c: Chunk, s: Spec, d: int) -> torch.Tensor | None:
+    """The vector z of one document."""
+    ids = c.ids[c.indptr[d] : c.indptr[d + 1]].astype(np.int64)
+    if not (len(ids) or c.has_image[d]):
+        return None
+    U, V = t["U"][:, :H], t["V"][:H]
     text = U[ids].mean(0) if len(ids) else None
     image = None
     if c.has_image[d]:
@@ -72,8 +80,7 @@ def document_loss(t: dict[str, torch.Tensor], c: Chunk, s: Spec, d: int) -> torc
             image = s.alpha * U[rows].mean(0)
         else:
             image = V @ torch.from_numpy(c.dense[d])
-    z = fused(s.fusion, text, image)
-    return output_loss(s.loss, W[:, : len(z)], z, labels)
+    return fused(s.fusion, text, image)
 
 
 def fused(fusion: int, text: torch.Tensor | None, image: torch.Tensor | None) -> torch.Tensor:
@@ -136,13 +143,95 @@ def test_a_step_on_one_document_is_the_gradient_of_its_loss(fusion: int, loss: i
             np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("loss", [arrays.SOFTMAX, arrays.ONE_VS_ALL])
-def test_two_labels_are_averaged_or_all_asked_for(loss: int) -> None:
-    c, p, s = chunk("dense"), params(arrays.SUM, "dense"), spec(arrays.SUM, loss)
-    value, expected = autograd(p, c, s, [4])
-    assert step(p, c, s, [4]) == pytest.approx(value, rel=1e-9)
-    for got, want in zip(p, expected, strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
+class Draws:
+    """The random numbers of one thread's scratch, drawn again here."""
+
+    def __init__(self, p: Params, s: Spec, seed: int) -> None:
+        self.state = int(trainer.new_scratch(trainer.working(p, s.group), s.group, seed).rng[0])
+
+    def below(self, n: int) -> int:
+        x = self.state
+        x ^= x >> 12
+        x = (x ^ (x << 25)) & (2**64 - 1)
+        self.state = x = x ^ (x >> 27)
+        return (((x * 2685821657736338717) & (2**64 - 1)) >> 33) % n
+
+
+def visited(p: Params, c: Chunk, s: Spec, d: int, seed: int) -> tuple[list[int], dict[int, list[int]]]:
+    """Return the labels that a visit of a document trains on, and the classes that each is told from."""
+    draws, labels = Draws(p, s, seed), c.labels[c.label_ptr[d] : c.label_ptr[d + 1]].tolist()
+    if s.positives == arrays.SAMPLE and s.loss != arrays.ONE_VS_ALL and len(labels) > 1:
+        labels = [labels[draws.below(len(labels))]]
+    table = lookups(COUNTS, "ns").negatives
+    drawn = {y: [int(table[draws.below(len(table))]) for _ in range(s.negatives)] for y in labels}
+    return labels, drawn
+
+
+def visit_loss(t: dict[str, torch.Tensor], c: Chunk, s: Spec, d: int, seed: int, p: Params) -> torch.Tensor:
+    labels, drawn = visited(p, c, s, d, seed)
+    z = document_vector(t, c, s, d)
+    assert z is not None
+    W = t["W"][:, : len(z)]
+    if s.loss != arrays.NEGATIVE:
+        return output_loss(s.loss, W, z, labels)
+    total = torch.zeros((), dtype=torch.float64)
+    for y in labels:
+        total = total - torch.nn.functional.logsigmoid(W[y] @ z)
+        for other in drawn[y]:
+            if other != y:
+                total = total - torch.nn.functional.logsigmoid(-(W[other] @ z))
+    return total / len(labels)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("loss", [arrays.SOFTMAX, arrays.HIERARCHICAL, arrays.NEGATIVE, arrays.ONE_VS_ALL])
+@pytest.mark.parametrize("positives", [arrays.SAMPLE, arrays.AVERAGE])
+@pytest.mark.parametrize("kind", ["dense", "codes", "text"])
+def test_a_document_with_two_labels_takes_the_exact_gradient(fusion: int, loss: int, positives: int, kind: str) -> None:
+    c, s = chunk(kind), spec(fusion, loss, positives=positives)
+    name = {arrays.HIERARCHICAL: "hs", arrays.NEGATIVE: "ns"}.get(loss, "softmax")
+    chosen, compared = set(), 0
+    for seed in range(12):
+        p = params(fusion, kind, seed)
+        labels, drawn = visited(p, c, s, 4, seed)
+        chosen.update(labels)
+        if loss == arrays.NEGATIVE and positives == arrays.SAMPLE and len(set(drawn[labels[0]])) < s.negatives:
+            continue  # the second of two equal negatives sees the step of the first, as in the fastText program
+        compared += 1
+        t = {field: torch.tensor(getattr(p, field), requires_grad=True) for field in Params._fields}
+        value = visit_loss(t, c, s, 4, seed, p)
+        value.backward()
+        shared, stats = trainer.working(p, 1), np.zeros(4)
+        scratch = trainer.new_scratch(shared, 1, seed)
+        kernels.train_range(shared, c, s, lookups(COUNTS, name), scratch, np.array([4]), 0, 1, LR, 0.0, 1, 1e18, stats)
+        trainer.take_back(shared, p, 1)
+        assert stats[0] == pytest.approx(float(value.detach()), rel=1e-9)
+        for field in Params._fields:
+            gradient = t[field].grad if t[field].grad is not None else torch.zeros_like(t[field])
+            expected = (t[field] - LR * gradient).detach().numpy()
+            np.testing.assert_allclose(getattr(p, field), expected, rtol=1e-9, atol=1e-12)
+    assert chosen == {1, 3}
+    assert compared >= 3
+
+
+def test_a_negative_that_is_drawn_twice_sees_its_own_first_step() -> None:
+    """The fastText program steps row by row; several labels that are averaged share rows and are stepped at once."""
+    c, p, s = chunk("text"), params(0, "text"), spec(0, arrays.NEGATIVE, positives=arrays.SAMPLE)
+    seed = next(i for i in range(99) if _twice(visited(p, c, s, 0, i)))
+    (y,), drawn = visited(p, c, s, 0, seed)
+    other, z = drawn[y][0], p.U[c.ids[:3]].mean(0)
+    w = p.W[other].copy()
+    for _ in range(2):
+        w -= LR / (1 + np.exp(-w @ z)) * z
+    shared, stats = trainer.working(p, 1), np.zeros(4)
+    scratch = trainer.new_scratch(shared, 1, seed)
+    kernels.train_range(shared, c, s, lookups(COUNTS, "ns"), scratch, np.array([0]), 0, 1, LR, 0.0, 1, 1e18, stats)
+    np.testing.assert_allclose(shared.W[other], w, rtol=1e-9)
+
+
+def _twice(visit: tuple[list[int], dict[int, list[int]]]) -> bool:
+    (y,), drawn = visit
+    return len(set(drawn[y])) == 1 and drawn[y][0] != y
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
