@@ -25,8 +25,12 @@ class Corpus:
     folder: Path
     documents: int
     dim: int
+    coded: bool = False  # whether blocks carry codes
 
-    n_rows: int = 0
+    @property
+    def n_rows(self) -> int:
+        """Documents to train on."""
+        return self.documents
 
     def blocks(self) -> Iterator[Block]:
         """Yield the training shards, read from disk as a feature store would."""
@@ -35,18 +39,21 @@ class Corpus:
 
     def block(self, name: str) -> Block:
         """Read one shard."""
-        table = pq.read_table(self.folder / f"{name}.parquet").combine_chunks()
-        n = table.num_rows
-        dense = {"image": np.load(self.folder / f"{name}.npy", mmap_mode="r")} if self.dim else {}
-        codes = np.stack(table["codes"].combine_chunks().flatten().to_numpy().reshape(n, 16))
-        present = np.ones(n, np.bool_)
+        columns = ["text", "labels", "codes"] if self.coded else ["text", "labels"]
+        table = pq.read_table(self.folder / f"{name}.parquet", columns=columns).combine_chunks()
+        present, codes, dense = np.ones(table.num_rows, np.bool_), {}, {}
+        if self.dim:
+            dense["image"] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        if self.coded:
+            every = table["codes"].combine_chunks().flatten().to_numpy().reshape(-1, 16)
+            codes = {"pq": np.ascontiguousarray(every[:, :4]), "rspq": every}
         return Block(
-            ids=pa.array(np.arange(n)).cast(pa.string()),
+            ids=pa.array(np.arange(table.num_rows)).cast(pa.string()),
             text=table["text"].combine_chunks(),
             labels=table["labels"].combine_chunks(),
             dense=dense,
-            codes={"pq": np.ascontiguousarray(codes[:, :4]), "rspq": codes},
-            present={"image": present, "pq": present, "rspq": present},
+            codes=codes,
+            present=dict.fromkeys([*dense, *codes], present),
         )
 
 
@@ -75,7 +82,7 @@ def make(folder: Path, documents: int, *, classes: int, dim: int, tags: int = 1,
             if dim:
                 image = centres[y[:, 0]] + 4 * rng.normal(size=(n, dim)).astype(np.float32)
                 np.save(folder / f"{name}.npy", image.astype(np.float32), allow_pickle=False)
-    return Corpus(folder, documents, dim, documents)
+    return Corpus(folder, documents, dim)
 
 
 def texts(

@@ -234,7 +234,7 @@ def clean_scaling(folder: Path, rounds: int) -> dict[str, float]:
     for attempt in range(rounds + 1):  # the first starts the workers
         for workers, pool in pools.items():
             for index in range(PAGE_SHARDS):
-                stage.dataset(root).forget(index)
+                stage.dataset(root).drop(index)
             started = time.perf_counter()
             with multiprocessing.pool.ThreadPool(workers) as threads:
                 threads.map(lambda index, pool=pool: pool.make_shards([stage], root, index, source=""),  # type: ignore[misc]

@@ -2,8 +2,9 @@
 
 Prints one JSON line per layout: rows in, documents, rows without id, rows a second of the clock and of the processor
 (on a busy machine the clock says little), share of the processor's time that is parsing and not reading bytes, and
-the peak memory of a process that does nothing else. Images are references; layouts whose documents are one small file
-each are written with fewer rows.
+the peak memory of a process that does nothing else; then all of it as a Markdown table. Images are references.
+Layouts whose documents are one small file each are written with fewer rows; archives are read once with texts alone
+and, as `<layout>+images`, once with an image per document inside.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from tasks.readers import READERS  # noqa: E402
 from tasks.readers.streams import blocks  # noqa: E402
 
 FILES = {"imagefolder", "img2dataset_files", "food101", "mmimdb", "petfinder"}  # a file or two per document
+ARCHIVES = {"webdataset", "img2dataset", "img2dataset_parquet", "yfcc_slip", "yfcc_hex"}  # hold images, if asked
 LIMIT = 50_000  # rows a second that text-only sources must reach
 TEXT_ONLY = {"yfcc", "jsonl", "csv", "fasttext", "flickrtag", "webdataset"}
 
@@ -77,16 +79,29 @@ def measured(layout: str, folder: Path) -> dict[str, object]:
     return found
 
 
-def million(root: Path) -> None:
+def million(root: Path) -> dict[str, object]:
     """Show that memory is flat: ten times the rows of YFCC100M lines, in at most 15 % more memory."""
-    small = root / "yfcc"
+    small = root / "yfcc0"
     large = root / "yfcc_large"
     large.mkdir()
     for part in range(10):
         shutil.copyfile(small / "yfcc100m_dataset", large / f"yfcc100m_dataset-{part}")
     few, many = measured("yfcc", small), measured("yfcc", large)
     ratio = int(str(many["peak_mb"])) / int(str(few["peak_mb"]))
-    print(json.dumps({"layout": "yfcc x 10", **many, "memory_ratio": round(ratio, 3), "flat": ratio <= 1.15}))
+    line = {**many, "layout": "yfcc x 10", "memory_ratio": round(ratio, 3), "flat": ratio <= 1.15}
+    print(json.dumps(line), flush=True)
+    return line
+
+
+def table(lines: list[dict[str, object]]) -> str:
+    """Return the lines as a Markdown table."""
+    heads = {"layout": "layout", "rows": "rows in", "documents": "documents", "without_id": "without id",
+             "rows_per_s": "rows/s", "parsing_share": "share of parsing", "peak_mb": "peak MB"}  # fmt: skip
+    rows = ["| " + " | ".join(heads.values()) + " |", "|---" * len(heads) + "|"]
+    for line in lines:
+        cells = [line[key] for key in heads]
+        rows.append("| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells) + " |")
+    return "\n".join(rows)
 
 
 def main() -> None:
@@ -103,15 +118,24 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
+        lines = []
         for layout in given.layouts:
-            rows = given.rows // 20 if layout in FILES else given.rows
-            LAYOUTS[layout].make(root / layout, rows, images=layout in FILES)
-            line = measured(layout, root / layout)
-            if layout in TEXT_ONLY:
-                line["fast_enough"] = int(str(line["rows_per_cpu_s"])) >= LIMIT
-            print(json.dumps(line), flush=True)
+            for images in [layout in FILES] + [True] * (layout in ARCHIVES):
+                rows = given.rows // 20 if layout in FILES else given.rows
+                folder = root / f"{layout}{images:d}"
+                LAYOUTS[layout].make(folder, rows, images=images)
+                line = measured(layout, folder)
+                if layout in TEXT_ONLY and not images:
+                    line["fast_enough"] = int(str(line["rows_per_s"])) >= LIMIT
+                if images and layout in ARCHIVES:
+                    line["layout"] = f"{layout}+images"
+                print(json.dumps(line), flush=True)
+                lines.append(line)
+                if not (given.million and layout == "yfcc"):
+                    shutil.rmtree(folder)
         if given.million:
-            million(root)
+            lines.append(million(root))
+        print(table(lines))
 
 
 if __name__ == "__main__":

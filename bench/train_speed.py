@@ -1,12 +1,12 @@
 """Training speed against the fastText package, and of every fusion against our own text model.
 
-python -m bench.train_speed --docs 100000 --json
+python -m bench.train_speed --docs 100000 --rounds 5 --more --json
 
 All runs of one round follow each other, so that a busy machine slows them alike; ratios are of medians over rounds.
 The last line is {"ratios": {...}}: text_vs_fasttext (hierarchical softmax) and softmax_vs_fasttext (2,000 classes, a
 fifth of the documents) are our wall time over fastText's, tokenising and reading included; the others are the wall
 time of a model over our text model's. The line before it has the same ratios of processor time, which other programs
-on the machine disturb less. Compilation is done before, on a tiny corpus.
+on the machine disturb less. Compilation is done before, on a tiny corpus. Before both comes a table of all runs.
 """
 
 import argparse
@@ -16,6 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -23,6 +26,7 @@ import numpy as np
 
 from bench import corpus as corpora
 from bench.corpus import Corpus
+from bench.reader_speed import peak_mb
 from models.fasttext.corpus import cut
 from models.registry import MODELS
 
@@ -30,6 +34,21 @@ DIM, EPOCHS, LR = 20, 5, 0.25
 FUSIONS = ["additive", "max", "gated", "bilinear", "bilinear_gated", "pq", "rspq"]
 CLASSES = 1000
 LARGE = 2000
+TAGS = 312_116  # of FlickrTag
+RATIOS = {
+    "text_vs_fasttext": ("text hs", "fasttext hs"),
+    "softmax_vs_fasttext": ("text softmax", "fasttext softmax"),
+    **{name: (name, "text hs") for name in FUSIONS},
+}
+MORE = {
+    "text, 312,116 tags / fastText": ("text tags", "fasttext tags"),
+    "text, one thread / all": ("text, one thread", "text hs"),
+    "additive, one thread / all": ("additive, one thread", "additive"),
+    "fastText, one thread / all": ("fasttext, one thread", "fasttext hs"),
+}
+
+Run = Callable[[], dict[str, float]]
+Runs = dict[str, list[dict[str, float]]]
 
 
 def fasttext(corpus: Corpus, loss: str, threads: int) -> dict[str, float]:
@@ -55,6 +74,7 @@ def ours(corpus: Corpus, name: str, loss: str, threads: int) -> dict[str, float]
     config = entry.config.model_validate(
         {"dim": DIM, "epochs": EPOCHS, "lr": LR, "loss": loss, "threads": threads, "lowercase": False}
     )
+    corpus = replace(corpus, coded=name in ("pq", "rspq"))
     started = time.process_time()
     model = entry.classifier(config).fit(corpus, None, seed=0)
     cpu = time.process_time() - started
@@ -64,49 +84,115 @@ def ours(corpus: Corpus, name: str, loss: str, threads: int) -> dict[str, float]
     return {"accuracy": float(np.mean(hits)), "cpu": cpu, **model.timing}
 
 
-def measure(folder: Path, documents: int, *, threads: int, rounds: int) -> dict[str, list[dict[str, float]]]:
-    """Return the runs of every row, in rounds."""
-    tiny = corpora.make(folder / "tiny", 200, classes=300, dim=8)
-    for name, loss in [("text", "hs"), ("text", "softmax"), ("additive", "hs")]:
-        ours(tiny, name, loss, threads)
+def measure(folder: Path, documents: int, *, threads: int, rounds: int) -> Runs:
+    """Return the runs of every row of the ratios, in rounds."""
     whole = corpora.make(folder / "whole", documents, classes=CLASSES, dim=512)
     fifth = corpora.make(folder / "fifth", max(1000, documents // 5), classes=LARGE, dim=0)
-    runs: dict[str, list[dict[str, float]]] = {}
+    rows: dict[str, Run] = {
+        "fasttext hs": lambda: fasttext(whole, "hs", threads),
+        "text hs": lambda: ours(whole, "text", "hs", threads),
+        "fasttext softmax": lambda: fasttext(fifth, "softmax", threads),
+        "text softmax": lambda: ours(fifth, "text", "softmax", threads),
+        **{name: partial(ours, whole, name, "hs", threads) for name in FUSIONS},
+    }
+    return in_rounds(rows, rounds)
+
+
+def more(folder: Path, documents: int, *, threads: int, rounds: int) -> Runs:
+    """Return the runs of the rows beside the ratios: 312,116 tags, one thread, memory of a tenth and of the whole."""
+    tagged = corpora.make(folder / "tagged", documents, classes=TAGS, dim=0, tags=3)
+    whole, tenth = folder / "whole", corpora.make(folder / "tenth", documents // 10, classes=CLASSES, dim=512).folder
+    rows: dict[str, Run] = {
+        "fasttext tags": lambda: fasttext(tagged, "hs", threads),
+        "text tags": lambda: ours(tagged, "text", "hs", threads),
+    }
+    for name in ("text", "additive"):
+        rows[f"{name}, one thread"] = partial(ours, Corpus(whole, documents, 512), name, "hs", 1)
+    rows["fasttext, one thread"] = lambda: fasttext(Corpus(whole, documents, 512), "hs", 1)
+    runs = in_rounds(rows, rounds)
+    once: dict[str, Run] = {
+        f"{name}, {size} documents": partial(alone, place, size, name)
+        for name in ("text", "additive", "pq")
+        for place, size in [(tenth, documents // 10), (whole, documents)]
+    }
+    once["fasttext, a tenth"] = lambda: fasttext(Corpus(tenth, documents // 10, 512), "hs", threads)
+    return runs | in_rounds(once, 1)
+
+
+def in_rounds(rows: dict[str, Run], rounds: int) -> Runs:
+    """Run every row once a round, one after the other, and print each run."""
+    runs: Runs = {}
     for _ in range(rounds):
-        for row, run in [
-            ("fasttext hs", lambda: fasttext(whole, "hs", threads)),
-            ("text hs", lambda: ours(whole, "text", "hs", threads)),
-            ("fasttext softmax", lambda: fasttext(fifth, "softmax", threads)),
-            ("text softmax", lambda: ours(fifth, "text", "softmax", threads)),
-            *((name, lambda name=name: ours(whole, name, "hs", threads)) for name in FUSIONS),
-        ]:
+        for row, run in rows.items():
             runs.setdefault(row, []).append(run())
-            print(f"{row:18s}" + "".join(f" {key} {value:.4g}" for key, value in runs[row][-1].items()), flush=True)
+            print(f"{row:26s}" + "".join(f" {key} {value:.4g}" for key, value in runs[row][-1].items()), flush=True)
     return runs
 
 
-def ratios(runs: dict[str, list[dict[str, float]]], measure: str = "seconds") -> dict[str, float]:
+def alone(folder: Path, documents: int, name: str) -> dict[str, float]:
+    """Return what `ours` returns, and the peak memory, of a process that does nothing else."""
+    command = [sys.executable, "-m", "bench.train_speed", "--child", name, "--folder", str(folder), "--docs"]
+    done = subprocess.run([*command, str(documents)], capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def ratios(runs: Runs, measure: str = "seconds") -> dict[str, float]:
     """Return the ratios of medians of wall time, or of processor time (`cpu`)."""
     seconds = {row: median(run[measure] for run in done) for row, done in runs.items()}
-    result = {
-        "text_vs_fasttext": seconds["text hs"] / seconds["fasttext hs"],
-        "softmax_vs_fasttext": seconds["text softmax"] / seconds["fasttext softmax"],
-        **{name: seconds[name] / seconds["text hs"] for name in FUSIONS},
-    }
+    result = {name: seconds[row] / seconds[base] for name, (row, base) in RATIOS.items()}
     return {name: round(value, 3) for name, value in result.items()}
 
 
+def table(runs: Runs) -> str:
+    """Return every row's seconds and every ratio, paired by round, as Markdown: minimum, median, maximum."""
+    lines = ["| row | seconds | processor seconds | peak MB | accuracy |", "|---|---|---|---|---|"]
+    for row, done in runs.items():
+        cells = [spread([run[key] for run in done if key in run]) for key in ("seconds", "cpu", "peak_mb", "accuracy")]
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    lines += ["", "| ratio | wall | processor |", "|---|---|---|"]
+    for name, (row, base) in {**RATIOS, **MORE}.items():
+        if row in runs and base in runs:
+            pairs = list(zip(runs[row], runs[base], strict=True))
+            cells = [spread([one[key] / other[key] for one, other in pairs]) for key in ("seconds", "cpu")]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    """Return the least, the middle and the largest value as text."""
+    if not values:
+        return ""
+    if len(values) == 1:
+        return f"{values[0]:.3g}" if values[0] < 100 else f"{values[0]:,.0f}"
+    return " / ".join(f"{value:.3g}" for value in (min(values), median(values), max(values)))
+
+
 def main() -> None:
-    """Parse the command line and print the runs, then the ratios."""
+    """Parse the command line and print the runs, a table, then the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--docs", type=int, default=100_000)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--more", action="store_true", help="also 312,116 tags, one thread against all, and memory")
     parser.add_argument("--json", action="store_true", help="the last line is JSON in any case")
     parser.add_argument("--folder", type=Path, help="where the corpus is written; default: a temporary folder")
+    parser.add_argument("--child", choices=["text", *FUSIONS], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="fuseline-bench-", dir=arguments.folder) as folder:
-        runs = measure(Path(folder), arguments.docs, threads=arguments.threads, rounds=arguments.rounds)
+    if arguments.child is not None:
+        found = ours(Corpus(arguments.folder, arguments.docs, 512), arguments.child, "hs", arguments.threads)
+        print(json.dumps({**found, "peak_mb": peak_mb()}))
+        return
+    with tempfile.TemporaryDirectory(prefix="fuseline-bench-", dir=arguments.folder) as name:
+        folder, options = Path(name), {"threads": arguments.threads, "rounds": arguments.rounds}
+        tiny = corpora.make(folder / "tiny", 200, classes=300, dim=8)
+        for model in ["text", *FUSIONS]:  # compiles
+            for loss in ["hs", "softmax"] if model == "text" else ["hs"]:
+                for threads in {1, arguments.threads}:
+                    ours(tiny, model, loss, threads)
+        runs = measure(folder, arguments.docs, **options)
+        if arguments.more:
+            runs |= more(folder, arguments.docs, **options)
+    print(table(runs))
     print(json.dumps({"cpu_ratios": ratios(runs, "cpu")}))
     print(json.dumps({"ratios": ratios(runs)}))
 

@@ -55,21 +55,20 @@ def bare(context, array):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def prefetch(context, array, row, column):  # type: ignore[no-untyped-def]
-    """Ask for the cache line that holds array[row, column], of a matrix that is C-contiguous."""
+def prefetch(context, array, place):  # type: ignore[no-untyped-def]
+    """Ask for the cache line that holds a number of a C-contiguous array, counted in the order of its memory."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        matrix = make_array(signature.args[0])(context, builder, args[0])
+        numbers = make_array(signature.args[0])(context, builder, args[0])
         byte, number = ir.IntType(8), ir.IntType(32)
-        _, columns = cgutils.unpack_tuple(builder, matrix.shape)
-        place = builder.gep(matrix.data, [builder.add(builder.mul(args[1], columns), args[2])])
         kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), number, number, number])
         ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        line = builder.bitcast(builder.gep(numbers.data, [args[1]]), byte.as_pointer())
         to_write, in_every_cache, data = 1, 3, 1
-        builder.call(ask, [builder.bitcast(place, byte.as_pointer()), *map(number, (to_write, in_every_cache, data))])
+        builder.call(ask, [line, *map(number, (to_write, in_every_cache, data))])
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, types.intp), codegen
+    return types.void(array, types.intp), codegen
 
 
 @intrinsic

@@ -37,7 +37,7 @@ def ask(U, c, d):  # type: ignore[no-untyped-def]
     """Have the rows of U that a document's tokens name brought near, while another document is worked on."""
     for p in range(c.indptr[d], c.indptr[d + 1]):
         for k in range(0, U.shape[1], LINE):
-            prefetch(U, c.ids[p], k)
+            prefetch(U, c.ids[p] * U.shape[1] + k)
 
 
 @inlined

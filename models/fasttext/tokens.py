@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fasttext.jit import kernel
+from models.fasttext.jit import inlined, kernel, prefetch
 
 BASIS, PRIME, MASK = np.uint64(2166136261), np.uint64(16777619), np.uint64(0xFFFFFFFF)
 SIGN = np.uint64(0xFFFFFF00)
 HIGH, LOW = np.uint64(128), np.uint64(32)
 NGRAM = np.uint64(116049371)
+BATCH = 256  # words looked up together
 
 
 class Table(NamedTuple):
@@ -40,7 +41,7 @@ def empty_table() -> Table:
     )
 
 
-@kernel
+@inlined
 def same(data, lo, arena, start, length):  # type: ignore[no-untyped-def]
     """Return whether two byte runs of one length are equal."""
     for k in range(length):  # noqa: SIM110 - compiled code has no all() over generators
@@ -49,12 +50,18 @@ def same(data, lo, arena, start, length):  # type: ignore[no-untyped-def]
     return True
 
 
+@inlined
+def home(h, mask):  # type: ignore[no-untyped-def]
+    """Return the slot where the search for a hash begins, of mask + 1."""
+    return np.int64((h ^ (h >> np.uint64(15))) & np.uint64(mask))
+
+
 @kernel
 def rehash(hashes, n, slots):  # type: ignore[no-untyped-def]
     """Fill empty `slots` with words 0..n-1."""
     mask = slots.size - 1
     for i in range(n):
-        at = np.int64(hashes[i] ^ (hashes[i] >> np.uint32(15))) & mask
+        at = home(np.uint64(hashes[i]), mask)
         while slots[at] != 0:
             at = (at + 1) & mask
         slots[at] = (np.uint64(hashes[i]) << LOW) | np.uint64(i + 1)
@@ -64,7 +71,7 @@ def rehash(hashes, n, slots):  # type: ignore[no-untyped-def]
 def seek(data, lo, hi, h, slots, starts, arena):  # type: ignore[no-untyped-def]
     """Return (id, slot) of the word data[lo:hi] with hash h; id -1 and the empty slot when it is unknown."""
     mask = slots.size - 1
-    at = np.int64((h ^ (h >> np.uint64(15))) & np.uint64(mask))
+    at = home(h, mask)
     while slots[at] != 0:
         if slots[at] >> LOW == h:
             i = np.int64(slots[at] & MASK) - 1
@@ -104,16 +111,49 @@ def insert(data, lo, hi, h, slots, starts, arena, hashes, counts, used):  # type
 
 
 @kernel
-def scan(data, offsets, eos, slots, starts, arena, hashes, counts, size, ids, indptr):  # type: ignore[no-untyped-def]
-    """Cut texts data[offsets[r]:offsets[r + 1]] into words, add new ones to the table, write ids and indptr (CSR).
+def look_up(data, n, words, slots, starts, arena, counts, ids):  # type: ignore[no-untyped-def]
+    """Write the ids of n waiting words and count them; returns how many are new, moved to the front of `words`.
 
-    With eos, word 0 ends every text that has words. Returns the table's arrays, which may have been replaced.
+    words (4, BATCH) int64: first byte, end, hash and place in `ids` of each. All words take a step of the look-up
+    before the first takes the next, so that the memory which that needs is on its way meanwhile.
     """
-    out, used = 0, size[0]
-    for r in range(offsets.size - 1):
-        first = out
-        p, end = offsets[r], offsets[r + 1]
-        while p < end:
+    known, mask, new = np.empty(BATCH, np.int64), slots.size - 1, 0
+    for b in range(n):
+        h = np.uint64(words[2, b])
+        at = home(h, mask)
+        while slots[at] != 0 and slots[at] >> LOW != h:
+            at = (at + 1) & mask
+        known[b] = np.int64(slots[at] & MASK) - 1
+        if known[b] >= 0:
+            prefetch(starts, known[b])
+            prefetch(counts, known[b])
+    for b in range(n):
+        if known[b] >= 0:
+            prefetch(arena, starts[known[b]])
+    for b in range(n):
+        i, lo, length = known[b], words[0, b], words[1, b] - words[0, b]
+        if i >= 0 and starts[i + 1] - starts[i] == length and same(data, lo, arena, starts[i], length):
+            counts[i] += 1
+            ids[words[3, b]] = i
+        else:
+            for k in range(4):
+                words[k, new] = words[k, b]
+            new += 1
+    return new
+
+
+@kernel
+def cut(data, offsets, eos, state, words, slots, counts, ids, indptr):  # type: ignore[no-untyped-def]
+    """Cut texts into at most BATCH words, from where `state` says, and write `words` as `look_up` takes them.
+
+    state (4,) int64: text, byte, place in `ids`, and the place where the text began; it is moved on. With eos, word 0
+    ends every text that has words. Returns how many words were cut: fewer than BATCH when there are no more.
+    """
+    n, mask = 0, slots.size - 1
+    r, p, out, first = state
+    while r < offsets.size - 1:
+        end = offsets[r + 1]
+        while p < end and n < BATCH:
             lo, h = p, BASIS
             while p < end:
                 c = data[p]
@@ -125,20 +165,41 @@ def scan(data, offsets, eos, slots, starts, arena, hashes, counts, size, ids, in
                 h = ((h ^ wide) * PRIME) & MASK
                 p += 1
             if p > lo:
-                i, _ = seek(data, lo, p, h, slots, starts, arena)
-                if i < 0:
-                    i, slots, starts, arena, hashes, counts, used = insert(
-                        data, lo, p, h, slots, starts, arena, hashes, counts, used
-                    )
-                counts[i] += 1
-                ids[out] = i
+                prefetch(slots, home(h, mask))
+                words[0, n], words[1, n], words[2, n], words[3, n] = lo, p, np.int64(h), out
+                n += 1
                 out += 1
             p += 1
+        if p < end:
+            break
         if eos and out > first:
             counts[0] += 1
             ids[out] = 0
             out += 1
         indptr[r + 1] = out
+        r += 1
+        p, first = end, out
+    state[0], state[1], state[2], state[3] = r, p, out, first
+    return n
+
+
+@kernel
+def scan(data, offsets, eos, slots, starts, arena, hashes, counts, size, ids, indptr):  # type: ignore[no-untyped-def]
+    """Cut texts data[offsets[r]:offsets[r + 1]] into words, add new ones to the table, write ids and indptr (CSR).
+
+    With eos, word 0 ends every text that has words. Returns the table's arrays, which may have been replaced.
+    """
+    state, words, used = np.zeros(4, np.int64), np.empty((4, BATCH), np.int64), size[0]
+    state[1], n = offsets[0], BATCH
+    while n == BATCH:
+        n = cut(data, offsets, eos, state, words, slots, counts, ids, indptr)
+        # Apart, since numba counts references wherever a loop may replace an array: slower than the look-up itself.
+        for b in range(look_up(data, n, words, slots, starts, arena, counts, ids)):
+            i, slots, starts, arena, hashes, counts, used = insert(
+                data, words[0, b], words[1, b], np.uint64(words[2, b]), slots, starts, arena, hashes, counts, used
+            )
+            counts[i] += 1
+            ids[words[3, b]] = i
     size[0] = used
     return slots, starts, arena, hashes, counts
 
