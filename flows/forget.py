@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from flows.cells import FOLDER
 from flows.config import Config
 from flows.console import last_accounts
 from flows.graph import build
@@ -193,7 +194,8 @@ def _is_current(config: Config, root: Path) -> bool:
 
 def _erase_published(config: Config, root: Path, forgotten: Forgotten, *, dry_run: bool) -> Iterator[str]:
     """Take the documents out of latest/, the reports and the catalog; yield the reports that showed them."""
-    for page in [root / LATEST / "report.html", *sorted((root / "reports").glob("*/index.html"))]:
+    known = [root / LATEST / "report.html", root / FOLDER / "report.html"]
+    for page in [*known, *sorted((root / "reports").glob("*/index.html"))]:
         if not page.exists():
             continue
         text = page.read_text("utf-8")

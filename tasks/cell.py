@@ -17,6 +17,7 @@ from models.features import Block, Classifier, Features
 from models.metrics import Tally, outcomes, scores, tally
 from models.references.base import labelled
 from models.registry import MODELS
+from stores.digests import column_digest
 from stores.errors import mismatch
 from tasks.dictionary import TokensConfig, has_tokens
 from tasks.embed import TextEmbedConfig
@@ -30,12 +31,13 @@ from tasks.timing import machine, timed_fits
 from tasks.visual_words import visual_words
 
 CELL = "cell.json"
+TESTED = b"documents"  # in the metadata of DOCUMENTS: the digest of all ids, by which two cells tell that they agree
 HIDDEN = ("image", "text")  # what is hidden from the chosen classifiers, one at a time
 NO_LABELS = pa.scalar([], pa.list_(pa.string()))
 
+# A document of the test split is a row and nothing else: what is forgotten elsewhere must not live on in scores.
 DOCUMENTS = pa.schema(
     [
-        ("id", pa.string()),
         ("first", pa.bool_()),  # the best label is one of its own
         ("true", pa.int32()),  # own labels
         ("predicted", pa.int32()),  # predicted labels
@@ -92,13 +94,13 @@ def count(classifier: Classifier, features: Features) -> Tally:
 
 
 def document_table(classifier: Classifier, features: Features) -> pa.Table:
-    """Return DOCUMENTS: how each labelled document of a split came out, in order."""
-    tables = [DOCUMENTS.empty_table()]
+    """Return DOCUMENTS: how each labelled document of a split came out, in order; no id, but a digest of them all."""
+    tables, ids = [DOCUMENTS.empty_table()], [pa.array([], pa.string())]
     for part, best, predicted in _guesses(classifier, features):
         found = outcomes(part.block.labels, predicted, best=best)
-        columns = [part.block.ids, *(pa.array(column) for column in found)]
-        tables.append(pa.table(columns, names=DOCUMENTS.names).cast(DOCUMENTS))
-    return pa.concat_tables(tables)
+        tables.append(pa.table([pa.array(column) for column in found], names=DOCUMENTS.names).cast(DOCUMENTS))
+        ids.append(part.block.ids)
+    return pa.concat_tables(tables).replace_schema_metadata({TESTED: column_digest(pa.chunked_array(ids))})
 
 
 @dataclass

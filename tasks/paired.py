@@ -10,6 +10,7 @@ import pyarrow as pa
 from models.metrics import Outcomes
 from models.paired import difference, per_document, resampled, statistic
 from stores.errors import AlignmentError, mismatch
+from tasks.cell import TESTED
 
 SUMMED = ("accuracy", "p_at_1", "f1_micro", "f1_samples")  # metrics that are sums over documents
 
@@ -22,7 +23,7 @@ def paired_rows(models: dict[str, Seeds], *, metric: str, multi_label: bool, see
     A model's value is the mean over its seeds; documents are drawn with replacement, the same for all models.
     Raises AlignmentError when the models were tested on different documents.
     """
-    _check_ids(models)
+    _check_documents(models)
     named = [(name, table) for name, tables in sorted(models.items()) for table in tables]
     values = [per_document(metric, _outcomes(table), multi_label=multi_label) for _, table in named]
     if not values or not len(values[0]):
@@ -44,10 +45,16 @@ def _outcomes(table: pa.Table) -> Outcomes:
     return Outcomes(*(table[name].to_numpy() for name in ("first", "true", "predicted", "hit")))
 
 
-def _check_ids(models: dict[str, Seeds]) -> None:
-    tables = [(name, table) for name, found in sorted(models.items()) for table in found]
-    for name, table in tables[1:]:
-        if not table["id"].equals(tables[0][1]["id"]):
-            expected, got = (f"{len(t)} ids starting {t['id'][:3].to_pylist()}" for t in (tables[0][1], table))
+def _check_documents(models: dict[str, Seeds]) -> None:
+    told = [(name, (len(table), _tested(table))) for name, found in sorted(models.items()) for table in found]
+    for name, (n, digest) in told[1:]:
+        if (n, digest) != told[0][1]:
+            expected, got = f"the {told[0][1][0]} of {told[0][0]}", f"{n} documents, not the same ones"
             cure = "train all models again with --set refit=on_change"
             raise AlignmentError(mismatch(f"test documents of {name}", expected, got, cure))
+
+
+def _tested(table: pa.Table) -> bytes | None:
+    """Return the digest of the documents that a table is about."""
+    found: bytes | None = (table.schema.metadata or {}).get(TESTED)
+    return found

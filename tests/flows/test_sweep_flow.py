@@ -24,6 +24,7 @@ from tasks.cell import outcome_table
 from tasks.sweep import DIRECTIONS, GRID, RESULTS
 from tests.flows.conftest import Cli, document, settings, write_config, write_documents
 from tests.flows.live import program, wait_for
+from tests.flows.test_forget import holding
 
 SWEEP = {"models": ["gated", "text"], "lr": [0.1, 0.5], "epochs": [3], "dim": [4], "seeds": 2}
 N_CELLS, N_SEEDS, N_TIMES = 2 * 2 + 2, 2 * 2, 2
@@ -366,3 +367,21 @@ def test_a_sweep_without_models_or_with_an_unknown_one_is_refused(cli: Cli, tmp_
 
 def test_help_has_an_example(cli: Cli) -> None:
     assert "fuseline sweep conf/demo.yaml" in cli("sweep", "--help").stdout
+
+
+def test_forgotten_documents_are_in_no_cell_and_in_no_page_of_a_sweep(cli: Cli, own: Path) -> None:
+    """Cells kept the ids of the test documents: after `forget` they were still there, and `verify` said so for ever."""
+    root = own.parent / "out"
+    (node,) = (node for node in build(load_config(own)) if node.flow == "ingest" and node.name.startswith("documents/"))
+    dataset = node.dataset(root)
+    rows = [row for record in dataset.records().values() for row in dataset.read(record, ("id", "split")).to_pylist()]
+    gone = next(row["id"] for row in rows if row["split"] == "test")
+    assert "sweep" not in set(holding(root, gone))
+    assert list(root.glob("sweep/*/*/checkpoint-*/documents.parquet"))
+    page = root / "sweep" / "report.html"  # as one would look that shows documents
+    page.write_text(page.read_text("utf-8") + f"<article data-shows='[\"{gone}\"]'>{gone}</article>", "utf-8")
+    assert cli("forget", own, "--ids", gone).exit_code == 0
+    assert list(holding(root, gone)) == []
+    assert "on test" in page.read_text("utf-8")
+    verified = cli("verify", own)
+    assert verified.exit_code == 0, verified.output

@@ -1,19 +1,23 @@
 """One cell of a sweep: hidden modalities, times, and the words of visual tokens."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from models.errors import TrainingError
+from models.fasttext.corpus import cut
 from models.features import Block
 from models.registry import MODELS
 from stores.errors import AlignmentError
 from stores.schemas import TOKENS
 from tasks import cell
-from tasks.cell import DOCUMENTS, Hidden, count, document_table, fit_cell, modalities
+from tasks.cell import DOCUMENTS, TESTED, Hidden, count, document_table, fit_cell, modalities
 from tasks.dictionary import TokensConfig
 from tasks.nodes import Context
 from tasks.paired import paired_rows
@@ -65,10 +69,27 @@ def test_documents_are_told_one_by_one() -> None:
     classifier, features = fitted("text", task="multi", loss="ova"), Blocks(documents(80, seed=3, second_label=True), 7)
     table, total = document_table(classifier, features), count(classifier, features)
     assert table.schema.equals(DOCUMENTS)
-    assert table["id"].to_pylist() == features.block.ids.to_pylist()
-    sums = {name: sum(table[name].to_pylist()) for name in DOCUMENTS.names[1:]}
+    sums = {name: sum(table[name].to_pylist()) for name in DOCUMENTS.names}
     assert (sums["first"], sums["true"]) == (total.first, total.true.total())
     assert (sums["predicted"], sums["hit"]) == (total.predicted.total(), total.hit.total())
+
+
+def test_no_table_of_a_cell_names_a_document_and_yet_tells_which_they_were(tmp_path: Path) -> None:
+    """Ids lay in the cells of sweeps, where `forget` did not look for them."""
+    classifier, block = fitted("text"), documents(40, seed=3)
+    block = replace(block, ids=pc.binary_join_element_wise("document number ", block.ids, ""))
+    table = document_table(classifier, Blocks(block, 7))
+    assert not {field.type for field in table.schema} & {pa.string(), pa.large_string(), pa.binary()}
+    pq.write_table(table, tmp_path / "documents.parquet")
+    data = (tmp_path / "documents.parquet").read_bytes()
+    assert not any(document.encode() in data for document in block.ids.to_pylist())
+    again = pq.read_table(tmp_path / "documents.parquet")
+    assert list(paired_rows({"a": [again], "b": [table]}, metric="accuracy", multi_label=False))
+    fewer = document_table(classifier, Blocks(cut(block, 0, 39), 7))
+    other = document_table(classifier, Blocks(replace(block, ids=pc.binary_join_element_wise(block.ids, "x", "")), 7))
+    for one in (fewer, other):
+        with pytest.raises(AlignmentError, match="not the same ones"):
+            list(paired_rows({"a": [table], "b": [one]}, metric="accuracy", multi_label=False))
 
 
 def test_visual_words_are_the_nearest_rows_of_u() -> None:
@@ -174,8 +195,9 @@ def test_a_measured_training_that_diverges_is_a_result(monkeypatch: pytest.Monke
 
 def told(first: list[int], ids: str = "abcd") -> pa.Table:
     """Return how four documents with one label each came out."""
-    columns = [list(ids), [bool(x) for x in first], [1] * 4, [1] * 4, first]
-    return pa.table(columns, names=DOCUMENTS.names).cast(DOCUMENTS)
+    columns = [[bool(x) for x in first], [1] * 4, [1] * 4, first]
+    made = pa.table(columns, names=DOCUMENTS.names).cast(DOCUMENTS)
+    return made.replace_schema_metadata({TESTED: ids.encode()})
 
 
 def test_pairs_of_models_are_compared_over_their_seeds() -> None:
