@@ -49,10 +49,18 @@ def detector_config(name: str) -> type[FrozenConfig]:
     return DETECTORS[name].config
 
 
-@lru_cache(maxsize=8)
 def get_detector(name: str, options: FrozenConfig) -> Detector:
-    """Return the detector of this process for a name and its options: built once, loaded at its first use."""
+    """Return the detector of this process for a name, options and weights: built once, loaded at its first use.
+
+    As with encoders, weights that were replaced meanwhile make another one.
+    """
+    return _kept(name, options, DETECTORS[name].cls(options).digest)
+
+
+@lru_cache(maxsize=8)
+def _kept(name: str, options: FrozenConfig, _digest: str) -> Detector:
     detector: Detector = DETECTORS[name].cls(options)
+    _ = detector.digest  # told once and kept: later the files may be others
     return detector
 
 

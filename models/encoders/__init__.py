@@ -75,10 +75,19 @@ def encoder_config(name: str, *modalities: Modality) -> type[FrozenConfig]:
     return ENCODERS[name].config
 
 
-@lru_cache(maxsize=32)  # more than one pass over images holds, or each shard would load them all again
 def get_encoder(name: str, options: FrozenConfig) -> Encoder:
-    """Return the encoder of this process for a name and its options: built once, loaded at its first use."""
+    """Return the encoder of this process for a name, options and weights: built once, loaded at its first use.
+
+    Weights that were replaced meanwhile, as under a server that stays, make another one: its digest and its network
+    must be those of the same files.
+    """
+    return _kept(name, options, ENCODERS[name].cls(options).digest)
+
+
+@lru_cache(maxsize=32)  # more than one pass over images holds, or each shard would load them all again
+def _kept(name: str, options: FrozenConfig, _digest: str) -> Encoder:
     encoder: Encoder = ENCODERS[name].cls(options)
+    _ = encoder.digest  # told once and kept: later the files may be others
     return encoder
 
 

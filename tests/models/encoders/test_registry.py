@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,31 @@ def test_a_digest_follows_the_bytes(tmp_path: Path) -> None:
     assert first == files_digest([file], salt="v1") != files_digest([file], salt="v2")
     file.write_bytes(b"three")
     assert files_digest([file], salt="v1") != first
+
+
+def test_replaced_weights_make_another_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that stays kept the old network under the old digest, and the plan saw nothing to do."""
+    file = tmp_path / "w.bin"
+
+    class Net:
+        def __init__(self, config: Any) -> None:
+            self.config = config
+
+        @cached_property
+        def digest(self) -> str:
+            return files_digest([file], salt="v1")
+
+    entry = ENCODERS["minilm"]
+    monkeypatch.setitem(ENCODERS, "net", replace(entry, cls=Net))
+    file.write_bytes(b"one")
+    first = get_encoder("net", entry.config())
+    assert get_encoder("net", entry.config()) is first
+    file.write_bytes(b"three")
+    second = get_encoder("net", entry.config())
+    assert second is not first
+    assert second.digest != first.digest
+    file.write_bytes(b"one")
+    assert get_encoder("net", entry.config()).digest == first.digest
 
 
 def test_unknown_names_are_refused() -> None:
