@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -459,3 +460,14 @@ def test_forms_of_other_projects_need_no_mapping(tmp_path: Path, load, form):
     rows = load("jsonl", tmp_path)
     assert sorted(told(rows, "split", "text")) == [("train", "t"), ("valid", "t")]
     assert uris(rows) == [NAMED[form]["img"]] * 2
+
+
+def test_the_list_of_traps_names_tests_that_are_there():
+    """TRAPS.md is of use as long as each name in it is that of a test, without its test_."""
+    told = re.sub(r"`[^`]*`", "", Path(__file__).with_name("TRAPS.md").read_text("utf-8"))
+    named = set(re.findall(r"\b[a-z0-9]+(?:_[a-z0-9]+){2,}\b(?!\.)", told))
+    tests = Path(__file__).parents[2].rglob("test_*.py")
+    there = {name for file in tests for name in re.findall(r"^def test_(\w+)", file.read_text("utf-8"), re.MULTILINE)}
+    assert len(named) > 80
+    assert named <= there, sorted(named - there)
+    assert "..." not in told
