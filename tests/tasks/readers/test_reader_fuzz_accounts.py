@@ -15,6 +15,10 @@ from fixtures.fuzzing import filled, line_numbers, lines, one, put_all, quoted_s
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tasks.assignment import SplitConfig
+from tasks.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine
+from tasks.nodes import Ingest
+
 # any JSON that a file can hold, and what the formats have a meaning for
 NAMES = st.sampled_from(["genres", "plot", "title", "value", "language_tag", "hi_res", "id", "tags", "score", "a", ""])
 JSON = st.recursive(
@@ -417,6 +421,55 @@ def test_rows_in_are_rows_out(check):
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_ten_thousand_sources_are_accounted_for(check):
     fuzzed(check, 10_000)
+
+
+INGESTED: dict[
+    str, tuple[str, bytes, dict[str, Any], st.SearchStrategy[bytes]]
+] = {  # reader -> how a file of it is fed
+    "jsonl": ("d.jsonl", b'{"id": "1", "text": "t", "label": "x"}\n', {}, sources(b'{"id": "1"}\n', b'{"id": "2"}\n')),
+    "csv": ("d.csv", b"id,text,label\n1,t,x\n", {}, sources(b"1,a,b\n", b'2,"a\nb",c\n', b"3,\n")),
+    "fasttext": ("train.txt", b"__label__x t\n", {"drop_unlabelled": True}, TAGS),
+    "petfinder": ("train/train.csv", b"PetID,Description,AdoptionSpeed\na,t,1\n", {}, PETS),
+    "webvision": ("info/val_filelist.txt", b"google/q1/x.jpg 1\n", {}, LISTS),
+    "products": ("meta_a.jsonl", b'{"parent_asin": "1"}\n', {"preset": "amazon"}, ITEMS),
+}
+
+
+def ingested(reader: str, cases: int) -> None:
+    """Feed a reader through ingest: its rows are the documents and the rows in the quarantine, each with a reason."""
+    name, first, options, strategy = INGESTED[reader]
+
+    def check(folder: Path, data: bytes) -> None:
+        put_all(folder / "in", {"info/synsets.txt": b"n0 zero\nn1 one\n", name: first + data})
+        whole = reader in ("petfinder", "webvision", "products")
+        path = folder / "in" if whole else folder / "in" / name
+        source = SourceConfig(reader=reader, path=str(path), options=options)
+        config = ingest_config("documents/x", source, shard_size=4, split=SplitConfig())
+        node = Ingest(name="documents/x", flow="ingest", version=1, source=source, config=config)
+        ingest(node, folder / "root", done=lambda report: None)
+        dataset, listed = node.dataset(folder / "root"), ingest_quarantine(node, folder / "root")
+        documents = sum(record.n_rows for record in dataset.records().values())
+        assert documents + len(listed) == len(rows_of(reader, path, **options))
+        assert listed["reason"].null_count == 0
+
+    @settings(max_examples=cases, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(strategy)
+    def fuzz(data: bytes) -> None:
+        one(check, data)
+
+    fuzz()
+
+
+@pytest.mark.parametrize("reader", INGESTED)
+def test_rows_in_are_documents_and_quarantine(reader):
+    ingested(reader, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("reader", INGESTED)
+def test_a_thousand_sources_through_ingest(reader):
+    ingested(reader, 1000)
 
 
 TYPED = [
