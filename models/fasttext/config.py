@@ -1,11 +1,42 @@
 """Settings of the fastText family: names and defaults of the fastText program where it has them."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from models.config import FrozenConfig, knob
+
+# Options of the fastText program's supervised training: what each is called here, with the program's default ...
+CALLED = {
+    "lr": "lr",
+    "dim": "dim",
+    "epoch": "epochs",
+    "minCount": "min_count",
+    "minn": "minn",
+    "maxn": "maxn",
+    "neg": "negatives",
+    "wordNgrams": "word_ngrams",
+    "loss": "loss",
+    "bucket": "buckets",
+    "thread": "threads",  # default there: 12, in Python one less than the cores; here every core of the process
+    "pretrainedVectors": "pretrained_vectors",
+}
+# ... or why there is none.
+ABSENT = {
+    "ws": "a window of words belongs to unsupervised training",
+    "t": "frequent words are left out in unsupervised training alone",
+    "lrUpdateRate": "the learning rate follows the words seen at every block of documents",
+    "minCountLabel": "every label counts; source.options.vocabulary names those to keep",
+    "label": "labels are a column, not marked words of the text",
+    "seed": "it stands beside the options of a model",
+    "verbose": "the command line tells progress",
+    "autotuneValidationFile": "`fuseline sweep` tries options on the valid split",
+    "autotuneMetric": "sweep.metric says what the best is best in",
+    "autotunePredictions": "sweep.metric says what the best is best in",
+    "autotuneDuration": "sweep.budget_minutes bounds a sweep",
+    "autotuneModelSize": "models are not quantized; dim and buckets set their size",
+}
 
 
 class FastTextConfig(FrozenConfig):
@@ -31,6 +62,19 @@ class FastTextConfig(FrozenConfig):
     deterministic: bool = False  # one thread, equal bits for a seed; costs the speed of the other cores
     threads: int | None = knob(None, ge=1)  # default: every core this process may use
     memory_mb: int = knob(256, ge=1)  # encoded documents kept in memory; the rest waits in a temporary folder
+
+    @model_validator(mode="before")
+    @classmethod
+    def _program_names(cls, values: Any) -> Any:
+        for name in values if isinstance(values, dict) else ():
+            if name in ABSENT:
+                raise ValueError(f"{name}: expected no such option of fastText, got {values[name]!r}; {ABSENT[name]}")
+            if CALLED.get(name, name) != name:
+                cure = f"write {CALLED[name]}: {values[name]}"
+                raise ValueError(
+                    f"{name}: expected {CALLED[name]!r}, as this option is called here, got {name!r}; {cure}"
+                )
+        return values
 
     @model_validator(mode="after")
     def _subword_lengths(self) -> "FastTextConfig":

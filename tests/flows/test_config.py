@@ -31,7 +31,7 @@ def refusal(values: dict[str, object]) -> str:
         ({"source": {"options": {"imagse": "copy"}}}, ["source", "imagse", "did you mean 'images'?"]),
         ({"embed": {"image": {"encoder": "resnet9000"}}}, ["embed", "resnet9000", "efficientnet_lite2"]),
         ({"models": {"text": {"kind": "txet"}}}, ["models.text", "txet", "text"]),
-        ({"models": {"x": {"kind": "text", "options": {"epoch": 3}}}}, ["models.x", "epoch", "did you mean 'epochs'?"]),
+        ({"models": {"x": {"kind": "text", "options": {"epoch": 3}}}}, ["models.x", "epoch", "write epochs: 3"]),
         ({"models": {"text": {"kind": "text", "options": {"lr": -1}}}}, ["models.text", "lr", "greater than 0", "-1"]),
         ({"models": {"m": {"kind": "additive", "options": {"image": "imgae"}}}}, ["imgae", "did you mean 'image'?"]),
         ({"models": {"m": {"kind": "pq", "options": {"codes": "qp"}}}}, ["codes", "'qp'", "did you mean 'pq'?"]),
