@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,10 @@ from models.threads import thread_limit
 from models.weights import file_sha256
 
 CHUNK = 1 << 15  # documents per chunk, about: enough to shuffle well, 64 MB of 512 numbers each
+ROWS = 512  # images scaled at a time: what lies in the cache
 PAGE = 4096  # bytes
+
+F32 = NDArray[np.float32]
 
 
 class Reads(NamedTuple):
@@ -51,6 +55,7 @@ class ChunkStore:
     words: int = 0  # tokens plus documents
     chunks: list[Chunk | None] = field(default_factory=list)
     folder: TemporaryDirectory[str] | None = None
+    lock: Any = field(default_factory=Lock)
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -63,22 +68,26 @@ class ChunkStore:
         # A private map, since one for reading alone would be another type to the kernels, compiled once more.
         return Chunk(dense=np.asarray(np.load(self._file(i, "dense"), "c", allow_pickle=False)), **arrays)
 
-    def append(self, chunk: Chunk) -> None:
-        """Add a chunk at the end."""
-        self.used += sum(array.nbytes for array in chunk)
-        if self._fits():
-            self.chunks.append(chunk)
-        else:
-            self.chunks.append(None)
-            self.write(len(self.chunks) - 1, chunk, Chunk._fields)
+    def put(self, i: int, chunk: Chunk, images: "Images | None") -> Chunk | None:
+        """Return chunk i with its images, or None after writing it into files when the memory is used up."""
+        nbytes = sum(array.nbytes for array in chunk) + (0 if images is None else images.nbytes)
+        with self.lock:
+            self.used += nbytes
+            fits = self._fits()
+        if fits:
+            return chunk if images is None else images.into(chunk)
+        if images is not None:
+            images.write(self._file(i, "dense"))
+            chunk = chunk._replace(has_image=images.present.astype(np.uint8))
+        self._save(i, chunk, [name for name in Chunk._fields if name != "dense" or images is None])
+        return None
 
-    def write(self, i: int, chunk: Chunk, fields: Sequence[str]) -> None:
+    def replace(self, i: int, chunk: Chunk, fields: Sequence[str]) -> None:
         """Replace the named arrays of chunk i."""
-        if self.chunks[i] is not None:
+        if self.chunks[i] is None:
+            self._save(i, chunk, fields)
+        else:
             self.chunks[i] = chunk
-            return
-        for name in fields:
-            np.save(self._file(i, name), getattr(chunk, name), allow_pickle=False)
 
     def ordered(self, order: Sequence[int]) -> Iterator[Chunk]:
         """Yield chunks in this order, reading the next one from disk while one is used."""
@@ -105,10 +114,64 @@ class ChunkStore:
     def _fits(self) -> bool:
         return self.used <= self.memory
 
+    def _save(self, i: int, chunk: Chunk, fields: Sequence[str]) -> None:
+        for name in fields:
+            np.save(self._file(i, name), getattr(chunk, name), allow_pickle=False)
+
     def _file(self, i: int, name: str) -> Path:
-        if self.folder is None:
-            self.folder = TemporaryDirectory(prefix="fuseline-train-")
+        with self.lock:
+            if self.folder is None:
+                self.folder = TemporaryDirectory(prefix="fuseline-train-")
         return Path(self.folder.name) / f"{i}.{name}.npy"
+
+
+@dataclass
+class Images:
+    """Vectors of a chunk's images as they were read, and how they are wanted: of one length, zeros where missing."""
+
+    parts: list[NDArray[Any]]  # one after the other (n, D)
+    present: NDArray[np.bool_]  # (n,); `scaled` clears it where a vector is not finite or zero
+    length: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.present), self.parts[0].shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes as float32."""
+        return 4 * self.shape[0] * self.shape[1]
+
+    def scaled(self) -> Iterator[F32]:
+        """Yield the wanted rows, some at a time, in one buffer that is used again: it stays in the cache."""
+        buffer, at = np.empty((ROWS, self.shape[1]), np.float32), 0
+        for part in self.parts:
+            for lo in range(0, len(part), ROWS):
+                raw = np.ascontiguousarray(part[lo : lo + ROWS], np.float32).view()
+                raw.flags.writeable = False  # one type, so that the kernel is compiled once
+                out = buffer[: len(raw)]
+                kernels.unit_images(raw, out, self.present[at : at + len(raw)])
+                if self.length != 1.0:
+                    out *= np.float32(self.length)
+                yield out
+                at += len(raw)
+
+    def into(self, chunk: Chunk) -> Chunk:
+        """Return the chunk with these images."""
+        dense, at = np.empty(self.shape, np.float32), 0
+        for rows in self.scaled():
+            dense[at : at + len(rows)] = rows
+            at += len(rows)
+        return chunk._replace(dense=dense, has_image=self.present.astype(np.uint8))
+
+    def write(self, path: Path) -> None:
+        """Write the wanted rows as an .npy file."""
+        with path.open("wb", buffering=0) as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for rows in self.scaled():
+                rows.tofile(file)
 
 
 class LabelCounter:
@@ -192,10 +255,12 @@ class Counters:
         self.words, self.labels = WordCounter(lowercase=config.lowercase), LabelCounter()
         self.thread = ThreadPoolExecutor(1)
 
-    def encode(self, block: Block, reads: Reads) -> Chunk:
-        """Return the block as a chunk in this thread's own numbers."""
+    def encode(self, number: int, blocks: list[Block], reads: Reads, store: ChunkStore) -> Chunk | None:
+        """Return blocks as chunk `number` in this thread's own numbers; None when it went into files of the store."""
+        images = images_of(blocks, reads)
+        block = joined([replace(block, dense={}) for block in blocks])
         text = self.words.add(block.text) if reads.text else no_bags(len(block))
-        return chunk_of(block, reads, text=text, labels=self.labels.add(block.labels))
+        return store.put(number, chunk_of(block, reads, text=text, labels=self.labels.add(block.labels)), images)
 
 
 @contextmanager
@@ -230,8 +295,7 @@ def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
     counters = [Counters(config) for _ in range(readers(config))]
     store = ChunkStore(config.memory_mb << 20)
     try:
-        for chunk in encoded(train, reads, counters):
-            store.append(chunk)
+        store.chunks.extend(encoded(train, reads, counters, store))
         words, labels = WordCounter(lowercase=config.lowercase), LabelCounter()
         for counter in counters:
             words.merge(counter.words)
@@ -266,12 +330,12 @@ def least(words: WordCounter, reads: Reads, config: FastTextConfig) -> int:
     return 1
 
 
-def encoded(train: Features, reads: Reads, counters: list[Counters]) -> Iterator[Chunk]:
-    """Yield the chunks in order, a few being encoded while the next blocks are read."""
-    waiting: deque[Future[Chunk]] = deque()
-    for number, block in enumerate(grouped(only(block, reads) for block in train.blocks())):
+def encoded(train: Features, reads: Reads, counters: list[Counters], store: ChunkStore) -> Iterator[Chunk | None]:
+    """Yield the chunks in order, a few being encoded while the next blocks are read; None for one in files."""
+    waiting: deque[Future[Chunk | None]] = deque()
+    for number, blocks in enumerate(gathered(only(block, reads) for block in train.blocks())):
         counter = counters[number % len(counters)]
-        waiting.append(counter.thread.submit(counter.encode, block, reads))
+        waiting.append(counter.thread.submit(counter.encode, number, blocks, reads, store))
         if len(waiting) > len(counters):
             yield waiting.popleft().result()
     while waiting:
@@ -288,7 +352,7 @@ def renumber(store: ChunkStore, counters: list[Counters], dictionary: Dictionary
             chunk = store[i]
             bags = dictionary.expand(Bags(chunk.indptr, chunk.ids), lists, counter.words.table)
             chunk = chunk._replace(indptr=bags.indptr, ids=bags.ids, labels=classes[chunk.labels])
-            store.write(i, chunk, ("indptr", "ids", "labels"))
+            store.replace(i, chunk, ("indptr", "ids", "labels"))
             total += len(chunk.ids) + len(chunk.has_image)
         return total
 
@@ -313,8 +377,9 @@ def only(block: Block, reads: Reads) -> Block:
 
 def encode(block: Block, reads: Reads, dictionary: Dictionary, shape: Shape) -> Chunk:
     """Encode documents for prediction; raises ValueError when the widths differ from the training set's."""
-    text = dictionary.encode(block.text) if reads.text else no_bags(len(block))
+    text, images = dictionary.encode(block.text) if reads.text else no_bags(len(block)), images_of([block], reads)
     chunk = chunk_of(block, reads, text=text, labels=no_bags(len(block)))
+    chunk = chunk if images is None else images.into(chunk)
     found = Shape(chunk.dense.shape[1], chunk.codes.shape[1])
     if found != shape:
         raise ValueError(f"features: expected widths {shape!r}, got {found!r}; use the encoder it was trained with")
@@ -322,20 +387,22 @@ def encode(block: Block, reads: Reads, dictionary: Dictionary, shape: Shape) -> 
 
 
 def chunk_of(block: Block, reads: Reads, *, text: Bags, labels: Bags) -> Chunk:
-    """Return the arrays of a block; images that are absent, not finite or zero count as missing."""
+    """Return the arrays of a block but for its images."""
     n = len(block)
-    dense, codes = np.zeros((n, 0), np.float32), np.zeros((n, 0), np.uint8)
-    has_image = np.zeros(n, np.bool_)
-    if reads.dense is not None:
-        raw = np.ascontiguousarray(part(block.dense, reads.dense, "embedding"), np.float32)
-        has_image, dense = np.array(block.present[reads.dense], np.bool_), np.empty(raw.shape, np.float32)
-        kernels.unit_images(raw, dense, has_image)
-        if reads.length != 1.0:
-            dense *= np.float32(reads.length)
+    codes, has_image = np.zeros((n, 0), np.uint8), np.zeros(n, np.uint8)
     if reads.codes is not None:
         codes = np.array(part(block.codes, reads.codes, "codebook"), np.uint8)
-        has_image = np.array(block.present[reads.codes], np.bool_)
-    return Chunk(text.indptr, text.ids, labels.indptr, labels.ids, dense, codes, has_image.astype(np.uint8))
+        has_image = block.present[reads.codes].astype(np.uint8)
+    return Chunk(text.indptr, text.ids, labels.indptr, labels.ids, np.zeros((n, 0), np.float32), codes, has_image)
+
+
+def images_of(blocks: list[Block], reads: Reads) -> Images | None:
+    """Return the images of consecutive blocks, if they are read."""
+    if reads.dense is None:
+        return None
+    parts = [part(block.dense, reads.dense, "embedding") for block in blocks]
+    present = np.concatenate([block.present[reads.dense] for block in blocks]).astype(np.bool_)
+    return Images(parts, present, reads.length)
 
 
 def part(parts: dict[str, NDArray[Any]], name: str, what: str) -> NDArray[Any]:
@@ -352,17 +419,20 @@ def no_bags(n: int) -> Bags:
 
 def grouped(blocks: Iterator[Block]) -> Iterator[Block]:
     """Yield blocks of about CHUNK documents: large ones cut, small ones joined."""
+    yield from map(joined, gathered(blocks))
+
+
+def gathered(blocks: Iterator[Block]) -> Iterator[list[Block]]:
+    """Yield lists of blocks that hold about CHUNK documents together; large ones are cut."""
     waiting: list[Block] = []
-    rows = 0
     for block in blocks:
         for lo in range(0, len(block), CHUNK):
             waiting.append(cut(block, lo, lo + CHUNK))
-            rows += len(waiting[-1])
-            if rows >= CHUNK:
-                yield joined(waiting)
-                waiting, rows = [], 0
+            if sum(map(len, waiting)) >= CHUNK:
+                yield waiting
+                waiting = []
     if waiting:
-        yield joined(waiting)
+        yield waiting
 
 
 def cut(block: Block, lo: int, hi: int) -> Block:

@@ -11,7 +11,7 @@ from synthetic import DIM, Blocks, documents
 from models import kiela
 from models.errors import CheckpointError, TrainingError
 from models.fasttext.classifier import FastTextClassifier
-from models.fasttext.corpus import chunk_of, cut, no_bags
+from models.fasttext.corpus import chunk_of, cut, images_of, no_bags
 from models.features import Block
 from models.registry import MODELS, registry_rows
 
@@ -305,8 +305,8 @@ def test_images_are_scaled_to_unit_length_and_bad_ones_are_missing() -> None:
 def test_image_length_scales_the_image_and_nothing_else() -> None:
     block = documents(40)
     config = MODELS["additive"].config.model_validate({**QUICK, "image_length": 0.25})
-    scaled = chunk_of(block, kiela.Additive(config).reads(), text=no_bags(40), labels=no_bags(40))
-    plain = chunk_of(block, kiela.Additive().reads(), text=no_bags(40), labels=no_bags(40))
+    chunk = chunk_of(block, kiela.Additive().reads(), text=no_bags(40), labels=no_bags(40))
+    scaled, plain = (images_of([block], kiela.Additive(c).reads()).into(chunk) for c in (config, None))
     np.testing.assert_allclose(np.linalg.norm(scaled.dense[scaled.has_image > 0], axis=1), 0.25, rtol=1e-5)
     np.testing.assert_allclose(scaled.dense, 0.25 * plain.dense, rtol=1e-6)
 
