@@ -21,6 +21,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -68,11 +69,11 @@ def fasttext(corpus: Corpus, loss: str, threads: int) -> dict[str, float]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def ours(corpus: Corpus, name: str, loss: str, threads: int) -> dict[str, float]:
+def ours(corpus: Corpus, name: str, loss: str, threads: int, **options: Any) -> dict[str, float]:
     """Return seconds and accuracy of one of our models."""
     entry = MODELS[name]
     config = entry.config.model_validate(
-        {"dim": DIM, "epochs": EPOCHS, "lr": LR, "loss": loss, "threads": threads, "lowercase": False}
+        {"dim": DIM, "epochs": EPOCHS, "lr": LR, "loss": loss, "threads": threads, "lowercase": False, **options}
     )
     corpus = replace(corpus, coded=name in ("pq", "rspq"))
     started = time.process_time()
@@ -111,8 +112,9 @@ def more(folder: Path, documents: int, *, threads: int, rounds: int) -> Runs:
     rows["fasttext, one thread"] = lambda: fasttext(Corpus(whole, documents, 512), "hs", 1)
     runs = in_rounds(rows, rounds)
     once: dict[str, Run] = {
-        f"{name}, {size} documents": partial(alone, place, size, name)
+        f"{name}, {size:,}, {memory_mb} MB": partial(alone, place, size, name, memory_mb)
         for name in ("text", "additive", "pq")
+        for memory_mb in (256, 32)
         for place, size in [(tenth, documents // 10), (whole, documents)]
     }
     once["fasttext, a tenth"] = lambda: fasttext(Corpus(tenth, documents // 10, 512), "hs", threads)
@@ -129,10 +131,11 @@ def in_rounds(rows: dict[str, Run], rounds: int) -> Runs:
     return runs
 
 
-def alone(folder: Path, documents: int, name: str) -> dict[str, float]:
+def alone(folder: Path, documents: int, name: str, memory_mb: int) -> dict[str, float]:
     """Return what `ours` returns, and the peak memory, of a process that does nothing else."""
-    command = [sys.executable, "-m", "bench.train_speed", "--child", name, "--folder", str(folder), "--docs"]
-    done = subprocess.run([*command, str(documents)], capture_output=True, text=True, check=True)
+    given = {"--child": name, "--folder": folder, "--docs": documents, "--memory-mb": memory_mb}
+    command = [sys.executable, "-m", "bench.train_speed", *(str(part) for pair in given.items() for part in pair)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -176,10 +179,12 @@ def main() -> None:
     parser.add_argument("--more", action="store_true", help="also 312,116 tags, one thread against all, and memory")
     parser.add_argument("--json", action="store_true", help="the last line is JSON in any case")
     parser.add_argument("--folder", type=Path, help="where the corpus is written; default: a temporary folder")
+    parser.add_argument("--memory-mb", type=int, default=256, help=argparse.SUPPRESS)
     parser.add_argument("--child", choices=["text", *FUSIONS], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child is not None:
-        found = ours(Corpus(arguments.folder, arguments.docs, 512), arguments.child, "hs", arguments.threads)
+        corpus, memory_mb = Corpus(arguments.folder, arguments.docs, 512), arguments.memory_mb
+        found = ours(corpus, arguments.child, "hs", arguments.threads, memory_mb=memory_mb)
         print(json.dumps({**found, "peak_mb": peak_mb()}))
         return
     with tempfile.TemporaryDirectory(prefix="fuseline-bench-", dir=arguments.folder) as name:
