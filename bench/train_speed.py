@@ -28,7 +28,7 @@ import numpy as np
 from bench import corpus as corpora
 from bench.corpus import Corpus
 from bench.reader_speed import peak_mb
-from models.fasttext.corpus import cut
+from models.blocks import cut
 from models.registry import MODELS
 
 DIM, EPOCHS, LR = 20, 5, 0.25

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from models.blocks import grouped
 from models.errors import TrainingError
-from models.fasttext.corpus import grouped
 from models.features import Block, Classifier, Features
 from models.metrics import Tally, outcomes, scores, tally
 from models.references.base import labelled

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from models.blocks import cut
 from models.errors import TrainingError
-from models.fasttext.corpus import cut
 from models.features import Block, Classifier
 
 # Logits are made for at most this many (row, class) pairs at a time: 64 MB of float32.

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from models.blocks import cut
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.config import key_values
 from models.fasttext import arrays, kernels, pretrained, trainer
@@ -276,7 +277,7 @@ class FastTextClassifier:
         rows = max(1, (1 << 22) // len(self.labels))
         for block in valid.blocks():
             for lo in range(0, len(block), rows):
-                part = corpora.cut(block, lo, lo + rows)
+                part = cut(block, lo, lo + rows)
                 truth, unknown = truth_matrix(part.labels, number)
                 counts.add(self.probabilities(self.predict_logits(part)), truth, unknown)
         return counts.best()

@@ -1,33 +1,26 @@
 """Documents as arrays of numbers: encoded once, kept in chunks, read again every epoch."""
 
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from threading import Lock
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.fasttext import kernels, pretrained
+from models.blocks import gathered, joined, part
+from models.fasttext import pretrained
 from models.fasttext.arrays import Chunk
+from models.fasttext.chunks import ChunkStore, Images
 from models.fasttext.config import FastTextConfig
 from models.fasttext.dictionary import Bags, Dictionary, WordCounter
 from models.features import Block, Features, Lender
 from models.threads import thread_limit
 from models.weights import file_sha256
-
-CHUNK = 1 << 15  # documents per chunk, about: enough to shuffle well, 64 MB of 512 numbers each
-ROWS = 512  # images scaled at a time: what lies in the cache
-PAGE = 4096  # bytes
-
-F32 = NDArray[np.float32]
 
 
 class Reads(NamedTuple):
@@ -44,134 +37,6 @@ class Shape(NamedTuple):
 
     dim: int
     tokens: int
-
-
-@dataclass
-class ChunkStore:
-    """A list of chunks: the first `memory` bytes stay in memory, later ones in files of a temporary folder."""
-
-    memory: int
-    used: int = 0
-    words: int = 0  # tokens plus documents
-    chunks: list[Chunk | None] = field(default_factory=list)
-    folder: TemporaryDirectory[str] | None = None
-    lock: Any = field(default_factory=Lock)
-
-    def __len__(self) -> int:
-        return len(self.chunks)
-
-    def __getitem__(self, i: int) -> Chunk:
-        kept = self.chunks[i]
-        if kept is not None:
-            return kept
-        arrays = {name: np.load(self._file(i, name), allow_pickle=False) for name in Chunk._fields if name != "dense"}
-        # A private map, since one for reading alone would be another type to the kernels, compiled once more.
-        return Chunk(dense=np.asarray(np.load(self._file(i, "dense"), "c", allow_pickle=False)), **arrays)
-
-    def put(self, i: int, chunk: Chunk, images: "Images | None") -> Chunk | None:
-        """Return chunk i with its images, or None after writing it into files when the memory is used up."""
-        nbytes = sum(array.nbytes for array in chunk) + (0 if images is None else images.nbytes)
-        with self.lock:
-            self.used += nbytes
-            fits = self._fits()
-        if fits:
-            return chunk if images is None else images.into(chunk)
-        if images is not None:
-            images.write(self._file(i, "dense"))
-            chunk = chunk._replace(has_image=images.present.astype(np.uint8))
-        self._save(i, chunk, [name for name in Chunk._fields if name != "dense" or images is None])
-        return None
-
-    def replace(self, i: int, chunk: Chunk, fields: Sequence[str]) -> None:
-        """Replace the named arrays of chunk i."""
-        if self.chunks[i] is None:
-            self._save(i, chunk, fields)
-        else:
-            self.chunks[i] = chunk
-
-    def ordered(self, order: Sequence[int]) -> Iterator[Chunk]:
-        """Yield chunks in this order, reading the next one from disk while one is used."""
-        with ThreadPoolExecutor(1) as reader:
-            ahead = reader.submit(self._read, order[0]) if len(order) else None
-            for following in [*order[1:], None]:
-                if ahead is None:
-                    return
-                current = ahead.result()
-                ahead = None if following is None else reader.submit(self._read, following)
-                yield current
-
-    def close(self) -> None:
-        """Remove the temporary folder."""
-        if self.folder is not None:
-            self.folder.cleanup()
-
-    def _read(self, i: int) -> Chunk:
-        chunk = self[i]
-        if self.chunks[i] is None:
-            chunk.dense.reshape(-1).view(np.uint8)[::PAGE].max(initial=0)  # so that no other thread waits for a page
-        return chunk
-
-    def _fits(self) -> bool:
-        return self.used <= self.memory
-
-    def _save(self, i: int, chunk: Chunk, fields: Sequence[str]) -> None:
-        for name in fields:
-            np.save(self._file(i, name), getattr(chunk, name), allow_pickle=False)
-
-    def _file(self, i: int, name: str) -> Path:
-        with self.lock:
-            if self.folder is None:
-                self.folder = TemporaryDirectory(prefix="fuseline-train-")
-        return Path(self.folder.name) / f"{i}.{name}.npy"
-
-
-@dataclass
-class Images:
-    """Vectors of a chunk's images as they were read, and how they are wanted: of one length, zeros where missing."""
-
-    parts: list[NDArray[Any]]  # one after the other (n, D)
-    present: NDArray[np.bool_]  # (n,); `scaled` clears it where a vector is not finite or zero
-    length: float
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return len(self.present), self.parts[0].shape[1]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes as float32."""
-        return 4 * self.shape[0] * self.shape[1]
-
-    def scaled(self) -> Iterator[F32]:
-        """Yield the wanted rows, some at a time, in one buffer that is used again: it stays in the cache."""
-        buffer, at = np.empty((ROWS, self.shape[1]), np.float32), 0
-        for part in self.parts:
-            for lo in range(0, len(part), ROWS):
-                raw = np.ascontiguousarray(part[lo : lo + ROWS], np.float32).view()
-                raw.flags.writeable = False  # one type, so that the kernel is compiled once
-                out = buffer[: len(raw)]
-                kernels.unit_images(raw, out, self.present[at : at + len(raw)])
-                if self.length != 1.0:
-                    out *= np.float32(self.length)
-                yield out
-                at += len(raw)
-
-    def into(self, chunk: Chunk) -> Chunk:
-        """Return the chunk with these images."""
-        dense, at = np.empty(self.shape, np.float32), 0
-        for rows in self.scaled():
-            dense[at : at + len(rows)] = rows
-            at += len(rows)
-        return chunk._replace(dense=dense, has_image=self.present.astype(np.uint8))
-
-    def write(self, path: Path) -> None:
-        """Write the wanted rows as an .npy file."""
-        with path.open("wb", buffering=0) as file:
-            header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for rows in self.scaled():
-                rows.tofile(file)
 
 
 class LabelCounter:
@@ -405,55 +270,6 @@ def images_of(blocks: list[Block], reads: Reads) -> Images | None:
     return Images(parts, present, reads.length)
 
 
-def part(parts: dict[str, NDArray[Any]], name: str, what: str) -> NDArray[Any]:
-    """Return parts[name]; raises ValueError naming what there is."""
-    if name not in parts:
-        raise ValueError(f"{what}: expected {name!r}, got {sorted(parts)!r}; name one of these in the model's config")
-    return parts[name]
-
-
 def no_bags(n: int) -> Bags:
     """Return n empty bags."""
     return Bags(np.zeros(n + 1, np.int64), np.zeros(0, np.int32))
-
-
-def grouped(blocks: Iterator[Block]) -> Iterator[Block]:
-    """Yield blocks of about CHUNK documents: large ones cut, small ones joined."""
-    yield from map(joined, gathered(blocks))
-
-
-def gathered(blocks: Iterator[Block]) -> Iterator[list[Block]]:
-    """Yield lists of blocks that hold about CHUNK documents together; large ones are cut."""
-    waiting: list[Block] = []
-    for block in blocks:
-        for lo in range(0, len(block), CHUNK):
-            waiting.append(cut(block, lo, lo + CHUNK))
-            if sum(map(len, waiting)) >= CHUNK:
-                yield waiting
-                waiting = []
-    if waiting:
-        yield waiting
-
-
-def cut(block: Block, lo: int, hi: int) -> Block:
-    """Return documents lo..hi-1 of a block."""
-    return block.at(slice(lo, hi))
-
-
-def joined(blocks: list[Block]) -> Block:
-    """Return the documents of several blocks as one."""
-    if len(blocks) == 1:
-        return blocks[0]
-    dense, codes, present = (
-        {
-            key: np.concatenate([getattr(block, name)[key] for block in blocks])
-            for key in sorted(getattr(blocks[0], name))
-        }
-        for name in ("dense", "codes", "present")
-    )
-    missing = {
-        key: np.concatenate([block.missing.get(key, np.zeros(block.dense[key].shape, np.bool_)) for block in blocks])
-        for key in sorted({key for block in blocks for key in block.missing})
-    }
-    ids, text, labels = (pa.concat_arrays([getattr(b, name) for b in blocks]) for name in ("ids", "text", "labels"))
-    return Block(ids, text, labels, dense, codes, present, missing)

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from models.blocks import cut, part
 from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from models.config import FrozenConfig, key_values, knob
 from models.fasttext import kernels
 from models.fasttext.classifier import truth_matrix, widened
-from models.fasttext.corpus import LabelCounter, cut, part
+from models.fasttext.corpus import LabelCounter
 from models.fasttext.trainer import padded
 from models.features import Block, Features, Inputs
 from models.thresholds import MicroF1

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from models.blocks import part
 from models.checkpoint import Checkpoint
 from models.config import knob
-from models.fasttext.corpus import part
 from models.features import Block, Features, Inputs
 from models.references.base import Classes, Reference, ReferenceConfig, Tags, embedding, labelled
 from models.threads import thread_limit

@@ -10,9 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from models.blocks import grouped, part
 from models.checkpoint import Checkpoint
 from models.errors import TrainingError
-from models.fasttext.corpus import grouped, part
 from models.features import Block, Features, Inputs
 from models.references.base import Classes, Reference, ReferenceConfig, embedding, labelled, product
 from models.vectors import unit_rows

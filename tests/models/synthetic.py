@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from models.fasttext.corpus import cut
+from models.blocks import cut
 from models.features import Block
 
 CLASSES, DIM, TOKENS = 4, 12, 4

@@ -9,7 +9,7 @@ from reference import accuracy, fitted, without
 from synthetic import documents
 
 from models import kiela
-from models.fasttext.corpus import cut
+from models.blocks import cut
 
 QUICK = {"dim": 10, "lr": 0.25, "epochs": 15, "deterministic": True}
 

@@ -9,8 +9,8 @@ import torch
 from reference import accuracy, fitted, only, with_text_embedding, without
 from synthetic import Blocks, documents
 
+from models.blocks import cut
 from models.errors import TrainingError
-from models.fasttext.corpus import cut
 from models.features import Block, Inputs
 from models.references.gated import GMU, GMUConfig
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from synthetic import DIM, Blocks, documents
 
 from models import kiela
+from models.blocks import cut
 from models.errors import CheckpointError, TrainingError
 from models.fasttext.classifier import FastTextClassifier
-from models.fasttext.corpus import chunk_of, cut, images_of, no_bags
+from models.fasttext.corpus import chunk_of, images_of, no_bags
 from models.features import Block
 from models.registry import MODELS, registry_rows
 
@@ -196,9 +197,9 @@ def test_shard_borders_do_not_matter() -> None:
 
 
 def test_a_corpus_on_disk_teaches_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.fasttext.corpus.CHUNK", 100)
+    monkeypatch.setattr("models.blocks.CHUNK", 100)
     in_memory, on_disk = fitted("additive", word_ngrams=2, buckets=50), None
-    monkeypatch.setattr("models.fasttext.corpus.ChunkStore._fits", lambda self: False)
+    monkeypatch.setattr("models.fasttext.chunks.ChunkStore._fits", lambda self: False)
     on_disk = fitted("additive", word_ngrams=2, buckets=50)
     np.testing.assert_array_equal(in_memory.params.U, on_disk.params.U)
 

@@ -11,7 +11,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from synthetic import documents
 
-from models.fasttext.corpus import cut
+from models.blocks import cut
 from models.features import Block
 
 

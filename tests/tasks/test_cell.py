@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from models.blocks import cut
 from models.errors import TrainingError
-from models.fasttext.corpus import cut
 from models.features import Block
 from models.registry import MODELS
 from stores.errors import AlignmentError
