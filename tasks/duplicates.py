@@ -1,6 +1,6 @@
 """Find images that look the same: a difference hash of 64 bits (paper R removes duplicate ads before its folds)."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +15,9 @@ SIDE = 8
 
 
 class DuplicatesConfig(FrozenConfig):
-    """Whether documents whose image looks like an earlier one's are left out; they are listed in the quarantine."""
+    """Which documents with an id, or an image, that came before are left out; they are listed in the quarantine."""
 
+    ids: Literal["first", "last", "error"] = Field("first", description="Which is kept; last reads the source twice")
     images: bool = False
     distance: int = Field(0, ge=0, le=16, description="Bits of 64 that may differ; above 0 every pair is compared")
 

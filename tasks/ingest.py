@@ -31,6 +31,7 @@ from tasks.nodes import Ingest
 from tasks.options import parse_options
 from tasks.readers import READERS
 from tasks.readers.places import image_root
+from tasks.repeats import LastOfEach
 from tasks.routing import FORGOTTEN, Known, Router, id_hashes, usable
 from tasks.shard import ShardReport
 
@@ -197,6 +198,7 @@ class _Changes:
         self.images = ImageDigests.load(dataset.folder / IMAGES, listing, root=node.source.image_root())
         self.assignment = Assignment(node.config.split).learn(documents for documents, _ in self._batches())
         self.duplicates = self._known_images(node.config.duplicates)
+        self.last = self._last() if node.config.duplicates.ids == "last" else None
         self._bad: list[pa.Table] = []
         self._empty: pa.Table = pa.table({})  # no rows, in the schema of this pass
 
@@ -207,10 +209,14 @@ class _Changes:
             self.total += table.num_rows + pc.sum(pc.equal(bad["status"], FORGOTTEN), min_count=0).as_py()
             if table.num_rows == 0 and self._empty is not None:
                 continue
-            table = self._without_repeats(self._completed(table))
+            table = self._without_repeats(self._completed(self._without_earlier(table)))
             self._empty = table.slice(0, 0)
             digests = np.frombuffer(b"".join(table[ROW_INPUTS].to_pylist()), np.uint8).reshape(-1, 16)
             full, repeated = self.router.take(table, digests)
+            if repeated.num_rows and self.node.config.duplicates.ids == "error":
+                again = f"{repeated['id'][0]} at {repeated['source'][0]}"
+                cure = "mend the source, or set duplicates.ids to first or last"
+                raise DataError(mismatch("documents", "every id once", again, cure))
             yield from full
             self._set_aside(repeated, "duplicate_id")
         rest = self.router.rest()
@@ -268,6 +274,17 @@ class _Changes:
                 table = self.dataset.read(record, ("id", "image_hash"))
                 found.remember(table["image_hash"], id_hashes(table["id"]))
         return found
+
+    def _last(self) -> LastOfEach:
+        return LastOfEach(documents["id"] for documents, _ in self._batches())
+
+    def _without_earlier(self, table: pa.Table) -> pa.Table:
+        """Leave out, and list, documents whose id comes again, where the last one counts."""
+        if self.last is None:
+            return table
+        earlier = pa.array(self.last.earlier(table["id"]))
+        self._set_aside(table.filter(earlier), "duplicate_id")
+        return table.filter(pc.invert(earlier))
 
     def _without_repeats(self, table: pa.Table) -> pa.Table:
         """Leave out, and list, documents whose image was shown by an earlier one."""

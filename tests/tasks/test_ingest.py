@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from stores.errors import ConfigError, DataError, StorageError
 from tasks.assignment import SplitConfig
+from tasks.duplicates import DuplicatesConfig
 from tasks.ingest import SourceConfig, ingest_config, ingest_quarantine, scan
 from tasks.nodes import Ingest
 from tasks.planner import PlanOptions, plan_node
@@ -200,6 +201,37 @@ def test_repeated_ids_are_set_aside_and_the_first_wins(source, root):
     assert all(row["source"].startswith("x.jsonl:") for row in bad)
     source.write(rows)
     assert run(wanted, root) == {}
+
+
+def keeping(wanted, ids: str) -> Ingest:
+    """Return the ingest with another choice among documents of one id."""
+    config = wanted.documents.config.model_copy(update={"duplicates": DuplicatesConfig(ids=ids)})
+    return replace(wanted.documents, config=config)
+
+
+def test_of_repeated_ids_the_last_wins_where_asked(source, root):
+    rows = [*documents(12), {"id": "d3", "text": "second"}, {"id": "d12", "text": "x"}, {"id": "d12", "text": "y"}]
+    node = keeping(nodes(source.write(rows)), "last")
+    run([node], root)
+    assert content(node, root)["d3"]["text"] == "second"
+    assert content(node, root)["d12"]["text"] == "y"
+    assert len(content(node, root)) == 13
+    bad = ingest_quarantine(node, root).to_pylist()
+    assert [(row["id"], row["reason"]) for row in bad] == [("d3", "duplicate_id"), ("d12", "duplicate_id")]
+    source.write([*rows, {"id": "d3", "text": "third"}])
+    run([node], root)
+    assert content(node, root)["d3"]["text"] == "third"
+    assert len(ingest_quarantine(node, root)) == 3
+
+
+def test_repeated_ids_end_the_run_where_asked(source, root):
+    wanted = nodes(source.write(documents(12)))
+    node = keeping(wanted, "error")
+    run([node], root)
+    source.write([*documents(12), {"id": "d3", "text": "second"}])
+    with pytest.raises(DataError, match=r"every id once.*d3 at x.jsonl:13"):
+        run([node], root)
+    assert content(node, root)["d3"]["text"] == "text d3"
 
 
 def test_strange_ids_are_documents_like_others(source, root):
