@@ -29,7 +29,7 @@ lint: setup
 # The peer of the training benchmark is compiled on this machine.
 bench: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	for script in bench/*_speed.py; do echo $$script; $(BIN)/python $$script || exit 1; done
+	for script in bench/*_speed.py; do echo $$script; $(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done
 
 clean:
 	rm -rf .venv runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
