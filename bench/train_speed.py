@@ -6,7 +6,7 @@ All runs of one round follow each other, so that a busy machine slows them alike
 The last line is {"ratios": {...}}: text_vs_fasttext (hierarchical softmax) and softmax_vs_fasttext (2,000 classes, a
 fifth of the documents) are our wall time over fastText's, tokenising and reading included; the others are the wall
 time of a model over our text model's. The line before it has the same ratios of processor time, which other programs
-on the machine disturb less. Compilation is done before, on a tiny corpus. Before both comes a table of all runs.
+on the machine disturb less. Compilation is done before. Before both comes a table of all runs.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from bench import corpus as corpora
 from bench.corpus import Corpus
 from bench.reader_speed import peak_mb
 from models.blocks import cut
+from models.fasttext.warm import warm_up
 from models.registry import MODELS
 
 DIM, EPOCHS, LR = 20, 5, 0.25
@@ -182,6 +183,7 @@ def main() -> None:
     parser.add_argument("--memory-mb", type=int, default=256, help=argparse.SUPPRESS)
     parser.add_argument("--child", choices=["text", *FUSIONS], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    warm_up()
     if arguments.child is not None:
         corpus, memory_mb = Corpus(arguments.folder, arguments.docs, 512), arguments.memory_mb
         found = ours(corpus, arguments.child, "hs", arguments.threads, memory_mb=memory_mb)
@@ -189,11 +191,6 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="fuseline-bench-", dir=arguments.folder) as name:
         folder, options = Path(name), {"threads": arguments.threads, "rounds": arguments.rounds}
-        tiny = corpora.make(folder / "tiny", 200, classes=300, dim=8)
-        for model in ["text", *FUSIONS]:  # compiles
-            for loss in ["hs", "softmax"] if model == "text" else ["hs"]:
-                for threads in {1, arguments.threads}:
-                    ours(tiny, model, loss, threads)
         runs = measure(folder, arguments.docs, **options)
         if arguments.more:
             runs |= more(folder, arguments.docs, **options)

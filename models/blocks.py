@@ -27,12 +27,14 @@ def grouped(blocks: Iterator[Block]) -> Iterator[Block]:
 def gathered(blocks: Iterator[Block]) -> Iterator[list[Block]]:
     """Yield lists of blocks that hold about CHUNK documents together; large ones are cut."""
     waiting: list[Block] = []
+    rows = 0
     for block in blocks:
         for lo in range(0, len(block), CHUNK):
             waiting.append(cut(block, lo, lo + CHUNK))
-            if sum(map(len, waiting)) >= CHUNK:
+            rows += len(waiting[-1])
+            if rows >= CHUNK:
                 yield waiting
-                waiting = []
+                waiting, rows = [], 0
     if waiting:
         yield waiting
 

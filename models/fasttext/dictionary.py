@@ -41,9 +41,7 @@ class WordCounter:
     def add_words(self, words: pa.Array) -> None:
         """Count each of (n,) strings as one word, whatever is in it."""
         starts, arena, hashes = hashed(words)
-        ids, ones = np.empty(len(words), np.int32), np.ones(len(words), np.int64)
-        merged = tokens.merge(starts, arena, hashes, ones, len(words), *self.table, ids)
-        self.table = Table._make((*merged, self.table.size))
+        self._merge(starts, arena, hashes, np.ones(len(words), np.int64))
 
     def drop(self, *, below: int) -> None:
         """Forget how often words came that came less often."""
@@ -52,9 +50,18 @@ class WordCounter:
 
     def merge(self, other: "WordCounter") -> None:
         """Add the words and counts of another counter."""
-        table, n = other.table, other.size
-        ids = np.empty(n, np.int32)
-        merged = tokens.merge(table.starts, table.arena, table.hashes, table.counts, n, *self.table, ids)
+        table = other.table
+        self._merge(table.starts, table.arena, table.hashes, table.counts[: other.size])
+
+    def _merge(
+        self,
+        starts: NDArray[np.int64],
+        arena: NDArray[np.uint8],
+        hashes: NDArray[np.uint32],
+        counts: NDArray[np.int64],
+    ) -> None:
+        ids = np.empty(len(counts), np.int32)
+        merged = tokens.merge(starts, arena, hashes, counts, len(counts), *self.table, ids)
         self.table = Table._make((*merged, self.table.size))
 
     @property

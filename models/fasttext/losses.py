@@ -34,6 +34,28 @@ def binary_step(W, row, positive, lr, Z, dZ, g):  # type: ignore[no-untyped-def]
     return p if positive else one - p
 
 
+@inlined
+def span(y, spec, paths):  # type: ignore[no-untyped-def]
+    """Return the range of the steps of class y: along its path, or itself (0) and its negatives."""
+    first, last = np.int64(0), np.int64(spec.negatives + 1)
+    if spec.loss == HIERARCHICAL:
+        first, last = paths.indptr[y], paths.indptr[y + 1]
+    return first, last
+
+
+@inlined
+def target(q, y, spec, paths, s):  # type: ignore[no-untyped-def]
+    """Return the row of W that step q of class y moves, -1 for a negative that is y itself, and whether it is right."""
+    row, positive = y, q == 0
+    if spec.loss == HIERARCHICAL:
+        row, positive = np.int64(paths.nodes[q]), paths.turns[q] == 1
+    elif q > 0:
+        row = np.int64(paths.negatives[draw(s.rng, paths.negatives.size)])
+        if row == y:
+            row = np.int64(-1)
+    return row, positive
+
+
 @kernel
 def averaged_loss(W, c, lo, hi, spec, paths, lr, s, g):  # type: ignore[no-untyped-def]
     """`sparse_loss` of the labels lo..hi-1 together, by the gradient before W moves; returns their mean loss.
@@ -48,17 +70,11 @@ def averaged_loss(W, c, lo, hi, spec, paths, lr, s, g):  # type: ignore[no-untyp
         s.rng[0] = state
         for p in range(lo, hi):
             y, likelihood = np.int64(c.labels[p]), 1.0
-            first, last = np.int64(0), spec.negatives + 1
-            if spec.loss == HIERARCHICAL:
-                first, last = paths.indptr[y], paths.indptr[y + 1]
+            first, last = span(y, spec, paths)
             for q in range(first, last):
-                row, positive = y, q == 0
-                if spec.loss == HIERARCHICAL:
-                    row, positive = np.int64(paths.nodes[q]), paths.turns[q] == 1
-                elif q > 0:
-                    row = np.int64(paths.negatives[draw(s.rng, paths.negatives.size)])
-                    if row == y:
-                        continue
+                row, positive = target(q, y, spec, paths, s)
+                if row < 0:
+                    continue
                 if write:
                     axpy(W, row, s.L[g, row], s.Z, g)
                     s.L[g, row] = zero
@@ -91,17 +107,11 @@ def sparse_loss(W, c, d, spec, paths, lr, s, g):  # type: ignore[no-untyped-def]
         loss = averaged_loss(W, c, at, stop, spec, paths, lr, s, g)
     else:
         y, likelihood = np.int64(c.labels[at]), 1.0
-        first, last = np.int64(0), spec.negatives + 1
-        if spec.loss == HIERARCHICAL:
-            first, last = paths.indptr[y], paths.indptr[y + 1]
+        first, last = span(y, spec, paths)
         for q in range(first, last):
-            row, positive = y, q == 0
-            if spec.loss == HIERARCHICAL:
-                row, positive = np.int64(paths.nodes[q]), paths.turns[q] == 1
-            elif q > 0:
-                row = np.int64(paths.negatives[draw(s.rng, paths.negatives.size)])
-                if row == y:
-                    continue
+            row, positive = target(q, y, spec, paths, s)
+            if row < 0:
+                continue
             likelihood *= binary_step(W, row, positive, lr, s.Z, s.step_z, g)
         loss -= math.log(max(likelihood, 1e-300)) if likelihood == likelihood else likelihood
     return loss

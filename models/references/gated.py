@@ -139,11 +139,10 @@ class GMU(Reference):
             order = torch.randperm(len(block), generator=generator).numpy()
             for lo in range(0, len(order), self.config.batch):
                 rows = order[lo : lo + self.config.batch]
-                y = classes.truth(block.labels.take(pa.array(rows))).astype(
-                    np.float32
-                )  # of a batch: (n, C) may be huge
+                # Of a batch alone: the (n, C) of a block may be huge.
+                y = torch.from_numpy(classes.truth(block.labels.take(pa.array(rows))).astype(np.float32))
                 bounds = torch.from_numpy(seen[rows])[:, :, None]
-                yield torch.from_numpy(xv[rows]), torch.from_numpy(xt[rows]), bounds, torch.from_numpy(y)
+                yield torch.from_numpy(xv[rows]), torch.from_numpy(xt[rows]), bounds, y
 
     def _loss(self, weights: dict[str, Any], h: Any, truth: Any, generator: Any) -> Any:
         """Return the mean loss: cross entropy, several labels sharing a document evenly, or the sum over sigmoids."""
