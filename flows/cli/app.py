@@ -1,0 +1,69 @@
+"""What all commands share: the application, its consoles and options, and how errors reach the terminal."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+
+from stores.errors import ConfigError, FuselineError, MismatchError
+from tasks.pool import close_pool
+
+app = typer.Typer(
+    name="fuseline", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Classify large collections of documents with text, images and columns: offline, shard by shard.",
+)  # fmt: skip
+# A log has no width of its own: tables there must not break lines.
+WIDTH = None if sys.stdout.isatty() else 180
+out, err = Console(highlight=False, width=WIDTH), Console(stderr=True, highlight=False, width=WIDTH)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as conf/demo.yaml")]
+Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set one value, e.g. run.workers=1")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+Wait = Annotated[float, typer.Option(help="Seconds to wait for another run on the same root; -1 for ever")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log and tracebacks")]
+Refit = Annotated[bool, typer.Option("--refit", help="Fit columns, codebooks and models again")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again exactly the rows that failed")]
+
+Ids = Annotated[list[str], typer.Option("--ids", metavar="FILE|ID", help="An id, or a file of one id per line")]
+
+INTERRUPTED = 130
+
+
+def print_rows(rows: Any, json: bool, table: Any) -> None:
+    """Print rows as JSON, or as the table that `table()` returns."""
+    if json:
+        sys.stdout.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        out.print(table())
+
+
+@contextmanager
+def error_boundary(verbose: bool = False) -> Iterator[None]:
+    """Turn errors of ours into one line and an exit code; Ctrl-C into a word on what is kept."""
+    # Progress lines have a handler of their own: Prefect takes the root logger over when it is imported.
+    lines, handler = logging.getLogger("fuseline"), logging.StreamHandler(sys.stderr)
+    lines.setLevel(logging.INFO)
+    lines.handlers, lines.propagate = [handler], False
+    try:
+        yield
+    except KeyboardInterrupt:
+        close_pool(kill=True)
+        err.print("interrupted: every shard that was committed is kept; the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
+    except (FuselineError, ValueError, FileNotFoundError) as error:
+        close_pool(kill=True)
+        if verbose or not _known(error):
+            raise
+        message = error.args[-1] if isinstance(error, OSError) else error
+        err.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(2 if isinstance(error, ConfigError | MismatchError) else 1) from error
+
+
+def _known(error: Exception) -> bool:
+    return isinstance(error, FuselineError) or type(error).__module__.startswith("models.")

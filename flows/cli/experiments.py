@@ -1,0 +1,37 @@
+"""Commands that compare models."""
+
+from pathlib import Path
+
+from flows.cli.app import AsJson, ConfigPath, Overrides, Verbose, Wait, app, err, error_boundary, print_rows
+from flows.config import load_config
+from flows.progress import telling
+from flows.runtime import locked, prepare_prefect
+
+
+@app.command()
+def sweep(
+    config: ConfigPath, set_: Overrides = [],  # noqa: B006
+    wait: Wait = -1, verbose: Verbose = False, json: AsJson = False,
+) -> None:  # fmt: skip
+    """Try a grid of options per model on valid; train the best with several seeds and score them on test.
+
+    Example: fuseline sweep conf/demo.yaml --set sweep.models=[text,pq] --set sweep.budget_minutes=30
+    """
+    with error_boundary(verbose):
+        settings = load_config(config, set_)
+        from flows.cells import Grid, sweep_todo
+        from flows.grid import publish_sweep, sweep_table
+        from flows.paper import publish_paper
+
+        with locked(settings, wait=wait), telling(err):
+            ran = 0
+            if sweep_todo(settings):
+                prepare_prefect(Path(settings.root), verbose=verbose)
+                from flows.sweep import sweep as run_sweep
+
+                ran = run_sweep(settings)
+            grid = Grid(settings)
+            found = publish_sweep(grid, ran=ran)
+            page = publish_paper(grid, found)
+        print_rows(found.to_json(), json, lambda: sweep_table(found))
+        err.print(f"{found.line()}; tables and figure beside {page}")

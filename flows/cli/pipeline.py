@@ -1,0 +1,154 @@
+"""Commands that make things: run, plan, status, predict, report."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows import console as show
+from flows.cli.app import (
+    AsJson,
+    ConfigPath,
+    Overrides,
+    Refit,
+    RetryFailed,
+    Verbose,
+    Wait,
+    app,
+    err,
+    error_boundary,
+    out,
+    print_rows,
+)
+from flows.config import Config, load_config
+from flows.graph import build
+from flows.options import plan_options
+from flows.outcome import failure_rate, notes
+from flows.progress import telling
+from flows.publish import plan_report, publish_results
+from flows.runtime import locked, new_run, prepare_prefect
+from stores.errors import FuselineError
+from tasks.planner import Plan, plan_all
+
+
+@app.command()
+def run(
+    config: ConfigPath, set_: Overrides = [], refit: Refit = False, retry_failed: RetryFailed = False,  # noqa: B006
+    wait: Wait = -1, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Make everything that is not fresh, then the report.
+
+    Example: fuseline run conf/demo.yaml
+    """
+    with error_boundary(verbose):
+        settings = load_config(config, set_)
+        with locked(settings, wait=wait):
+            run_settings(settings, refit=refit, retry_failed=retry_failed, verbose=verbose)
+
+
+@app.command()
+def plan(
+    config: ConfigPath, set_: Overrides = [], refit: Refit = False, retry_failed: RetryFailed = False,  # noqa: B006
+    json: AsJson = False,
+) -> None:  # fmt: skip
+    """Say per stage what a run would make, and why.
+
+    Example: fuseline plan conf/demo.yaml --json
+    """
+    with error_boundary():
+        settings = load_config(config, set_)
+        _, rows = _planned(settings, refit=refit, retry_failed=retry_failed)
+        print_rows(rows, json, lambda: show.plan_table(rows))
+
+
+@app.command()
+def status(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> None:  # noqa: B006
+    """Say what was run last, what lies under the root, and who holds it.
+
+    Example: fuseline status conf/demo.yaml
+    """
+    with error_boundary():
+        settings = load_config(config, set_)
+        found = show.status_of(settings, build(settings))
+        print_rows(found, json, lambda: show.status_table(found))
+
+
+@app.command()
+def predict(
+    config: ConfigPath,
+    model: Annotated[str, typer.Option(help="Name of a trained model in CONFIG")],
+    source: Annotated[str, typer.Option(help="New documents: file, folder or URL")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write")],
+    reader: Annotated[str | None, typer.Option(help="Reader of the new documents; default: CONFIG's")] = None,
+    option: Annotated[list[str], typer.Option("--option", metavar="KEY=VALUE", help="Option of the reader")] = [],  # noqa: B006
+    set_: Overrides = [],  # noqa: B006
+    wait: Wait = -1, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Predict new documents with a trained model.
+
+    Example: fuseline predict conf/demo.yaml --model additive --source new.jsonl -o new.parquet
+    """
+    with error_boundary(verbose):
+        settings = load_config(config, set_)
+        prepare_prefect(Path(settings.root), verbose=verbose)
+        from flows.prediction import predict_new
+
+        with locked(settings, wait=wait), telling(err):
+            rows = predict_new(settings, model, source, output, reader=reader, options=option)
+        err.print(f"{rows:,} predictions in {output}")
+
+
+@app.command()
+def report(config: ConfigPath, set_: Overrides = [], verbose: Verbose = False) -> None:  # noqa: B006
+    """Write the report, latest/ and the catalog again.
+
+    Example: fuseline report conf/demo.yaml
+    """
+    with error_boundary(verbose):
+        settings = load_config(config, set_)
+        _, rows = _planned(settings)
+        if any(row["stale"] or row["missing"] for row in rows if row["stage"] != "report"):
+            raise FuselineError("report: expected fresh datasets, got stale ones; run `fuseline run` first")
+        with locked(settings):
+            out.print(publish_results(settings, show.last_accounts(Path(settings.root)), new_run()))
+
+
+def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = False, verbose: bool = False) -> None:
+    """Run a configuration and print the plan, what was done and where the results are."""
+    root = Path(settings.root)
+    plans, rows = _planned(settings, refit=refit, retry_failed=retry_failed)
+    err.print(show.plan_table(rows))
+    if any(row["stale"] or row["missing"] for row in rows) or _touched(plans):
+        prepare_prefect(root, verbose=verbose)
+        # Prefect reads its settings when it is first imported.
+        from flows.pipeline import pipeline
+
+        with telling(err):
+            accounts = pipeline(settings, retry_failed=retry_failed, refit=refit)
+        err.print(show.accounts_table(accounts))
+        if (times := show.time_table(accounts)) is not None:
+            err.print(times)
+    else:
+        err.print("nothing to do: every shard is fresh")
+    nodes = build(settings)
+    for note in notes(nodes, root):
+        err.print(note)
+    err.print(show.where_table(root))
+    rate, allowed = failure_rate(nodes, root), settings.run.allowed_failures
+    if rate > allowed:
+        err.print(
+            f"failed rows: expected at most {allowed:.1%} of a stage, got {rate:.1%}; see latest/quarantine.parquet"
+        )
+        raise typer.Exit(1)
+
+
+def _planned(
+    settings: Config, *, refit: bool = False, retry_failed: bool = False
+) -> tuple[list[Plan], list[dict[str, Any]]]:
+    nodes, root = build(settings), Path(settings.root)
+    plans = plan_all(nodes, root, plan_options(settings, nodes, retry_failed=retry_failed, refit=refit))
+    return plans, [*(plan.to_row() for plan in plans), plan_report(settings, nodes, root, plans)]
+
+
+def _touched(plans: list[Plan]) -> bool:
+    return any(plan.scan is not None and plan.scan.stale_state for plan in plans)

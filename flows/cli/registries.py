@@ -1,0 +1,79 @@
+"""Commands that say what there is to choose from, and show settings."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import console as show
+from flows.cli.app import AsJson, ConfigPath, Overrides, app, err, error_boundary, print_rows
+from flows.config import load_config
+from flows.listing import REGISTRIES, wanted_networks
+from models.weights.listing import networks, weights_rows
+from stores.errors import ConfigError, mismatch
+
+
+@app.command(name="show")
+def show_config(config: ConfigPath, set_: Overrides = []) -> None:  # noqa: B006
+    """Print the effective configuration and its digest.
+
+    Example: fuseline show conf/demo.yaml
+    """
+    with error_boundary():
+        settings = load_config(config, set_)
+        sys.stdout.write(f"# digest {settings.digest}\n{settings.to_yaml()}")
+
+
+Registry = StrEnum("Registry", list(REGISTRIES))  # type: ignore[misc]
+
+
+@app.command(name="list")
+def list_(what: Annotated[Registry, typer.Argument(help="Which registry")], json: AsJson = False) -> None:
+    """List what there is to choose from.
+
+    Example: fuseline list encoders --json
+    """
+    with error_boundary():
+        rows = REGISTRIES[what.value]()
+        print_rows(rows, json, lambda: show.registry_table(rows))
+
+
+weights = typer.Typer(no_args_is_help=True, help="Pretrained weights: which there are, and whether they are here.")
+app.add_typer(weights, name="weights")
+
+
+@weights.command(name="list")
+def weights_list(json: AsJson = False) -> None:
+    """List every network with its weights, and whether they are here.
+
+    Example: fuseline weights list --json
+    """
+    with error_boundary():
+        rows = weights_rows(networks())
+        print_rows(rows, json, lambda: show.weights_table(rows))
+
+
+@weights.command(name="check")
+def weights_check(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="Check what it needs; else everything")
+    ] = None,
+    set_: Overrides = [],  # noqa: B006
+    json: AsJson = False,
+) -> None:
+    """Re-read weights and compare digests; exit code 1 when any is damaged, or missing though CONFIG needs it.
+
+    Example: fuseline weights check conf/demo.yaml
+    """
+    with error_boundary():
+        if config is None and set_:
+            raise ConfigError(mismatch("--set", "a CONFIG to change", "none", "name the configuration first"))
+        rows = weights_rows(networks() if config is None else wanted_networks(load_config(config, set_)))
+        print_rows(rows, json, lambda: show.weights_table(rows))
+        faults = [row for row in rows if row["state"] == "wrong" or (config is not None and row["state"] != "ok")]
+        for row in faults:
+            err.print(f"{row['state']}: {row['name']}: {row['detail']}", markup=False, soft_wrap=True)
+        if faults:
+            raise typer.Exit(1)

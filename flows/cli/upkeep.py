@@ -1,0 +1,116 @@
+"""Commands that check, repair and tidy an output root."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import console as show
+from flows.cli.app import (
+    AsJson,
+    ConfigPath,
+    Ids,
+    Overrides,
+    Refit,
+    Verbose,
+    Wait,
+    app,
+    err,
+    error_boundary,
+    out,
+    print_rows,
+)
+from flows.cli.pipeline import run_settings
+from flows.config import load_config
+from flows.graph import build
+from flows.runtime import locked
+
+
+@app.command()
+def verify(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> None:  # noqa: B006
+    """Re-read every byte and compare digests, and look for forgotten documents; exit code 1 on either.
+
+    Example: fuseline verify conf/demo.yaml
+    """
+    from flows.verification import verified
+
+    with error_boundary():
+        found = verified(load_config(config, set_))
+        print_rows(found.rows, json, lambda: show.verify_table(found.rows))
+        for line in found.lines:
+            err.print(line)
+        if any(row["damaged"] for row in found.rows):
+            raise typer.Exit(1)
+
+
+@app.command()
+def forget(
+    config: ConfigPath, ids: Ids = [],  # noqa: B006
+    missing_ok: Annotated[bool, typer.Option("--missing-ok", help="Keep ids out that nothing holds")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be erased")] = False,
+    refit: Refit = False, set_: Overrides = [],  # noqa: B006
+    wait: Wait = -1, json: AsJson = False, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Erase documents from everything below the root, and keep them out of it; without --ids, complete an erasure.
+
+    Example: fuseline forget conf/demo.yaml --ids doc-17 --ids ids.txt
+    """
+    from flows import forget as forgetting
+
+    with error_boundary(verbose):
+        settings = load_config(config, set_)
+        with locked(settings, wait=wait):
+            done = forgetting.forget(settings, forgetting.read_ids(ids), missing_ok=missing_ok, dry_run=dry_run)
+            print_rows(done.to_json(), json, lambda: show.erasure_table(done.rows))
+            for line in forgetting.told(done, settings, dry_run=dry_run):
+                err.print(line)
+            if dry_run:
+                return
+            if refit:
+                run_settings(settings, refit=True, verbose=verbose)
+                forgetting.drop_superseded(Path(settings.root))
+            elif done.current:
+                err.print(forgetting.renew(settings))
+
+
+@app.command()
+def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: Verbose = False) -> None:  # noqa: B006
+    """Make damaged shards again, and only those.
+
+    Example: fuseline repair conf/demo.yaml
+    """
+    from flows.maintenance import find_damage, mend
+
+    with error_boundary(verbose):
+        settings = load_config(config, set_)
+        root = Path(settings.root)
+        with locked(settings, wait=wait):
+            for _, _, damage in find_damage(build(settings), root):
+                for one in damage:
+                    err.print(f"damaged: {one.node.label} {one}")
+                    mend(one, root)
+            run_settings(settings, verbose=verbose)
+
+
+@app.command()
+def gc(
+    config: ConfigPath, set_: Overrides = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed")] = False,
+) -> None:  # fmt: skip
+    """Remove versions that no configuration's last run needs.
+
+    Example: fuseline gc conf/demo.yaml --dry-run
+    """
+    from flows.maintenance import find_garbage, remove, size_of
+
+    with error_boundary():
+        settings = load_config(config, set_)
+        with locked(settings):
+            total = 0
+            for path in find_garbage(settings):
+                size = size_of(path)
+                total += size
+                out.print(f"{size / 1e6:10.2f} MB  {path}")
+                if not dry_run:
+                    remove(path)
+        out.print(f"{'would free' if dry_run else 'freed'} {total / 1e6:.2f} MB")
