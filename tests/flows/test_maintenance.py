@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from drive import Nodes, Source, counts, documents, nodes, run
 
-from flows.maintenance import find_damage, mend
+from flows.config import Config, parse_config
+from flows.graph import build
+from flows.maintenance import find_damage, find_garbage, mend
 from stores.dataset import Dataset
 from tasks.nodes import Fit, Node
 from tasks.planner import PlanOptions, plan_all
@@ -103,3 +105,32 @@ def test_nothing_is_damaged_before_the_first_run(tmp_path):
     found = [(checked, damage) for node, checked, damage in find_damage(list(wanted), tmp_path / "root")
              if not isinstance(node, Fit)]  # fmt: skip
     assert found == [(0, [])] * 6
+
+
+class TestGarbage:
+    """`find_garbage` names what no configuration needs, and nothing else."""
+
+    @staticmethod
+    def config(tmp_path: Path, **cleaning: object) -> Config:
+        """Return a configuration that ingests and cleans texts."""
+        source = {"path": str(tmp_path / "x.jsonl"), "options": {}}
+        values = {"name": "x", "root": str(tmp_path / "root"), "source": source, "clean": cleaning}
+        return parse_config(values)
+
+    @staticmethod
+    def make(config: Config) -> list[Path]:
+        """Make the documents and cleaned texts; return the folders of the datasets that are there."""
+        root = Path(config.root)
+        made = [node for node in build(config) if node.flow in ("ingest", "clean")]
+        run(made, root)
+        return [node.dataset(root).folder for node in made]
+
+    def test_superseded_versions_are_garbage_and_current_ones_are_kept(self, tmp_path: Path):
+        Source(tmp_path / "x.jsonl").write(documents(5))
+        old, new = self.config(tmp_path), self.config(tmp_path, cleaner="selectolax")
+        first = self.make(old)
+        assert find_garbage(old) == []
+        second = self.make(new)
+        assert find_garbage(new) == sorted(set(first) - set(second)) != []
+        assert find_garbage(old) == sorted(set(second) - set(first)) != []
+        assert all(folder.is_dir() for folder in {*first, *second})

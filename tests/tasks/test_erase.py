@@ -60,6 +60,22 @@ def test_rows_are_gone_everywhere_and_every_row_wise_stage_stays_fresh(source, r
     assert wanted.total.dataset(root).read(wanted.total.dataset(root).record(0))["n"].to_pylist() == [23]
 
 
+def test_a_shard_that_was_stale_stays_stale_and_is_computed(source, root):
+    """Erasing renews the record of a fresh shard; a stale one would pass for fresh with its old content."""
+    wanted = nodes(source.write(documents(25)))
+    run(wanted, root)
+    source.write(documents(25, d3="another text"))
+    run([wanted.documents, wanted.clean], root)
+    before = todo(wanted, root)
+    assert {"embed/length", "predictions/longest"} <= before
+    forget(root, wanted, "d5")
+    assert todo(wanted, root) == before | {"evaluation/total"}
+    made = counts(run(wanted, root))
+    assert made["embed/length"] == (1, 1, 8)
+    assert content(wanted.vector, root)["d3"]["embedding"] == [float(len("ANOTHER TEXT"))]
+    assert left(root) == []
+
+
 def test_a_forgotten_document_does_not_come_back(source, root):
     wanted = nodes(source.write(documents(25)))
     run(wanted, root)

@@ -3,10 +3,10 @@
 import shutil
 
 import pytest
-from drive import CleanConfig, Source, aligned, content, counts, documents, nodes, run
+from drive import CleanConfig, Scale, Source, aligned, content, counts, documents, nodes, run
 
-from tasks.nodes import Node
-from tasks.planner import PlanOptions, explain_key, plan_all, plan_node
+from tasks.nodes import Fit, Node
+from tasks.planner import PlanOptions, explain_key, fit_is_due, plan_all, plan_node, seen_by
 
 
 @pytest.fixture
@@ -251,3 +251,60 @@ class TestRefit:
         run([wanted.documents, wanted.clean], root)
         (report,) = run([wanted.predictions], root)["predictions/longest"]
         assert report.error.startswith("models/longest: is not fitted yet")
+
+
+class TestAFitOverAFit:
+    """A fit that reads what another fit made, as a classifier reads a codebook's codes."""
+
+    @pytest.fixture
+    def wanted(self, source):
+        return nodes(source.write(documents(25)))
+
+    @pytest.fixture
+    def over(self, wanted, root):
+        """Return a fit over `models/longest`; everything is made."""
+        over = Fit(
+            name="models/over", flow="train", version=1, config=Scale(), fit=wanted.model.fit,
+            reads=wanted.model.reads, fits=(wanted.model,),
+        )  # fmt: skip
+        run([*wanted, over], root)
+        return over
+
+    @staticmethod
+    def due(node, root, refit="manual") -> bool:
+        """Return whether a fit is due; the sweep's decision and the planner's are one."""
+        options = PlanOptions(refit=refit)
+        answer = fit_is_due(node, root, options, seen_by(node, root))
+        assert answer == bool(plan_node(node, root, options).todo)
+        return answer
+
+    def test_it_is_due_when_the_upstream_fit_was_made_again(self, wanted, over, source, root):
+        assert not self.due(over, root)
+        source.write(documents(25, d0="a much longer text than before"))
+        run([wanted.documents, wanted.clean], root)
+        run([wanted.model], root, refit="now")
+        assert self.due(over, root)
+        assert plan_node(over, root, PlanOptions()).stale == {0: "models/longest was fitted again"}
+        assert set(run([over], root)) == {"models/over"}
+        assert not self.due(over, root)
+
+    def test_it_stays_when_the_upstream_fit_gave_the_same_again(self, wanted, over, root):
+        run([wanted.model], root, refit="now")
+        assert not self.due(over, root)
+
+    def test_it_is_due_when_the_upstream_fit_is_lost(self, wanted, over, root):
+        wanted.model.fitted(root).drop()
+        assert fit_is_due(over, root, PlanOptions(), seen_by(over, root))
+        assert plan_node(over, root, PlanOptions()).stale == {0: "models/longest was fitted again"}
+
+    @pytest.mark.parametrize(("refit", "expected"), [("manual", False), ("on_change", True), ("drift", False)])
+    def test_changed_training_rows_matter_under_on_change_alone(self, refit, expected, wanted, over, source, root):
+        assert not self.due(over, root, refit)
+        source.write(documents(25, d0="a much longer text than before"))
+        run([wanted.documents, wanted.clean], root)
+        assert self.due(over, root, refit) == expected
+
+    def test_it_is_due_when_it_is_wanted_or_was_never_made(self, wanted, over, root):
+        assert self.due(over, root, "now")
+        over.fitted(root).drop()
+        assert self.due(over, root)
