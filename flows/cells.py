@@ -78,15 +78,16 @@ class Grid:
         return [cell for name in self.names for cell in (*self.cells(name), *self.finals(name), *self.timings(name))]
 
     def todo(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Return the cells that are missing or stale."""
-        unknown = [cell for cell in cells if cell.node.key not in self._rows]
-        # A cell that was never trained needs no look at the features.
-        return [
-            cell
-            for cell in unknown
-            if cell.node.fitted(self.root).record() is None
-            or fit_is_due(cell.node, self.root, self.options, self.seen(cell.model))
-        ]
+        """Return the cells that are missing, damaged or stale."""
+        return [cell for cell in cells if cell.node.key not in self._rows and self._is_due(cell)]
+
+    def _is_due(self, cell: Cell) -> bool:
+        fitted = cell.node.fitted(self.root)
+        record = fitted.record()
+        # A cell that was never trained, or is damaged, needs no look at the features.
+        if record is None or not fitted.intact(record):
+            return True
+        return fit_is_due(cell.node, self.root, self.options, self.seen(cell.model))
 
     def seen(self, name: str) -> Seen:
         """Return what a training of a model sees now."""

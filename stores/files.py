@@ -6,8 +6,8 @@ from stores.digests import file_digest
 from stores.errors import DamagedError
 from stores.manifest import FileRecord
 
-# Files that matched their digest in this process: path, size, modification time and digest.
-_checked: set[tuple[Path, int, int, str]] = set()
+# Files that matched their digest in this process: path, what the file system says of them, and digest.
+_checked: set[tuple[Path, tuple[int, ...], str]] = set()
 
 
 def record_file(path: Path) -> FileRecord:
@@ -42,7 +42,8 @@ def check_files(folder: Path, files: dict[str, FileRecord]) -> None:
             stat = path.stat()
         except OSError as error:
             raise DamagedError(f"{path}: is missing; run `fuseline repair` to make it again") from error
-        seen = (path, stat.st_size, stat.st_mtime_ns, file.digest)
+        # Size and modification time can be kept while bytes change; the time of the last change of any kind cannot.
+        seen = (path, (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns), file.digest)
         if seen in _checked:
             continue
         if not _matches(path, file):

@@ -8,8 +8,8 @@ from typing import Any, Self
 from stores.atomic import atomic_folder, write_bytes
 from stores.dataset import MANIFEST
 from stores.digests import combine
-from stores.errors import DataError
-from stores.files import damaged_files, have_sizes, record_file
+from stores.errors import DamagedError, DataError
+from stores.files import check_files, damaged_files, have_sizes, record_file
 from stores.manifest import FileRecord, Manifest, file_records, parsed, sealed
 
 
@@ -53,8 +53,20 @@ class Fitted:
         return record if have_sizes(self.folder, record.files) else None
 
     def path(self, record: FittedRecord) -> Path:
-        """Return the checkpoint's folder, for `load`."""
+        """Return the checkpoint's folder, for `load`, after its files were compared with their digests.
+
+        A file is read for that once per process, unless it was touched since. Raises DamagedError.
+        """
+        check_files(self.folder, record.files)
         return self.folder / record.name
+
+    def intact(self, record: FittedRecord) -> bool:
+        """Return whether the checkpoint's files match their digests; as in `path` each is read once per process."""
+        try:
+            self.path(record)
+        except DamagedError:
+            return False
+        return True
 
     def commit(self, save: Any, **seen: Any) -> FittedRecord:
         """Write a checkpoint by `save(folder)`, then its record.

@@ -1,12 +1,14 @@
 """New documents and a trained model: other readers, frozen codebooks, refusals that say why."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from drive import Source, run
+from faults import flip
 from visual import pictures, visual
 
 from flows.config import load_config
@@ -57,6 +59,24 @@ def test_new_documents_as_json_lines(cli: Cli, trained: Path, fresh: Path, tmp_p
     made = snapshot(root, "documents", "embed", "quantize", "predictions")
     assert cli(*arguments).exit_code == 0
     assert snapshot(root, "documents", "embed", "quantize", "predictions") == made
+
+
+def test_a_damaged_codebook_is_one_line_and_no_prediction(cli: Cli, trained: Path, fresh: Path, tmp_path: Path) -> None:
+    """Bits of its numbers changed, size and time did not: nobody would see it in the predictions."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(trained.parent, folder)
+    config = write_config(folder, settings(folder))
+    (file,) = (folder / "out" / "codebooks").glob("pq/*/checkpoint-*/arrays.safetensors")
+    flip(file)
+    output = tmp_path / "new.parquet"
+    result = cli("predict", config, "--model", "pq", "--source", fresh / "documents.jsonl", "-o", output)
+    assert result.exit_code == 1
+    told = " ".join(result.output.split())
+    assert "its bytes differ from its digest; run `fuseline repair`" in told
+    assert "memory" not in told
+    assert not output.exists()
+    assert cli("repair", config).exit_code == 0
+    assert cli("predict", config, "--model", "pq", "--source", fresh / "documents.jsonl", "-o", output).exit_code == 0
 
 
 def test_new_documents_from_a_table(cli: Cli, trained: Path, fresh: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import orjson
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from faults import flip
 
 from flows.cells import Grid, sweep_nodes
 from flows.config import load_config, parse_config
@@ -252,6 +253,15 @@ def test_a_second_call_trains_nothing_and_says_so(cli: Cli, own: Path) -> None:
     assert "0 trainings run, 12 were there; the grid is complete" in " ".join(result.stderr.split())
     assert "text" in result.stdout
     assert "+-" in result.stdout
+
+
+def test_a_damaged_training_is_made_again(cli: Cli, own: Path) -> None:
+    file = sorted((own.parent / "out" / "sweep").glob("*/*/checkpoint-*/cell.json"))[0]
+    before = file.read_bytes()
+    flip(file)
+    found = call(cli, own)
+    assert (found["ran"], found["there"], found["complete"]) == (1, N_ALL - 1, True)
+    assert file.read_bytes() == before
 
 
 def test_tidying_keeps_every_cell(cli: Cli, own: Path) -> None:

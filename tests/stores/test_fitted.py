@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import Killed, caught, failing
+from faults import Killed, caught, failing, flip
 
-from stores.errors import DataError, StorageError
+from stores import files
+from stores.digests import file_digest
+from stores.errors import DamagedError, DataError, StorageError
 from stores.fitted import Fitted, FittedRecord
 from stores.manifest import Manifest
 
@@ -70,6 +72,28 @@ def test_damage_is_found(tmp_path):
     file.unlink()
     assert fitted(tmp_path).record() is None
     assert fitted(tmp_path).damaged() == [f"{record.name}/weights.safetensors"]
+
+
+def test_a_checkpoint_whose_bytes_differ_is_not_opened(tmp_path):
+    record = fitted(tmp_path).commit(save(b"one"), **SEEN)
+    folder = fitted(tmp_path).path(record)
+    flip(folder / "weights.safetensors")
+    for _ in range(2):
+        with pytest.raises(DamagedError, match=r"weights.safetensors: its bytes differ .*; run `fuseline repair`"):
+            fitted(tmp_path).path(record)
+    assert not fitted(tmp_path).intact(record)
+    (folder / "weights.safetensors").write_bytes(b"one")
+    assert fitted(tmp_path).path(record) == folder
+    assert fitted(tmp_path).intact(record)
+
+
+def test_a_checkpoint_is_read_for_its_digest_once(tmp_path, monkeypatch):
+    record = fitted(tmp_path).commit(save(b"one"), **SEEN)
+    read: list[str] = []
+    monkeypatch.setattr(files, "file_digest", lambda path: read.append(path.name) or file_digest(path))
+    for _ in range(3):
+        fitted(tmp_path).path(record)
+    assert sorted(read) == ["model.json", "weights.safetensors"]
 
 
 def test_forget_makes_it_unfitted(tmp_path):
