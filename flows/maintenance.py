@@ -1,8 +1,7 @@
-"""Check, heal and tidy an output root."""
+"""Tidy an output root: what nobody needs any more."""
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -10,73 +9,10 @@ import orjson
 from flows.cells import sweep_nodes
 from flows.config import Config, parse_config
 from flows.graph import build
-from stores.atomic import is_partial, write_bytes
-from stores.dataset import MANIFEST, list_datasets
-from stores.errors import ConfigError
-from tasks.nodes import Fit, Ingest, Node
-
-
-@dataclass(frozen=True)
-class Damage:
-    """Files of one shard, checkpoint or dataset that are missing, differ from their digest or cannot be read."""
-
-    node: Node
-    index: int | None  # None: the dataset's manifest
-    files: tuple[str, ...]
-
-    def __str__(self) -> str:
-        where = "" if self.index is None else f"{self.index}: "
-        return where + ", ".join(self.files)
-
-
-def find_damage(nodes: list[Node], root: Path) -> Iterator[tuple[Node, int, list[Damage]]]:
-    """Re-read every byte of every dataset; yield (node, shards checked, damage)."""
-    for node in nodes:
-        checked, damage = _fit_damage(node, root) if isinstance(node, Fit) else _shard_damage(node, root)
-        yield node, checked, [*_manifest_damage(node, root), *damage]
-
-
-def mend(damage: Damage, root: Path) -> None:
-    """Write again what other files hold; make the planner see the rest as missing, so that it alone is made again."""
-    node = damage.node
-    if damage.index is None:
-        write_bytes(_folder(node, root) / MANIFEST, node.manifest.to_bytes())
-        return
-    if isinstance(node, Fit):
-        node.fitted(root).drop()
-        return
-    dataset = node.dataset(root)
-    record = dataset.readable_records().get(damage.index)
-    if dataset.recover(damage.index) is not None:
-        return
-    if isinstance(node, Ingest) and record is not None:
-        # Its record must stay: it says which documents belong to this shard.
-        dataset.store.delete(record.name)
-    else:
-        dataset.drop(damage.index)
-
-
-def _fit_damage(node: Fit, root: Path) -> tuple[int, list[Damage]]:
-    files = tuple(node.fitted(root).damaged())
-    return 1, [Damage(node, 0, files)] if files else []
-
-
-def _shard_damage(node: Node, root: Path) -> tuple[int, list[Damage]]:
-    dataset = node.dataset(root)
-    records, lost = dataset.readable_records(), dataset.damaged_records()
-    found = {index: tuple(dataset.store.damaged(record.files)) for index, record in records.items()}
-    found |= {index: (dataset.record_name(index),) for index in lost}
-    return len(found), [Damage(node, index, files) for index, files in sorted(found.items()) if files]
-
-
-def _manifest_damage(node: Node, root: Path) -> list[Damage]:
-    path = _folder(node, root) / MANIFEST
-    whole = not path.exists() or path.read_bytes() == node.manifest.to_bytes()
-    return [] if whole else [Damage(node, None, (MANIFEST,))]
-
-
-def _folder(node: Node, root: Path) -> Path:
-    return root / node.name / node.key
+from stores.atomic import is_partial
+from stores.dataset import list_datasets
+from stores.errors import ConfigError, DataError
+from stores.fitted import RECORD, FittedRecord
 
 
 def find_garbage(config: Config) -> list[Path]:
@@ -130,11 +66,11 @@ def _shard_path(folder: Path, name: str) -> Path:
 
 
 def old_checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints of a fitted dataset that its record does not name."""
+    """Return the checkpoints of a fitted dataset that its record does not name; none when it cannot be read."""
     try:
-        current = orjson.loads((folder / "record.json").read_bytes())["name"]
-    except FileNotFoundError:
-        current = ""
+        current = FittedRecord.from_bytes((folder / RECORD).read_bytes()).name
+    except (FileNotFoundError, DataError):
+        return []
     return [path for path in folder.glob("checkpoint-*") if path.name != current]
 
 

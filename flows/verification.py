@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flows.config import Config
+from flows.damage import find_damage
 from flows.graph import build
-from flows.maintenance import find_damage
 from flows.traces import find_traces
 from stores.forgotten import Forgotten
 
@@ -23,8 +23,8 @@ def verified(config: Config) -> Verification:
     """Re-read every byte of a configuration's datasets, and look for forgotten documents in every file of its root."""
     root, lines = Path(config.root), list[str]()
     rows: list[dict[str, Any]] = [
-        {"stage": node.label, "checked": checked, "damaged": [str(one) for one in damage]}
-        for node, checked, damage in find_damage(build(config), root)
+        {"stage": label, "checked": checked, "damaged": [str(one) for one in damage]}
+        for label, checked, damage in find_damage(build(config), root)
     ]
     if any(row["damaged"] for row in rows):
         lines.append("damage found; `fuseline repair` makes the damaged shards again")

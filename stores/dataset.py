@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from stores.atomic import write_bytes
 from stores.digests import cell_digests, cells_digest, combine
 from stores.errors import AlignmentError, DamagedError, DataError
-from stores.manifest import Manifest, ShardRecord, ShardRef
+from stores.files import damaged_files
+from stores.manifest import FileRecord, Manifest, ShardRecord, ShardRef
 from stores.store import Store, open_store
 
 MANIFEST = "manifest.json"
@@ -54,9 +55,13 @@ class Dataset:
         found = ((int(path.stem), _readable(path)) for path in self._record_paths())
         return {index: record for index, record in found if record is not None}
 
-    def damaged_records(self) -> list[int]:
-        """Return the shards whose record cannot be read."""
-        return [int(path.stem) for path in self._record_paths() if _readable(path) is None]
+    def lost_records(self) -> list[int]:
+        """Return the shards whose record cannot be read, or is gone while their bytes lie here."""
+        return sorted(self.indices() - self.readable_records().keys())
+
+    def indices(self) -> set[int]:
+        """Return the shards that have a record or bytes here, whole or not."""
+        return {int(path.stem) for path in self._record_paths()} | {_index(name) for name in self._shard_names()}
 
     def record(self, index: int) -> ShardRecord | None:
         """Return the record of one shard, or None when it was never committed."""
@@ -71,7 +76,7 @@ class Dataset:
         What it was made from stays unknown: it is stale until its rows were compared with today's. Returns None, and
         changes nothing, when the bytes are gone or are not what their name says.
         """
-        names = [name for name in self.store.names() if name.startswith(f"{index:06d}-")]
+        names = self._names_of(index)
         record = self._described_by(index, max(names, key=self.store.written)) if names else None
         if record is not None:
             write_bytes(self._record_path(index), record.to_bytes())
@@ -81,8 +86,17 @@ class Dataset:
         """Return the value that names this shard anywhere."""
         return ShardRef(self.manifest.stage, self.key, record)
 
-    def commit(self, index: int, table: pa.Table, inputs: dict[str, str]) -> ShardRecord:
-        """Write a shard's bytes, then its record; a kill between the two leaves the old version in force."""
+    def commit(
+        self, index: int, table: pa.Table, inputs: dict[str, str], *, beside: dict[str, FileRecord] | None = None
+    ) -> ShardRecord:
+        """Write a shard's bytes, then its record; a kill between the two leaves the old version in force.
+
+        Args:
+            index: which shard.
+            table: its rows.
+            inputs: upstream name -> digest of what the rows were made from.
+            beside: files that were written to lie beside the shard, by path relative to the dataset.
+        """
         if not self.exists():
             write_bytes(self.folder / MANIFEST, self.manifest.to_bytes())
         record = self._described(index, table, inputs)
@@ -90,15 +104,21 @@ class Dataset:
         # The same content again stays where it is: replacing it could lose it.
         intact = old is not None and old.name == record.name and not self.store.damaged(old.files)
         files = old.files if old is not None and intact else self.store.write(record.name, table)
-        record = replace(record, files=files)
+        record = replace(record, files=files, beside=beside or {})
         write_bytes(self._record_path(index), record.to_bytes())
         return record
 
-    def recommit(self, record: ShardRecord, inputs: dict[str, str]) -> ShardRecord:
-        """Note that a shard's bytes still hold for new upstream digests."""
-        renewed = replace(record, inputs=inputs)
+    def recommit(
+        self, record: ShardRecord, inputs: dict[str, str], *, beside: dict[str, FileRecord] | None = None
+    ) -> ShardRecord:
+        """Note that a shard's bytes still hold for new upstream digests, or beside other files."""
+        renewed = replace(record, inputs=inputs, beside=record.beside if beside is None else beside)
         write_bytes(self._record_path(record.index), renewed.to_bytes())
         return renewed
+
+    def damaged(self, record: ShardRecord) -> list[str]:
+        """Re-read every file of a shard and return those that are missing or differ from their digest."""
+        return [*self.store.damaged(record.files), *damaged_files(self.folder, record.beside)]
 
     def read(self, record: ShardRecord, columns: tuple[str, ...] | None = None) -> pa.Table:
         """Return a shard's columns, after digest and row count were checked."""
@@ -108,13 +128,18 @@ class Dataset:
         return table
 
     def superseded(self) -> list[str]:
-        """Return the names of shards whose bytes no record names; other files may lie beside the shards."""
-        named = {record.name for record in self.readable_records().values()}
-        return [name for name in self.store.names() if _SHARD.fullmatch(name) and name not in named]
+        """Return the names of versions of shards that are not the one their record names.
+
+        Without a readable record nobody can say which version is the last: then none is superseded.
+        """
+        last = {index: record.name for index, record in self.readable_records().items()}
+        return [name for name in self._shard_names() if last.get(_index(name), name) != name]
 
     def drop(self, index: int) -> None:
-        """Drop a shard's record, so that the planner makes it again."""
+        """Drop a shard, its record first, so that the planner makes it again."""
         self._record_path(index).unlink(missing_ok=True)
+        for name in self._names_of(index):
+            self.store.delete(name)
 
     def record_name(self, index: int) -> str:
         """Return the path of a shard's record, relative to the dataset."""
@@ -125,6 +150,13 @@ class Dataset:
 
     def _record_paths(self) -> list[Path]:
         return sorted((self.folder / RECORDS).glob("[0-9]*.json"))
+
+    def _shard_names(self) -> list[str]:
+        """Return the names of all shards here; other files may lie beside them."""
+        return [name for name in self.store.names() if _SHARD.fullmatch(name)]
+
+    def _names_of(self, index: int) -> list[str]:
+        return [name for name in self._shard_names() if _index(name) == index]
 
     def _described_by(self, index: int, name: str) -> ShardRecord | None:
         """Return the record of bytes that lie in the store, or None when they are not what their name says."""
@@ -188,6 +220,11 @@ def list_datasets(root: Path) -> list[Dataset]:
         except DataError:
             continue
     return found
+
+
+def _index(name: str) -> int:
+    """Return the index of the shard that bytes are of, by their name."""
+    return int(name.partition("-")[0])
 
 
 def _readable(path: Path) -> ShardRecord | None:

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 import orjson
 
 from stores.digests import bytes_digest, combine, key_digest
-from stores.errors import DataError, mismatch
+from stores.errors import DamagedError, DataError, mismatch
 
 FORMAT = 1
 SEAL = "seal"
@@ -58,7 +58,8 @@ class ShardRecord:
     """One shard that is complete: the record is written after its bytes, atomically.
 
     `columns` holds a content digest per column and `ids` that of the ids, so that a consumer depends only on the
-    columns it reads. `inputs` maps each upstream to the digest it had when this shard was made.
+    columns it reads. `inputs` maps each upstream to the digest it had when this shard was made. `beside` holds files
+    that tell of this shard and are no part of its content, such as a list of its ids.
     """
 
     index: int
@@ -69,6 +70,7 @@ class ShardRecord:
     inputs: dict[str, str]
     files: dict[str, FileRecord]
     tallies: dict[str, dict[str, int]] = field(default_factory=dict)  # column -> value -> rows (status, split)
+    beside: dict[str, FileRecord] = field(default_factory=dict)  # path relative to the dataset
 
     def digest(self, columns: tuple[str, ...] = ()) -> str:
         """Return the digest of the ids and the named columns, or of all columns."""
@@ -86,7 +88,12 @@ class ShardRecord:
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Parse what `to_bytes` wrote; raises DataError when it is damaged or of another format version."""
-        return parsed(data, "shard record", lambda values: cls(**{**values, "files": file_records(values["files"])}))
+        return parsed(data, "shard record", cls._of)
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        beside = file_records(values.get("beside", {}))
+        return cls(**{**values, "files": file_records(values["files"]), "beside": beside})
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ def sealed(values: dict[str, Any]) -> bytes:
 
 
 def parsed(data: bytes, what: str, make: Callable[[dict[str, Any]], Parsed], *, cure: str = REPAIR) -> Parsed:
-    """Return what `make` builds of what `sealed` wrote; raises DataError for anything else."""
+    """Return what `make` builds of what `sealed` wrote; raises DataError for anything else, DamagedError for damage."""
     try:
         values: dict[str, Any] = dict(orjson.loads(data))
         seal = values.pop(SEAL, None)
@@ -121,9 +128,9 @@ def parsed(data: bytes, what: str, make: Callable[[dict[str, Any]], Parsed], *, 
         if version == FORMAT and intact:
             return make(values)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise DataError(f"{what}: its file is damaged ({error}); {cure}") from error
+        raise DamagedError(f"{what}: its file is damaged ({error}); {cure}") from error
     if version == FORMAT:
-        raise DataError(f"{what}: its file is damaged (its seal does not fit); {cure}")
+        raise DamagedError(f"{what}: its file is damaged (its seal does not fit); {cure}")
     raise DataError(mismatch(f"{what} format", FORMAT, version, "it was written by another Fuseline version"))
 
 

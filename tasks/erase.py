@@ -1,6 +1,7 @@
 """Take forgotten documents out of every dataset of an output root, whatever configuration made it."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,15 @@ from stores.atomic import remove_partials
 from stores.dataset import Dataset, list_datasets
 from stores.errors import DamagedError, DataError
 from stores.forgotten import Forgotten, documents_of, naming
-from tasks.ingest import erase_images, erase_listings, listed_documents, listed_ids
+from tasks.beside import (
+    commit_documents,
+    erase_images,
+    erase_listed,
+    listed_documents,
+    listed_ids,
+    recover_documents,
+    state_kept,
+)
 from tasks.inputs import shard_inputs
 from tasks.nodes import Fit, Node, ShardStage
 
@@ -51,7 +60,7 @@ def find_rows(datasets: Iterable[Dataset], forgotten: Forgotten) -> Iterator[Fou
     """Read the ids of every shard; yield the shards that hold forgotten documents or cannot be read."""
     for dataset in datasets:
         records = dataset.readable_records()
-        for index in sorted({*records, *dataset.damaged_records()}):
+        for index in sorted({*records, *dataset.lost_records()}):
             try:
                 by_row = bool(records[index].ids)
                 table = dataset.read(records[index], ("id",) if by_row else None)
@@ -93,14 +102,16 @@ def erase_rows(
     fresh = {one: node for one in found if (node := known.get(one.dataset.key)) and _is_fresh(one, node, root)}
     for dataset in datasets:
         mine = [one for one in found if one.dataset is dataset]
-        for index in dataset.damaged_records():
-            dataset.recover(index)
-        if mine and dataset.manifest.stage.startswith(DOCUMENTS):
-            erase_images(dataset)
-        for one in mine:
-            _erase(one, forgotten, root, fresh.get(one))
-        if dataset.manifest.stage.startswith(DOCUMENTS):
-            erase_listings(dataset, forgotten)
+        documents = dataset.manifest.stage.startswith(DOCUMENTS)
+        for index in dataset.lost_records():
+            recover_documents(dataset, index) if documents else dataset.recover(index)
+        with state_kept(dataset) if documents else nullcontext():
+            if mine and documents:
+                erase_images(dataset)
+            for one in mine:
+                _erase(one, forgotten, root, fresh.get(one))
+            if documents:
+                erase_listed(dataset, forgotten)
         for name in dataset.superseded():
             dataset.store.delete(name)
     remove_partials(root)
@@ -116,7 +127,10 @@ def _erase(one: Found, forgotten: Forgotten, root: Path, fresh: Node | None) -> 
     if record is not None and table is not None:
         kept = table.filter(pc.invert(pa.array(forgotten.mask(table["id"])))).combine_chunks()
         inputs = _inputs(fresh, root, index) if fresh is not None else None
-        dataset.commit(index, kept, record.inputs if inputs is None else inputs)
+        if one.is_documents:
+            commit_documents(dataset, index, kept)
+        else:
+            dataset.commit(index, kept, record.inputs if inputs is None else inputs)
     elif record is None or not one.is_documents:
         dataset.drop(index)
     elif forgotten.mask(listed_ids(dataset, index)).any():

@@ -32,9 +32,9 @@ class ImageDigests:
         self._limits = ImageLimits()
 
     @classmethod
-    def load(cls, path: Path, listing: Listing, *, root: str) -> Self:
-        """Read what `save` wrote; `root` is where image references start."""
-        known = pq.read_table(path) if path.exists() else SCHEMA.empty_table()
+    def load(cls, path: Path | None, listing: Listing, *, root: str) -> Self:
+        """Read what `save` wrote, if it is there; `root` is where image references start."""
+        known = pq.read_table(path) if path is not None else SCHEMA.empty_table()
         if known.schema != SCHEMA:  # written by another version: the images are read once more
             known = SCHEMA.empty_table()
         return cls(known["place"].to_numpy(), _matrix(known["digest"]), listing, root)

@@ -8,22 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from models.config import FrozenConfig, key_values, knob
-from stores.atomic import atomic_file, write_bytes
+from stores.atomic import atomic_file
 from stores.dataset import ROW_INPUTS, Dataset
 from stores.digests import row_digests
 from stores.errors import ConfigError, DamagedError, DataError, mismatch
-from stores.forgotten import Forgotten, erase_from_file
+from stores.forgotten import Forgotten
 from stores.manifest import ShardRecord
 from stores.parquet import write_table
 from stores.schemas import QUARANTINE
 from tasks.assignment import Assignment, SplitConfig
+from tasks.beside import (
+    IMAGES,
+    QUARANTINED,
+    State,
+    begin,
+    commit_documents,
+    known_file,
+    listed_ids,
+    quarantined,
+    recover_documents,
+)
 from tasks.duplicates import DuplicatesConfig, ImageDuplicates
 from tasks.image_digests import ImageDigests
 from tasks.listing import Listing
@@ -80,6 +89,7 @@ class Scan:
     new: tuple[int, ...] = ()  # shards that would be added
     new_rows: int = 0
     stale_state: bool = False  # the source must be read: files were touched, if nothing else
+    lost: frozenset[int] = frozenset()  # shards whose record is gone
     listing: Listing | None = field(default=None, compare=False, repr=False)  # of a source that must be read
 
 
@@ -94,15 +104,16 @@ def scan(node: Ingest, root: Path, *, broken: frozenset[int] = frozenset(), look
             read once instead of twice.
     """
     dataset, listing = node.dataset(root), _listed(node.source)
-    if not broken and listing.digest == _state(dataset).get("listing"):
+    state, records = State.load(dataset), dataset.records()
+    lost = state.lost(dataset, records)
+    if not broken and not lost and state.listing == listing.digest and state.fits(dataset, records):
         return Scan({})
     if not look:
-        return Scan({}, stale_state=True, listing=listing)
+        return Scan({}, stale_state=True, lost=lost, listing=listing)
     changes = _Changes(node, root, broken, listing)
     shards = sum(1 for _ in changes.new_shards())
-    first = 1 + max(dataset.records(), default=-1)
-    new = tuple(range(first, first + shards))
-    found = Scan(changes.touched(), new, changes.router.new_rows, stale_state=True, listing=listing)
+    new = tuple(range(changes.next_index, changes.next_index + shards))
+    found = Scan(changes.touched(), new, changes.router.new_rows, stale_state=True, lost=lost, listing=listing)
     if not changes.total:
         raise DataError(_nothing(node.source))
     return found
@@ -129,58 +140,32 @@ def ingest(
         DataError: the source holds no document at all; what was ingested before stays.
     """
     dataset, listing = node.dataset(root), listing or _listed(node.source)
-    changes, index = _Changes(node, root, broken, listing), 1 + max(dataset.records(), default=-1)
-    started = time.perf_counter()
+    begin(dataset)
+    if _recovered(dataset) and not broken and not scan(node, root, look=False).stale_state:
+        return
+    changes = _Changes(node, root, broken, listing)
+    index, started = changes.next_index, time.perf_counter()
     for table in changes.new_shards():
-        _write_rows(dataset, index, table)
-        dataset.commit(index, table, {})
+        commit_documents(dataset, index, table)
         done(ShardReport(node.label, index, table.num_rows, table.num_rows, 0, time.perf_counter() - started))
         index, started = index + 1, time.perf_counter()
     if not changes.total:
         raise DataError(_nothing(node.source))
     for shard in sorted(changes.touched()):
         table, rows = changes.rebuilt(shard), changes.router.changed_rows(shard)
-        _write_rows(dataset, shard, table)
-        dataset.commit(shard, table, {})
+        commit_documents(dataset, shard, table)
         kept = table.num_rows - rows
         done(ShardReport(node.label, shard, table.num_rows, rows, kept, time.perf_counter() - started))
         started = time.perf_counter()
     changes.images.save(dataset.folder / IMAGES)
     with atomic_file(dataset.folder / QUARANTINED) as partial:
         write_table(partial, changes.quarantine())
-    write_bytes(dataset.folder / STATE, orjson.dumps({"listing": listing.digest, "documents": changes.total}))
+    State.of(dataset, listing.digest).save(dataset)
 
 
 def ingest_quarantine(node: Ingest, root: Path) -> pa.Table:
-    """Return the rows of the source that could not become documents."""
-    path = node.dataset(root).folder / QUARANTINED
-    return pq.read_table(path) if path.exists() else QUARANTINE.empty_table()
-
-
-def listed_ids(dataset: Dataset, index: int) -> pa.ChunkedArray:
-    """Return the ids that were written beside a documents shard, whatever became of the shard."""
-    return _listed_rows(dataset, index)["id"]
-
-
-def erase_images(dataset: Dataset) -> None:
-    """Drop the digests of image files: they are kept by a hash of their place, so that one document's can't be told.
-
-    The next changed ingest reads image files once to know them again.
-    """
-    (dataset.folder / IMAGES).unlink(missing_ok=True)
-
-
-def erase_listings(dataset: Dataset, forgotten: Forgotten) -> None:
-    """Take forgotten ids out of the lists that lie beside the documents."""
-    for path in _lists(dataset):
-        erase_from_file(path, forgotten)
-
-
-def listed_documents(dataset: Dataset, forgotten: Forgotten) -> Iterator[str]:
-    """Yield the forgotten ids in the lists that lie beside the documents."""
-    for path in _lists(dataset):
-        ids = pq.read_table(path, columns=["id"], partitioning=None)["id"]
-        yield from ids.filter(pa.array(forgotten.mask(ids))).to_pylist()
+    """Return the rows of the source that could not become documents; raises DamagedError when the list is damaged."""
+    return quarantined(node.dataset(root))
 
 
 class _Changes:
@@ -192,10 +177,11 @@ class _Changes:
         self.records = dataset.records()
         healthy = {i: _read_rows(dataset, record) for i, record in self.records.items() if i not in broken}
         known = {index: table for index, table in healthy.items() if table is not None}
-        self.broken = frozenset(self.records.keys() - known.keys())
+        self.broken = (self.records.keys() | State.load(dataset).lost(dataset, self.records)) - known.keys()
         known |= {index: _listed_rows(dataset, index) for index in self.broken}
+        self.next_index = 1 + max(known, default=-1)
         self.router = Router(Known.of(known, ROW_INPUTS), node.config.shard_size)
-        self.images = ImageDigests.load(dataset.folder / IMAGES, listing, root=node.source.image_root())
+        self.images = ImageDigests.load(known_file(dataset, IMAGES), listing, root=node.source.image_root())
         self.assignment = Assignment(node.config.split).learn(documents for documents, _ in self._batches())
         self.duplicates = self._known_images(node.config.duplicates)
         self.last = self._last() if node.config.duplicates.ids == "last" else None
@@ -318,12 +304,13 @@ def _listed(source: SourceConfig) -> Listing:
     return Listing.of(READERS[source.reader].files(source.path, source.parsed()))
 
 
-def _state(dataset: Dataset) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = orjson.loads((dataset.folder / STATE).read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
-        return {}
-    return state
+def _recovered(dataset: Dataset) -> bool:
+    """Write lost records again from the bytes of their shards; return whether there were any."""
+    lost = State.load(dataset).lost(dataset, dataset.records())
+    found = [index for index in sorted(lost) if recover_documents(dataset, index) is not None]
+    for index in found:
+        logger.warning("documents shard %d had lost its record, which was made again from its bytes", index)
+    return bool(found)
 
 
 def _nothing(source: SourceConfig) -> str:
@@ -333,20 +320,6 @@ def _nothing(source: SourceConfig) -> str:
         0,
         "check `source.path` and `source.options`; what was ingested before is kept",
     )
-
-
-def _lists(dataset: Dataset) -> list[Path]:
-    paths = [dataset.folder / QUARANTINED, *sorted((dataset.folder / ROWS).glob("*.parquet"))]
-    return [path for path in paths if path.exists()]
-
-
-def _rows_path(dataset: Dataset, index: int) -> Path:
-    return dataset.folder / ROWS / f"{index:06d}.parquet"
-
-
-def _write_rows(dataset: Dataset, index: int, table: pa.Table) -> None:
-    with atomic_file(_rows_path(dataset, index)) as partial:
-        write_table(partial, table.select(["id", ROW_INPUTS]))
 
 
 def _read_rows(dataset: Dataset, record: ShardRecord) -> pa.Table | None:
@@ -360,12 +333,5 @@ def _read_rows(dataset: Dataset, record: ShardRecord) -> pa.Table | None:
 
 def _listed_rows(dataset: Dataset, index: int) -> pa.Table:
     """Return the ids that were written beside a shard, with zeroes for digests so that every row counts as changed."""
-    path = _rows_path(dataset, index)
-    ids = pq.read_table(path)["id"] if path.exists() else pa.chunked_array([pa.array([], pa.string())])
+    ids = listed_ids(dataset, index)
     return pa.table({"id": ids, ROW_INPUTS: pa.array([bytes(16)] * len(ids), pa.binary(16))})
-
-
-ROWS = "rows"
-STATE = "state.json"
-IMAGES = "images.parquet"
-QUARANTINED = "quarantine.parquet"

@@ -123,6 +123,7 @@ def _plan_ingest(node: Ingest, root: Path, options: PlanOptions) -> Plan:
     records = dataset.records()
     gone = {i: "its file is missing" for i, r in records.items() if not dataset.store.has(r.files)}
     found = scan(node, root, broken=frozenset(gone), look=options.look)
+    gone |= dict.fromkeys(found.lost, "its record is lost")
     why = explain_key(node, root) if not records else "new documents"
     stale = {**{i: "documents changed or gone" for i in found.changed if i in records and i not in gone}}
     missing = {**gone, **dict.fromkeys(found.new, why)}

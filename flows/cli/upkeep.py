@@ -79,16 +79,16 @@ def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
 
     Example: fuseline repair conf/demo.yaml
     """
-    from flows.maintenance import find_damage, mend
+    from flows.damage import find_damage
 
     with error_boundary(verbose):
         settings = load_config(config, set_)
         root = Path(settings.root)
         with locked(settings, wait=wait):
-            for _, _, damage in find_damage(build(settings), root):
+            for label, _, damage in find_damage(build(settings), root):
                 for one in damage:
-                    err.print(f"damaged: {one.node.label} {one}")
-                    mend(one, root)
+                    err.print(f"damaged: {label} {one}", markup=False)
+                    one.mend()
             run_settings(settings, verbose=verbose)
 
 

@@ -6,10 +6,11 @@ import pytest
 from drive import Nodes, Source, counts, documents, nodes, run
 
 from flows.config import Config, parse_config
+from flows.damage import find_damage
 from flows.graph import build
-from flows.maintenance import find_damage, find_garbage, mend
+from flows.maintenance import find_garbage, old_checkpoints
 from stores.dataset import Dataset
-from tasks.nodes import Fit, Node
+from tasks.nodes import Node
 from tasks.planner import PlanOptions, plan_all
 
 
@@ -23,14 +24,14 @@ def made(tmp_path: Path) -> tuple[Nodes, Path]:
 
 def named(wanted: Nodes, root: Path) -> dict[str, list[str]]:
     """Return what is damaged, by node."""
-    return {node.name: list(map(str, damage)) for node, _, damage in find_damage(list(wanted), root) if damage}
+    return {label: list(map(str, damage)) for label, _, damage in find_damage(list(wanted), root) if damage}
 
 
 def healed(wanted: Nodes, root: Path) -> dict[str, tuple[int, int, int]]:
     """Mend, run, and return what was made; nothing may be damaged or left to do afterwards."""
     for _, _, damage in list(find_damage(list(wanted), root)):
         for one in damage:
-            mend(one, root)
+            one.mend()
     made = counts(run(wanted, root))
     assert named(wanted, root) == {}
     assert not any(plan.todo for plan in plan_all(list(wanted), root, PlanOptions()))
@@ -61,7 +62,7 @@ def test_a_damaged_record_is_made_again_without_computing_a_row(made, name, dama
     data = dataset(getattr(wanted, name), root)
     path, before = data.folder / "shards" / "000001.json", data.records()
     damage(path)
-    assert named(wanted, root) == {getattr(wanted, name).name: ["1: shards/000001.json"]}
+    assert named(wanted, root) == {getattr(wanted, name).label: ["1: shards/000001.json"]}
     done = healed(wanted, root)
     assert all(computed == 0 for _, computed, _ in done.values())
     assert data.records() == before
@@ -71,7 +72,7 @@ def test_a_damaged_summary_and_checkpoint_record_are_made_again(made):
     wanted, root = made
     flip(dataset(wanted.total, root).folder / "shards" / "000000.json")
     flip(wanted.model.fitted(root).folder / "record.json")
-    assert named(wanted, root) == {"models/longest": ["0: record.json"], "evaluation/total": ["0: shards/000000.json"]}
+    assert named(wanted, root) == {"train/longest": ["0: record.json"], "evaluate/total": ["0: shards/000000.json"]}
     assert set(healed(wanted, root)) == {"models/longest", "evaluation/total"}
 
 
@@ -96,15 +97,15 @@ def test_a_damaged_manifest_is_written_again(made):
     wanted, root = made
     for node in (wanted.clean, wanted.model):
         flip(root / node.name / node.key / "manifest.json")
-    assert named(wanted, root) == {"clean/text": ["manifest.json"], "models/longest": ["manifest.json"]}
+    assert named(wanted, root) == {"clean/text": ["manifest.json"], "train/longest": ["manifest.json"]}
     assert healed(wanted, root) == {}
 
 
 def test_nothing_is_damaged_before_the_first_run(tmp_path):
     wanted = nodes(tmp_path / "x.jsonl")
-    found = [(checked, damage) for node, checked, damage in find_damage(list(wanted), tmp_path / "root")
-             if not isinstance(node, Fit)]  # fmt: skip
-    assert found == [(0, [])] * 6
+    found = {label: (checked, damage) for label, checked, damage in find_damage(list(wanted), tmp_path / "root")}
+    assert found.pop("train/longest") == (1, [])
+    assert list(found.values()) == [(0, [])] * 6
 
 
 class TestGarbage:
@@ -134,3 +135,38 @@ class TestGarbage:
         assert find_garbage(new) == sorted(set(first) - set(second)) != []
         assert find_garbage(old) == sorted(set(second) - set(first)) != []
         assert all(folder.is_dir() for folder in {*first, *second})
+
+    @pytest.mark.parametrize("harm", [Path.unlink, cut, flip])
+    def test_bytes_whose_record_is_lost_are_never_garbage(self, tmp_path: Path, harm):
+        source = Source(tmp_path / "x.jsonl")
+        source.write(documents(5))
+        config = self.config(tmp_path)
+        self.make(config)
+        source.write(documents(5, d1="another text"))
+        superseded = {path for path in self.files(config) if "quarantine" not in path.name}
+        self.make(config)
+        assert set(find_garbage(config)) == superseded
+        made = [node for node in build(config) if node.flow in ("ingest", "clean")]
+        before = self.files(config)
+        for node in made:
+            harm(node.dataset(Path(config.root)).folder / "shards" / "000000.json")
+        assert find_garbage(config) == []
+        assert {label for label, _, damage in find_damage(made, Path(config.root)) if damage} == {
+            node.label for node in made
+        }
+        healed(made, Path(config.root))
+        assert before <= self.files(config)
+
+    @staticmethod
+    def files(config: Config) -> set[Path]:
+        """Return the shards' files of all datasets."""
+        return {path for path in Path(config.root).glob("*/*/*/*.parquet") if path.name != "images.parquet"}
+
+    def test_checkpoints_are_never_garbage_without_their_record(self, made: tuple[Nodes, Path]):
+        wanted, root = made
+        folder = wanted.model.fitted(root).folder
+        (folder / "checkpoint-0123456789ab").mkdir()
+        assert old_checkpoints(folder) == [folder / "checkpoint-0123456789ab"]
+        for data in (b"{}", b"[]", b"", None):
+            (folder / "record.json").unlink() if data is None else (folder / "record.json").write_bytes(data)
+            assert old_checkpoints(folder) == []

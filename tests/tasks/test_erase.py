@@ -163,11 +163,13 @@ def test_unreadable_documents_that_do_not_hold_them_are_left_alone(source, root)
 
 
 @pytest.mark.parametrize("name", ["documents", "clean", "vector"])
-def test_a_shard_with_a_damaged_record_is_erased_from(name, source, root):
+@pytest.mark.parametrize("damaged", [True, False])
+def test_a_shard_whose_record_is_lost_is_erased_from(name, damaged, source, root):
     wanted = nodes(source.write(documents(25)))
     run(wanted, root)
     data = getattr(wanted, name).dataset(root)
-    (data.folder / "shards" / "000000.json").write_bytes(b"{")
+    path = data.folder / "shards" / "000000.json"
+    path.write_bytes(b"{") if damaged else path.unlink()
     forget(root, wanted, "d3")
     assert left(root) == []
     assert data.records()[0].n_rows == 9

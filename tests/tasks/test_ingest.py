@@ -15,7 +15,7 @@ from faults import Killed, failing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stores.errors import ConfigError, DataError, StorageError
+from stores.errors import ConfigError, DamagedError, DataError, StorageError
 from tasks.assignment import SplitConfig
 from tasks.duplicates import DuplicatesConfig
 from tasks.ingest import SourceConfig, ingest_config, ingest_quarantine, scan
@@ -301,6 +301,119 @@ def test_a_lost_shard_whose_documents_are_not_known_any_more(source, root):
     }  # fmt: skip
     assert aligned(wanted, root)
     assert run(wanted, root) == {}
+
+
+class TestALostRecord:
+    """Which documents a shard holds is known from its record alone: one that disappears must be missed."""
+
+    @pytest.fixture
+    def wanted(self, source, root):
+        wanted = nodes(source.write(documents(25)))
+        run(wanted, root)
+        return wanted
+
+    @pytest.mark.parametrize("index", [0, 2])
+    def test_it_is_planned_and_recovered_without_reading_the_source(self, wanted, root, index, monkeypatch):
+        before = wanted.documents.dataset(root).records()
+        lose(wanted, root, index)
+        assert plan_node(wanted.documents, root, PlanOptions()).missing == {index: "its record is lost"}
+        monkeypatch.setitem(READERS, "jsonl", READERS["jsonl"]._replace(read=None))
+        assert run(wanted, root, look=False) == {}
+        assert wanted.documents.dataset(root).records() == before
+        assert run(wanted, root) == {}
+
+    @pytest.mark.parametrize("index", [0, 2])
+    @pytest.mark.parametrize("harm", ["delete", "cut"])
+    def test_without_its_bytes_the_same_documents_come_into_the_same_shard(self, wanted, source, root, index, harm):
+        before, path = wanted.documents.dataset(root).records(), shard_file(wanted, root, index)
+        lose(wanted, root, index)
+        path.unlink() if harm == "delete" else path.write_bytes(path.read_bytes()[:-9])
+        source.write(documents(27))
+        made = counts(run(wanted, root))
+        assert ids_of(wanted, root)[index] == [f"d{i}" for i in range(10 * index, min(25, 10 * index + 10))]
+        assert ids_of(wanted, root)[3] == ["d25", "d26"]
+        assert wanted.documents.dataset(root).record(index) == before[index]
+        assert made["clean/text"] == (1, 2, 0)
+        assert aligned(wanted, root)
+        assert run(wanted, root) == {}
+
+    def test_of_two_versions_the_right_one_is_kept_whatever_the_clock_says(self, wanted, source, root):
+        old = shard_file(wanted, root, 1)
+        source.write(documents(25, d13="another text"))
+        run(wanted, root)
+        before = wanted.documents.dataset(root).records()
+        os.utime(old, (2_000_000_000, 2_000_000_000))  # the clock went back since
+        lose(wanted, root, 1)
+        run(wanted, root)
+        assert wanted.documents.dataset(root).records() == before
+        assert content(wanted.documents, root)["d13"]["text"] == "another text"
+        assert run(wanted, root) == {}
+
+    def test_an_older_record_put_back_is_noticed(self, wanted, source, root):
+        dataset = wanted.documents.dataset(root)
+        path = dataset.folder / dataset.record_name(1)
+        old = path.read_bytes()
+        source.write(documents(25, d13="another text"))
+        run(wanted, root)
+        path.write_bytes(old)
+        run(wanted, root)
+        assert content(wanted.documents, root)["d13"]["text"] == "another text"
+
+
+def lose(wanted, root, index: int) -> None:
+    dataset = wanted.documents.dataset(root)
+    (dataset.folder / dataset.record_name(index)).unlink()
+
+
+class TestFilesBeside:
+    """Lists beside the documents' shards: of ids, of rows set aside, of the digests of images, and the state."""
+
+    @pytest.fixture
+    def wanted(self, source, root):
+        rows = [{**row, "image": f"{row['id']}.png"} for row in documents(5)]
+        for row in rows:
+            (source.path.parent / row["image"]).write_bytes(row["id"].encode())
+        wanted = nodes(source.write([*rows, rows[0]]))
+        run(wanted, root)
+        return wanted
+
+    @pytest.mark.parametrize("name", ["state.json", "images.parquet", "quarantine.parquet"])
+    @pytest.mark.parametrize("data", [None, b"", b"[]", b"5", b"PAR1 PAR1"])
+    def test_one_that_is_lost_is_written_again_from_the_source(self, wanted, root, name, data):
+        path = wanted.documents.dataset(root).folder / name
+        before = path.read_bytes()
+        path.unlink() if data is None else path.write_bytes(data)
+        assert plan_node(wanted.documents, root, PlanOptions()).scan.stale_state
+        assert run(wanted, root) == {}
+        assert path.read_bytes() == before
+        assert plan_node(wanted.documents, root, PlanOptions()).scan is None
+
+    def test_a_changed_byte_is_never_read(self, wanted, source, root):
+        folder = wanted.documents.dataset(root).folder
+        for name in ("images.parquet", "quarantine.parquet"):
+            data = bytearray((folder / name).read_bytes())
+            data[len(data) // 2] ^= 1
+            (folder / name).write_bytes(data)
+        with pytest.raises(DamagedError, match=r"quarantine.parquet: its bytes differ .*fuseline repair"):
+            ingest_quarantine(wanted.documents, root)
+        source.write(documents(6))
+        run(wanted, root)
+        assert ingest_quarantine(wanted.documents, root).num_rows == 0
+
+    def test_the_list_of_ids_is_in_the_record_of_its_shard(self, wanted, root):
+        dataset = wanted.documents.dataset(root)
+        record = dataset.record(0)
+        assert dataset.damaged(record) == []
+        (dataset.folder / "rows" / "000000.parquet").write_bytes(b"PAR1 PAR1")
+        assert dataset.damaged(record) == ["rows/000000.parquet"]
+
+    def test_a_damaged_list_of_ids_is_not_believed(self, wanted, root):
+        dataset = wanted.documents.dataset(root)
+        (dataset.folder / "rows" / "000000.parquet").write_bytes(b"PAR1 PAR1")
+        shard_file(wanted, root, 0).unlink()
+        run(wanted, root)
+        assert set(content(wanted.documents, root)) == {f"d{i}" for i in range(5)}
+        assert aligned(wanted, root)
 
 
 def test_a_corrupted_shard_is_made_again_when_the_source_changes(source, root):
