@@ -4,14 +4,20 @@ from pathlib import Path
 
 from flows.config import Config
 from tasks.drift import refits
-from tasks.nodes import Node
-from tasks.planner import PlanOptions
+from tasks.nodes import Ingest, Node
+from tasks.planner import PlanOptions, changed_images
 
 
 def plan_options(
-    config: Config, nodes: list[Node], *, retry_failed: bool = False, refit: bool = False, source: str | None = None
+    config: Config,
+    nodes: list[Node],
+    *,
+    retry_failed: bool = False,
+    refit: bool = False,
+    source: str | None = None,
+    every: list[Node] | None = None,
 ) -> PlanOptions:
-    """Return a configuration's wishes and, where they count, the verdicts of the drift reports among `nodes`.
+    """Return a configuration's wishes and what earlier runs found: drifted codebooks, images that changed.
 
     Args:
         config: the effective configuration.
@@ -19,7 +25,11 @@ def plan_options(
         retry_failed: rows that failed are tried again.
         refit: everything is fitted again.
         source: where image references start; by default what the configuration says.
+        every: all nodes of the pipeline, when `nodes` are some of them.
     """
     wanted = "now" if refit else config.refit
     drifted = refits(nodes, Path(config.root)) if wanted == "drift" else {}
-    return PlanOptions(config.source.image_root() if source is None else source, retry_failed, wanted, drifted)
+    ingests = any(isinstance(node, Ingest) for node in nodes)
+    changed = changed_images(every or nodes, Path(config.root)) if ingests else frozenset[int]()
+    images = config.source.image_root() if source is None else source
+    return PlanOptions(images, retry_failed, wanted, drifted, changed=changed)

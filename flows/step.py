@@ -16,9 +16,8 @@ from flows.options import plan_options
 from flows.progress import teller
 from flows.runtime import Account
 from stores.errors import ConfigError, DataError, mismatch
-from tasks.image_pass import ImageTransform
-from tasks.nodes import Node, ShardStage
-from tasks.planner import Plan, plan_node
+from tasks.nodes import Node
+from tasks.planner import Plan, over_images, plan_node
 from tasks.shard import ShardReport
 from tasks.spent import Spent
 from tasks.stage import Execution, run_plans
@@ -37,14 +36,26 @@ def run_step(flows: Sequence[str], config: Config, wishes: Wishes) -> list[dict[
     Raises:
         DataError: a shard failed; the others are committed.
     """
-    return run_nodes([node for node in build(config) if node.flow in flows], config, wishes)
+    every = build(config)
+    return run_nodes([node for node in every if node.flow in flows], config, wishes, every=every)
 
 
-def run_nodes(nodes: list[Node], config: Config, wishes: Wishes, *, source: str | None = None) -> list[dict[str, Any]]:
-    """Bring nodes up to date in order, each planned when its upstream is done."""
+def run_nodes(
+    nodes: list[Node], config: Config, wishes: Wishes, *, source: str | None = None, every: list[Node] | None = None
+) -> list[dict[str, Any]]:
+    """Bring nodes up to date in order, each planned when its upstream is done.
+
+    Args:
+        nodes: what to make.
+        config: the effective configuration.
+        wishes: what the user asked for.
+        source: where image references start; by default what the configuration says.
+        every: all nodes of the pipeline, when `nodes` are some of them.
+    """
     root = Path(config.root)
     images = config.source.image_root() if source is None else source
-    options = plan_options(config, nodes, retry_failed=wishes.retry_failed, refit=wishes.refit, source=images)
+    options = plan_options(config, nodes, retry_failed=wishes.retry_failed, refit=wishes.refit, source=images,
+                           every=every)  # fmt: skip
     options = replace(options, look=False)  # an ingest follows its plan: it alone reads the source
     local = config.run.executor == "local"
     execution = Execution(root, images, config.run.workers, local, wishes.retry_failed)
@@ -80,11 +91,6 @@ def passes(nodes: list[Node]) -> Iterator[list[Node]]:
         yield [first, *sharing]
         taken = {first.name, *(node.name for node in sharing)}
         left = [node for node in others if node.name not in taken]
-
-
-def over_images(node: Node) -> bool:
-    """Tell whether a node is made in a pass over images."""
-    return isinstance(node, ShardStage) and isinstance(node.transform, ImageTransform)
 
 
 def _accounts(plans: list[Plan], reports: list[ShardReport], seconds: float) -> dict[str, Account]:

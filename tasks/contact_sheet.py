@@ -13,7 +13,7 @@ from pydantic import Field
 
 from models.config import FrozenConfig
 from stores.dataset import check_ids
-from tasks.images import ImageError, ImageLimits, decode, open_image
+from tasks.images import DIGEST, ImageError, ImageLimits, decode, image_digests, open_image
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers: one per detector, in the order of their names.
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233))
@@ -112,7 +112,8 @@ def _candidates(documents: pa.Table, detections: Mapping[str, pa.Table], config:
             drawn = xxhash.xxh3_64_intdigest(document.encode(), seed=config.seed) / 2**64
             orders.append((-sum(bool(rows[number]) for rows in found.values()), drawn, document, number))
     best = sorted(orders)[: config.count]
-    rows = documents.select(["id", "image"]).take(pa.array([number for *_, number in best], pa.int64())).to_pylist()
+    seen = documents.select(["id", "image"]).append_column(DIGEST, image_digests(documents))
+    rows = seen.take(pa.array([number for *_, number in best], pa.int64())).to_pylist()
     return [
         Candidate((kinds, drawn, document), row, {name: rows[number] for name, rows in found.items()})
         for (kinds, drawn, document, number), row in zip(best, rows, strict=True)
@@ -123,7 +124,7 @@ def _row(one: Candidate, config: ContactSheetConfig, source: str) -> dict[str, A
     lines = [element for name in sorted(one.found) if config.kinds[name] == "ocr" for element in one.found[name]]
     status, picture = "ok", None
     try:
-        data = open_image(one.row["image"], source, config.limits)
+        data = open_image(one.row["image"], source, config.limits, digest=one.row[DIGEST])
         picture = _picture(decode(data, limits=config.limits, min_side=config.side), one.found, config)
     except ImageError as refused:
         status = refused.slug

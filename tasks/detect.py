@@ -61,8 +61,8 @@ class DetectConfig(ChosenConfig):
 def detect(documents: pa.Table, config: DetectConfig, *, source: str) -> pa.Table:
     """Return what was found in each document's image, in the documents' order and the DETECTIONS schema.
 
-    Status: ok (also without any element), missing, no_image, bad_uri, bad_image, too_large, timeout, detect_failed.
-    Raises MissingWeights.
+    Status: ok (also without any element), missing, no_image, bad_uri, bad_image, too_large, timeout, changed,
+    detect_failed. Raises MissingWeights.
     """
     return run_pass(documents, [ImageDetector(config)], source=source).tables[0]
 

@@ -18,7 +18,7 @@ from models.threads import thread_limit
 from models.vocabulary import Vocabulary, token_vectors, vocabulary
 from stores.schemas import TOKENS, WORDS
 from tasks.gallery import thumbnail
-from tasks.images import ImageLimits
+from tasks.images import ImageLimits, image_digests
 from tasks.nodes import Context, Shards
 from tasks.owners import CODEWORDS, typical_rows
 from tasks.predict import load_classifier
@@ -169,8 +169,9 @@ def _picture(rows: list[dict[str, Any]], shards: Shards, *, source: str, side: i
     wanted = {document["id"] for row in rows for document in row["documents"]}
     limits, pictures = ImageLimits(), dict[str, bytes | None]()
 
-    def made(document: tuple[str, object]) -> tuple[str, bytes | None]:
-        return document[0], thumbnail(document[1], source, limits=limits, side=side)
+    def made(document: tuple[str, object, str | None]) -> tuple[str, bytes | None]:
+        name, image, digest = document
+        return name, thumbnail(image, source, limits=limits, side=side, digest=digest)
 
     with ThreadPoolExecutor(thread_limit()) as threads:
         for _, documents in shards() if wanted else ():
@@ -179,6 +180,7 @@ def _picture(rows: list[dict[str, Any]], shards: Shards, *, source: str, side: i
         row["thumbnails"] = [pictures.get(document["id"]) for document in row["documents"]]
 
 
-def _images(documents: pa.Table, wanted: set[str]) -> Iterable[tuple[str, object]]:
+def _images(documents: pa.Table, wanted: set[str]) -> Iterable[tuple[str, object, str | None]]:
     chosen = documents.filter(pc.is_in(documents["id"], pa.array(sorted(wanted), pa.string())))
-    return zip(chosen["id"].to_pylist(), chosen["image"].to_pylist(), strict=True)
+    columns = (chosen["id"], chosen["image"], image_digests(chosen))
+    return zip(*(column.to_pylist() for column in columns), strict=True)

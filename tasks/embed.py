@@ -86,7 +86,7 @@ def embed_images(documents: pa.Table, config: ImageEmbedConfig, *, source: str) 
 
     `source` is the folder or URL below which image references lie. While a batch is encoded, the next ones are read,
     decoded and scaled by `decode_threads` threads. Status: ok, missing, no_image, bad_uri, bad_image, too_large,
-    timeout, not_finite, overflow. Raises MissingWeights.
+    timeout, changed, not_finite, overflow. Raises MissingWeights.
     """
     return run_pass(documents, [ImageEmbedder(config)], source=source).tables[0]
 

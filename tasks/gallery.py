@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,7 +10,7 @@ import xxhash
 from PIL import Image
 
 from stores.errors import AlignmentError, mismatch
-from tasks.images import ImageError, ImageLimits, decode, open_image
+from tasks.images import DIGEST, ImageError, ImageLimits, decode, image_digests, open_image
 
 Kind = Literal["right", "wrong", "confident_error"]
 SIDE = 96  # pixels of a thumbnail's longest side
@@ -21,7 +21,7 @@ class Candidate(NamedTuple):
     """One example on its way into the gallery; sorts by `order`, smallest first."""
 
     order: float
-    row: dict[str, object]
+    row: dict[str, Any]
 
 
 def gallery(
@@ -51,19 +51,24 @@ def gallery(
     kept["wrong"] = [candidate for candidate in kept["wrong"] if candidate.row["id"] not in shown]
     limits = limits or ImageLimits()
     rows = [
-        {**candidate.row, "kind": kind, "thumbnail": thumbnail(candidate.row["image"], source, limits=limits)}
+        {**candidate.row, "kind": kind, "thumbnail": _thumbnail(candidate.row, source, limits)}
         for kind, chosen in kept.items()
         for candidate in chosen[:count]
     ]
     return pa.Table.from_pylist(rows, schema=GALLERY)
 
 
-def thumbnail(image: object, source: str, *, limits: ImageLimits, side: int = SIDE) -> bytes | None:
-    """Return WebP bytes of a document's image at most `side` pixels wide and high; None when it cannot be used."""
+def thumbnail(
+    image: object, source: str, *, limits: ImageLimits, side: int = SIDE, digest: str | None = None
+) -> bytes | None:
+    """Return WebP bytes of a document's image at most `side` pixels wide and high; None when it cannot be used.
+
+    `digest` is what the documents hold of it: another picture is not shown in its place.
+    """
     if not isinstance(image, dict):
         return None
     try:
-        pixels = decode(open_image(image, source, limits=limits), limits=limits, min_side=side)
+        pixels = decode(open_image(image, source, limits, digest=digest), limits=limits, min_side=side)
     except ImageError:
         return None
     small = Image.fromarray(pixels)
@@ -97,6 +102,7 @@ def _joined(predictions: pa.Table, documents: pa.Table, cleaned: pa.Table, split
     joined = predictions.select(["id", "model", "label", "score", "top_k", "importance"])
     for name in ("labels", "split", "image"):
         joined = joined.append_column(name, documents[name])
+    joined = joined.append_column(DIGEST, image_digests(documents))
     joined = joined.append_column("text", pc.utf8_slice_codeunits(cleaned["text"], 0, TEXT))
     usable = pc.and_(pc.equal(documents["status"], "ok"), pc.greater(pc.list_value_length(documents["labels"]), 0))
     usable = pc.and_(usable, pc.and_(pc.equal(documents["split"], split), pc.is_valid(predictions["label"])))
@@ -119,6 +125,10 @@ def _candidates(joined: pa.Table, seed: int, count: int) -> dict[Kind, list[Cand
         rows = joined.take(pa.array(best, pa.int64())).to_pylist()
         found[kind] = [Candidate(order[number], row) for number, row in zip(best, rows, strict=True)]
     return found
+
+
+def _thumbnail(row: dict[str, Any], source: str, limits: ImageLimits) -> bytes | None:
+    return thumbnail(row["image"], source, limits=limits, digest=row[DIGEST])
 
 
 def _order(candidate: Candidate) -> tuple[float, str]:

@@ -1,5 +1,6 @@
 """Digests of the images that documents refer to, read once per version of a file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 
 from stores.atomic import atomic_file
 from stores.parquet import write_table
-from tasks.images import ImageError, ImageLimits, open_image
-from tasks.listing import Listing
+from tasks.images import XXH3, ImageError, ImageLimits, image_digest, open_image
+from tasks.listing import Listing, name_hashes
 
 SCHEMA = pa.schema([("place", pa.uint64()), ("digest", pa.binary(16))])
 Digests = NDArray[np.uint8]  # (n, 16)
@@ -26,25 +27,36 @@ class ImageDigests:
     what an earlier pass saw, 24 for what this one does, beside the 16 of the listing.
     """
 
-    def __init__(self, places: NDArray[np.uint64], digests: Digests, listing: Listing, root: str) -> None:
+    def __init__(
+        self, places: NDArray[np.uint64], digests: Digests, listing: Listing, root: str, again: Sequence[str | None]
+    ) -> None:
         self._places, self._digests, self._listing, self._root = places, digests, listing, root  # sorted by place
+        self._again = name_hashes([uri for uri in again if uri is not None])
         self._now: list[tuple[NDArray[np.uint64], Digests]] = []
         self._limits = ImageLimits()
 
     @classmethod
-    def load(cls, path: Path | None, listing: Listing, *, root: str) -> Self:
-        """Read what `save` wrote, if it is there; `root` is where image references start."""
+    def load(cls, path: Path | None, listing: Listing, *, root: str, again: Sequence[str | None] = ()) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            path: file of the digests, if there is one.
+            listing: of the source.
+            root: where image references start.
+            again: images to read again, though their files kept size and time.
+        """
         known = pq.read_table(path) if path is not None else SCHEMA.empty_table()
         if known.schema != SCHEMA:  # written by another version: the images are read once more
             known = SCHEMA.empty_table()
-        return cls(known["place"].to_numpy(), _matrix(known["digest"]), listing, root)
+        return cls(known["place"].to_numpy(), _matrix(known["digest"]), listing, root, again)
 
     def of(self, images: pa.ChunkedArray) -> pa.Array:
         """Return one digest per image, (n,) string: null without an image, the reason where it cannot be read."""
         references = pc.and_(pc.struct_field(images, "uri").is_valid(), pc.struct_field(images, "bytes").is_null())
         rows = np.flatnonzero(references.to_numpy())
-        places, listed = self._placed(images.take(pa.array(rows)))
+        names, places, listed = self._placed(images.take(pa.array(rows)))
         known, digests = self._known(places)
+        known &= ~np.isin(names, self._again)
         told: list[str | None] = [None] * len(images)
         fresh = np.ones(len(images), bool)
         for row, digest in zip(rows[known], digests[known], strict=True):
@@ -64,14 +76,14 @@ class ImageDigests:
         with atomic_file(path) as partial:
             write_table(partial, pa.table([pa.array(places), cells], schema=SCHEMA))
 
-    def _placed(self, images: pa.ChunkedArray) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-        """Return a hash of (name, offset, length, stamp) per reference, and whether its file is listed."""
+    def _placed(self, images: pa.ChunkedArray) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.bool_]]:
+        """Return hashes of the name and of (name, offset, length, stamp) per reference, and whether it is listed."""
         names, stamps, listed = self._listing.find(pc.struct_field(images, "uri").to_pylist())
         ranges = (pc.fill_null(pc.struct_field(images, name), -1).to_numpy() for name in ("offset", "length"))
         rows = np.stack([names, *(some.astype(np.uint64) for some in ranges), stamps], axis=1)
         view, digest = memoryview(rows.tobytes()), xxhash.xxh3_64_intdigest
         places = np.fromiter((digest(view[32 * row : 32 * row + 32]) for row in range(len(rows))), np.uint64, len(rows))
-        return places, listed
+        return names, places, listed
 
     def _known(self, places: NDArray[np.uint64]) -> tuple[NDArray[np.bool_], Digests]:
         if not len(self._places):
@@ -90,13 +102,10 @@ class ImageDigests:
             data = open_image(image, self._root, self._limits)
         except ImageError as error:
             return error.slug
-        return f"{XXH3}{xxhash.xxh3_128_hexdigest(data)}"
+        return image_digest(data)
 
 
 def _matrix(column: pa.ChunkedArray) -> Digests:
     chunks = [chunk for chunk in column.chunks if len(chunk)]
     parts = [np.frombuffer(chunk.buffers()[1], np.uint8)[16 * chunk.offset :][: 16 * len(chunk)] for chunk in chunks]
     return np.concatenate([np.zeros(0, np.uint8), *parts]).reshape(-1, 16)
-
-
-XXH3 = "xxh3:"

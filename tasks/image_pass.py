@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.images import ImageError, ImageLimits, Rgb, decode, decoded_size, open_image
+from tasks.images import ImageError, ImageLimits, Rgb, decode, decoded_size, image_digests, open_image
 from tasks.spent import Kind, Spent
 
 AHEAD_BYTES = 256 << 20  # of images prepared and not yet computed
@@ -50,7 +50,7 @@ class Consumer(Protocol):
 class ImageTransform:
     """The transform of a stage over images: makes its part of a pass from the tables that the stage reads.
 
-    The first table holds the columns `id` and `image`.
+    The first table holds the columns `id`, `image` and `image_digest`.
     """
 
     consumer: Callable[[list[pa.Table], Any], Consumer]
@@ -159,8 +159,8 @@ class PassResult:
 class SharedImage:
     """One document's image while it is in use: bytes are read once, and decoded once per size that is needed."""
 
-    def __init__(self, reference: dict[str, Any] | None, root: str) -> None:
-        self._reference, self._root = reference, root
+    def __init__(self, reference: dict[str, Any] | None, root: str, *, digest: str | None = None) -> None:
+        self._reference, self._root, self._digest = reference, root, digest
         self._made: dict[Hashable, _Made] = {}
 
     @property
@@ -174,7 +174,8 @@ class SharedImage:
         They depend on the consumer's wishes alone, never on what else was asked for in this pass.
         """
         limits, side, background = consumer.limits, consumer.min_side, consumer.background
-        data = self._once("read", limits, lambda: open_image(self._reference, self._root, limits), user)
+        reference, root, digest = self._reference, self._root, self._digest
+        data = self._once("read", limits, lambda: open_image(reference, root, limits, digest=digest), user)
         key = (limits, background, decoded_size(data, side))
         pixels: Rgb = self._once(
             "decode", key, lambda: decode(data, limits=limits, min_side=side, background=background), user
@@ -229,7 +230,8 @@ def run_pass(
     """Compute every consumer over one reading of the images; tables come in the documents' order.
 
     Args:
-        documents: columns `id` and `image`; without `image` every row is missing.
+        documents: columns `id`, `image` and perhaps `image_digest`, which the bytes are compared with; without
+            `image` every row is missing.
         consumers: what to compute; each sees exactly what it would see alone.
         source: folder or URL below which image references lie.
         wanted: per consumer a mask (n,) of the rows to compute; its table then holds only those rows.
@@ -242,7 +244,7 @@ def run_pass(
     parts = [Part(one, mask) for one, mask in zip(consumers, masks, strict=True)]
     images = decodes = 0
     if "image" in documents.column_names and parts:
-        for found, waited in _rows(documents["image"], parts, source):
+        for found, waited in _rows(documents, parts, source):
             images, decodes = images + 1, decodes + found.decodes
             takers = [(part, item) for part, item in zip(parts, found.items, strict=True) if item is not None]
             for part, item in takers:
@@ -254,11 +256,12 @@ def run_pass(
     return PassResult(parts, images, decodes)
 
 
-def _rows(references: pa.ChunkedArray, parts: list[Part], source: str) -> Iterator[tuple[_Row, float]]:
+def _rows(documents: pa.Table, parts: list[Part], source: str) -> Iterator[tuple[_Row, float]]:
     """Yield every row that some part needs, prepared for each, in order, and how long it was waited for."""
+    references, digests = documents["image"], image_digests(documents)
 
     def prepare(row: int) -> _Row:
-        image = SharedImage(references[row].as_py(), source)
+        image = SharedImage(references[row].as_py(), source, digest=digests[row].as_py())
         items = [part.prepare(image, row) for part in parts]
         image.charge()
         return _Row(row, items, image.decodes)

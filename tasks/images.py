@@ -12,7 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import simplejpeg
+import xxhash
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
@@ -23,6 +25,9 @@ from models.config import FrozenConfig
 DECODER = "decode-1"
 Rgb = NDArray[np.uint8]
 WHITE = (255, 255, 255)
+XXH3 = "xxh3:"
+DIGEST = "image_digest"  # column of documents: what `image_digest` gave of the bytes, or why they could not be read
+CHANGED = "changed"  # status of an image whose bytes are not those that the documents hold the digest of
 
 # We check the size ourselves, before decoding, with a limit per source.
 Image.MAX_IMAGE_PIXELS = None
@@ -71,11 +76,12 @@ class Size(NamedTuple):
     height: int
 
 
-def open_image(image: dict[str, Any] | None, root: str, limits: ImageLimits) -> bytes:
+def open_image(image: dict[str, Any] | None, root: str, limits: ImageLimits, *, digest: str | None = None) -> bytes:
     """Return the encoded bytes behind a reference {uri, offset, length, bytes}.
 
-    `root` is a folder or an fsspec URL; `uri` lies below it. Symbolic links are followed.
-    Raises ImageError: missing, bad_uri, no_image, too_large.
+    `root` is a folder or an fsspec URL; `uri` lies below it. Symbolic links are followed. `digest` is what the
+    documents hold of them; one that tells why there were none is not compared.
+    Raises ImageError: missing, bad_uri, no_image, too_large, changed.
     """
     if image is None or (image.get("uri") is None and image.get("bytes") is None):
         raise ImageError("missing")
@@ -84,7 +90,22 @@ def open_image(image: dict[str, Any] | None, root: str, limits: ImageLimits) -> 
         data = _read(_inside(image["uri"]), root, image.get("offset"), image.get("length"), limits.max_bytes)
     if len(data) > limits.max_bytes:
         raise ImageError("too_large", f"more than {limits.max_bytes} bytes")
-    return bytes(data)
+    data = bytes(data)
+    if digest is not None and digest.startswith(XXH3) and image_digest(data) != digest:
+        raise ImageError(CHANGED, "its bytes are not those that were ingested")
+    return data
+
+
+def image_digest(data: bytes) -> str:
+    """Return "xxh3:<hex>" of an image's encoded bytes."""
+    return f"{XXH3}{xxhash.xxh3_128_hexdigest(data)}"
+
+
+def image_digests(documents: pa.Table) -> pa.ChunkedArray:
+    """Return the digests (n,) string that documents hold of their images; nulls where they hold none."""
+    if DIGEST in documents.column_names:
+        return documents[DIGEST]
+    return pa.chunked_array([pa.nulls(documents.num_rows, pa.string())])
 
 
 def decode(

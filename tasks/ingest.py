@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from tasks.beside import (
 )
 from tasks.duplicates import DuplicatesConfig, ImageDuplicates
 from tasks.image_digests import ImageDigests
+from tasks.images import DIGEST
 from tasks.listing import Listing
 from tasks.nodes import Ingest
 from tasks.options import parse_options
@@ -91,29 +92,40 @@ class Scan:
     stale_state: bool = False  # the source must be read: files were touched, if nothing else
     lost: frozenset[int] = frozenset()  # shards whose record is gone
     listing: Listing | None = field(default=None, compare=False, repr=False)  # of a source that must be read
+    again: frozenset[int] = frozenset()  # shards whose images are read again
 
 
-def scan(node: Ingest, root: Path, *, broken: frozenset[int] = frozenset(), look: bool = True) -> Scan:
-    """Compare the source with what was ingested; reads it only when its listing changed.
+def scan(
+    node: Ingest,
+    root: Path,
+    *,
+    broken: frozenset[int] = frozenset(),
+    again: frozenset[int] = frozenset(),
+    look: bool = True,
+) -> Scan:
+    """Compare the source with what was ingested; reads it only when its listing changed, or there is a reason to.
 
     Args:
         node: the ingest.
         root: output root.
         broken: shards whose file is missing.
+        again: shards whose images are read again, whatever the listing says.
         look: False when the ingest follows at once: it is told that the source changed, not what, and the source is
             read once instead of twice.
     """
     dataset, listing = node.dataset(root), _listed(node.source)
     state, records = State.load(dataset), dataset.records()
     lost = state.lost(dataset, records)
-    if not broken and not lost and state.listing == listing.digest and state.fits(dataset, records):
+    unchanged = state.listing == listing.digest and state.fits(dataset, records)
+    if unchanged and not (broken or lost or again):
         return Scan({})
+    found = Scan({}, stale_state=True, lost=lost, listing=listing, again=again)
     if not look:
-        return Scan({}, stale_state=True, lost=lost, listing=listing)
-    changes = _Changes(node, root, broken, listing)
+        return found
+    changes = _Changes(node, root, broken, listing, again)
     shards = sum(1 for _ in changes.new_shards())
     new = tuple(range(changes.next_index, changes.next_index + shards))
-    found = Scan(changes.touched(), new, changes.router.new_rows, stale_state=True, lost=lost, listing=listing)
+    found = replace(found, changed=changes.touched(), new=new, new_rows=changes.router.new_rows)
     if not changes.total:
         raise DataError(_nothing(node.source))
     return found
@@ -125,6 +137,7 @@ def ingest(
     *,
     broken: frozenset[int] = frozenset(),
     listing: Listing | None = None,
+    again: frozenset[int] = frozenset(),
     done: Callable[[ShardReport], None],
 ) -> None:
     """Bring the documents dataset up to date: new documents into new shards, changed ones in place.
@@ -134,6 +147,7 @@ def ingest(
         root: output root.
         broken: shards to make again from the source.
         listing: of the source, where it was listed just now.
+        again: shards whose images are read again, though their files kept size and time.
         done: called with a report after each shard is committed.
 
     Raises:
@@ -141,9 +155,9 @@ def ingest(
     """
     dataset, listing = node.dataset(root), listing or _listed(node.source)
     begin(dataset)
-    if _recovered(dataset) and not broken and not scan(node, root, look=False).stale_state:
+    if _recovered(dataset) and not broken and not again and not scan(node, root, look=False).stale_state:
         return
-    changes = _Changes(node, root, broken, listing)
+    changes = _Changes(node, root, broken, listing, again)
     index, started = changes.next_index, time.perf_counter()
     for table in changes.new_shards():
         commit_documents(dataset, index, table)
@@ -171,7 +185,9 @@ def ingest_quarantine(node: Ingest, root: Path) -> pa.Table:
 class _Changes:
     """One pass over a source, compared with what was ingested."""
 
-    def __init__(self, node: Ingest, root: Path, broken: frozenset[int], listing: Listing) -> None:
+    def __init__(
+        self, node: Ingest, root: Path, broken: frozenset[int], listing: Listing, again: frozenset[int]
+    ) -> None:
         self.node, self.dataset, self.total = node, node.dataset(root), 0
         self.forgotten, dataset = Forgotten.load(root), self.dataset
         self.records = dataset.records()
@@ -181,7 +197,12 @@ class _Changes:
         known |= {index: _listed_rows(dataset, index) for index in self.broken}
         self.next_index = 1 + max(known, default=-1)
         self.router = Router(Known.of(known, ROW_INPUTS), node.config.shard_size)
-        self.images = ImageDigests.load(known_file(dataset, IMAGES), listing, root=node.source.image_root())
+        self.images = ImageDigests.load(
+            known_file(dataset, IMAGES),
+            listing,
+            root=node.source.image_root(),
+            again=self._uris(again - self.broken),
+        )
         self.assignment = Assignment(node.config.split).learn(documents for documents, _ in self._batches())
         self.duplicates = self._known_images(node.config.duplicates)
         self.last = self._last() if node.config.duplicates.ids == "last" else None
@@ -261,6 +282,10 @@ class _Changes:
                 found.remember(table["image_hash"], id_hashes(table["id"]))
         return found
 
+    def _uris(self, shards: frozenset[int]) -> list[str | None]:
+        tables = (self.dataset.read(self.records[index], ("image",)) for index in sorted(shards))
+        return [uri for table in tables for uri in pc.struct_field(table["image"], "uri").to_pylist()]
+
     def _last(self) -> LastOfEach:
         return LastOfEach(documents["id"] for documents, _ in self._batches())
 
@@ -282,7 +307,7 @@ class _Changes:
 
     def _completed(self, table: pa.Table) -> pa.Table:
         table = self.assignment.apply(table)
-        table = table.append_column("image_digest", self.images.of(table["image"]))
+        table = table.append_column(DIGEST, self.images.of(table["image"]))
         if self.duplicates is not None:
             table = table.append_column("image_hash", self.duplicates.hashes(table["image"]))
         places = table["image"].combine_chunks()

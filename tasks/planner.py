@@ -10,6 +10,8 @@ from stores.digests import combine
 from stores.errors import DataError
 from stores.fitted import FittedRecord
 from stores.manifest import Manifest, ShardRecord
+from tasks.image_pass import ImageTransform
+from tasks.images import CHANGED
 from tasks.ingest import Scan, scan
 from tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary
 from tasks.seen import fit_shards, seen_input
@@ -27,6 +29,7 @@ class PlanOptions:
     refit: Refit | Literal["now"] = "manual"
     drifted: Mapping[str, str] = field(default_factory=dict)  # fit -> why its drift report asks for another one
     look: bool = True  # False: a changed source is not read, for its ingest follows at once
+    changed: frozenset[int] = frozenset()  # documents shards with images that are no longer what was ingested
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def _plan_ingest(node: Ingest, root: Path, options: PlanOptions) -> Plan:
     dataset = node.dataset(root)
     records = dataset.records()
     gone = {i: "its file is missing" for i, r in records.items() if not dataset.store.has(r.files)}
-    found = scan(node, root, broken=frozenset(gone), look=options.look)
+    found = scan(node, root, broken=frozenset(gone), again=options.changed & records.keys(), look=options.look)
     gone |= dict.fromkeys(found.lost, "its record is lost")
     why = explain_key(node, root) if not records else "new documents"
     stale = {**{i: "documents changed or gone" for i in found.changed if i in records and i not in gone}}
@@ -173,10 +176,27 @@ def _stale_because(
             return f"{name} will be fitted"
         if record.inputs.get(name) != digest:
             return f"{name} was fitted again"
+    if over_images(node) and _has_changed(record):
+        return "images changed after they were ingested"
     failed = sum(n for status, n in record.tallies.get("status", {}).items() if status not in SETTLED)
     if options.retry_failed and failed and isinstance(node, ShardStage) and node.by_row:
         return "failed rows are tried again"
     return ""
+
+
+def over_images(node: Node) -> bool:
+    """Return whether a node is made in a pass over images."""
+    return isinstance(node, ShardStage) and isinstance(node.transform, ImageTransform)
+
+
+def changed_images(nodes: Sequence[Node], root: Path) -> frozenset[int]:
+    """Return the shards in which a stage found images that are not those whose digests the documents hold."""
+    found = (node.dataset(root).readable_records() for node in nodes if over_images(node))
+    return frozenset(i for records in found for i, record in records.items() if _has_changed(record))
+
+
+def _has_changed(record: ShardRecord) -> bool:
+    return CHANGED in record.tallies.get("status", {})
 
 
 def _fitted_now(node: Node, root: Path, upstream: dict[str, Plan]) -> dict[str, str | None]:

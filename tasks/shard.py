@@ -16,6 +16,7 @@ from stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_ids
 from stores.errors import AlignmentError, DamagedError, FuselineError, StorageError
 from stores.manifest import ShardRecord
 from tasks.image_pass import ImageTransform, Part, run_pass
+from tasks.images import CHANGED
 from tasks.inputs import Tables, context, row_inputs, shard_inputs, summary_inputs, upstream_tables
 from tasks.nodes import ShardStage, Summary, Transform
 from tasks.seen import seen_input, seen_shards
@@ -52,8 +53,8 @@ def make_shards(
 ) -> list[ShardReport]:
     """Make and commit one shard of each stage, none of which reads another; those over images share one pass.
 
-    Rows whose own inputs did not change are copied from the stage's previous version. A stage that fails says so in its
-    report, and the others are committed.
+    Rows whose own inputs did not change are copied from the stage's previous version, those of changed images aside. A
+    stage that fails says so in its report, and the others are committed.
 
     Args:
         stages: what to make.
@@ -118,10 +119,12 @@ class Draft:
             self._previous = _previous(self.dataset, self._before)
             self._row_inputs = row_inputs(self.stage, self.tables, self.root)
             self._reused = changed_rows(self._previous, self.tables[0]["id"], self._row_inputs)
-            if retry_failed and self._previous is not None and "status" in self._previous.column_names:
-                settled = np.isin(np.array(self._previous["status"].to_pylist(), dtype=object), SETTLED)
+            if self._previous is not None and "status" in self._previous.column_names:
+                status = np.array(self._previous["status"].to_pylist(), dtype=object)
+                # An image that changed may be by now what its digest says: nothing in the inputs would tell.
+                again = ~np.isin(status, SETTLED) if retry_failed else status == CHANGED
                 kept = self._reused >= 0
-                self._reused[kept] = np.where(settled[self._reused[kept]], self._reused[kept], -1)
+                self._reused[kept] = np.where(again[self._reused[kept]], -1, self._reused[kept])
 
     def compute(self, transform: Transform) -> None:
         """Compute the wanted rows, or all of them for a stage over whole shards."""

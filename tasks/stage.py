@@ -13,7 +13,7 @@ from prefect.utilities.annotations import quote
 
 from stores.errors import StorageError
 from tasks.fit import make_fit
-from tasks.ingest import ingest
+from tasks.ingest import Scan, ingest
 from tasks.nodes import Fit, Ingest, Node, ShardStage, Summary
 from tasks.planner import Plan
 from tasks.pool import close_pool, shared_pool
@@ -107,7 +107,8 @@ def one(node: Node, plan: Plan, execution: Execution, listen: Listener) -> list[
     if isinstance(node, Ingest):
         records = node.dataset(execution.root).records()
         broken = frozenset(i for i in plan.missing if i in records)
-        ingest(node, execution.root, broken=broken, listing=plan.scan.listing if plan.scan else None, done=done)
+        found = plan.scan or Scan({})
+        ingest(node, execution.root, broken=broken, listing=found.listing, again=found.again, done=done)
     elif isinstance(node, Fit):
         done(make_fit(node, execution.root, source=execution.source))
     elif isinstance(node, Summary):

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from models.config import FrozenConfig, knob
 from stores.dataset import ROW_INPUTS
 from tasks.fit import make_fit
-from tasks.ingest import SourceConfig, SplitConfig, ingest, ingest_config
+from tasks.ingest import Scan, SourceConfig, SplitConfig, ingest, ingest_config
 from tasks.nodes import Context, Fit, Ingest, Node, Read, ShardStage, Summary
 from tasks.planner import Plan, PlanOptions, plan_node
 from tasks.shard import ShardReport, make_shards, make_summary
@@ -116,25 +116,26 @@ def run(wanted: Iterable[Node], root: Path, **wishes: Any) -> dict[str, list[Sha
     made: dict[str, list[ShardReport]] = {}
     for node in wanted:
         plan = plan_node(node, root, PlanOptions(**wishes))
-        made[node.name] = list(_made(plan, root, retry_failed=wishes.get("retry_failed", False)))
+        wanted = {"source": wishes.get("source", ""), "retry_failed": wishes.get("retry_failed", False)}
+        made[node.name] = list(_made(plan, root, **wanted))
     return {name: reports for name, reports in made.items() if reports}
 
 
-def _made(plan: Plan, root: Path, *, retry_failed: bool) -> Iterator[ShardReport]:
+def _made(plan: Plan, root: Path, *, source: str, retry_failed: bool) -> Iterator[ShardReport]:
     node = plan.node
     if isinstance(node, Ingest) and (plan.todo or plan.scan):
         records, reports = node.dataset(root).records(), []
-        listing = plan.scan.listing if plan.scan else None
+        found = plan.scan or Scan({})
         broken = frozenset(i for i in plan.missing if i in records)
-        ingest(node, root, broken=broken, listing=listing, done=reports.append)
+        ingest(node, root, broken=broken, listing=found.listing, again=found.again, done=reports.append)
         yield from reports
     for index in [] if isinstance(node, Ingest) else plan.todo:
         if isinstance(node, ShardStage):
-            yield make_shard(node, root, index, retry_failed=retry_failed)
+            yield make_shard(node, root, index, source=source, retry_failed=retry_failed)
         elif isinstance(node, Fit):
-            yield make_fit(node, root, source="")
+            yield make_fit(node, root, source=source)
         elif isinstance(node, Summary):
-            yield make_summary(node, root, source="")
+            yield make_summary(node, root, source=source)
 
 
 def make_shard(stage: ShardStage, root: Path, index: int, **wishes: Any) -> ShardReport:
