@@ -18,6 +18,7 @@ from flows.runtime import Account
 from stores.errors import ConfigError, DataError, mismatch
 from tasks.nodes import Node
 from tasks.planner import Plan, over_images, plan_node
+from tasks.presence import check_present
 from tasks.shard import ShardReport
 from tasks.spent import Spent
 from tasks.stage import Execution, run_plans
@@ -34,7 +35,7 @@ def run_step(flows: Sequence[str], config: Config, wishes: Wishes) -> list[dict[
     """Bring every node of some flows up to date; return an Account per node as plain values.
 
     Raises:
-        DataError: a shard failed; the others are committed.
+        DataError: a shard failed, the others are committed; or a stage has nothing to work on in any document.
     """
     every = build(config)
     return run_nodes([node for node in every if node.flow in flows], config, wishes, every=every)
@@ -63,6 +64,9 @@ def run_nodes(
     with task_runner(config.run) as runner:
         for group in passes(nodes):
             plans = [plan_node(node, root, options) for node in group]
+            for plan in plans:
+                if plan.todo:  # before anything is computed
+                    check_present(plan.node, root, lenient=source is not None)
             started = time.perf_counter()
             for plan in plans:
                 if plan.todo or plan.scan:
@@ -114,7 +118,6 @@ def _accounts(plans: list[Plan], reports: list[ShardReport], seconds: float) -> 
             seconds=round(seconds * share, 3) if own else 0.0,
             spent={kind: round(value, 3) for kind, value in spent.to_dict().items()},
             errors=errors,
-            notes=tuple(report.note for report in own if report.note),
         )
     return found
 

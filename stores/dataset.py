@@ -19,7 +19,7 @@ from stores.store import Store, open_store
 MANIFEST = "manifest.json"
 RECORDS = "shards"
 # Columns whose values are counted into the record, so that totals need no data.
-TALLIED = ("status", "split")
+TALLIED = ("status", "split", "image_digest")
 # A row's own inputs, digested: what row reuse compares. Not content, so it stays out of the content digest.
 ROW_INPUTS = "row_inputs"
 _SHARD = re.compile(r"[0-9]{6,}-[0-9a-f]{12}")
@@ -235,5 +235,6 @@ def _readable(path: Path) -> ShardRecord | None:
 
 
 def _tally(column: pa.ChunkedArray) -> dict[str, int]:
-    counts = pc.value_counts(column).to_pylist()
+    kinds = pc.replace_substring_regex(column, ":.*", "") if pa.types.is_string(column.type) else column  # of a digest
+    counts = pc.value_counts(kinds).to_pylist()
     return {str(item["values"]): int(item["counts"]) for item in sorted(counts, key=lambda c: str(c["values"]))}

@@ -69,7 +69,7 @@ class ShardRecord:
     columns: dict[str, str]
     inputs: dict[str, str]
     files: dict[str, FileRecord]
-    tallies: dict[str, dict[str, int]] = field(default_factory=dict)  # column -> value -> rows (status, split)
+    tallies: dict[str, dict[str, int]] = field(default_factory=dict)  # column -> value, or kind of digest -> rows
     beside: dict[str, FileRecord] = field(default_factory=dict)  # path relative to the dataset
 
     def digest(self, columns: tuple[str, ...] = ()) -> str:

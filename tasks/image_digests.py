@@ -1,6 +1,7 @@
 """Digests of the images that documents refer to, read once per version of a file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,11 +14,60 @@ from numpy.typing import NDArray
 
 from stores.atomic import atomic_file
 from stores.parquet import write_table
-from tasks.images import XXH3, ImageError, ImageLimits, image_digest, open_image
+from tasks.images import REMOTE, XXH3, ImageError, ImageLimits, image_digest, open_image
 from tasks.listing import Listing, name_hashes
 
 SCHEMA = pa.schema([("place", pa.uint64()), ("digest", pa.binary(16))])
 Digests = NDArray[np.uint8]  # (n, 16)
+
+
+@dataclass
+class ImageCounts:
+    """How many documents refer to an image, how many of these images are there, and the first that are not."""
+
+    root: str  # where image references start
+    documents: int = 0
+    referenced: int = 0
+    found: int = 0  # also those that turn out to be too large or damaged
+    remote: int = 0  # references that are URLs
+    lost: list[str] = field(default_factory=list)  # the first few, as they were looked for
+
+    def add(self, images: pa.ChunkedArray, digests: pa.Array | pa.ChunkedArray) -> Self:
+        """Count some documents: their images, and what `ImageDigests.of` says of them."""
+        kinds = pc.replace_substring_regex(digests, ":.*", "")
+        self.name(images, kinds)
+        return self.tallied({str(one["values"]): one["counts"] for one in pc.value_counts(kinds).to_pylist()})
+
+    def tallied(self, tally: Mapping[str, int]) -> Self:
+        """Count documents by the kind of their image's digest: "None" without an image, or why it is not there."""
+        self.documents += sum(tally.values())
+        self.referenced += sum(n for kind, n in tally.items() if kind != str(None))
+        self.found += sum(n for kind, n in tally.items() if kind not in (*ABSENT, str(None)))
+        self.remote += tally.get(REMOTE, 0)
+        return self
+
+    def name(self, images: pa.ChunkedArray, digests: pa.Array | pa.ChunkedArray) -> None:
+        """Note the first images that are not there."""
+        if self.full:
+            return
+        away = pc.fill_null(pc.is_in(digests, pa.array(ABSENT)), False)
+        for uri in pc.struct_field(images, "uri").filter(away)[: TOLD - len(self.lost)].to_pylist():
+            self.lost.append(uri if "://" in uri else f"{self.root.rstrip('/')}/{uri}")
+
+    @property
+    def full(self) -> bool:
+        """Whether enough of them are named."""
+        return len(self.lost) == TOLD
+
+    @property
+    def line(self) -> str:
+        """What to tell: "" when all are there."""
+        if self.found == self.referenced:
+            return ""
+        told = f"{self.found:,} of {self.referenced:,} images found"
+        if self.remote:
+            told += f", {self.remote:,} are URLs, which are never fetched"
+        return f"{told}; first {'not found' if self.found else 'tried'}: {', '.join(self.lost)}"
 
 
 class ImageDigests:
@@ -32,6 +82,7 @@ class ImageDigests:
     ) -> None:
         self._places, self._digests, self._listing, self._root = places, digests, listing, root  # sorted by place
         self._again = name_hashes([uri for uri in again if uri is not None])
+        self.counts = ImageCounts(root)  # of this pass
         self._now: list[tuple[NDArray[np.uint64], Digests]] = []
         self._limits = ImageLimits()
 
@@ -65,7 +116,9 @@ class ImageDigests:
         for row, image in zip(unread.tolist(), images.take(pa.array(unread)).to_pylist(), strict=True):
             told[row] = self._read(image)
         self._note(places[listed], [told[row] for row in rows[listed]])
-        return pa.array(told, pa.string())
+        digests_told = pa.array(told, pa.string())
+        self.counts.add(images, digests_told)
+        return digests_told
 
     def save(self, path: Path) -> None:
         """Keep the digests of the files seen in this pass."""
@@ -109,3 +162,7 @@ def _matrix(column: pa.ChunkedArray) -> Digests:
     chunks = [chunk for chunk in column.chunks if len(chunk)]
     parts = [np.frombuffer(chunk.buffers()[1], np.uint8)[16 * chunk.offset :][: 16 * len(chunk)] for chunk in chunks]
     return np.concatenate([np.zeros(0, np.uint8), *parts]).reshape(-1, 16)
+
+
+ABSENT = ("missing", "no_image", "bad_uri", REMOTE)  # statuses of an image that is not there
+TOLD = 3  # images that a message names

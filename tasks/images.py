@@ -23,6 +23,7 @@ from models.config import FrozenConfig
 
 # Part of every dataset key that depends on pixels: raise it whenever `decode` gives other pixels.
 DECODER = "decode-1"
+REMOTE = "remote"  # status of a reference that is a URL: nothing is ever fetched from the network
 Rgb = NDArray[np.uint8]
 WHITE = (255, 255, 255)
 XXH3 = "xxh3:"
@@ -81,7 +82,7 @@ def open_image(image: dict[str, Any] | None, root: str, limits: ImageLimits, *, 
 
     `root` is a folder or an fsspec URL; `uri` lies below it. Symbolic links are followed. `digest` is what the
     documents hold of them; one that tells why there were none is not compared.
-    Raises ImageError: missing, bad_uri, no_image, too_large, changed.
+    Raises ImageError: missing, bad_uri, remote, no_image, too_large, changed.
     """
     if image is None or (image.get("uri") is None and image.get("bytes") is None):
         raise ImageError("missing")
@@ -156,6 +157,8 @@ def decoded_size(data: bytes, min_side: int | None) -> tuple[int, int] | None:
 def _inside(uri: str) -> PurePosixPath:
     """Return a relative path that can't climb out of its root."""
     path = PurePosixPath(uri)
+    if uri.startswith(("http://", "https://")):
+        raise ImageError(REMOTE, "URLs are not fetched")
     if not uri or "\\" in uri or "\0" in uri or ":" in path.parts[0] or path.is_absolute() or ".." in path.parts:
         raise ImageError("bad_uri", f"expected a path below the source's root, got {uri[:200]!r}")
     return path

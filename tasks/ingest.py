@@ -39,13 +39,14 @@ from tasks.images import DIGEST
 from tasks.listing import Listing
 from tasks.nodes import Ingest
 from tasks.options import parse_options
-from tasks.readers import READERS
-from tasks.readers.places import image_root
+from tasks.readers import READERS, looks_for
+from tasks.readers.places import image_root, source_names
 from tasks.repeats import LastOfEach
 from tasks.routing import FORGOTTEN, Known, Router, id_hashes, usable
 from tasks.shard import ShardReport
 
 logger = logging.getLogger(__name__)
+lines = logging.getLogger("fuseline")  # what the user reads
 
 
 class SourceConfig(FrozenConfig):
@@ -93,6 +94,7 @@ class Scan:
     lost: frozenset[int] = frozenset()  # shards whose record is gone
     listing: Listing | None = field(default=None, compare=False, repr=False)  # of a source that must be read
     again: frozenset[int] = frozenset()  # shards whose images are read again
+    images: str = field(default="", compare=False)  # what to tell of images that were looked for in vain
 
 
 def scan(
@@ -125,9 +127,11 @@ def scan(
     changes = _Changes(node, root, broken, listing, again)
     shards = sum(1 for _ in changes.new_shards())
     new = tuple(range(changes.next_index, changes.next_index + shards))
-    found = replace(found, changed=changes.touched(), new=new, new_rows=changes.router.new_rows)
+    found = replace(
+        found, changed=changes.touched(), new=new, new_rows=changes.router.new_rows, images=changes.images.counts.line
+    )
     if not changes.total:
-        raise DataError(_nothing(node.source))
+        raise DataError(_nothing(node.source, changes.quarantine()))
     return found
 
 
@@ -164,7 +168,9 @@ def ingest(
         done(ShardReport(node.label, index, table.num_rows, table.num_rows, 0, time.perf_counter() - started))
         index, started = index + 1, time.perf_counter()
     if not changes.total:
-        raise DataError(_nothing(node.source))
+        raise DataError(_nothing(node.source, changes.quarantine()))
+    if lost := changes.images.counts.line:
+        lines.info("%s: %s", node.label, lost)
     for shard in sorted(changes.touched()):
         table, rows = changes.rebuilt(shard), changes.router.changed_rows(shard)
         commit_documents(dataset, shard, table)
@@ -338,13 +344,17 @@ def _recovered(dataset: Dataset) -> bool:
     return bool(found)
 
 
-def _nothing(source: SourceConfig) -> str:
-    return mismatch(
-        f"source {source.path}",
-        "at least one document",
-        0,
-        "check `source.path` and `source.options`; what was ingested before is kept",
-    )
+def _nothing(source: SourceConfig, aside: pa.Table) -> str:
+    """Say that a source holds no document, and why: the first row that was set aside, else what lies there instead."""
+    options = source.parsed()
+    if aside.num_rows:
+        why = f"first of {aside.num_rows:,} set aside: {aside['reason'][0]} at {aside['source'][0]}"
+    else:
+        there = source_names(source.path, LISTED)
+        why = f"the source holds {', '.join(there)}" if there else "the source holds no file"
+    looked = f"reader {source.reader} looks for {looks_for(source.reader, options)}"
+    cure = f"{why}; {looked}; check `source.path` and `source.options`; what was ingested before is kept"
+    return mismatch(f"source {source.path}", "at least one document", 0, cure)
 
 
 def _read_rows(dataset: Dataset, record: ShardRecord) -> pa.Table | None:
@@ -360,3 +370,6 @@ def _listed_rows(dataset: Dataset, index: int) -> pa.Table:
     """Return the ids that were written beside a shard, with zeroes for digests so that every row counts as changed."""
     ids = listed_ids(dataset, index)
     return pa.table({"id": ids, ROW_INPUTS: pa.array([bytes(16)] * len(ids), pa.binary(16))})
+
+
+LISTED = 5  # names of a source without documents that a message tells

@@ -34,6 +34,7 @@ __all__ = [
     "SourceFile",
     "differences",
     "image_root",
+    "looks_for",
     "published",
     "registry_rows",
 ]
@@ -41,7 +42,7 @@ __all__ = [
 
 def _entry(module: ModuleType, options: type[ReaderOptions], summary: str) -> Entry:
     counts, labels = getattr(module, "PUBLISHED", {}), getattr(module, "vocabulary", None)
-    return Entry(module.read, module.files, options, summary, counts, labels)
+    return Entry(module.read, module.files, options, summary, counts, labels, getattr(module, "LOOKS_FOR", ""))
 
 
 READERS: dict[str, Entry] = {
@@ -81,6 +82,13 @@ def published(name: str, options: ReaderOptions) -> Mapping[str, int]:
     if isinstance(options, products.ProductsOptions):
         return products.PRESETS[options.preset].published
     return READERS[name].published
+
+
+def looks_for(name: str, options: ReaderOptions) -> str:
+    """Return what the files are called that make a source of this reader."""
+    if isinstance(options, products.ProductsOptions):
+        return products.PRESETS[options.preset].looks_for
+    return READERS[name].looks_for
 
 
 def differences(found: Mapping[str, int], known: Mapping[str, int]) -> list[Difference]:

@@ -17,6 +17,7 @@ from tasks.readers.places import manifests, place
 from tasks.readers.tables import table_files
 
 PUBLISHED = {"documents": 327, "labels": 2}  # after paper R removed duplicate images
+LOOKS_FOR = "*.csv, *.tsv, *.tab, or *.jsonl, *.ndjson, *.json; each may be packed"
 
 
 class AdsParallelityOptions(CsvOptions):

@@ -8,10 +8,10 @@ from tasks.readers.streams import file_blocks, text_lines
 
 
 class AlignedLines:
-    """Hands out the lines of a text file as many at a time as asked for; "" after its end or damage."""
+    """Hands out the lines of a text file as many at a time as asked for; "" after its end or damage, or without it."""
 
-    def __init__(self, file: Place, options: ReaderOptions) -> None:
-        self._lines = self._all(file, options)
+    def __init__(self, file: Place | None, options: ReaderOptions) -> None:
+        self._lines = iter(()) if file is None else self._all(file, options)
 
     @staticmethod
     def _all(file: Place, options: ReaderOptions) -> Iterator[str]:

@@ -9,18 +9,57 @@ Nothing is decoded here. A row that cannot be used stays, with a slug in `status
 a null id, so rows in = documents + rows with a null id.
 """
 
+import codecs
+import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from encodings.aliases import aliases
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from models.config import FrozenConfig, knob
+from stores.errors import mismatch
 from stores.schemas import DOCUMENTS, IMAGE
+from tasks.options import parse_options
 
 Split = Literal["train", "valid", "test"]
 Column: TypeAlias = Any  # pa.Array, or a sequence of plain values
+
+
+def _known_encoding(name: str) -> str:
+    """Return the name of a text encoding; ValueError with the nearest names for any other."""
+    if _decodes(name):
+        return name
+    names = {one.replace("_", "-") for one in (*aliases, *aliases.values()) if _decodes(one)}
+    close = difflib.get_close_matches(name.lower().replace("_", "-"), sorted(names), n=3)
+    cure = f"did you mean {' or '.join(map(repr, close))}?" if close else "utf-8, utf-16, latin-1 and cp1252 are usual"
+    raise ValueError(f"expected the name of a text encoding, got {name!r}; {cure}")
+
+
+def _decodes(name: str) -> bool:
+    """Return whether a codec turns bytes into text, whatever they are, piece by piece."""
+    try:
+        b"ab".decode(name, "replace")  # LookupError for a codec that is not for text
+        codecs.getincrementaldecoder(name)("replace")
+    except (LookupError, UnicodeError, TypeError, ValueError):
+        return False
+    return True
+
+
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+
+
+class ImageOptions(FrozenConfig):
+    """How the rows of a source come to their images."""
+
+    mode: Literal["reference", "copy"] = "reference"  # copy: the bytes go into the documents
+    pattern: str | None = Field(
+        None,
+        min_length=1,
+        description='Path of each row\'s image, with columns of the row in braces: "images/{id}.jpg"',
+    )
 
 
 class ReaderOptions(FrozenConfig):
@@ -36,13 +75,45 @@ class ReaderOptions(FrozenConfig):
         description="Folder or URL where image references start; default: the folder of the source. Options of a store "
         "(endpoint_url, key, secret, anon) come from the environment, FSSPEC_S3='{...}', or ~/.config/fsspec/*.json",
     )
-    images: Literal["reference", "copy"] = "reference"  # copy: the bytes go into the documents
+    images: Literal["reference", "copy"] | ImageOptions = Field(
+        "reference",
+        description="reference; copy: the bytes go into the documents; or both choices by name: "
+        '{mode: copy, pattern: "images/{id}.jpg"}, where the rows of a table name no image file',
+    )
     max_image_bytes: int = Field(64 << 20, ge=1)  # a larger image is not copied: `too_large`
     max_line_bytes: int = Field(16 << 20, ge=1024, le=1 << 30)  # a longer line or field is one row `too_large`
     max_ratio: int = Field(250, ge=2)  # unpacked bytes per packed byte, looked at after the first 64 MiB
     max_unpacked_bytes: int = Field(1 << 42, ge=1)  # of one compressed file
     batch_rows: int = knob(4096, ge=1, le=8192)
     watch_images: bool = knob(True)  # list the image files too, to see an image that changed in place
+
+    patterned: ClassVar[bool] = False  # whether `images.pattern` can be followed: the rows' own columns are at hand
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _images_by_name(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return parse_options(ImageOptions, value, field="")
+        if not isinstance(value, ImageOptions) and value not in ("reference", "copy"):
+            raise ValueError(f"expected reference, copy or {{mode, pattern}}, got {value!r}; choose one of them")
+        return value
+
+    @model_validator(mode="after")
+    def _no_pattern_in_vain(self) -> Self:
+        if self.image_pattern is not None and not self.patterned:
+            cure = "leave it out: this reader knows where the images of its layout lie"
+            raise ValueError(mismatch("images.pattern", "no pattern", self.image_pattern, cure))
+        return self
+
+    @property
+    def image_pattern(self) -> str | None:
+        """The pattern of the images' paths; None where the rows name them."""
+        return self.images.pattern if isinstance(self.images, ImageOptions) else None
+
+    @property
+    def copies_images(self) -> bool:
+        """Whether the images' bytes go into the documents."""
+        return (self.images.mode if isinstance(self.images, ImageOptions) else self.images) == "copy"
 
 
 class SourceFile(NamedTuple):
@@ -68,6 +139,7 @@ class Entry(NamedTuple):
     summary: str
     published: Mapping[str, int] = {}  # counts that the release is known by, e.g. {"train": 67988}
     vocabulary: Callable[[str, Any], tuple[str, ...]] | None = None  # the release's own label order
+    looks_for: str = ""  # the files that make such a source, for messages
 
 
 def documents(rows: int, *, source: Column, extra: Mapping[str, pa.Array] | None = None, **columns: Column) -> pa.Table:

@@ -15,6 +15,7 @@ from tasks.readers.records import Records, columns_of, csv_records, plain_record
 from tasks.readers.tables import finished, sources, table_files
 
 SUFFIXES = (".csv", ".tsv", ".tab")
+LOOKS_FOR = "*.csv, *.tsv, *.tab; each may be packed"
 
 
 class CsvOptions(TableOptions):

@@ -3,18 +3,22 @@
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import pyarrow as pa
 from pydantic import Field
 
-from tasks.readers.base import ReaderOptions, SourceFile, Split, documents, mark
+from stores.errors import ConfigError, mismatch
+from tasks.readers.base import Encoding, ReaderOptions, SourceFile, Split, documents, image_array, mark
+from tasks.readers.images import copied, watched
+from tasks.readers.mapping import PIECE
 from tasks.readers.places import Place, listed, place, relative, walk
 from tasks.readers.streams import Block, file_blocks
 from tasks.readers.tables import name_split
 
 SUFFIXES = ("", ".txt", ".ft", ".fasttext", ".train", ".valid", ".test")
 PACKED = (".gz", ".bz2", ".zst", ".zip")
+LOOKS_FOR = "files whose names tell a split (train.txt, valid, test.ft) or end in .ft or .fasttext; each may be packed"
 
 
 class FasttextOptions(ReaderOptions):
@@ -23,7 +27,9 @@ class FasttextOptions(ReaderOptions):
     prefix: str = Field("__label__", min_length=1)
     drop_unlabelled: bool = False  # lines without a label are listed as `no_label` and are no documents
     min_label_count: int = Field(0, ge=0)  # rarer labels are dropped; costs one more pass over the files
-    encoding: str = "utf-8"
+    encoding: Encoding = "utf-8"
+
+    patterned: ClassVar[bool] = True
 
 
 class Lines(NamedTuple):
@@ -38,14 +44,37 @@ class Lines(NamedTuple):
 def read(path: str, options: FasttextOptions) -> Iterator[pa.Table]:
     """Yield one document per line, blank lines too, for other files may be aligned with them by line.
 
-    Statuses: bad_encoding, no_label, too_large, bad_file, bomb.
+    Statuses: bad_encoding, no_label, too_large, bad_file, bomb, and bad_path with `images.pattern`.
     """
+    return copied(_read(path, options), path, options)
+
+
+def _read(path: str, options: FasttextOptions) -> Iterator[pa.Table]:
+    check_pattern(options.image_pattern, "images.pattern")
     frequent = None if options.min_label_count < 2 else frequent_labels(path, options)
     for file, name, split in label_files(path):
         for lines, where in parsed(file, name, options, frequent):
             places = [f"{where}:{lines.first + index}" for index in range(len(lines.texts))]
-            table = lines_table(lines, places, places, split, options)
+            uris = line_images(options.image_pattern, places, lines.first)
+            table = lines_table(lines, places, places, split, options, image=image_array(pa.array(uris, pa.string())))
             yield from (table.slice(start, options.batch_rows) for start in range(0, len(table), options.batch_rows))
+
+
+def check_pattern(pattern: str | None, field: str) -> None:
+    """Raise ConfigError for a pattern of image paths that names anything but {id} and {line}."""
+    for piece in PIECE.findall(pattern or ""):
+        if piece not in ("id", "line"):
+            raise ConfigError(mismatch(field, ["{id}", "{line}"], f"{{{piece}}}", "name one of the two"))
+
+
+def line_images(pattern: str | None, ids: Sequence[str | None], first: int) -> list[str | None]:
+    """Return the path of each line's image, (n,); None without a pattern, or without an id."""
+    if pattern is None:
+        return [None] * len(ids)
+    return [
+        None if one is None else pattern.replace("{line}", str(first + index)).replace("{id}", one)
+        for index, one in enumerate(ids)
+    ]
 
 
 def label_files(path: str) -> list[tuple[Place, str, Split | None]]:
@@ -136,5 +165,7 @@ def lines_table(
 
 
 def files(path: str, options: FasttextOptions) -> Iterator[SourceFile]:
-    """List the label files."""
-    return (listed(file, name) for file, name, _ in label_files(path))
+    """List the label files, and the images when a pattern leads to them."""
+    yield from (listed(file, name) for file, name, _ in label_files(path))
+    if options.image_pattern is not None:
+        yield from watched(path, options)

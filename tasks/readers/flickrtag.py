@@ -1,18 +1,29 @@
 """FlickrTag (Joulin et al. 2016): fastText label files train, valid and test, images joined by id or line."""
 
+import posixpath
 from collections.abc import Iterator
 
 import pyarrow as pa
 
 from tasks.readers.aligned import AlignedLines
 from tasks.readers.base import SourceFile, image_array
-from tasks.readers.fasttext import FasttextOptions, Lines, label_files, lines_table, parsed, stem
+from tasks.readers.fasttext import (
+    FasttextOptions,
+    Lines,
+    check_pattern,
+    label_files,
+    line_images,
+    lines_table,
+    parsed,
+    stem,
+)
 from tasks.readers.images import copied, watched
 from tasks.readers.mapping import check_ids
-from tasks.readers.places import listed, place, safe_references
+from tasks.readers.places import Place, companion, listed, safe_references, source_folder
 
 # What the paper counts. fastText's own test counts 647,224 test lines: neither is asserted.
 PUBLISHED = {"train": 91_188_648, "valid": 930_497, "test": 543_424}
+LOOKS_FOR = "the fastText label files train, valid and test; each may be packed"
 
 
 class FlickrtagOptions(FasttextOptions):
@@ -32,9 +43,11 @@ def read(path: str, options: FlickrtagOptions) -> Iterator[pa.Table]:
 
 
 def _read(path: str, options: FlickrtagOptions) -> Iterator[pa.Table]:
+    check_pattern(options.image, "image")
+    check_pattern(options.image_pattern, "images.pattern")
+    files_of = {field: aligned_files(path, field, options) for field in ALIGNED}
     for file, name, split in label_files(path):
-        ids = _aligned(path, options.ids, name, options)
-        images = _aligned(path, options.image_list, name, options)
+        ids, images = (_lines(files_of[field], getattr(options, field), name, options) for field in ALIGNED)
         for lines, where in parsed(file, name, options, None):
             for part in _parts(lines, options.batch_rows):
                 rows = len(part.texts)
@@ -42,21 +55,32 @@ def _read(path: str, options: FlickrtagOptions) -> Iterator[pa.Table]:
                 known: list[str | None] = (
                     list(places) if ids is None else [one.strip() or None for one in ids.take(rows)]
                 )
-                uris = (
-                    _uris(options, known, part.first) if images is None else [one or None for one in images.take(rows)]
-                )
+                if images is None:
+                    uris = line_images(options.image or options.image_pattern, known, part.first)
+                else:
+                    uris = [one or None for one in images.take(rows)]
                 safe, climbs = safe_references(pa.array(uris, pa.string()))
                 table = lines_table(part, places, known, split, options, image=image_array(safe))
                 status = pa.compute.if_else(climbs, "bad_path", table["status"])
                 yield check_ids(table.set_column(2, table.schema.field(2), status))
 
 
-def _aligned(path: str, template: str | None, name: str, options: FlickrtagOptions) -> AlignedLines | None:
+def aligned_files(path: str, field: str, options: FlickrtagOptions) -> dict[str, Place]:
+    """Return label file -> the file aligned with it, of those that have one; ConfigError when none has."""
+    template: str | None = getattr(options, field)
+    if template is None:
+        return {}
+    names = {name: template.replace("{name}", stem(name)) for _, name, _ in label_files(path)}
+    folder = source_folder(path)
+    found = {name: folder / beside for name, beside in names.items() if (folder / beside).exists()}
+    return found or {name: companion(path, beside, field) for name, beside in names.items()}
+
+
+def _lines(files: dict[str, Place], template: str | None, name: str, options: FlickrtagOptions) -> AlignedLines | None:
+    """Return the aligned lines of a label file, None where none are wanted; blank ones where its file is absent."""
     if template is None:
         return None
-    found = place(path)
-    folder = found if found.is_dir() else found.parent
-    return AlignedLines(folder / template.replace("{name}", stem(name)), options)
+    return AlignedLines(files.get(name), options)
 
 
 def _parts(lines: Lines, size: int) -> Iterator[Lines]:
@@ -65,22 +89,15 @@ def _parts(lines: Lines, size: int) -> Iterator[Lines]:
         yield Lines(lines.first + start, lines.labels[part], lines.texts[part], lines.slugs[part])
 
 
-def _uris(options: FlickrtagOptions, ids: list[str | None], first: int) -> list[str | None]:
-    if options.image is None:
-        return [None] * len(ids)
-    return [
-        None if one is None else options.image.replace("{line}", str(first + index)).replace("{id}", one)
-        for index, one in enumerate(ids)
-    ]
-
-
 def files(path: str, options: FlickrtagOptions) -> Iterator[SourceFile]:
     """List the label files, what is aligned with them, and the images when there is a way to them."""
     yield from (listed(file, name) for file, name, _ in label_files(path))
-    start = place(path)
-    folder = start if start.is_dir() else start.parent
-    for template in (options.ids, options.image_list):
-        names = [template.replace("{name}", stem(name)) for _, name, _ in label_files(path)] if template else []
-        yield from (listed(folder / name, name) for name in sorted(set(names)))
-    if options.image or options.image_list:
+    start = source_folder(path).path
+    for field in ALIGNED:
+        beside = {posixpath.relpath(file.path, start): file for file in aligned_files(path, field, options).values()}
+        yield from (listed(file, name) for name, file in sorted(beside.items()))
+    if options.image or options.image_list or options.image_pattern:
         yield from watched(path, options)
+
+
+ALIGNED = ("ids", "image_list")

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from stores.errors import DataError, mismatch
-from tasks.readers.base import ReaderOptions, SourceFile, Split, chosen, documents, image_array
+from tasks.readers.base import Encoding, ReaderOptions, SourceFile, Split, chosen, documents, image_array
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
 from tasks.readers.places import Place, is_utf8, listed, same_root, walk
@@ -19,6 +19,7 @@ from tasks.splits import hash_split
 
 PUBLISHED = {"train": 67_988, "test": 22_716, "labels": 101}
 SPLIT_FILE: dict[str, Split] = {"train": "train", "val": "valid", "test": "test"}
+LOOKS_FOR = "images/<split>/<class>/*.jpg with texts_txt/<class>/*.txt, or texts/<split>_titles.csv"
 
 
 class Food101Options(ReaderOptions):
@@ -27,7 +28,7 @@ class Food101Options(ReaderOptions):
     form: Literal["auto", "tree", "titles"] = "auto"  # titles: texts/{train,test}_titles.csv
     text_folder: str = "texts_txt"
     text_suffix: str = ".txt"  # .html or .htm fills `html` instead of `text`; that such a folder exists is unconfirmed
-    encoding: str = "utf-8"  # of the texts; the release declares none
+    encoding: Encoding = "utf-8"  # of the texts; the release declares none
     split_file: str | None = None  # split.json of {train, val, test: [file name]}, as prompt-tuning papers use it
     valid: float = Field(0.0, ge=0, lt=1)  # share of the pages of train that becomes valid: the release has none
 

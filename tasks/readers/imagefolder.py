@@ -1,7 +1,7 @@
 """Image folders, plain or in the Hugging Face layout: <split>/<label>/*.jpg, or metadata.{csv,jsonl,parquet}."""
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -12,9 +12,13 @@ from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import TableOptions
 from tasks.readers.places import is_utf8, listed, place, same_root, walk
 
+LOOKS_FOR = "image files, metadata.csv, metadata.jsonl or metadata.parquet, or a zip of images per split"
+
 
 class ImagefolderOptions(TableOptions):
     """Options of the image folder reader; the columns' options hold for the metadata files."""
+
+    patterned: ClassVar[bool] = False
 
     layout: Literal["auto", "split/label", "label", "split", "flat"] = "auto"
 

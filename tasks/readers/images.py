@@ -73,7 +73,7 @@ def copied(tables: Iterable[pa.Table], path: str, options: ReaderOptions) -> Ite
     An image that cannot be read keeps its reference; one over `max_image_bytes` does too, with status `too_large`.
     """
     checked = map(guarded, _uncollected(tables))
-    if options.images == "reference":
+    if not options.copies_images:
         yield from checked
         return
     root = place(image_root(path, options))

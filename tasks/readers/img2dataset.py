@@ -4,7 +4,7 @@ The Parquet file of a shard lists failures too, the tar only successes: they are
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,10 +20,13 @@ from tasks.readers.tables import finished
 ENDS = ("", ".gz", ".bz2", ".zst", ".zip")
 TABLES, TARS = (tuple(kind + end for end in ENDS) for kind in (".parquet", ".tar"))
 BYTES = ("jpg", "png", "webp")  # the binary column of the "parquet" mode is named by the format
+LOOKS_FOR = "00000.parquet beside 00000.tar or the folder 00000/"
 
 
 class Img2datasetOptions(TableOptions):
     """Options of the img2dataset reader; columns are those of the shard's Parquet file."""
+
+    patterned: ClassVar[bool] = False
 
 
 def read(path: str, options: Img2datasetOptions) -> Iterator[pa.Table]:

@@ -13,6 +13,7 @@ from tasks.readers.streams import file_blocks
 from tasks.readers.tables import finished, sources, table_files
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".json.txt")
+LOOKS_FOR = "*.jsonl, *.ndjson, *.json; each may be packed"
 
 
 class JsonlOptions(TableOptions):

@@ -4,14 +4,14 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
 from stores.errors import ConfigError, DataError, mismatch
-from tasks.readers.base import Column, ReaderOptions, Split, chosen, documents, image_array, mark, strings
+from tasks.readers.base import Column, Encoding, ReaderOptions, Split, chosen, documents, image_array, mark, strings
 from tasks.readers.places import safe_references
 
 Role = Literal["id", "title", "description", "text", "html", "image", "labels", "split", "group"]
@@ -30,10 +30,13 @@ OBVIOUS: dict[str, tuple[str, ...]] = {
 LINE = "#line"  # columns.id: the place of the row is its id
 MAX_ID = 4096  # characters
 TEXTS = ("title", "description", "text", "html", "group")
+PIECE = re.compile(r"\{([^{}]+)\}")  # of an image template
 
 
 class TableOptions(ReaderOptions):
     """How the columns of a manifest become documents; obvious names need no word."""
+
+    patterned: ClassVar[bool] = True
 
     columns: dict[Role, str] = Field(
         default_factory=dict
@@ -44,25 +47,30 @@ class TableOptions(ReaderOptions):
     vocabulary: tuple[str, ...] = ()  # when given, the only labels that are known
     unknown_label: Literal["drop_label", "drop_row", "error"] = "drop_label"
     splits: dict[str, Split] = Field(default_factory=dict)  # the manifest's own names of splits
-    encoding: str = "utf-8"
+    encoding: Encoding = "utf-8"
     encoding_errors: Literal["mark", "replace"] = "mark"
 
 
 def resolve(options: TableOptions, seen: Sequence[str], *, where: str) -> dict[str, str]:
     """Return role -> column for a manifest with the columns `seen`; ConfigError for a column that is not there."""
     found: dict[str, str] = {str(role): column for role, column in options.columns.items()}
+    if options.image_pattern is not None:
+        found["image"] = _checked_pattern(options.image_pattern, found)
     for role, names in OBVIOUS.items():
         taken = next((name for name in names if name in seen), None)
         if role == "image" and taken is None:  # Hugging Face's names
             taken = next((name for name in seen if name.endswith(("file_name", "file_names"))), None)
         if role not in found and taken is not None:
             found[role] = taken
-    if "id" not in found and "image" in found:
+    if "id" not in found and "image" in found and "{" not in found["image"]:
         found["id"] = found["image"]  # an image folder's rows are known by their file
+    if "image" in found:
+        found["image"] = _named_columns(found["image"], found, seen)
     for role, column in [*found.items(), *((f"tabular.{name}", name) for name in options.tabular)]:
         for name in template_columns(column) if role == "image" else [column]:
             if name not in seen and name != LINE:
                 field = role if role.startswith("tabular.") else f"columns.{role}"
+                field = "images.pattern" if role == "image" and options.image_pattern is not None else field
                 raise ConfigError(mismatch(f"{field} in {where}", sorted(seen), name, "name a column that is there"))
     if "id" not in found:
         cure = f"set columns.id to the column that names a document, or to {LINE!r}"
@@ -70,9 +78,29 @@ def resolve(options: TableOptions, seen: Sequence[str], *, where: str) -> dict[s
     return dict(found)
 
 
+def _checked_pattern(pattern: str, found: Mapping[str, str]) -> str:
+    if "image" in found:
+        cure = "give one of the two: a column of paths, or a pattern"
+        raise ConfigError(mismatch("images.pattern", "no columns.image beside it", found["image"], cure))
+    if not PIECE.search(pattern):
+        cure = 'put a column of the row in braces, as in "images/{id}.jpg"'
+        raise ConfigError(mismatch("images.pattern", "a name in braces", pattern, cure))
+    return pattern
+
+
+def _named_columns(template: str, found: Mapping[str, str], seen: Sequence[str]) -> str:
+    """Return an image template whose {id}, {title} and the like name the columns that play these roles."""
+
+    def column(piece: re.Match[str]) -> str:
+        name = piece.group(1)
+        return f"{{{name if name in seen else found.get(name, name)}}}"
+
+    return PIECE.sub(column, template)
+
+
 def template_columns(column: str) -> list[str]:
     """Return the columns that an image template names; a plain column names itself."""
-    return re.findall(r"\{([^{}]+)\}", column) or [column]
+    return PIECE.findall(column) or [column]
 
 
 def map_rows(
@@ -101,9 +129,9 @@ def map_rows(
     if options.vocabulary:
         labels, unknown = known_labels(labels, options, sources)
     splits, lost = as_splits(columns[roles["split"]] if "split" in roles else none, options, split)
-    images, climbs, broken = (
-        as_images(columns, roles["image"], rows) if "image" in roles else (pa.nulls(rows), None, None)
-    )
+    images, climbs, broken = pa.nulls(rows), None, None
+    if "image" in roles:
+        images, climbs, broken = as_images({**columns, LINE: sources}, roles["image"], rows)
     extra = {
         f"{'num' if kind == 'number' else 'cat'}_{name}": as_tabular(columns[name], kind)
         for name, kind in options.tabular.items()
@@ -269,7 +297,7 @@ def as_references(uris: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
 def fill_template(columns: Mapping[str, Column], template: str) -> pa.Array:
     """Fill "images/{id}.jpg" from the columns of each row; null where a column is null."""
     parts: list[Any] = []
-    for index, piece in enumerate(re.split(r"\{([^{}]+)\}", template)):
+    for index, piece in enumerate(PIECE.split(template)):
         parts.append(as_text(columns[piece])[0] if index % 2 else pa.scalar(piece))
     return pc.binary_join_element_wise(*parts, "")
 

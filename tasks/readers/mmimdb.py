@@ -24,6 +24,7 @@ GENRES = (
     "Short", "Film-Noir",
 )
 # fmt: on
+LOOKS_FOR = "<number>.json and <number>.jpeg with split.json, or the file multimodal_imdb.hdf5"
 
 
 class MmimdbOptions(ReaderOptions):

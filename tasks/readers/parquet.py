@@ -20,6 +20,7 @@ from tasks.readers.tables import finished, sources, table_files
 
 SUFFIXES = (".parquet", ".pq")
 DAMAGE = (pa.ArrowException, OSError, ValueError)  # ArrowInvalid is a ValueError; a thrift error an OSError
+LOOKS_FOR = "*.parquet, *.pq; each may be packed"
 
 
 class ParquetOptions(TableOptions):

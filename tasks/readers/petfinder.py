@@ -26,6 +26,7 @@ TABLES = {  # columns -> the table that names their numbers
 }
 CATEGORIES = ("Type", "Gender", "MaturitySize", "FurLength", "Vaccinated", "Dewormed", "Sterilized", "Health")
 UNSPECIFIED = frozenset({"MaturitySize", "FurLength", "Health", "Breed1", "Breed2", "Color1", "Color2", "Color3"})
+LOOKS_FOR = "train.csv and test.csv, in any folder"
 
 
 class PetfinderOptions(ReaderOptions):

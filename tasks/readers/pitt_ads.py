@@ -15,6 +15,7 @@ from tasks.readers.sidecars import required_json, whole_text
 PUBLISHED = {"documents": 64_832}
 TARGETS = ("Topics", "Sentiments", "Strategies")
 TEXTS = ("Slogans", "QA_Combined_Action_Reason", "QA_Action", "QA_Reason")
+LOOKS_FOR = "Topics.json, Sentiments.json, Strategies.json, Slogans.json or QA_*.json"
 
 
 class PittAdsOptions(ReaderOptions):

@@ -1,10 +1,12 @@
 """Where a source lies: local paths and fsspec URLs, safe listing, and references that cannot climb out."""
 
+import difflib
 import errno
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -15,6 +17,8 @@ import pyarrow.compute as pc
 from stores.errors import ConfigError, DataError, mismatch
 from tasks.readers.base import ReaderOptions, SourceFile
 from tasks.readers.remote import UnreachableError, buffered, reached, refuse_secret, stamp
+
+LOOKED_AT = 20_000  # names among which a misspelt one is looked for
 
 
 class Place(NamedTuple):
@@ -198,6 +202,42 @@ def relatives(files: Sequence[Place], path: str) -> list[str]:
     start = place(path)
     base = start.path if start.is_dir() else start.parent.path
     return [posixpath.relpath(file.path, base) if base else file.path for file in files]
+
+
+def source_folder(path: str) -> Place:
+    """Return the folder of a source: itself, or the one that holds its file."""
+    found = place(path)
+    return found if found.is_dir() else found.parent
+
+
+def source_names(path: str, count: int) -> list[str]:
+    """Return the first names in a source, for messages; the last is "and others" when there are more."""
+    found = place(path)
+    if not found.is_dir():
+        return [found.name]
+    names = [ascii(file.uri)[1:-1] for file in islice(walk(found), count + 1)]
+    return names if len(names) <= count else [*names[:count], "and others"]
+
+
+def companion(path: str, name: str, option: str) -> Place:
+    """Return the file or folder beside the data that an option names; ConfigError with the nearest names without it."""
+    folder = source_folder(path)
+    found = folder / name
+    if found.exists():
+        return found
+    there = {part for file in islice(walk(folder), LOOKED_AT) for part in (file.uri, posixpath.dirname(file.uri))}
+    raise ConfigError(
+        mismatch(f"source.options.{option}", f"a file or folder in {folder.path}", name, nearest(name, there))
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return what a message says for a cure: the names that look like a misspelt one, or the first that there are."""
+    names = sorted({one for one in known if one})
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    return f"there are {', '.join(map(repr, names[:5]))}" + (" and others" if len(names) > 5 else "")
 
 
 def safe_references(uris: pa.Array) -> tuple[pa.Array, pa.Array]:

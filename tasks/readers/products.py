@@ -33,6 +33,7 @@ class Preset(NamedTuple):
 
     read: Callable[[str, ProductsOptions], Iterator[pa.Table]]
     published: Mapping[str, int]
+    looks_for: str
 
 
 def read(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
@@ -127,9 +128,17 @@ TABLES = (".csv", ".tsv", ".jsonl", ".json", ".csv.gz", ".json.gz", ".jsonl.gz")
 DEVS = {"both": ("dev", "dev_seen", "dev_unseen"), "seen": ("dev", "dev_seen"), "unseen": ("dev_unseen",)}
 FASHION = ("gender", "masterCategory", "subCategory", "articleType", "baseColour", "season", "usage")
 PRESETS = {
-    "rakuten": Preset(_rakuten, {"train": 84_916, "test": 13_812, "labels": 27}),
-    "fashion": Preset(_fashion, {"documents": 44_446}),
-    "abo": Preset(_abo, {"documents": 147_702}),
-    "amazon": Preset(_amazon, {}),
-    "hateful_memes": Preset(_hateful_memes, {"train": 8_500, "valid": 1_040, "test": 3_000, "labels": 2}),
+    "rakuten": Preset(
+        _rakuten,
+        {"train": 84_916, "test": 13_812, "labels": 27},
+        "X_train*.csv, Y_train*.csv and X_test*.csv, or the same as .tsv",
+    ),
+    "fashion": Preset(_fashion, {"documents": 44_446}, "styles.csv"),
+    "abo": Preset(_abo, {"documents": 147_702}, "listings/metadata/listings_*.json.gz and images.csv.gz"),
+    "amazon": Preset(_amazon, {}, "meta_*.jsonl or meta_*.json.gz"),
+    "hateful_memes": Preset(
+        _hateful_memes,
+        {"train": 8_500, "valid": 1_040, "test": 3_000, "labels": 2},
+        "train.jsonl, dev.jsonl, dev_seen.jsonl, dev_unseen.jsonl, test.jsonl, test_seen.jsonl or test_unseen.jsonl",
+    ),
 }

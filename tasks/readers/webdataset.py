@@ -1,7 +1,7 @@
 """WebDataset tar shards: consecutive members with one key are one document, images stay in the archive."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import pyarrow as pa
@@ -20,10 +20,13 @@ KEY = "__key__"
 BATCH_BYTES = 64 << 20  # of texts and packed images in one table, about
 BOM = b"\xef\xbb\xbf"
 FIELDS: dict[Role, str] = {"id": KEY, "text": "txt", "html": "html", "labels": "cls", "title": "title"}
+LOOKS_FOR = "*.tar, *.tgz; each may be packed"
 
 
 class WebdatasetOptions(TableOptions):
     """Options of the WebDataset reader; columns are the fields txt, html, cls, title, and the keys of the json."""
+
+    patterned: ClassVar[bool] = False
 
 
 class Sample:

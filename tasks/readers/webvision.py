@@ -20,6 +20,7 @@ from tasks.readers.webvision_queries import query_number, query_synsets
 
 PUBLISHED = {"valid": 50_000, "test": 50_000, "labels": 1_000}  # of 1.0; totals of 2.0 are not confirmed
 ARRAYS = 64  # query files kept in memory; the lists go query by query
+LOOKS_FOR = "info/synsets.txt with train_filelist_*.txt, val_filelist.txt or test_filelist.txt"
 
 
 class WebvisionOptions(ReaderOptions):

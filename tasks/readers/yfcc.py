@@ -32,6 +32,7 @@ ENCODED = frozenset({"unickname", "capturedevice", "title", "description", "user
 PIECES = ("hash", "h3", "h6", "id", "line", "ext", "l2", "l3", "m3")
 PUBLISHED = {"documents": 100_000_000}
 Column = Callable[[str], pa.Array]  # the name of a field -> its values
+LOOKS_FOR = "yfcc100m_dataset, yfcc100m_dataset-0.bz2 and the like"
 
 
 class YfccOptions(ReaderOptions):

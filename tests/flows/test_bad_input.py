@@ -182,3 +182,22 @@ with hold(Path(sys.argv[1]), started='noon', wait=0): print('held', flush=True);
     assert f"process {other.pid}" in output
     assert f"process {other.pid}" in status["held_by"]
     assert outcome(cli, finished)[0] == 0
+
+
+def test_images_that_are_all_elsewhere_end_the_run_before_any_work(cli: Cli, tmp_path: Path) -> None:
+    """Ids stood where paths belong: every row was `no_image`, and after 97 s training asked for fewer codewords."""
+    folder = tmp_path / "data"
+    config = make_data(folder, 30)
+    rows = [{**document(folder, number), "image": f"{number:04d}"} for number in range(30)]
+    write_documents(folder, rows)
+    told = f"0 of 30 images found; first tried: {folder}/0000, {folder}/0001, {folder}/0002"
+    planned = {row["stage"]: row["why"] for row in orjson.loads(cli("plan", config, "--json").stdout)}
+    assert told in planned["ingest/shapes"]
+    code, output = outcome(cli, config)
+    assert code == 1
+    assert f"embed/image: {told}; say where they lie with source.options.images.pattern" in " ".join(output.split())
+    assert not (folder / "out" / "embed" / "image").exists()
+    pattern = "source.options.images.pattern=images/{title}.png"
+    write_documents(folder, [{**row, "image": None, "title": f"{number:04d}"} for number, row in enumerate(rows)])
+    planned = {row["stage"]: row["why"] for row in orjson.loads(cli("plan", config, "--set", pattern, "--json").stdout)}
+    assert "images found" not in planned["ingest/shapes"]

@@ -233,10 +233,15 @@ def test_open_from_a_url(root: Path) -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["../secret", "a/../../secret", "/etc/passwd", "file:///etc/passwd", "http://x/y", "a\\..\\x", "C:\\x", "", "a\0b"],
+    ["../secret", "a/../../secret", "/etc/passwd", "file:///etc/passwd", "ftp://x/y", "a\\..\\x", "C:\\x", "", "a\0b"],
 )
 def test_nothing_outside_the_root_is_opened(root: Path, uri: str) -> None:
     assert refused({"uri": uri}, root) == "bad_uri"
+
+
+def test_nothing_is_fetched_from_the_network(root: Path) -> None:
+    for url in ("http://127.0.0.1/x.jpg", "https://example.com/x.jpg?key=1"):
+        assert refused({"uri": url}, root) == refused({"uri": url}, "memory://x") == "remote"
 
 
 def test_references_that_lead_nowhere(root: Path) -> None:

@@ -170,7 +170,10 @@ def test_an_emptied_source_is_refused_and_nothing_lost(source, root, before):
         kept = content(wanted.clean, root)
         source.write([])
     for attempt in (lambda: plan_node(wanted.documents, root, PlanOptions()), lambda: run(wanted, root)):
-        with pytest.raises(DataError, match=r"expected 'at least one document', got 0; check `source.path`"):
+        with pytest.raises(
+            DataError,
+            match=r"expected 'at least one document', got 0; the source holds x.jsonl; reader jsonl looks for",
+        ):
             attempt()
     if before:
         assert content(wanted.clean, root) == kept

@@ -1,0 +1,88 @@
+"""One line says what is wrong with a source or an option, and what to do."""
+
+import pytest
+from fixtures.layouts import LAYOUTS
+from fixtures.pieces import put
+
+from stores.errors import ConfigError, DataError
+from tasks.assignment import SplitConfig
+from tasks.ingest import SourceConfig, ingest, ingest_config, scan
+from tasks.nodes import Ingest
+from tasks.readers import READERS, looks_for
+
+NEEDED = {"products": {"preset": "fashion"}}
+SAID = {"food101": r"images/ or texts/", "webvision": r"info/synsets\.txt"}  # these refuse the folder themselves
+
+
+def refusal(reader, path, root, **options):
+    """Return what a plan and an ingest say; they must say the same, in one line."""
+    said = []
+    for call in (lambda node: scan(node, root), lambda node: ingest(node, root, done=lambda report: None)):
+        with pytest.raises((ConfigError, DataError)) as error:
+            source = SourceConfig(reader=reader, path=str(path), options={**NEEDED.get(reader, {}), **options})
+            config = ingest_config("documents/x", source, shard_size=16, split=SplitConfig())
+            call(Ingest(name="documents/x", flow="ingest", version=1, source=source, config=config))
+        said.append(str(error.value))
+    assert said[0] == said[1]
+    assert "\n" not in said[0]
+    return said[0]
+
+
+@pytest.mark.parametrize("reader", sorted(READERS))
+def test_a_folder_without_its_files_is_told_what_they_are_called(reader, tmp_path):
+    (tmp_path / "set").mkdir()
+    empty = refusal(reader, tmp_path / "set", tmp_path / "root")
+    put(tmp_path / "set/notes.xyz", "x")
+    other = refusal(reader, tmp_path / "set", tmp_path / "root")
+    if reader in SAID:
+        assert SAID[reader].replace("\\", "") in empty
+        return
+    wanted = looks_for(reader, READERS[reader].options(**NEEDED.get(reader, {})))
+    assert wanted
+    assert f"got 0; the source holds no file; reader {reader} looks for {wanted}; " in empty
+    assert f"got 0; the source holds notes.xyz; reader {reader} looks for {wanted}; " in other
+
+
+def test_every_preset_says_what_it_looks_for():
+    for layout in LAYOUTS.values():
+        assert looks_for(layout.reader, READERS[layout.reader].options(**layout.options))
+
+
+@pytest.mark.parametrize(
+    ("reader", "name", "data", "first"),
+    [
+        ("csv", "d.csv", "id,text\nbroken\nbroken\n", "2 set aside: bad_row at d.csv:2"),
+        ("jsonl", "d.jsonl", "{\n", "1 set aside: bad_json at d.jsonl:1"),
+        ("parquet", "d.parquet", "no parquet", "1 set aside: bad_file at d.parquet"),
+        ("webdataset", "a.tar", "no archive" * 100, "1 set aside: bad_file at a.tar"),
+        ("yfcc", "yfcc100m_dataset", "broken\n", "1 set aside: bad_row at yfcc100m_dataset:1"),
+        ("petfinder", "train.csv", "PetID,Name\nbroken\n", "1 set aside: bad_row at train.csv:2"),
+    ],
+)
+def test_no_document_names_the_first_row_set_aside(reader, name, data, first, tmp_path):
+    put(tmp_path / "set" / name, data)
+    said = refusal(reader, tmp_path / "set", tmp_path / "root")
+    assert f"expected 'at least one document', got 0; first of {first}" in said
+
+
+@pytest.mark.parametrize("reader", sorted(name for name in READERS if "encoding" in READERS[name].options.model_fields))
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("utf9", "utf8"), ("latin-11", "latin-1"), ("base64", "utf-8"), ("", "utf")]
+)
+def test_a_misspelt_encoding_names_the_nearest(reader, name, nearest):
+    with pytest.raises(ValueError, match=f"encoding: expected the name of a text encoding, got '{name}'.*{nearest}"):
+        SourceConfig(reader=reader, path="x", options={**NEEDED.get(reader, {}), "encoding": name})
+
+
+def test_encodings_have_many_names():
+    for name in ("utf-8", "UTF8", "utf-8-sig", "latin-1", "cp1252", "utf-16-le", "shift_jis"):
+        assert READERS["csv"].options(encoding=name).encoding == name
+
+
+@pytest.mark.parametrize("option", ["ids", "image_list"])
+def test_a_companion_that_is_not_there_names_the_nearest(option, tmp_path):
+    put(tmp_path / "set/train", "__label__a x\n")
+    put(tmp_path / "set/lists/train.list", "1\n")
+    said = refusal("flickrtag", tmp_path / "set", tmp_path / "root", **{option: "list/{name}.list"})
+    assert f"source.options.{option}: expected 'a file or folder in {tmp_path}/set', got 'list/train.list'" in said
+    assert "did you mean 'lists/train.list'" in said
