@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from rich.filesize import decimal
 from rich.table import Table
 
 from flows.config import Config
+from flows.leaderboard import Standing
 from flows.runtime import shares_of
+from reports.results import NAMES, number
 from stores.lock import holder
 from tasks.nodes import Fit, Node
 
@@ -70,6 +73,24 @@ def weights_table(rows: list[dict[str, str]]) -> Table:
     table = _table("name", kind="left", state="left", weights="left")
     for row in rows:
         table.add_row(row["name"], row["kind"], row["state"], row["weights"])
+    return table
+
+
+def leaderboard_table(rows: list[Standing]) -> Table:
+    """Show the models of a run, the best first; scores in per cent."""
+    metric = rows[0].metric
+    table = _table("model", valid="right", test="right", **{"95 % interval": "right", "fit": "right", "size": "right"})
+    sizes = ", ".join(f"{max(getattr(row, f'n_{split}') for row in rows):,} {split}" for split in ("valid", "test"))
+    table.title, table.title_justify = f"{NAMES[metric]}, %, on {sizes} documents", "left"
+    for row in rows:
+        low, high = (None if bound is None else number(metric, bound) for bound in (row.low, row.high))
+        table.add_row(
+            row.model,
+            *("" if score is None else number(metric, score) for score in (row.valid, row.test)),
+            "" if low is None or high is None else f"{low} to {high}",
+            "" if row.seconds is None else f"{row.seconds:,.1f} s",
+            "" if row.bytes is None else decimal(row.bytes),
+        )
     return table
 
 

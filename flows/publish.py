@@ -104,7 +104,7 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
             latest / "predictions.parquet", PREDICTIONS, _tables(nodes, root, "predictions/", PREDICTIONS.names)
         )
         _write_stream(latest / "documents.parquet", None, _tables(nodes, root, "documents/", DOCUMENT_COLUMNS))
-        state = {"inputs": report_inputs(config, nodes, root), "run": run}
+        state = {"inputs": report_inputs(config, nodes, root), "run": run, "multi_label": data["multi_label"]}
         (latest / "state.json").write_bytes(orjson.dumps(state))
     build_catalog(root / CATALOG, catalog_views(nodes, root))
     return folder / "index.html"

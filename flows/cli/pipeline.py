@@ -22,10 +22,11 @@ from flows.cli.app import (
 )
 from flows.config import Config, load_config
 from flows.graph import build
+from flows.leaderboard import published_leaderboard
 from flows.options import plan_options
 from flows.outcome import failure_rate, notes
 from flows.progress import telling
-from flows.publish import plan_report, publish_results
+from flows.publish import LATEST, plan_report, publish_results
 from flows.runtime import locked, new_run, prepare_prefect
 from stores.errors import FuselineError
 from tasks.planner import Plan, plan_all
@@ -131,6 +132,8 @@ def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = 
     else:
         err.print("nothing to do: every shard is fresh")
     nodes = build(settings)
+    if standings := published_leaderboard(root / LATEST):
+        err.print(show.leaderboard_table(standings))
     for note in notes(nodes, root):
         err.print(note)
     err.print(show.where_table(root))

@@ -1,0 +1,73 @@
+"""What a run comes to: its models with their scores and costs, the best first."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reports.results import Row, headline, ranking, result_tables
+
+
+class Standing(NamedTuple):
+    """One model of the leaderboard; what was not measured is None."""
+
+    model: str
+    metric: str  # what the scores are: accuracy, or f1_micro where documents may carry several labels
+    valid: float | None
+    test: float | None
+    low: float | None  # 95 % interval of `test`
+    high: float | None
+    n_valid: int  # documents
+    n_test: int
+    seconds: float | None  # of the fit, compilation aside
+    bytes: int | None  # of the model in memory
+
+
+def leaderboard(metrics: pa.Table, models: pa.Table, *, multi_label: bool) -> list[Standing]:
+    """Return the models by their score on valid (on test without a valid split); those without any score come last.
+
+    Args:
+        metrics: METRICS rows; scores of several seeds or folds are averaged.
+        models: MODELS rows.
+        multi_label: whether a document may carry several labels, which decides the metric.
+    """
+    costs = {row["model"]: row for row in models.to_pylist()}
+    tables = {table.split: table for table in result_tables(metrics, baseline="", multi_label=multi_label)}
+    scores = {split: {row.model: row for row in table.rows} for split, table in tables.items()}
+    ranked = ranking(metrics, multi_label=multi_label)
+    standings = []
+    for name in [*ranked, *sorted({*costs} - {*ranked})]:
+        valid, test = (scores.get(split, {}).get(name) for split in ("valid", "test"))
+        cost = costs.get(name, {})
+        standings.append(
+            Standing(
+                model=name,
+                metric=headline(multi_label),
+                valid=_of(valid, lambda row: row.cells[0].value),
+                test=_of(test, lambda row: row.cells[0].value),
+                low=_of(test, lambda row: row.low),
+                high=_of(test, lambda row: row.high),
+                n_valid=valid.n if valid else 0,
+                n_test=test.n if test else 0,
+                seconds=cost.get("seconds"),
+                bytes=cost.get("bytes"),
+            )
+        )
+    return standings
+
+
+def published_leaderboard(latest: Path) -> list[Standing]:
+    """Return the leaderboard of what was published in a folder; empty when nothing was."""
+    try:
+        state = orjson.loads((latest / "state.json").read_bytes())
+        metrics, models = (pq.read_table(latest / f"{name}.parquet") for name in ("metrics", "models"))
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return []
+    return leaderboard(metrics, models, multi_label=state.get("multi_label", False))
+
+
+def _of(row: Row | None, value: Callable[[Row], float | None]) -> float | None:
+    return None if row is None else value(row)
