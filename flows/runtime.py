@@ -42,6 +42,7 @@ class Account:
     seconds: float = 0.0
     spent: dict[str, float] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what the user must know of it
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -118,6 +118,7 @@ def _accounts(plans: list[Plan], reports: list[ShardReport], seconds: float) -> 
             seconds=round(seconds * share, 3) if own else 0.0,
             spent={kind: round(value, 3) for kind, value in spent.to_dict().items()},
             errors=errors,
+            notes=tuple(report.note for report in own if report.note),
         )
     return found
 

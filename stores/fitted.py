@@ -52,6 +52,24 @@ class Fitted:
             return None
         return record if have_sizes(self.folder, record.files) else None
 
+    def last(self) -> FittedRecord | None:
+        """Return the record of the last fit, whatever became of its checkpoint; None when none can be read."""
+        try:
+            return FittedRecord.from_bytes((self.folder / RECORD).read_bytes())
+        except (FileNotFoundError, DataError):
+            return None
+
+    def is_lost(self) -> bool:
+        """Return whether something was fitted and is no longer there: its record, or files of its checkpoint."""
+        return self.record() is None and (self.last() is not None or any(self.folder.glob(CHECKPOINTS)))
+
+    def last_name(self) -> str | None:
+        """Return the name of the last checkpoint; without a record that of the only one there, None among several."""
+        last, folders = self.last(), [path.name for path in self.folder.glob(CHECKPOINTS)]
+        if last is not None:
+            return last.name
+        return folders[0] if len(folders) == 1 else None
+
     def path(self, record: FittedRecord) -> Path:
         """Return the checkpoint's folder, for `load`, after its files were compared with their digests.
 
@@ -102,8 +120,13 @@ class Fitted:
         return damaged_files(self.folder, record.files)
 
     def drop(self) -> None:
-        """Drop the record, so that the planner fits again."""
-        (self.folder / RECORD).unlink(missing_ok=True)
+        """Drop the checkpoint, so that the planner fits again; its record stays if it can be read."""
+        record = self.last()
+        if record is None:
+            (self.folder / RECORD).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(self.folder / record.name, ignore_errors=True)
 
 
 RECORD = "record.json"
+CHECKPOINTS = "checkpoint-*"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ class ShardFeatures:
     node: Node
     root: Path
     split: str
+    only: frozenset[int] | None = None  # shards to read; all by default
 
     def __post_init__(self) -> None:
         documents = self.node.reads[0].node.dataset(self.root).records()
-        self.indices = sorted(documents)
-        self.n_rows = sum(record.tallies["split"].get(self.split, 0) for record in documents.values())
+        self.indices = [index for index in sorted(documents) if self.only is None or index in self.only]
+        self.n_rows = sum(documents[index].tallies["split"].get(self.split, 0) for index in self.indices)
 
     def blocks(self) -> Iterator[Block]:
         """Yield one block per shard that holds rows of the split."""
@@ -61,8 +62,8 @@ class KeptFeatures(ShardFeatures):
     `seen` says which content of the shards the fit sees: with it, what is on the shelf can't be out of date.
     """
 
-    shelf: Shelf
-    seen: Seen
+    shelf: Shelf = field(kw_only=True)
+    seen: Seen = field(kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,7 +143,14 @@ def block_of(tables: dict[str, pa.Table]) -> Block:
 
 
 def make_fit(
-    node: Fit, root: Path, *, source: str, seen: Seen | None = None, shelf: Shelf | None = None
+    node: Fit,
+    root: Path,
+    *,
+    source: str,
+    again: Seen | None = None,
+    warning: str = "",
+    seen: Seen | None = None,
+    shelf: Shelf | None = None,
 ) -> ShardReport:
     """Fit on the train split and commit the checkpoint; the record says what it saw.
 
@@ -150,6 +158,8 @@ def make_fit(
         node: what to fit.
         root: output root.
         source: where image references start.
+        again: what a checkpoint saw that is lost: only these shards are read.
+        warning: what the report says when another checkpoint comes of it than was there.
         seen: what a fit of this node would see now, when the caller knows it.
         shelf: where what is made of the rows is kept for the next fit.
 
@@ -158,8 +168,9 @@ def make_fit(
         MismatchError: its codes are of several versions of a codebook.
     """
     started = time.perf_counter()
-    seen = seen or seen_by(node, root)
-    train, valid = (_features(node, root, split, seen, shelf) for split in ("train", "valid"))
+    seen = again or seen or seen_by(node, root)
+    only = None if again is None else frozenset(map(int, again.shards))
+    train, valid = (_features(node, root, split, only, seen, shelf) for split in ("train", "valid"))
     if not train.n_rows:
         raise DataError(mismatch(node.label, "documents in the train split", 0, "check `source` and `split`"))
     fits = fitted_digests(node.fits, root)
@@ -172,16 +183,23 @@ def make_fit(
         raise DataError(f"{node.label}: {error}") from error
     # What a machine compiles once is no cost of this model: tables would show the first model as the dearest.
     facts = {**facts, "seconds": time.perf_counter() - started - facts.get("compile_seconds", 0.0)}
-    node.fitted(root).commit(save, n_rows=n_rows, shards=seen.shards, fitted=fits, facts=facts)
-    return ShardReport(node.label, 0, n_rows, n_rows, 0, time.perf_counter() - started)
+    fitted = node.fitted(root)
+    before = fitted.last_name()
+    record = fitted.commit(save, n_rows=n_rows, shards=seen.shards, fitted=fits, facts=facts)
+    note = "" if record.name == before else warning
+    return ShardReport(node.label, 0, n_rows, n_rows, 0, time.perf_counter() - started, note=note)
 
 
 Save = Callable[[Path], None]
 FitResult = tuple[Save, int, dict[str, Any]]
 
 
-def _features(node: Node, root: Path, split: str, seen: Seen, shelf: Shelf | None) -> ShardFeatures:
-    return ShardFeatures(node, root, split) if shelf is None else KeptFeatures(node, root, split, shelf, seen)
+def _features(
+    node: Node, root: Path, split: str, only: frozenset[int] | None, seen: Seen, shelf: Shelf | None
+) -> ShardFeatures:
+    if shelf is None:
+        return ShardFeatures(node, root, split, only)
+    return KeptFeatures(node, root, split, only, shelf=shelf, seen=seen)
 
 
 def _matrix(column: pa.ChunkedArray, n: int) -> NDArray[Any]:

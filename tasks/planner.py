@@ -1,7 +1,7 @@
 """Which shards are fresh, stale or missing, and why: the one decision-maker for `plan`, the flows and `status`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,8 @@ class Plan:
     stale: dict[int, str] = field(default_factory=dict)  # shard -> why
     missing: dict[int, str] = field(default_factory=dict)
     note: str = ""
+    seen: "Seen | None" = None  # by a fit whose checkpoint is lost: it is fitted on these shards again
+    warning: str = ""  # what the user must know when another checkpoint comes of it than the one that is lost
     scan: Scan | None = None  # of an ingest whose source changed
 
     @property
@@ -233,11 +235,9 @@ def _plan_summary(node: Summary, root: Path, upstream: dict[str, Plan]) -> Plan:
 
 def _plan_fit(node: Fit, root: Path, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
     fitted = node.fitted(root)
-    record = fitted.record()
+    record = fitted.record() or fitted.last()
     if record is None:
-        return Plan(
-            node, missing={0: "its checkpoint is missing or cut" if fitted.damaged() else explain_key(node, root)}
-        )
+        return _plan_again(node, root) if fitted.is_lost() else Plan(node, missing={0: explain_key(node, root)})
     if options.refit == "now":
         return Plan(node, stale={0: "--refit was given"})
     for name, digest in _fitted_now(node, root, upstream).items():
@@ -249,7 +249,28 @@ def _plan_fit(node: Fit, root: Path, options: PlanOptions, upstream: dict[str, P
     changed = bool(pending) or fit_shards(node, root) != record.shards
     if changed and options.refit == "on_change":
         return Plan(node, stale={0: "training documents changed and refit is on_change"})
+    if fitted.is_lost():
+        return _plan_again(node, root)
     return Plan(node, fresh=(0,), note=_seen(node, root, record) if changed else "")
+
+
+def _plan_again(node: Fit, root: Path) -> Plan:
+    """Plan a fit whose checkpoint is lost: on the shards that it saw, so that the same comes of it, if they are there.
+
+    What was forgotten or edited since cannot be seen again: then today's documents are taken, and the user is told.
+    """
+    last, now = node.fitted(root).last(), seen_by(node, root)
+    if last is None:
+        why, then = "its record is lost", "those"
+    elif last.shards.items() <= now.shards.items():
+        return Plan(node, missing={0: "its checkpoint is missing or cut"}, seen=replace(now, shards=last.shards))
+    else:
+        why, then = "its checkpoint is missing or cut, and documents that it saw changed", f"the {last.n_rows:,}"
+    warning = (
+        f"{node.label}: {why}: fitted on today's {training_rows(node, root):,} training documents instead of {then} of "
+        "before, which gave another one; codes, models and predictions that rest on it follow"
+    )
+    return Plan(node, missing={0: f"{why}; it is fitted on today's"}, warning=warning)
 
 
 def _seen(node: Fit, root: Path, record: FittedRecord) -> str:

@@ -40,6 +40,7 @@ class ShardReport:
     seconds: float = 0.0
     spent: Spent = field(default_factory=Spent)
     error: str = ""
+    note: str = ""  # what the user must know of it
 
 
 def failed(stage: str, index: int, error: Exception) -> ShardReport:

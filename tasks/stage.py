@@ -110,7 +110,7 @@ def one(node: Node, plan: Plan, execution: Execution, listen: Listener) -> list[
         found = plan.scan or Scan({})
         ingest(node, execution.root, broken=broken, listing=found.listing, again=found.again, done=done)
     elif isinstance(node, Fit):
-        done(make_fit(node, execution.root, source=execution.source))
+        done(make_fit(node, execution.root, source=execution.source, again=plan.seen, warning=plan.warning))
     elif isinstance(node, Summary):
         done(make_summary(node, execution.root, source=execution.source))
     return reports

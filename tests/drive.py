@@ -133,7 +133,7 @@ def _made(plan: Plan, root: Path, *, source: str, retry_failed: bool) -> Iterato
         if isinstance(node, ShardStage):
             yield make_shard(node, root, index, source=source, retry_failed=retry_failed)
         elif isinstance(node, Fit):
-            yield make_fit(node, root, source=source)
+            yield make_fit(node, root, source=source, again=plan.seen, warning=plan.warning)
         elif isinstance(node, Summary):
             yield make_summary(node, root, source=source)
 

@@ -129,6 +129,8 @@ def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = 
         err.print(show.accounts_table(accounts))
         if (times := show.time_table(accounts)) is not None:
             err.print(times)
+        for note in (note for row in accounts for note in row["notes"]):
+            err.print(note)
     else:
         err.print("nothing to do: every shard is fresh")
     nodes = build(settings)

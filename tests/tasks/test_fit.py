@@ -76,7 +76,7 @@ def compiling(train, valid, config, context):
 
 
 def kept(wanted, root, shelf, split="train"):
-    return KeptFeatures(wanted.model, root, split, shelf, seen_by(wanted.model, root))
+    return KeptFeatures(wanted.model, root, split, shelf=shelf, seen=seen_by(wanted.model, root))
 
 
 def ids(features) -> list[str]:
