@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
+from flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
 from models.config import FrozenConfig, key_values, knob
 from models.encoders import ENCODERS
 from models.registry import MODELS
@@ -120,8 +121,11 @@ class Config(FrozenConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _extend(cls, values: Any) -> Any:
-        return _extended(values) if isinstance(values, dict) else values
+    def _extend(cls, values: Any, info: ValidationInfo) -> Any:
+        if not isinstance(values, dict):
+            return values
+        _refuse_odd(values, "")
+        return extended(values, (info.context or {}).get(FOLDERS) or (Path.cwd(),))
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -171,60 +175,23 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: with field, expected, got and cure, one line per fault.
     """
-    return parse_config(merge(_read_yaml(path), parse_overrides(overrides)), base=path.parent)
+    given, folders = parse_overrides(overrides), [*folders_of(path)]
+    if isinstance(named := given.get("extends"), str) and "\0" not in named:
+        folders.append(Path(named).parent)  # who types a path may read it
+    return parse_config(merge(relative_to(read_yaml(path), path.parent), given), folders=folders)
 
 
-def parse_config(values: dict[str, Any], *, base: Path = Path()) -> Config:
-    """Validate plain values; `extends` is looked up from `base`."""
-    if isinstance(extends := values.get("extends"), str) and not Path(extends).is_absolute():
-        values = {**values, "extends": str(base / extends) if (base / extends).exists() else extends}
+def parse_config(values: dict[str, Any], *, folders: Sequence[Path] = ()) -> Config:
+    """Validate plain values; what they extend lies below one of `folders`, by default the working directory."""
     try:
-        return Config.model_validate(values)
+        return Config.model_validate(values, context={FOLDERS: folders} if folders else None)
     except ValidationError as error:
         raise ConfigError("\n".join(explained(error, Config))) from error
-
-
-def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """Turn ["run.workers=1"] into {"run": {"workers": 1}}; values are YAML."""
-    values: dict[str, Any] = {}
-    for override in overrides:
-        path, equals, text = override.partition("=")
-        if not equals or not path:
-            raise ConfigError(mismatch("--set", "key=value", override, "write for example --set run.workers=1"))
-        inner: Any = _parse_yaml(text, f"--set {path}")
-        for key in reversed(path.split(".")):
-            inner = {key: inner}
-        values = merge(values, inner)
-    return values
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with the values of `over` on top, mapping by mapping."""
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
 
 
 def model_inputs(model: ModelConfig) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
     """Return what a model reads: text or not, names of embeddings, names of codebooks."""
     return MODELS[model.kind].inputs(model.parsed())
-
-
-def _extended(values: dict[str, Any], *, below: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Return values on top of those of the file that they extend, which may extend another."""
-    name = values.get("extends")
-    if not name:
-        return values
-    path = Path(name)
-    if path.resolve() in below:
-        raise ConfigError(mismatch("extends", "a file that does not lead back to itself", str(path), "remove one"))
-    base = _read_yaml(path)
-    if isinstance(further := base.get("extends"), str) and (path.parent / further).exists():
-        base = {**base, "extends": str(path.parent / further)}
-    base = _extended(base, below=(*below, path.resolve()))
-    return merge(base, {key: value for key, value in values.items() if key != "extends"})
 
 
 def _known(field: str, name: str, there: dict[str, Any]) -> None:
@@ -235,20 +202,16 @@ def _known(field: str, name: str, there: dict[str, Any]) -> None:
         raise ValueError(mismatch(field, sorted(there), name, cure))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(mismatch("CONFIG", "a readable YAML file", str(path), f"{error}; check the path")) from error
-    values = _parse_yaml(text, str(path))
-    if not isinstance(values, dict):
-        raise ConfigError(mismatch(str(path), "a mapping of settings", values, "see conf/demo.yaml for an example"))
-    return values
+def _refuse_odd(value: Any, field: str) -> None:
+    """Raise ConfigError for a NUL in any text, since no path, name or pattern holds one, and for endless integers."""
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(mismatch(field, "text without NUL characters", value, "remove them"))
+    if isinstance(value, int) and value.bit_length() > INTEGER_BITS:
+        raise ConfigError(mismatch(field, f"an integer of {INTEGER_BITS} bits", "a longer one", "lower it"))
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, inner in items:
+        _refuse_odd(inner, f"{field}.{key}" if field else str(key))
 
 
-def _parse_yaml(text: str, what: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        where = " ".join(str(error).split())
-        raise ConfigError(mismatch(what, "YAML", where, "check indentation, quotes and colons")) from error
+INTEGER_BITS = 63
+FOLDERS = "folders"  # in the context of a validation: where `extends` may lead

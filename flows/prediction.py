@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from prefect import flow
 from pydantic import ValidationError
 
-from flows.config import Config, parse_overrides
+from flows.config import Config
+from flows.config_files import parse_overrides
 from flows.graph import build_prediction
 from flows.step import Wishes, run_nodes
 from stores.atomic import atomic_file

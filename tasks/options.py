@@ -1,6 +1,7 @@
 """Options of a registered thing, parsed as its own type, and faults told in the house's way."""
 
 import difflib
+import reprlib
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
@@ -53,7 +54,8 @@ def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
             inner = str(fault["ctx"]["error"])
             yield f"{field}: {inner}" if fault["loc"] else inner
         else:
-            yield f"{field}: expected {_lower(fault['msg'])}, got {got!r}; `fuseline show CONFIG` prints all settings"
+            expected, cure = _lower(fault["msg"]), "`fuseline show CONFIG` prints all settings"
+            yield f"{field}: expected {expected}, got {reprlib.repr(got)}; {cure}"
 
 
 def _unknown_key(location: tuple[int | str, ...], model: type[BaseModel]) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from flows.config import Config, load_config, parse_config
 from stores.errors import ConfigError
@@ -114,6 +115,105 @@ def test_files_that_extend_each_other_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
     with pytest.raises(ConfigError, match="extends: expected 'a file that does not lead back to itself'"):
         load_config(tmp_path / "a.yaml")
+
+
+class TestWhatMayBeExtended:
+    """`extends` reads files: only those of the project, unless the command line names one."""
+
+    @pytest.fixture
+    def outside(self, tmp_path: Path) -> Path:
+        """Return a file of somebody else's."""
+        path = tmp_path / "elsewhere" / "shadow"
+        path.parent.mkdir()
+        path.write_text("root:x-secret-hash\nother: {deep: [x-secret-hash\n")
+        return path
+
+    def child(self, folder: Path, extends: object) -> Path:
+        folder.mkdir(exist_ok=True)
+        path = folder / "child.yaml"
+        path.write_text(yaml.safe_dump({"extends": extends, "name": "child"}))
+        return path
+
+    def test_a_file_outside_is_refused_and_not_quoted(self, tmp_path: Path, outside: Path) -> None:
+        with pytest.raises(ConfigError, match="extends: expected 'a file below") as caught:
+            load_config(self.child(tmp_path / "conf", str(outside)))
+        assert "secret" not in str(caught.value)
+        assert "--set extends=PATH" in str(caught.value)
+
+    def test_a_link_that_leads_outside_is_refused(self, tmp_path: Path, outside: Path) -> None:
+        child = self.child(tmp_path / "conf", "link.yaml")
+        (tmp_path / "conf" / "link.yaml").symlink_to(outside)
+        with pytest.raises(ConfigError, match="extends: expected 'a file below"):
+            load_config(child)
+
+    def test_a_file_that_is_extended_may_not_lead_outside(self, tmp_path: Path, outside: Path) -> None:
+        self.child(tmp_path / "conf", str(outside)).rename(tmp_path / "conf" / "middle.yaml")
+        with pytest.raises(ConfigError, match="extends: expected 'a file below"):
+            load_config(self.child(tmp_path / "conf", "middle.yaml"))
+
+    def test_a_deployments_parameter_reads_below_the_working_directory_alone(self, outside: Path) -> None:
+        with pytest.raises(ValidationError, match="extends: expected 'a file below"):
+            Config.model_validate({"extends": str(outside)})
+        assert Config.model_validate({"extends": "conf/demo.yaml"}).name == "clipart"
+
+    def test_the_command_line_may_name_any_file(self, tmp_path: Path) -> None:
+        (tmp_path / "far").mkdir()
+        write_config(tmp_path / "far", settings(tmp_path))
+        child = self.child(tmp_path / "conf", "")
+        config = load_config(child, [f"extends={tmp_path / 'far' / 'pipeline.yaml'}"])
+        assert (config.name, sorted(config.models)) == ("child", ["additive", "pq", "text"])
+
+    @pytest.mark.parametrize("marker", ["prefect.yaml", "pyproject.toml"])
+    def test_a_project_is_one_place(self, tmp_path: Path, marker: str) -> None:
+        (tmp_path / marker).touch()
+        write_config(tmp_path, settings(tmp_path))
+        assert load_config(self.child(tmp_path / "conf", "../pipeline.yaml")).name == "child"
+
+    @pytest.mark.parametrize("extends", [5, ["a"], {"a": 1}, True])
+    def test_it_is_a_path(self, tmp_path: Path, extends: object) -> None:
+        with pytest.raises(ConfigError, match="extends: expected 'the path of a YAML file'"):
+            load_config(self.child(tmp_path / "conf", extends))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "root:x-secret-hash",
+        "a: [x-secret-hash",
+        "- x-secret-hash",
+        "\tx-secret-hash: 1",
+        "a: !!python/x 'x-secret-hash'",
+    ],
+)
+def test_no_error_quotes_a_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="expected") as caught:
+        load_config(path)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("models: " + "[" * 3000 + "]" * 3000, "hundreds of levels"),
+        ("models: " + "{a: " * 3000 + "}" * 3000, "hundreds of levels"),
+        ("shard_size: " + "9" * 5000, "out of range"),
+        ("shard_size: 0x" + "f" * 5000, "shard_size: expected 'an integer of 63 bits'"),
+        ("name: 2026-02-31", "out of range"),
+        ('root: "a\\0b"', "root: expected 'text without NUL characters'"),
+        ('source: {path: "a\\0b"}', "source.path: expected 'text without NUL characters'"),
+        ('extends: "a\\0b"', "extends: expected 'text without NUL characters'"),
+    ],
+)
+def test_odd_values_are_refused_in_one_short_line(tmp_path: Path, text: str, part: str) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 def test_the_effective_configuration_loads_to_itself() -> None:
