@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from flows.config import Config
 from flows.config_files import parse_overrides
 from flows.graph import build_prediction
+from flows.output import check_output, written
 from flows.step import Wishes, run_nodes
-from stores.atomic import atomic_file
 from stores.dataset import MANIFEST
 from stores.digests import key_digest
 from stores.errors import ConfigError, FuselineError, MismatchError, mismatch
@@ -29,7 +29,7 @@ def predict_new(
     config: Config,
     model: str,
     source: str,
-    output: Path,
+    output: str,
     *,
     reader: str | None = None,
     options: Sequence[str] = (),
@@ -37,11 +37,12 @@ def predict_new(
     """Predict the documents of `source` with one trained model into one Parquet file; return the number of rows.
 
     Raises:
-        ConfigError: no such model, or the source cannot be read that way.
+        ConfigError: no such model, the source cannot be read that way, or the output cannot be written.
         MismatchError: the model was trained on features of another encoder or codebook.
     """
     if model not in config.models:
         raise ConfigError(mismatch("--model", sorted(config.models), model, _nearest(model, list(config.models))))
+    check_output(output, source)
     given = _source(config, source, reader, parse_overrides(options))
     place = source if "://" in source else str(Path(source).absolute())
     name = f"{config.name}-new-{key_digest([given.reader, place])[:8]}"
@@ -106,9 +107,9 @@ def _predict_flow(config: Config, nodes: list[Node], source: str) -> list[dict[s
     return run_nodes(nodes, config, Wishes(), source=source)
 
 
-def _gather(node: Node, root: Path, output: Path) -> int:
+def _gather(node: Node, root: Path, output: str) -> int:
     dataset, rows = node.dataset(root), 0
-    with atomic_file(output) as partial, pq.ParquetWriter(partial, PREDICTIONS, compression="zstd") as writer:
+    with written(output) as partial, pq.ParquetWriter(partial, PREDICTIONS, compression="zstd") as writer:
         for _, record in sorted(dataset.records().items()):
             table: pa.Table = dataset.read(record, tuple(PREDICTIONS.names))
             writer.write_table(table.cast(PREDICTIONS))

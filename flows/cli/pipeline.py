@@ -79,7 +79,7 @@ def predict(
     config: ConfigPath,
     model: Annotated[str, typer.Option(help="Name of a trained model in CONFIG")],
     source: Annotated[str, typer.Option(help="New documents: file, folder or URL")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write")],
+    output: Annotated[str, typer.Option("--output", "-o", help="Parquet file to write; - for standard output")],
     reader: Annotated[str | None, typer.Option(help="Reader of the new documents; default: CONFIG's")] = None,
     option: Annotated[list[str], typer.Option("--option", metavar="KEY=VALUE", help="Option of the reader")] = [],  # noqa: B006
     set_: Overrides = [],  # noqa: B006
