@@ -4,12 +4,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import orjson
 from rich.filesize import decimal
 from rich.table import Table
 
 from flows.config import Config
 from flows.leaderboard import Standing
+from flows.runs import last_run
 from flows.runtime import shares_of
 from reports.results import NAMES, number
 from stores.lock import holder
@@ -106,12 +106,12 @@ def where_table(root: Path) -> Table:
 def status_of(config: Config, nodes: list[Node]) -> dict[str, Any]:
     """Return the last run, the holder of the root and what every dataset holds."""
     root = Path(config.root)
-    runs = sorted((root / "runs").glob("*.json"))
+    last = last_run(root)
     stages = [_stage_status(node, root) for node in nodes]
     return {
         "root": str(root),
         "config": config.digest,
-        "last_run": runs[-1].stem if runs else None,
+        "last_run": last.run if last else None,
         "held_by": holder(root) if (root / ".lock.json").exists() and _is_held(root) else None,
         "stages": stages,
     }
@@ -126,13 +126,6 @@ def status_table(status: dict[str, Any]) -> Table:
         counts = ", ".join(f"{name} {n:,}" for name, n in sorted(row["status"].items()))
         table.add_row(row["stage"], _n(row["shards"]), _n(row["documents"]), counts)
     return table
-
-
-def last_accounts(root: Path) -> list[dict[str, Any]]:
-    """Return the accounts of the last complete run."""
-    runs = sorted((root / "runs").glob("*.json"))
-    accounts: list[dict[str, Any]] = orjson.loads(runs[-1].read_bytes())["stages"] if runs else []
-    return accounts
 
 
 def _stage_status(node: Node, root: Path) -> dict[str, Any]:

@@ -5,24 +5,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from flows.cells import FOLDER
 from flows.config import Config
-from flows.console import last_accounts
 from flows.graph import build
-from flows.maintenance import FITTED, configs_of_runs, old_checkpoints, remove
+from flows.maintenance import FITTED, old_checkpoints, remove
 from flows.publish import CATALOG, LATEST, SHEET, catalog_views, plan_report, publish_results
+from flows.runs import configs_of_runs, known_nodes, last_accounts
 from flows.runtime import new_run
 from reports.redact import redacted, tells_all
 from stores.atomic import write_bytes
 from stores.catalog import build_catalog
 from stores.dataset import list_datasets
-from stores.errors import ConfigError, DataError, FuselineError, mismatch
+from stores.errors import ConfigError, DataError, mismatch
 from stores.fitted import Fitted
 from stores.forgotten import Forgotten, erase_from_file
+from stores.published import Published, publishing
 from tasks.erase import Found, datasets_of, erase_rows, find_listed, find_rows
-from tasks.nodes import Node, ShardStage, Summary
+from tasks.nodes import ShardStage, Summary
 from tasks.planner import PlanOptions, plan_node
 from tasks.shard import make_shards, make_summary
 
@@ -77,7 +76,7 @@ def forget(config: Config, ids: Sequence[str], *, missing_ok: bool = False, dry_
         ConfigError: there is nothing to forget, or an id is unknown.
     """
     root = Path(config.root)
-    earlier = Forgotten.load(root)
+    earlier = Forgotten.load(root, again=ids)
     forgotten = earlier.with_ids(ids)
     if not len(forgotten):
         raise ConfigError(mismatch("--ids", "ids of documents", "none", "name a file or an id"))
@@ -90,14 +89,16 @@ def forget(config: Config, ids: Sequence[str], *, missing_ok: bool = False, dry_
         cure = "check them, or give --missing-ok to keep ids out that were never read"
         raise ConfigError(mismatch("--ids", f"ids of documents under {root}", _some(unknown), cure))
     fitted, current = tuple(_fitted_on(root, found)), _is_current(config, root)
+    pages = tuple(_showing(root, forgotten))
     if not dry_run:
         forgotten.save(root)
         erase_rows(root, nodes, datasets, found, forgotten)
+        _erase_published(config, root, forgotten, pages)
     return Erasure(
         forgotten=len(forgotten), unknown=len(unknown), rows=_counts(found), fitted=fitted, current=current,
         tables=tuple(f"{one.name} shard {one.index}" for one in found if not one.by_row),
         unreadable=tuple(f"{one.name} shard {one.index}" for one in found if not one.ids),
-        pages=tuple(_erase_published(config, root, forgotten, dry_run=dry_run)),
+        pages=pages,
     )  # fmt: skip
 
 
@@ -144,17 +145,6 @@ def renew(config: Config) -> str:
     return publish_results(config, last_accounts(root), new_run())
 
 
-def known_nodes(config: Config, root: Path) -> list[Node]:
-    """Return the nodes of a configuration and of every other that was run on its root and can still be read."""
-    nodes = build(config)
-    for other in {other.digest: other for _, other in configs_of_runs(root)}.values():
-        try:
-            nodes += build(other)
-        except FuselineError:
-            continue  # its weights are gone, say; its rows go all the same, and are compared again if it comes back
-    return list({node.key: node for node in nodes}.values())
-
-
 def _counts(found: Iterable[Found]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for one in found:
@@ -192,36 +182,45 @@ def _is_current(config: Config, root: Path) -> bool:
         return False
 
 
-def _erase_published(config: Config, root: Path, forgotten: Forgotten, *, dry_run: bool) -> Iterator[str]:
-    """Take the documents out of latest/, the reports and the catalog; yield the reports that showed them."""
+def _showing(root: Path, forgotten: Forgotten) -> Iterator[str]:
+    """Yield the reports that show the documents, or pictures without saying of which documents."""
     known = [root / LATEST / "report.html", root / FOLDER / "report.html"]
     for page in [*known, *sorted((root / "reports").glob("*/index.html"))]:
-        if not page.exists():
-            continue
-        text = page.read_text("utf-8")
-        left = redacted(text, lambda ids: any(document in forgotten for document in ids))
-        if left == text and tells_all(text):
-            continue
-        yield page.relative_to(root).as_posix()
-        if not dry_run:
+        if page.exists() and (not tells_all(text := _text(page)) or _left(text, forgotten) != text):
+            yield page.relative_to(root).as_posix()
+
+
+def _text(page: Path) -> str:
+    return page.read_text("utf-8", errors="replace")
+
+
+def _left(text: str, forgotten: Forgotten) -> str:
+    """Return a report without what it shows of the documents."""
+    return redacted(text, lambda ids: any(document in forgotten for document in ids))
+
+
+def _erase_published(config: Config, root: Path, forgotten: Forgotten, pages: Sequence[str]) -> None:
+    """Take the documents out of latest/, the reports and the catalog."""
+    shown = _published_config(config, root)
+    damaged = [root / name for name in Published.damaged(root, LATEST)]
+    # The pictures of a sheet cannot be taken out one by one: it is drawn again when the results are published again.
+    gone = [path for path in (root / LATEST / SHEET, *damaged) if path.exists()]
+    places = (root / LATEST, root / CATALOG, *(root / name for name in pages))
+    with publishing(root, *places, inputs="" if gone else None):
+        for path in gone:
+            path.unlink()
+        for name in pages:
+            text = _text(root / name)
             # One that shows pictures without saying of which documents cannot be trusted.
-            write_bytes(page, left.encode()) if tells_all(text) else page.unlink()
-    if dry_run:
-        return
-    # Its pictures cannot be taken out one by one: it is drawn again when the results are published again.
-    (root / LATEST / SHEET).unlink(missing_ok=True)
-    for path in sorted((root / LATEST).glob("*.parquet")):
-        erase_from_file(path, forgotten)
-    if (root / CATALOG).exists():
-        build_catalog(root / CATALOG, catalog_views(build(_published_config(config, root)), root))
+            write_bytes(root / name, _left(text, forgotten).encode()) if tells_all(text) else (root / name).unlink()
+        for path in sorted((root / LATEST).glob("*.parquet")):
+            erase_from_file(path, forgotten)
+        if (root / CATALOG).exists():
+            build_catalog(root / CATALOG, catalog_views(build(shown), root))
 
 
 def _published_config(config: Config, root: Path) -> Config:
-    try:
-        run = orjson.loads((root / LATEST / "state.json").read_bytes())["run"]
-    except (OSError, ValueError, KeyError):
-        return config
-    return dict(configs_of_runs(root)).get(run, config)
+    return dict(configs_of_runs(root)).get(Published.load(root).run, config)
 
 
 def _some(ids: Sequence[str]) -> str:

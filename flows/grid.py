@@ -10,6 +10,7 @@ from rich.table import Table
 from flows.cells import FOLDER, Grid
 from stores.atomic import atomic_file
 from stores.parquet import write_table
+from stores.published import publishing
 from tasks.sweep import DDOF, DIRECTIONS, GRID, METRIC_NAMES, RESULTS, SPLITS, axes_of, best, spread
 
 
@@ -144,7 +145,8 @@ def _written(grid: Grid, name: str, rows: list[dict[str, Any]], schema: pa.Schem
 
 def write_sweep_table(grid: Grid, name: str, table: pa.Table) -> pa.Table:
     """Write a table of a sweep, whole or not at all, and return it."""
-    with atomic_file(grid.root / FOLDER / f"{name}.parquet") as partial:
+    path = grid.root / FOLDER / f"{name}.parquet"
+    with publishing(grid.root, path), atomic_file(path) as partial:
         write_table(partial, table)
     return table
 

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reports.results import Row, headline, ranking, result_tables
+from stores.files import check_files
+from stores.published import Published
 
 
 class Standing(NamedTuple):
@@ -59,14 +61,16 @@ def leaderboard(metrics: pa.Table, models: pa.Table, *, multi_label: bool) -> li
     return standings
 
 
-def published_leaderboard(latest: Path) -> list[Standing]:
-    """Return the leaderboard of what was published in a folder; empty when nothing was."""
-    try:
-        state = orjson.loads((latest / "state.json").read_bytes())
-        metrics, models = (pq.read_table(latest / f"{name}.parquet") for name in ("metrics", "models"))
-    except (FileNotFoundError, orjson.JSONDecodeError):
+def published_leaderboard(root: Path) -> list[Standing]:
+    """Return the leaderboard of what was published; empty when nothing was. Raises DamagedError for damaged tables."""
+    names, listed = ("state.json", "metrics.parquet", "models.parquet"), Published.load(root).files
+    files = {f"latest/{name}": listed[f"latest/{name}"] for name in names if f"latest/{name}" in listed}
+    if len(files) < len(names):
         return []
-    return leaderboard(metrics, models, multi_label=state.get("multi_label", False))
+    check_files(root, files)
+    state, *tables = (root / name for name in files)
+    metrics, models = map(pq.read_table, tables)
+    return leaderboard(metrics, models, multi_label=orjson.loads(state.read_bytes())["multi_label"])
 
 
 def _of(row: Row | None, value: Callable[[Row], float | None]) -> float | None:

@@ -1,26 +1,32 @@
 """Tidy an output root: what nobody needs any more."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
-
 from flows.cells import sweep_nodes
-from flows.config import Config, parse_config
+from flows.config import Config
 from flows.graph import build
-from stores.atomic import is_partial
+from flows.runs import RUNS, last_configs
+from stores.atomic import PARTIAL, is_partial
 from stores.dataset import list_datasets
-from stores.errors import ConfigError, DataError
+from stores.errors import DataError, mismatch
 from stores.fitted import RECORD, FittedRecord
+from stores.published import Published
 
 
 def find_garbage(config: Config) -> list[Path]:
-    """Return what neither this configuration nor the last run of any other needs: old versions and left-overs."""
+    """Return what neither this configuration nor the last run of any other needs: old versions and left-overs.
+
+    Bytes whose record cannot be read are no garbage. Raises DataError when the record of a run is damaged or missing:
+    what its configuration needs is not known then.
+    """
     root = Path(config.root)
-    configs = [config, *_last_configs(root, config.name)]
+    if unknown := Published.damaged(root, RUNS):
+        cure = "run `fuseline repair` first"
+        raise DataError(mismatch(str(root / unknown[0]), "a record that tells what runs need", "a damaged one", cure))
+    configs = {**last_configs(root), config.name: config}.values()
     kept = {(node.name, node.key) for one in configs for node in [*build(one), *sweep_nodes(one)]}
-    garbage = [path for path in root.rglob(".*.partial") if is_partial(path)]
+    garbage = [path for path in root.rglob(f".*{PARTIAL}") if is_partial(path)]
     for dataset in list_datasets(root):
         if (dataset.manifest.stage, dataset.key) not in kept:
             garbage.append(dataset.folder)
@@ -44,21 +50,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def configs_of_runs(root: Path) -> Iterator[tuple[str, Config]]:
-    """Yield the name and configuration of every run, the oldest first; those of another version are passed over."""
-    for path in sorted((root / "runs").glob("*.json")):
-        run = orjson.loads(path.read_bytes())
-        try:
-            yield run["run"], parse_config(run["config"])
-        except ConfigError:
-            continue
-
-
-def _last_configs(root: Path, name: str) -> Iterator[Config]:
-    last = {config.name: config for _, config in configs_of_runs(root)}
-    return (config for other, config in last.items() if other != name)
 
 
 def _shard_path(folder: Path, name: str) -> Path:

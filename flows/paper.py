@@ -18,6 +18,7 @@ from reports.paper import frontier_points, render_paper
 from reports.paper_data import PaperData
 from reports.reference import reference
 from stores.atomic import write_bytes
+from stores.published import publishing
 
 READERS = {"food101": "food101", "mmimdb": "mmimdb", "flickrtag": "flickrtag"}  # reader -> published results
 
@@ -56,8 +57,9 @@ def publish_paper(grid: Grid, found: Sweep) -> str:
     )
     folder = grid.root / FOLDER
     points = frontier_points(data)
-    if points:
-        write_bytes(folder / "frontier.svg", frontier_svg(points, metric=data.metric).encode())
-        write_bytes(folder / "frontier.png", frontier_png(points, metric=data.metric))
-    write_bytes(folder / "report.html", render_paper(data).encode())
+    with publishing(grid.root, *(folder / name for name in ("frontier.svg", "frontier.png", "report.html"))):
+        if points:
+            write_bytes(folder / "frontier.svg", frontier_svg(points, metric=data.metric).encode())
+            write_bytes(folder / "frontier.png", frontier_png(points, metric=data.metric))
+        write_bytes(folder / "report.html", render_paper(data).encode())
     return str(folder / "report.html")

@@ -1,9 +1,7 @@
 """The whole DAG: every step's flow, in order."""
 
-from pathlib import Path
 from typing import Any
 
-import orjson
 from prefect import flow
 
 from flows.clean import clean
@@ -14,9 +12,9 @@ from flows.ingest import ingest
 from flows.predict import predict
 from flows.quantize import quantize
 from flows.report import report
+from flows.runs import write_run
 from flows.runtime import locked, new_run
 from flows.train import train
-from stores.atomic import write_bytes
 
 STEPS = [ingest, clean, extract, quantize, train, predict, evaluate]
 
@@ -29,10 +27,5 @@ def pipeline(config: Config, retry_failed: bool = False, refit: bool = False) ->
         for step in STEPS:
             accounts += step(config, retry_failed=retry_failed, refit=refit)
         page = report(config, accounts=accounts, run=run)
-        _write_run(root, run, config, accounts, page)
+        write_run(root, run, config, accounts, page)
     return accounts
-
-
-def _write_run(root: Path, run: str, config: Config, accounts: list[dict[str, Any]], page: str) -> None:
-    record = {"run": run, "name": config.name, "config": config.model_dump(mode="json"), "report": page}
-    write_bytes(root / "runs" / f"{run}.json", orjson.dumps({**record, "stages": accounts}, option=orjson.OPT_INDENT_2))

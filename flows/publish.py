@@ -22,6 +22,7 @@ from stores.atomic import atomic_file, atomic_folder, write_bytes
 from stores.catalog import build_catalog
 from stores.digests import combine
 from stores.parquet import write_table
+from stores.published import Published, publishing
 from stores.schemas import DRIFT, METRICS, MODELS, PREDICTIONS, STATISTICS, TOKENS, WORDS
 from tasks.contact_sheet import colours, draw_sheet
 from tasks.nodes import Fit, Node, Summary
@@ -55,12 +56,13 @@ def report_inputs(config: Config, nodes: list[Node], root: Path) -> str:
 def plan_report(config: Config, nodes: list[Node], root: Path, plans: list[Plan]) -> dict[str, Any]:
     """Return the row that `fuseline plan` prints for the report."""
     row: dict[str, Any] = {"stage": "report", "fresh": 0, "stale": 0, "missing": 0, "why": ""}
+    published = Published.load(root)
     if any(plan.todo for plan in plans):
         before = next(plan.node.label for plan in plans if plan.todo)
-        return {**row, ("stale" if _published(root) else "missing"): 1, "why": f"{before} changes"}
-    if _published(root) == report_inputs(config, nodes, root) and (root / CATALOG).exists():
+        return {**row, ("stale" if published.inputs else "missing"): 1, "why": f"{before} changes"}
+    if published.inputs == report_inputs(config, nodes, root) and published.whole(root):
         return {**row, "fresh": 1}
-    return {**row, ("stale" if _published(root) else "missing"): 1, "why": "the published results are not of this run"}
+    return {**row, ("stale" if published.inputs else "missing"): 1, "why": "the published results are not of this run"}
 
 
 def publish_results(config: Config, accounts: list[dict[str, Any]], run: str) -> str:
@@ -69,7 +71,9 @@ def publish_results(config: Config, accounts: list[dict[str, Any]], run: str) ->
     if plan_report(config, nodes, root, [])["fresh"]:
         return str(root / LATEST / "report.html")
     created = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return str(publish(config, nodes, run=run, created=created, accounts=accounts))
+    places = (root / LATEST, root / CATALOG, root / "metrics" / f"{run}.parquet", root / "reports" / run)
+    with publishing(root, *places, inputs=report_inputs(config, nodes, root), run=run):
+        return str(publish(config, nodes, run=run, created=created, accounts=accounts))
 
 
 def publish(config: Config, nodes: list[Node], *, run: str, created: str, accounts: list[dict[str, Any]]) -> Path:
@@ -104,7 +108,7 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
             latest / "predictions.parquet", PREDICTIONS, _tables(nodes, root, "predictions/", PREDICTIONS.names)
         )
         _write_stream(latest / "documents.parquet", None, _tables(nodes, root, "documents/", DOCUMENT_COLUMNS))
-        state = {"inputs": report_inputs(config, nodes, root), "run": run, "multi_label": data["multi_label"]}
+        state = {"run": run, "multi_label": data["multi_label"]}
         (latest / "state.json").write_bytes(orjson.dumps(state))
     build_catalog(root / CATALOG, catalog_views(nodes, root))
     return folder / "index.html"
@@ -248,14 +252,6 @@ def catalog_views(nodes: list[Node], root: Path) -> dict[str, list[Path]]:
                 files = (name for record in dataset.records().values() for name in record.files)
                 views.setdefault(view, []).extend(dataset.folder / name for name in files)
     return views
-
-
-def _published(root: Path) -> str:
-    try:
-        state: dict[str, str] = orjson.loads((root / LATEST / "state.json").read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        return ""
-    return state.get("inputs", "")
 
 
 LATEST = "latest"

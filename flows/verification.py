@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flows.config import Config
-from flows.damage import find_damage
-from flows.graph import build
+from flows.damage import find_all_damage
 from flows.traces import find_traces
+from stores.errors import DataError
 from stores.forgotten import Forgotten
 
 FORGOTTEN = "forgotten documents"
@@ -24,11 +24,14 @@ def verified(config: Config) -> Verification:
     root, lines = Path(config.root), list[str]()
     rows: list[dict[str, Any]] = [
         {"stage": label, "checked": checked, "damaged": [str(one) for one in damage]}
-        for label, checked, damage in find_damage(build(config), root)
+        for label, checked, damage in find_all_damage(config)
     ]
     if any(row["damaged"] for row in rows):
         lines.append("damage found; `fuseline repair` makes the damaged shards again")
-    forgotten = Forgotten.load(root)
+    try:
+        forgotten = Forgotten.load(root)
+    except DataError as error:
+        return Verification(rows, [*lines, str(error)])
     if len(forgotten):
         checked, left = find_traces(root, forgotten)
         rows.append({"stage": FORGOTTEN, "checked": checked, "damaged": left})

@@ -57,9 +57,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _clean_up(path, partial, aside)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a small file atomically."""
+def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write a small file atomically; a private one can be read by nobody else from its first byte on."""
     with atomic_file(path) as partial:
+        if private:
+            partial.touch(0o600, exist_ok=False)
         partial.write_bytes(data)
 
 

@@ -1,7 +1,7 @@
 """Which documents must never come back: keyed hashes of their ids, never the ids themselves."""
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,10 +14,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from stores.atomic import atomic_file, write_bytes
+from stores.errors import DataError, mismatch
 from stores.manifest import parsed, sealed
 from stores.parquet import write_table
+from stores.published import Published, note_forgotten
 
 FILE = "forgotten.json"
+COPY = "forgotten.copy.json"
 KEY_BYTES = 32
 HASH_BYTES = 16
 
@@ -33,19 +36,77 @@ class Forgotten:
     hashes: frozenset[bytes] = frozenset()
 
     @classmethod
-    def load(cls, root: Path) -> Self:
-        """Read the list of an output root; an absent one is empty. Raises DataError for a damaged one."""
-        try:
-            data = (root / FILE).read_bytes()
-        except FileNotFoundError:
-            return cls()
-        # Without it forgotten documents would come back: better no run than such a run.
-        return parsed(data, str(root / FILE), cls._of, cure="put it back from a backup")
+    def load(cls, root: Path, *, again: Collection[str] = ()) -> Self:
+        """Read the list of an output root; where there never was one it is empty.
+
+        It is kept twice, and one copy is enough.
+
+        Args:
+            root: output root.
+            again: ids that are about to be put on the list; where it is lost, as many as were on it begin a new one.
+
+        Raises:
+            DataError: both copies are lost: without the list forgotten documents would come back, and better no run
+                than such a run.
+        """
+        lists = [one for name in (FILE, COPY) if (one := cls._read(root / name)) is not None]
+        # Nothing ever leaves the list: after a kill between the two copies the longer one is the last.
+        found = max(lists, key=len, default=cls())
+        wanted = _noted(root) if lists else Published.load(root).forgotten
+        if len(found) < wanted:
+            if len(set(again)) >= wanted:
+                return cls()
+            cure = f"{_CURE}, or give the ids of all {wanted:,} again: fuseline forget CONFIG --ids FILE --missing-ok"
+            raise DataError(mismatch(str(root / FILE), f"a list of {wanted} documents", f"{len(found)} of them", cure))
+        if not lists:
+            cls._check(root / FILE)
+            cls._check(root / COPY)
+        return found
+
+    @classmethod
+    def damaged(cls, root: Path) -> list[str]:
+        """Return the copies of the list that are missing, damaged or shorter than it is."""
+        copies = {name: cls._read(root / name) for name in (FILE, COPY)}
+        found, wanted = max((one for one in copies.values() if one is not None), key=len, default=None), _noted(root)
+        if not cls.copies(root) and not wanted:
+            return []
+        return [name for name, one in copies.items() if one is None or one != found or len(one) < wanted]
+
+    @staticmethod
+    def copies(root: Path) -> set[str]:
+        """Return the files of the list that are there."""
+        return {name for name in (FILE, COPY) if (root / name).exists()}
+
+    @classmethod
+    def restore(cls, root: Path) -> list[str]:
+        """Write damaged copies again from the other one and return their names; raises DataError when both are lost."""
+        damaged, found = cls.damaged(root), cls.load(root)
+        if damaged or len(found) > _noted(root):
+            found.save(root)
+        return damaged
 
     def save(self, root: Path) -> None:
-        """Write the list."""
+        """Write the list, twice, and note how long it is."""
         hashes = sorted(one.hex() for one in self.hashes)
-        write_bytes(root / FILE, sealed({"key": self.key.hex(), "ids": hashes}))
+        for name in (FILE, COPY):
+            write_bytes(root / name, sealed({"key": self.key.hex(), "ids": hashes}), private=True)
+        note_forgotten(root, len(self))
+
+    @classmethod
+    def _read(cls, path: Path) -> Self | None:
+        """Return one copy; None when it is absent or damaged."""
+        try:
+            return cls._check(path)
+        except DataError:
+            return None
+
+    @classmethod
+    def _check(cls, path: Path) -> Self | None:
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return parsed(data, str(path), cls._of, cure=_CURE)
 
     def __len__(self) -> int:
         return len(self.hashes)
@@ -106,3 +167,14 @@ def _lists_documents(kind: pa.DataType) -> bool:
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
         return False
     return bool(kind.value_type.get_field_index("id") >= 0)
+
+
+def _noted(root: Path) -> int:
+    """Return how many documents should be on the list; none when nobody can say."""
+    try:
+        return Published.load(root).forgotten
+    except DataError:
+        return 0
+
+
+_CURE = "put it back from a backup"

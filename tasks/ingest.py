@@ -158,6 +158,8 @@ def ingest(
         DataError: the source holds no document at all; what was ingested before stays.
     """
     dataset, listing = node.dataset(root), listing or _listed(node.source)
+    for name in Forgotten.restore(root):
+        logger.warning("%s was damaged or missing, and was written again from its other copy", root / name)
     begin(dataset)
     if _recovered(dataset) and not broken and not again and not scan(node, root, look=False).stale_state:
         return

@@ -26,7 +26,8 @@ from flows.leaderboard import published_leaderboard
 from flows.options import plan_options
 from flows.outcome import failure_rate, notes
 from flows.progress import telling
-from flows.publish import LATEST, plan_report, publish_results
+from flows.publish import plan_report, publish_results
+from flows.runs import last_accounts
 from flows.runtime import locked, new_run, prepare_prefect
 from stores.errors import FuselineError
 from tasks.planner import Plan, plan_all
@@ -111,7 +112,7 @@ def report(config: ConfigPath, set_: Overrides = [], verbose: Verbose = False) -
         if any(row["stale"] or row["missing"] for row in rows if row["stage"] != "report"):
             raise FuselineError("report: expected fresh datasets, got stale ones; run `fuseline run` first")
         with locked(settings):
-            out.print(publish_results(settings, show.last_accounts(Path(settings.root)), new_run()))
+            out.print(publish_results(settings, last_accounts(Path(settings.root)), new_run()))
 
 
 def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = False, verbose: bool = False) -> None:
@@ -134,7 +135,7 @@ def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = 
     else:
         err.print("nothing to do: every shard is fresh")
     nodes = build(settings)
-    if standings := published_leaderboard(root / LATEST):
+    if standings := published_leaderboard(root):
         err.print(show.leaderboard_table(standings))
     for note in notes(nodes, root):
         err.print(note)

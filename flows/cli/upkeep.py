@@ -22,7 +22,6 @@ from flows.cli.app import (
 )
 from flows.cli.pipeline import run_settings
 from flows.config import load_config
-from flows.graph import build
 from flows.runtime import locked
 
 
@@ -79,16 +78,16 @@ def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
 
     Example: fuseline repair conf/demo.yaml
     """
-    from flows.damage import find_damage
+    from flows.damage import find_all_damage
 
     with error_boundary(verbose):
         settings = load_config(config, set_)
-        root = Path(settings.root)
         with locked(settings, wait=wait):
-            for label, _, damage in find_damage(build(settings), root):
+            for label, _, damage in find_all_damage(settings):
                 for one in damage:
                     err.print(f"damaged: {label} {one}", markup=False)
-                    one.mend()
+                    if said := one.mend():
+                        err.print(said, markup=False)
             run_settings(settings, verbose=verbose)
 
 

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
 
+import orjson
 import pytest
 from drive import Nodes, Source, documents, nodes, run
 
 from flows.damage import find_damage
 from stores.fitted import RECORD
 from tasks.planner import PlanOptions, plan_all
+from tests.flows.conftest import Cli, settings, write_config
 
 
 def flip(path: Path) -> None:
@@ -81,3 +83,89 @@ def test_any_harmed_file_of_a_dataset_is_found_and_put_right(
     shutil.copytree(root, tmp_path / "root")
     for name, harm in pairs(root, every=every):
         survives(wanted, tmp_path / "root", name, harm, before)
+
+
+@pytest.fixture(scope="module")
+def config(cli: Cli, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the configuration of a finished pipeline of one's own, with a forgotten document and two reports."""
+    folder = tmp_path_factory.mktemp("root") / "data"
+    shutil.copytree(finished.parent, folder, symlinks=True)
+    config = write_config(folder, settings(folder))
+    done = cli("forget", config, "--ids", "doc-0007")
+    assert done.exit_code == 0, done.output
+    result = cli("run", config)
+    assert result.exit_code == 0, result.output
+    assert verify(cli, config) == {}
+    return config
+
+
+def verify(cli: Cli, config: Path) -> dict[str, list[str]]:
+    """Return what `fuseline verify` finds damaged, by row; the exit code must say so."""
+    result = cli("verify", config, "--json")
+    found = {row["stage"]: row["damaged"] for row in orjson.loads(result.stdout) if row["damaged"]}
+    assert result.exit_code == int(bool(found)), result.output
+    return found
+
+
+def test_damage_beside_the_datasets_is_found_and_put_right(cli: Cli, config: Path) -> None:
+    root = config.parent / "out"
+    reports = sorted(root.glob("reports/*/index.html"))
+    harmed = [root / "latest" / "predictions.parquet", root / "catalog.duckdb", max(reports), *root.glob("runs/*.json"),
+              root / "latest" / "metrics.parquet", root / "forgotten.json"]  # fmt: skip
+    predictions = harmed[0].read_bytes()
+    for path, harm in zip(harmed, cycle(HARMS), strict=False):
+        harm(path)
+    listed = sorted(path.relative_to(root).as_posix() for path in harmed if path.name != "forgotten.json")
+    found = verify(cli, config)
+    assert found["published files"] == listed
+    assert found["list of forgotten documents"] == ["forgotten.json"]
+    for command in ("plan", "status", "report", "gc", "verify"):
+        outcome = cli(command, config)
+        assert outcome.exception is None or isinstance(outcome.exception, SystemExit), command
+    assert "runs/" in cli("gc", config).output
+    repaired = cli("repair", config)
+    assert repaired.exit_code == 0, repaired.output
+    assert "cannot be made again: it was removed" in repaired.output
+    assert verify(cli, config) == {}
+    assert harmed[0].read_bytes() == predictions
+    assert "nothing to do" in cli("run", config).output
+    assert cli("gc", config).exit_code == 0
+
+
+def test_a_lost_list_is_made_again_but_that_of_forgotten_documents(cli: Cli, config: Path) -> None:
+    root = config.parent / "out"
+    (root / "published.json").write_bytes(b"{}")
+    for command in ("plan", "run", "gc", "report"):
+        outcome = cli(command, config)
+        assert outcome.exit_code == 1, command
+        assert "published.json" in outcome.output
+    assert verify(cli, config) == {"published files": ["published.json"]}
+    assert cli("repair", config).exit_code == 0
+    assert verify(cli, config) == {}
+    for name in ("forgotten.json", "forgotten.copy.json"):
+        (root / name).rename(root / f"{name}.aside")
+    assert verify(cli, config) == {"list of forgotten documents": ["forgotten.json, forgotten.copy.json"]}
+    predict = ("--model", "pq", "--source", config.parent / "documents.jsonl", "-o", config.parent / "new.parquet")
+    for command, more in (("repair", ()), ("predict", predict)):
+        outcome = cli(command, config, *more)
+        assert outcome.exit_code == 1, command
+        assert "a list of 1 documents" in outcome.output
+    again = cli("forget", config, "--ids", "doc-0007", "--missing-ok")
+    assert again.exit_code == 0, again.output
+    assert verify(cli, config) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_any_harmed_file_of_a_root_is_found_and_put_right(cli: Cli, config: Path) -> None:
+    """Whatever lies under the root after a run, but the lock and Prefect's history."""
+    root = config.parent / "out"
+    names = [name for name in contents(root) if not name.startswith((".lock", ".prefect/"))]
+    for name, harm in zip(names, cycle(HARMS), strict=False):
+        if not (root / name).exists():
+            continue  # superseded meanwhile
+        harm(root / name)
+        assert verify(cli, config), name
+        repaired = cli("repair", config)
+        assert repaired.exit_code == 0, (name, repaired.output)
+        assert verify(cli, config) == {}, name

@@ -75,7 +75,7 @@ def test_nothing_published_gives_no_leaderboard(tmp_path: Path) -> None:
 
 
 def test_a_run_ends_with_its_leaderboard_also_when_nothing_was_to_do(cli: Cli, finished: Path) -> None:
-    rows = published_leaderboard(finished.parent / "out" / "latest")
+    rows = published_leaderboard(finished.parent / "out")
     assert {row.model for row in rows} == {"additive", "pq", "text"}
     assert [row.valid for row in rows] == sorted((row.valid for row in rows), reverse=True)
     assert all(row.low <= row.test <= row.high and row.seconds and row.bytes for row in rows)

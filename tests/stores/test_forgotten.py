@@ -1,12 +1,16 @@
 """The list of forgotten documents: hashes that outlive the ids."""
 
+import os
+from pathlib import Path
+from unittest import mock
+
 import blake3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from stores.errors import DataError
-from stores.forgotten import FILE, Forgotten, documents_of, erase_from_file, naming
+from stores.forgotten import COPY, FILE, Forgotten, documents_of, erase_from_file, naming
 
 IDS = ["doc-1", "日本語", "", "a\nb", "x" * 5000]
 
@@ -62,3 +66,100 @@ def test_rows_go_from_a_file_and_only_those(tmp_path):
     assert pq.read_table(path)["value"].to_pylist() == [2, 3, 4]
     pq.write_table(pa.table({"value": [1], "names": [["b"]], "one": [{"x": "b"}]}), path)
     assert erase_from_file(path, forgotten) == erase_from_file(tmp_path / "absent.parquet", forgotten) == 0
+
+
+class TestTwoCopies:
+    """A list that disappeared would let every forgotten document back in."""
+
+    @pytest.fixture
+    def forgotten(self, tmp_path):
+        forgotten = Forgotten().with_ids(IDS)
+        forgotten.save(tmp_path)
+        return forgotten
+
+    @pytest.mark.parametrize("name", [FILE, COPY])
+    @pytest.mark.parametrize("data", [b"", b"{}", b"{", b"PAR1", None])
+    def test_one_copy_is_enough_and_restores_the_other(self, forgotten, tmp_path, name, data):
+        before = (tmp_path / name).read_bytes()
+        (tmp_path / name).unlink() if data is None else (tmp_path / name).write_bytes(data)
+        assert Forgotten.load(tmp_path) == forgotten
+        assert Forgotten.damaged(tmp_path) == [name]
+        assert Forgotten.restore(tmp_path) == [name]
+        assert (tmp_path / name).read_bytes() == before
+        assert Forgotten.damaged(tmp_path) == Forgotten.restore(tmp_path) == []
+
+    def test_every_changed_byte_of_either_is_found(self, forgotten, tmp_path):
+        for name in (FILE, COPY):
+            data = (tmp_path / name).read_bytes()
+            for place in range(0, len(data), 7):
+                (tmp_path / name).write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+                assert Forgotten.damaged(tmp_path) == [name]
+                assert Forgotten.load(tmp_path) == forgotten
+            (tmp_path / name).write_bytes(data)
+
+    def test_after_a_kill_between_the_two_the_longer_one_counts(self, forgotten, tmp_path):
+        """Nothing ever leaves the list."""
+        older = (tmp_path / COPY).read_bytes()
+        longer = forgotten.with_ids(["one more"])
+        longer.save(tmp_path)
+        (tmp_path / COPY).write_bytes(older)
+        assert Forgotten.load(tmp_path) == longer
+        assert Forgotten.damaged(tmp_path) == [COPY]
+        Forgotten.restore(tmp_path)
+        assert Forgotten.load(tmp_path) == longer
+        assert Forgotten.damaged(tmp_path) == []
+
+    @pytest.mark.parametrize("data", [None, b""])
+    def test_with_both_lost_nothing_goes_on_but_forgetting_as_many_again(self, forgotten, tmp_path, data):
+        for name in (FILE, COPY):
+            (tmp_path / name).unlink() if data is None else (tmp_path / name).write_bytes(data)
+        assert Forgotten.damaged(tmp_path) == [FILE, COPY]
+        for attempt in (Forgotten.load, Forgotten.restore, lambda root: Forgotten.load(root, again=IDS[:4])):
+            with pytest.raises(DataError, match=r"forgotten.json.*5 .*backup.*fuseline forget .*--missing-ok"):
+                attempt(tmp_path)
+        again = Forgotten.load(tmp_path, again=IDS).with_ids(IDS)
+        assert "doc-1" in again
+        again.save(tmp_path)
+        assert Forgotten.load(tmp_path) == again
+
+    def test_an_older_list_is_no_list(self, forgotten, tmp_path):
+        older = {name: (tmp_path / name).read_bytes() for name in (FILE, COPY)}
+        forgotten.with_ids(["one more"]).save(tmp_path)
+        for name, data in older.items():
+            (tmp_path / name).write_bytes(data)
+        with pytest.raises(DataError, match=r"forgotten.json: expected .*6 .*got '5 of them'; "):
+            Forgotten.load(tmp_path)
+        assert Forgotten.damaged(tmp_path) == [FILE, COPY]
+
+    def test_nobody_else_may_read_them_at_any_time(self, tmp_path, monkeypatch):
+        modes, real = [], Path.replace
+
+        def replace(self, target):
+            modes.append(self.stat().st_mode & 0o777)
+            return real(self, target)
+
+        monkeypatch.setattr(Path, "replace", replace)
+        before = os.umask(0o022)
+        try:
+            Forgotten().with_ids(["a"]).save(tmp_path)
+            for name in (FILE, COPY):
+                (tmp_path / name).chmod(0o644)  # as an earlier version left it
+            Forgotten.load(tmp_path).with_ids(["b"]).save(tmp_path)
+        finally:
+            os.umask(before)
+        assert [mode for mode in modes if mode != 0o644] == [0o600] * 4
+        assert [(tmp_path / name).stat().st_mode & 0o777 for name in (FILE, COPY)] == [0o600, 0o600]
+
+    def test_they_are_private_from_their_first_byte(self, tmp_path):
+        """A file that is made first and closed later can be opened in between."""
+        real, made = os.open, []
+
+        def opened(path, flags, mode=0o777, **options):
+            handle = real(path, flags, mode, **options)
+            if flags & os.O_CREAT and ".forgotten" in str(path):
+                made.append(os.fstat(handle).st_mode & 0o777)
+            return handle
+
+        with mock.patch.object(os, "open", opened):
+            Forgotten().with_ids(["a"]).save(tmp_path)
+        assert made == [0o600, 0o600]

@@ -1,0 +1,91 @@
+"""What earlier runs left under `runs/`: their configurations and what their stages did, in the order of the runs."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from flows.config import Config, parse_config
+from flows.graph import build
+from stores.atomic import write_bytes
+from stores.errors import ConfigError, DataError, FuselineError
+from stores.manifest import parsed, sealed
+from stores.published import publishing
+from tasks.nodes import Node
+
+RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run that was completed."""
+
+    number: int  # counts the runs of a root: their order, whatever the clock says
+    run: str  # its name
+    name: str  # of the configuration
+    config: dict[str, Any]
+    report: str  # path
+    stages: list[dict[str, Any]]  # flows.runtime.Account per stage, as plain values
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `write_run` wrote; raises DataError when it is damaged or of another version."""
+        return parsed(path.read_bytes(), str(path), lambda values: cls(**values))
+
+
+def runs_of(root: Path) -> list[Run]:
+    """Return the runs of an output root, the oldest first, but those whose record cannot be read."""
+    runs = [run for path in sorted((root / RUNS).glob("*.json")) if (run := _readable(path)) is not None]
+    return sorted(runs, key=lambda run: run.number)
+
+
+def last_run(root: Path) -> Run | None:
+    """Return the last run, if there was one."""
+    return next(reversed(runs_of(root)), None)
+
+
+def last_accounts(root: Path) -> list[dict[str, Any]]:
+    """Return the accounts of the last run."""
+    run = last_run(root)
+    return run.stages if run else []
+
+
+def write_run(root: Path, run: str, config: Config, accounts: list[dict[str, Any]], page: str) -> None:
+    """Write the record of a run, as the last one of its root."""
+    before, path = last_run(root), root / RUNS / f"{run}.json"
+    number = before.number + 1 if before else 1
+    values = Run(number, run, config.name, config.model_dump(mode="json"), page, accounts)
+    with publishing(root, path):
+        write_bytes(path, sealed(asdict(values)))
+
+
+def configs_of_runs(root: Path) -> Iterator[tuple[str, Config]]:
+    """Yield the name and configuration of every run, the oldest first; those of another version are passed over."""
+    for run in runs_of(root):
+        try:
+            yield run.run, parse_config(run.config)
+        except ConfigError:
+            continue
+
+
+def last_configs(root: Path) -> dict[str, Config]:
+    """Return the configuration of the last run of every name."""
+    return {config.name: config for _, config in configs_of_runs(root)}
+
+
+def known_nodes(config: Config, root: Path) -> list[Node]:
+    """Return the nodes of a configuration and of every other that was run on its root and can still be read."""
+    nodes = build(config)
+    for other in {other.digest: other for _, other in configs_of_runs(root)}.values():
+        try:
+            nodes += build(other)
+        except FuselineError:
+            continue  # its weights are gone, say; its rows go all the same, and are compared again if it comes back
+    return list({node.key: node for node in nodes}.values())
+
+
+def _readable(path: Path) -> Run | None:
+    try:
+        return Run.load(path)
+    except DataError:
+        return None
