@@ -1,18 +1,23 @@
 """What a run needs around it: Prefect's settings, the clock, the lock and the account of what was done."""
 
 import atexit
+import logging
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from flows.config import Config
 from flows.server import Server
 from stores.lock import hold
+
+logger = logging.getLogger("fuseline")
 
 # Measured: the recorder loses records unless it writes in batches. Nothing is sent anywhere.
 PREFECT_SETTINGS = {
@@ -89,6 +94,12 @@ def new_run() -> str:
 @contextmanager
 def locked(config: Config, *, wait: float = -1) -> Iterator[Path]:
     """Hold the output root for the block and yield it; `wait` as in stores.lock.hold."""
-    root = Path(config.root)
-    with hold(root, started=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", wait=wait):
+    root, started = Path(config.root), f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    with hold(root, started=started, wait=wait, command=_command(), waiting=logger.info):
         yield root
+
+
+def _command() -> str:
+    """Return what was called, without its options: their values are nobody's business."""
+    program, *words = sys.argv
+    return " ".join([Path(program).name, *takewhile(lambda word: not word.startswith("-"), words)])

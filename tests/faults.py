@@ -1,6 +1,7 @@
 """Make the operating system fail, or the process die, at the n-th call that touches the disk."""
 
 import os
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,17 @@ def failing(calls: int, error: BaseException, *, after: bool = False) -> Iterato
     countdown = Countdown(calls, error, after=after)
     with mock.patch.multiple(os, **{name: countdown.around(getattr(os, name)) for name in CALLS}):
         yield countdown
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no file grow by a byte; files can still be opened, renamed and removed."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def caught(run: Callable[[], Any]) -> BaseException | None:

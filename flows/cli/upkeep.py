@@ -95,6 +95,7 @@ def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
 def gc(
     config: ConfigPath, set_: Overrides = [],  # noqa: B006
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed")] = False,
+    wait: Wait = -1,
 ) -> None:  # fmt: skip
     """Remove versions that no configuration's last run needs.
 
@@ -104,7 +105,7 @@ def gc(
 
     with error_boundary():
         settings = load_config(config, set_)
-        with locked(settings):
+        with locked(settings, wait=wait):
             total = 0
             for path in find_garbage(settings):
                 size = size_of(path)

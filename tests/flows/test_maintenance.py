@@ -1,15 +1,24 @@
 """Damage of any file of a dataset: named by verify, mended alone."""
 
+import subprocess
+import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from drive import Nodes, Source, counts, documents, nodes, run
+from faults import full_disk
+from typer.testing import CliRunner
 
+from flows.cli import app
 from flows.config import Config, parse_config
+from flows.console import status_of
 from flows.damage import find_damage
 from flows.graph import build
 from flows.maintenance import find_garbage, old_checkpoints
+from flows.runs import configs_of_runs, last_accounts, last_configs, last_run, runs_of, write_run
 from stores.dataset import Dataset
+from stores.errors import DataError
 from tasks.nodes import Node
 from tasks.planner import PlanOptions, plan_all
 
@@ -170,3 +179,67 @@ class TestGarbage:
         for data in (b"{}", b"[]", b"", None):
             (folder / "record.json").unlink() if data is None else (folder / "record.json").write_bytes(data)
             assert old_checkpoints(folder) == []
+
+    @pytest.mark.parametrize("listed", [True, False])
+    def test_gc_needs_no_room(self, tmp_path: Path, listed: bool):
+        source = Source(tmp_path / "x.jsonl")
+        source.write(documents(5))
+        config = self.config(tmp_path)
+        self.make(config)
+        source.write(documents(5, d1="another text"))
+        self.make(config)
+        garbage, path = find_garbage(config), tmp_path / "x.yaml"
+        path.write_text(config.to_yaml(), encoding="utf-8")
+        assert len(garbage) == 2
+        if listed:
+            write_run(Path(config.root), "20260101-000000-abcd", config, [], "")
+        with full_disk():
+            result = CliRunner().invoke(app, ["gc", str(path), "--wait", "0"])
+        assert result.exit_code == 0, result.output
+        assert not any(one.exists() for one in garbage)
+
+    def test_gc_tells_for_whom_it_waits(self, tmp_path: Path):
+        config, path = self.config(tmp_path), tmp_path / "x.yaml"
+        path.write_text(config.to_yaml(), encoding="utf-8")
+        holder = """import sys; from pathlib import Path; from stores.lock import hold
+with hold(Path(sys.argv[1]), started="noon", wait=0): print("held", flush=True); sys.stdin.readline()"""
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen([sys.executable, "-c", holder, config.root], **pipes) as other:
+            assert other.stdout.readline() == "held\n"
+            refused = CliRunner().invoke(app, ["gc", str(path), "--wait", "0"])
+            Timer(0.5, other.stdin.close).start()
+            waited = CliRunner().invoke(app, ["gc", str(path)])
+        assert (refused.exit_code, waited.exit_code) == (1, 0), waited.output
+        assert f"process {other.pid} on " in waited.output
+        assert "holds it; waiting" in waited.output
+
+
+class TestRuns:
+    """Which run was the last is counted, whatever the clock says."""
+
+    def test_the_last_run_is_the_one_written_last(self, tmp_path: Path):
+        config = TestGarbage.config(tmp_path)
+        names = ["20260301-000000-aaaa", "20260101-000000-bbbb", "20260201-000000-cccc"]  # the clock went back twice
+        for number, name in enumerate(names):
+            changed = config.model_copy(update={"shard_size": 10 + number})
+            write_run(tmp_path, name, changed, [{"stage": name}], "page")
+        assert [run.run for run in runs_of(tmp_path)] == names
+        assert last_run(tmp_path).run == names[-1]
+        assert last_accounts(tmp_path) == [{"stage": names[-1]}]
+        assert [one.shard_size for _, one in configs_of_runs(tmp_path)] == [10, 11, 12]
+        assert last_configs(tmp_path)["x"].shard_size == 12
+        assert status_of(changed.model_copy(update={"root": str(tmp_path)}), [])["last_run"] == names[-1]
+
+    def test_a_damaged_record_hides_no_other_and_stops_gc(self, tmp_path: Path):
+        config = TestGarbage.config(tmp_path)
+        root = Path(config.root)
+        for name in ("20260101-000000-aaaa", "20260102-000000-bbbb"):
+            write_run(root, name, config, [], "page")
+        for data in (b"[]", b"{", b"5", None):
+            path = root / "runs" / "20260102-000000-bbbb.json"
+            path.unlink() if data is None else path.write_bytes(data)
+            assert [run.run for run in runs_of(root)] == ["20260101-000000-aaaa"]
+            with pytest.raises(DataError, match=r"runs/20260102-000000-bbbb.json: expected .*; run `fuseline repair`"):
+                find_garbage(config)
+        write_run(root, "20250101-000000-cccc", config, [], "page")
+        assert last_run(root).run == "20250101-000000-cccc"

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from faults import full_disk
 
 from stores.errors import LockedError, StorageError
 from stores.lock import hold, holder
@@ -48,6 +49,31 @@ def test_waiting_gets_the_lock_when_the_first_run_ends(other, tmp_path):
     threading.Timer(0.3, other.stdin.close).start()
     with hold(tmp_path / "root", started="now", wait=30):
         assert f"process {os.getpid()} " in holder(tmp_path / "root")
+
+
+def test_who_waits_is_told_at_once_for_whom(other, tmp_path):
+    said = []
+
+    def waiting(line: str) -> None:
+        said.append(line)
+        other.stdin.close()
+
+    with hold(tmp_path / "root", started="now", wait=-1, command="fuseline gc", waiting=waiting):
+        assert "started now by `fuseline gc`," in holder(tmp_path / "root")
+    (line,) = said
+    assert f"process {other.pid} on {socket.gethostname()}, started 2026-01-02 03:04:05 UTC, holds it; waiting" in line
+    with hold(tmp_path / "root", started="now", wait=-1, waiting=waiting):
+        assert len(said) == 1  # nobody is waited for
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_full_disk_can_be_held_and_names_nobody_wrongly(tmp_path, before):
+    if before:
+        with hold(tmp_path, started="then", wait=0):
+            pass
+    with full_disk(), hold(tmp_path, started="now", wait=0):
+        pass
+    assert holder(tmp_path) == "another run"
 
 
 def test_a_killed_run_frees_the_root(other, tmp_path):
