@@ -26,6 +26,7 @@ class Run:
     config: dict[str, Any]
     report: str  # path
     stages: list[dict[str, Any]]  # flows.runtime.Account per stage, as plain values
+    keys: dict[str, str]  # stage -> dataset key
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -50,11 +51,17 @@ def last_accounts(root: Path) -> list[dict[str, Any]]:
     return run.stages if run else []
 
 
+def last_keys(root: Path, name: str) -> dict[str, str]:
+    """Return stage -> dataset key of the last run of a configuration by its name; none when it never ran."""
+    return next((run.keys for run in reversed(runs_of(root)) if run.name == name), {})
+
+
 def write_run(root: Path, run: str, config: Config, accounts: list[dict[str, Any]], page: str) -> None:
     """Write the record of a run, as the last one of its root."""
     before, path = last_run(root), root / RUNS / f"{run}.json"
     number = before.number + 1 if before else 1
-    values = Run(number, run, config.name, config.model_dump(mode="json"), page, accounts)
+    keys = {node.name: node.key for node in build(config)}
+    values = Run(number, run, config.name, config.model_dump(mode="json"), page, accounts, keys)
     with publishing(root, path):
         write_bytes(path, sealed(asdict(values)))
 

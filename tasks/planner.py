@@ -29,6 +29,7 @@ class PlanOptions:
     retry_failed: bool = False
     refit: Refit | Literal["now"] = "manual"
     drifted: Mapping[str, str] = field(default_factory=dict)  # fit -> why its drift report asks for another one
+    last: Mapping[str, str] = field(default_factory=dict)  # stage -> dataset key of the last run: what changed since
     look: bool = True  # False: a changed source is not read, for its ingest follows at once
     changed: frozenset[int] = frozenset()  # documents shards with images that are no longer what was ingested
 
@@ -120,7 +121,7 @@ def plan_node(node: Node, root: Path, options: PlanOptions, before: dict[str, Pl
     if isinstance(node, Fit):
         return _plan_fit(node, root, options, upstream)
     if isinstance(node, Summary):
-        return _plan_summary(node, root, upstream)
+        return _plan_summary(node, root, options, upstream)
     return _plan_shards(node, root, options, upstream)
 
 
@@ -130,7 +131,7 @@ def _plan_ingest(node: Ingest, root: Path, options: PlanOptions) -> Plan:
     gone = {i: "its file is missing" for i, r in records.items() if not dataset.store.has(r.files)}
     found = scan(node, root, broken=frozenset(gone), again=options.changed & records.keys(), look=options.look)
     gone |= dict.fromkeys(found.lost, "its record is lost")
-    why = explain_key(node, root) if not records else "new documents"
+    why = explain_key(node, root, options.last) if not records else "new documents"
     stale = {**{i: "documents changed or gone" for i in found.changed if i in records and i not in gone}}
     missing = {**gone, **dict.fromkeys(found.new, why)}
     fresh = tuple(i for i in records if i not in stale and i not in missing)
@@ -146,7 +147,7 @@ def _plan_shards(node: Node, root: Path, options: PlanOptions, upstream: dict[st
     first = theirs[node.reads[0].node.name]
     pending = upstream.get(node.reads[0].node.name)
     indices = sorted({*first, *(pending.todo if pending else ())})
-    absent = "" if own else explain_key(node, root)
+    absent = "" if own else explain_key(node, root, options.last)
     fresh, stale, missing = [], {}, {}
     for index in indices:
         record = own.get(index)
@@ -212,11 +213,11 @@ def _fitted_now(node: Node, root: Path, upstream: dict[str, Plan]) -> dict[str, 
     return found
 
 
-def _plan_summary(node: Summary, root: Path, upstream: dict[str, Plan]) -> Plan:
+def _plan_summary(node: Summary, root: Path, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
     dataset = node.dataset(root)
     record = dataset.record(0)
     if record is None:
-        return Plan(node, missing={0: explain_key(node, root)})
+        return Plan(node, missing={0: explain_key(node, root, options.last)})
     if not dataset.store.has(record.files):
         return Plan(node, missing={0: "its file is missing or cut"})
     for read in node.reads:
@@ -237,7 +238,11 @@ def _plan_fit(node: Fit, root: Path, options: PlanOptions, upstream: dict[str, P
     fitted = node.fitted(root)
     record = fitted.record() or fitted.last()
     if record is None:
-        return _plan_again(node, root) if fitted.is_lost() else Plan(node, missing={0: explain_key(node, root)})
+        return (
+            _plan_again(node, root)
+            if fitted.is_lost()
+            else Plan(node, missing={0: explain_key(node, root, options.last)})
+        )
     if options.refit == "now":
         return Plan(node, stale={0: "--refit was given"})
     for name, digest in _fitted_now(node, root, upstream).items():
@@ -291,11 +296,18 @@ def _all_shards(read: Read, root: Path) -> str:
     return combine(records[index].digest(read.decisive) for index in sorted(records))
 
 
-def explain_key(node: Node, root: Path) -> str:
-    """Say which part of the key differs from the newest other version of this dataset, or that there is none."""
+def explain_key(node: Node, root: Path, last: Mapping[str, str] | None = None) -> str:
+    """Say which part of the key differs from the dataset of the last run, or that there is none.
+
+    Args:
+        node: what has another key.
+        root: output root.
+        last: stage -> key of the last run; of stages that it does not name the newest other version is taken.
+    """
     others = [path for path in (root / node.name).glob(f"*/{MANIFEST}") if path.parent.name != node.key]
     if not others:
         return "never made"
+    others = [path for path in others if path.parent.name == (last or {}).get(node.name)] or others
     new = node.manifest
     try:
         versions = {path: Manifest.from_bytes(path.read_bytes()) for path in others}

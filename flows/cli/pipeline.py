@@ -1,5 +1,6 @@
 """Commands that make things: run, plan, status, predict, report."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ from flows.options import plan_options
 from flows.outcome import failure_rate, notes
 from flows.progress import telling
 from flows.publish import plan_report, publish_results
-from flows.runs import last_accounts
+from flows.runs import last_accounts, last_keys
 from flows.runtime import locked, new_run, prepare_prefect
 from stores.errors import FuselineError
 from tasks.planner import Plan, plan_all
@@ -92,16 +93,16 @@ def predict(
     """
     with error_boundary(verbose):
         settings = load_config(config, set_)
-        prepare_prefect(Path(settings.root), verbose=verbose)
-        from flows.prediction import predict_new
-
         with locked(settings, wait=wait), telling(err):
+            prepare_prefect(Path(settings.root), verbose=verbose)
+            from flows.prediction import predict_new
+
             rows = predict_new(settings, model, source, output, reader=reader, options=option)
         err.print(f"{rows:,} predictions in {output}")
 
 
 @app.command()
-def report(config: ConfigPath, set_: Overrides = [], verbose: Verbose = False) -> None:  # noqa: B006
+def report(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: Verbose = False) -> None:  # noqa: B006
     """Write the report, latest/ and the catalog again.
 
     Example: fuseline report conf/demo.yaml
@@ -111,7 +112,7 @@ def report(config: ConfigPath, set_: Overrides = [], verbose: Verbose = False) -
         _, rows = _planned(settings)
         if any(row["stale"] or row["missing"] for row in rows if row["stage"] != "report"):
             raise FuselineError("report: expected fresh datasets, got stale ones; run `fuseline run` first")
-        with locked(settings):
+        with locked(settings, wait=wait):
             out.print(publish_results(settings, last_accounts(Path(settings.root)), new_run()))
 
 
@@ -152,7 +153,8 @@ def _planned(
     settings: Config, *, refit: bool = False, retry_failed: bool = False
 ) -> tuple[list[Plan], list[dict[str, Any]]]:
     nodes, root = build(settings), Path(settings.root)
-    plans = plan_all(nodes, root, plan_options(settings, nodes, retry_failed=retry_failed, refit=refit))
+    options = plan_options(settings, nodes, retry_failed=retry_failed, refit=refit)
+    plans = plan_all(nodes, root, replace(options, last=last_keys(root, settings.name)))
     return plans, [*(plan.to_row() for plan in plans), plan_report(settings, nodes, root, plans)]
 
 

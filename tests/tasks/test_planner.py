@@ -88,6 +88,18 @@ def test_the_reason_names_the_setting_with_its_old_and_new_value(source, root):
     assert explain_key(resized.documents, root) == "shard_size: 10 -> 7"
 
 
+def test_the_reason_compares_with_the_version_of_the_last_run_whatever_the_clock_says(source, root):
+    path = source.write(documents(5))
+    made = [nodes(path, cleaning=CleanConfig(suffix=suffix)) for suffix in "12"]
+    for wanted in made:
+        run(wanted, root)
+    new = nodes(path, cleaning=CleanConfig(suffix="3")).clean
+    last = {node.name: node.key for node in made[0]}
+    assert plan_node(new, root, PlanOptions(last=last)).missing == dict.fromkeys([0], "suffix: '1' -> '3'")
+    gone = {"clean/text": "0" * 20}
+    assert plan_node(new, root, PlanOptions(last=gone)).missing == dict.fromkeys([0], "suffix: '2' -> '3'")
+
+
 def test_the_reason_compares_with_the_newest_other_version(source, root):
     path = source.write(documents(5))
     run([nodes(path).documents, nodes(path, cleaning=CleanConfig(suffix="1")).clean], root)
