@@ -69,28 +69,38 @@ def main() -> None:
     os.dup2(2, 1)  # whatever else is printed belongs into the log
     listener = socket.create_server((HOST, 0))
     port = listener.getsockname()[1]
+    running: list[Any] = []  # the server, once it is there
+    # From the first moment: a run that is killed while its server starts must not leave it behind.
+    threading.Thread(target=_follow, args=(f"http://{HOST}:{port}/api", running), daemon=True).start()
     print(port, file=told, flush=True)
-    _serve(listener, f"http://{HOST}:{port}/api", told)
+    _serve(listener, running, told)
 
 
-def _serve(listener: socket.socket, url: str, told: Any) -> None:
+def _follow(url: str, running: list[Any]) -> None:
+    """End the server when standard input ends, that is when the run does."""
+    sys.stdin.buffer.read()
+    if not running or not running[0].started:
+        os._exit(1)  # nothing was recorded yet
+    drain(url)
+    running[0].should_exit = True
+    time.sleep(STOP_SECONDS)
+    os._exit(1)  # a connection that never closes, say
+
+
+def _serve(listener: socket.socket, running: list[Any], told: Any) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
     app = create_app(ephemeral=True, final=True)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
+    running.append(server)
 
-    def follow() -> None:
+    def announce() -> None:
         while not server.started:
             time.sleep(0.05)
         print("ready", file=told, flush=True)
-        sys.stdin.buffer.read()
-        drain(url)
-        server.should_exit = True
-        time.sleep(STOP_SECONDS)
-        os._exit(1)  # a connection that never closes, say
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=announce, daemon=True).start()
     asyncio.run(server.serve([listener]))
 
 
