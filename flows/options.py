@@ -3,6 +3,9 @@
 from pathlib import Path
 
 from flows.config import Config
+from models.device import torch_device
+from models.errors import DeviceError
+from stores.errors import ConfigError
 from tasks.drift import refits
 from tasks.nodes import Ingest, Node
 from tasks.planner import PlanOptions, changed_images
@@ -26,10 +29,27 @@ def plan_options(
         refit: everything is fitted again.
         source: where image references start; by default what the configuration says.
         every: all nodes of the pipeline, when `nodes` are some of them.
+
+    Raises:
+        ConfigError: a network shall run on a device that this machine does not have.
     """
+    if config.run.executor == "local":  # the workers of a cluster may have what this machine lacks
+        check_devices(nodes)
     wanted = "now" if refit else config.refit
     drifted = refits(nodes, Path(config.root)) if wanted == "drift" else {}
     ingests = any(isinstance(node, Ingest) for node in nodes)
     changed = changed_images(every or nodes, Path(config.root)) if ingests else frozenset[int]()
     images = config.source.image_root() if source is None else source
     return PlanOptions(images, retry_failed, wanted, drifted, changed=changed)
+
+
+def check_devices(nodes: list[Node]) -> None:
+    """Raise ConfigError when a node names a device that is not there; torch is imported for CUDA alone."""
+    for node in nodes:
+        device = getattr(getattr(node.config, "options", None), "device", "auto")
+        if device in ("auto", "cpu"):
+            continue
+        try:
+            torch_device(device)
+        except DeviceError as error:
+            raise ConfigError(f"{node.name}: {error}") from error
