@@ -6,6 +6,7 @@ from typing import Any
 from flows.config import Config, CropsConfig, EmbedConfig, model_inputs
 from models.config import FrozenConfig, key_values
 from models.detectors import DETECTORS
+from tasks.assignment import SplitConfig
 from tasks.clean import cleaner_version
 from tasks.contact_sheet import ContactSheetConfig
 from tasks.crops import crop_digest
@@ -96,7 +97,10 @@ def build_prediction(config: Config, model: str, source: SourceConfig, *, name: 
     """
     trained = _features(config, config.name, config.source)
     fit = _fit(model, config.models[model], trained)
-    fresh = _features(config, name, source, trained=trained)
+    # Documents to predict belong to no split, and each of them is wanted, whatever its image shows.
+    duplicates = config.duplicates.model_copy(update={"images": False})
+    asked = config.model_copy(update={"split": SplitConfig(ignore_given=True), "duplicates": duplicates})
+    fresh = _features(asked, name, source, trained=trained)
     wanted = _ancestors([read.node for read in fresh.reads(config.models[model], "labels")])
     nodes = [node for node in _feature_nodes(fresh) if node.name in wanted]
     return fit, [*nodes, _predict(config, model, fresh, fit)]

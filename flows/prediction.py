@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +24,18 @@ from tasks.ingest import SourceConfig
 from tasks.nodes import Fit, Node
 from tasks.readers import READERS
 
+# Options that hold for the documents of the configuration, not for new ones: where images are, which rows to drop.
+OWN = ("root", "unknown_label")
+# New documents need no such columns: where the configuration names one that is absent, they have none.
+UNASKED = ("labels", "split", "group")
+
+
+class Predicted(NamedTuple):
+    """What predicting other documents made."""
+
+    rows: int
+    nodes: list[Node]
+
 
 def predict_new(
     config: Config,
@@ -33,8 +45,8 @@ def predict_new(
     *,
     reader: str | None = None,
     options: Sequence[str] = (),
-) -> int:
-    """Predict the documents of `source` with one trained model into one Parquet file; return the number of rows.
+) -> Predicted:
+    """Predict the documents of `source` with one trained model into one Parquet file; return what was made.
 
     Raises:
         ConfigError: no such model, the source cannot be read that way, or the output cannot be written.
@@ -43,13 +55,13 @@ def predict_new(
     if model not in config.models:
         raise ConfigError(mismatch("--model", sorted(config.models), model, _nearest(model, list(config.models))))
     check_output(output, source)
-    given = _source(config, source, reader, parse_overrides(options))
+    given = given_source(config, source, reader, parse_overrides(options))
     place = source if "://" in source else str(Path(source).absolute())
     name = f"{config.name}-new-{key_digest([given.reader, place])[:8]}"
     fit, nodes = build_prediction(config, model, given, name=name)
     check_trained(fit, Path(config.root))
     _predict_flow.with_options(name="predict-new")(config, nodes, given.image_root())
-    return _gather(nodes[-1], Path(config.root), output)
+    return Predicted(_gather(nodes[-1], Path(config.root), output), nodes)
 
 
 def check_trained(fit: Fit, root: Path) -> None:
@@ -90,10 +102,16 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else "choose a model of the configuration"
 
 
-def _source(config: Config, path: str, reader: str | None, options: dict[str, Any]) -> SourceConfig:
+def given_source(config: Config, path: str, reader: str | None, options: dict[str, Any]) -> SourceConfig:
+    """Return new documents as a source: read as the configuration's own, labels and splits aside, if `reader` is its.
+
+    Raises ConfigError for options that the reader does not have.
+    """
     same = reader is None or reader == config.source.reader
-    inherited = {k: v for k, v in config.source.options.items() if k != "root"} if same else {}
+    inherited = {k: v for k, v in config.source.options.items() if k not in OWN} if same else {}
     chosen = reader or config.source.reader
+    if chosen in READERS and "optional" in READERS[chosen].options.model_fields:
+        inherited["optional"] = UNASKED
     try:
         return SourceConfig(reader=chosen, path=path, options={**inherited, **options})
     except ValidationError as error:

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from prefect.context import FlowRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.config import Config, ExecutionConfig
 from flows.graph import build
 from flows.options import plan_options
+from flows.outcome import check_failures
 from flows.progress import teller
 from flows.runtime import Account
 from stores.errors import ConfigError, DataError, mismatch
@@ -36,9 +38,15 @@ def run_step(flows: Sequence[str], config: Config, wishes: Wishes) -> list[dict[
 
     Raises:
         DataError: a shard failed, the others are committed; or a stage has nothing to work on in any document.
+        TooManyFailuresError: more rows failed than are allowed, and no flow around this one goes on to say so.
     """
     every = build(config)
-    return run_nodes([node for node in every if node.flow in flows], config, wishes, every=every)
+    nodes = [node for node in every if node.flow in flows]
+    accounts = run_nodes(nodes, config, wishes, every=every)
+    around = FlowRunContext.get()
+    if around is None or around.flow_run is None or around.flow_run.parent_task_run_id is None:
+        check_failures(nodes, Path(config.root), config.run.allowed_failures)
+    return accounts
 
 
 def run_nodes(

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from models.config import FrozenConfig
 from stores.errors import ConfigError, mismatch
+from tasks.readers.base import BAD_SPLIT, mark
 from tasks.routing import id_hashes
 from tasks.splits import hash_folds, hash_split, stratified_folds, stratified_split
 
@@ -26,7 +27,7 @@ class SplitConfig(FrozenConfig):
     valid: float = Field(0.1, ge=0, lt=1)
     test: float = Field(0.1, ge=0, lt=1)
     folds: int | None = Field(None, ge=2, description="Parts of a cross-validation: fills the column `fold`")
-    ignore_given: bool = Field(False, description="Assign even where the source gives a split")
+    ignore_given: bool = Field(False, description="Assign even where the source gives a split, whatever it is called")
     seed: int = 0
 
     @model_validator(mode="after")
@@ -78,6 +79,16 @@ class Assignment:
         table = table.set_column(table.schema.get_field_index("split"), "split", pc.coalesce(given, splits))
         fold = pa.nulls(table.num_rows, pa.int32()) if folds is None else pa.array(folds, pa.int32())
         return table.append_column("fold", fold)
+
+
+def settle_splits(table: pa.Table, config: SplitConfig) -> pa.Table:
+    """Return a batch in which rows with a split that nobody knows are blank, or usable where given ones are ignored."""
+    lost = pc.equal(table["status"], BAD_SPLIT)
+    if not config.ignore_given:
+        return mark(table, lost, BAD_SPLIT)
+    status = pc.if_else(lost, "ok", table["status"])
+    at = table.schema.get_field_index("status")
+    return table.set_column(at, table.schema.field(at), status)
 
 
 def _keys(table: pa.Table) -> pa.Array:

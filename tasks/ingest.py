@@ -21,7 +21,7 @@ from stores.forgotten import Forgotten
 from stores.manifest import ShardRecord
 from stores.parquet import write_table
 from stores.schemas import QUARANTINE
-from tasks.assignment import Assignment, SplitConfig
+from tasks.assignment import Assignment, SplitConfig, settle_splits
 from tasks.beside import (
     IMAGES,
     QUARANTINED,
@@ -278,7 +278,8 @@ class _Changes:
     def _batches(self) -> Iterator[tuple[pa.Table, pa.Table]]:
         source = self.node.source
         batches = READERS[source.reader].read(source.path, source.parsed())
-        return (usable(batch, self.forgotten) for batch in batches)
+        split = self.node.config.split
+        return (usable(settle_splits(batch, split), self.forgotten) for batch in batches)
 
     def _known_images(self, config: DuplicatesConfig) -> ImageDuplicates | None:
         if not config.images:

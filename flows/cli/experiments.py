@@ -4,6 +4,8 @@ from pathlib import Path
 
 from flows.cli.app import AsJson, ConfigPath, Overrides, Verbose, Wait, app, err, error_boundary, print_rows
 from flows.config import load_config
+from flows.graph import build
+from flows.outcome import check_failures
 from flows.progress import telling
 from flows.runtime import locked, prepare_prefect
 
@@ -35,3 +37,4 @@ def sweep(
             page = publish_paper(grid, found)
         print_rows(found.to_json(), json, lambda: sweep_table(found))
         err.print(f"{found.line()}; tables and figure beside {page}")
+        check_failures(build(settings), Path(settings.root), settings.run.allowed_failures)

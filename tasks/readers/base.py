@@ -25,6 +25,7 @@ from stores.schemas import DOCUMENTS, IMAGE
 from tasks.options import parse_options
 
 Split = Literal["train", "valid", "test"]
+BAD_SPLIT = "bad_split"  # status of a row whose split is none of ours; it keeps its fields, `split` is null
 Column: TypeAlias = Any  # pa.Array, or a sequence of plain values
 
 

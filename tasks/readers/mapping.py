@@ -10,8 +10,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from models.config import knob
 from stores.errors import ConfigError, DataError, mismatch
-from tasks.readers.base import Column, Encoding, ReaderOptions, Split, chosen, documents, image_array, mark, strings
+from tasks.readers.base import (
+    BAD_SPLIT,
+    Column,
+    Encoding,
+    ReaderOptions,
+    Split,
+    chosen,
+    documents,
+    image_array,
+    mark,
+    strings,
+)
 from tasks.readers.places import safe_references
 
 Role = Literal["id", "title", "description", "text", "html", "image", "labels", "split", "group"]
@@ -47,13 +59,18 @@ class TableOptions(ReaderOptions):
     vocabulary: tuple[str, ...] = ()  # when given, the only labels that are known
     unknown_label: Literal["drop_label", "drop_row", "error"] = "drop_label"
     splits: dict[str, Split] = Field(default_factory=dict)  # the manifest's own names of splits
+    optional: tuple[Role, ...] = knob(())  # roles whose column may be absent, as new documents have no labels
     encoding: Encoding = "utf-8"
     encoding_errors: Literal["mark", "replace"] = "mark"
 
 
 def resolve(options: TableOptions, seen: Sequence[str], *, where: str) -> dict[str, str]:
     """Return role -> column for a manifest with the columns `seen`; ConfigError for a column that is not there."""
-    found: dict[str, str] = {str(role): column for role, column in options.columns.items()}
+    found = {
+        str(role): column
+        for role, column in options.columns.items()
+        if role not in options.optional or set(template_columns(column)) <= {*seen, LINE}
+    }
     if options.image_pattern is not None:
         found["image"] = _checked_pattern(options.image_pattern, found)
     for role, names in OBVIOUS.items():
@@ -145,12 +162,13 @@ def map_rows(
         **({"image": images} if climbs is not None else {}),
         **made,
     )
-    table = mark(mark(table, pc.or_(bad, odd), "bad_value"), lost, "bad_split")
+    table = mark(table, pc.or_(bad, odd), "bad_value")
     if climbs is not None:
         table = mark(mark(table, climbs, "bad_path", blank=False), broken, "bad_value", blank=False)
     if options.unknown_label == "drop_row":
         table = _forget(mark(table, unknown, "unknown_label"), unknown)
-    return check_ids(table)
+    # Whether its split matters is the ingest's to say: the row keeps its fields until then.
+    return check_ids(mark(table, lost, BAD_SPLIT, blank=False))
 
 
 def check_ids(table: pa.Table) -> pa.Table:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import orjson
@@ -9,6 +10,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from flows.config import load_config
+from flows.outcome import TooManyFailuresError
 from tests.flows.conftest import Cli, document, make_data, settings, write_config, write_documents
 
 
@@ -64,8 +67,9 @@ def test_every_kind_of_bad_image_and_row_is_marked(cli: Cli, tmp_path: Path) -> 
     metrics = pl.read_parquet(root / "latest" / "metrics.parquet")
     unknown = metrics.filter((pl.col("metric") == "unknown_label") & (pl.col("split") == "test"))
     assert set(unknown["value"]) == {1.0}
-    code, _ = outcome(cli, config, "--set", "run.allowed_failures=0.01")
+    code, output = outcome(cli, config, "--set", "run.allowed_failures=0.01")
     assert code == 1
+    assert "failed rows of ingest/shapes: expected at most 1.0% (run.allowed_failures), got 3 of 42" in output
     document(folder, 5)  # the missing picture turns up
     code, _ = outcome(cli, config, "--retry-failed", "--set", "run.allowed_failures=0.5")
     run = max((root / "runs").glob("*.json"))
@@ -73,6 +77,29 @@ def test_every_kind_of_bad_image_and_row_is_marked(cli: Cli, tmp_path: Path) -> 
     assert stages["embed/image"]["rows_computed"] == 4
     quarantine = pl.read_parquet(root / "latest" / "quarantine.parquet")
     assert "no_image" not in quarantine["reason"].to_list()
+
+
+def test_a_flow_says_that_too_many_rows_failed(cli: Cli, tmp_path: Path) -> None:
+    """A deployment has no command line around it: a step says so at once, the pipeline when all is published."""
+    folder = tmp_path / "data"
+    config = make_data(folder, 30)
+    rows = [document(folder, n) | ({"split": "heldout"} if n % 3 == 0 else {}) for n in range(30)]
+    write_documents(folder, rows)
+    values = {**settings(folder), "embed": {}, "quantize": {}, "models": {"text": {"kind": "text"}}}
+    settled = load_config(write_config(folder, values))
+    from flows.ingest import ingest
+    from flows.pipeline import pipeline
+
+    told = r"failed rows of ingest/shapes: .*10 of 30 \(33.3%: 10 bad_split\); first: bad_split, doc-0000 at .*:1"
+    with pytest.raises(TooManyFailuresError, match=told):
+        ingest(settled)
+    with pytest.raises(TooManyFailuresError, match=told):
+        pipeline(settled)
+    assert (folder / "out" / "latest" / "report.html").exists()
+    code, output = outcome(cli, config.parent / "pipeline.yaml")
+    assert code == 1
+    assert re.search(told, " ".join(output.split()))
+    assert output.index("report.html") < output.index("failed rows of")
 
 
 def test_a_csv_row_with_a_wrong_number_of_fields_stays(cli: Cli, tmp_path: Path) -> None:

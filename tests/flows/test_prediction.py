@@ -2,8 +2,11 @@
 
 import csv
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import orjson
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +16,7 @@ from visual import pictures, visual
 
 from flows.config import load_config
 from flows.graph import build
-from flows.prediction import check_trained
+from flows.prediction import check_trained, given_source
 from stores.errors import MismatchError
 from stores.schemas import PREDICTIONS
 from tests.flows.conftest import Cli, document, draw, make_data, settings, write_config, write_documents
@@ -98,17 +101,62 @@ def test_new_documents_from_a_table(cli: Cli, trained: Path, fresh: Path, tmp_pa
 
 
 def test_new_documents_from_a_folder_of_images(cli: Cli, trained: Path, tmp_path: Path) -> None:
-    """Pictures alone: the text model has nothing to read and says so, the additive one looks."""
+    """Pictures alone: the text model has nothing to read, which is an error; the additive one looks."""
     for label in ("circle", "square"):
         (tmp_path / "pictures" / label).mkdir(parents=True)
         for number in range(3):
             draw(tmp_path / "pictures" / label / f"{number}.png", label, 200 + number)
     common = ("--reader", "imagefolder", "--source", tmp_path / "pictures")
-    for model, status in (("additive", "ok"), ("text", "no_input")):
+    for model, status, code in (("additive", "ok", 0), ("text", "no_input", 1)):
         output = tmp_path / f"{model}.parquet"
         result = cli("predict", trained, "--model", model, *common, "-o", output)
-        assert result.exit_code == 0, result.output
+        assert result.exit_code == code, result.output
         assert predicted(output)["status"].to_list() == [status] * 6
+        told = " ".join(result.output.split())
+        assert "clean/text: nothing to read in any of 6 documents" in told
+        assert ("6 of 6 (100.0%: 6 no_input); first: no_input, circle/0.png at circle/0.png" in told) == (code == 1)
+
+
+def test_a_split_of_a_name_of_its_own_judges_no_new_document(
+    cli: Cli, trained: Path, fresh: Path, tmp_path: Path
+) -> None:
+    write_documents(fresh, [{**document(fresh, number), "split": "heldout"} for number in range(100, 106)])
+    output = tmp_path / "new.parquet"
+    result = cli("predict", trained, "--model", "text", "--source", fresh / "documents.jsonl", "-o", output)
+    assert result.exit_code == 0, result.output
+    assert predicted(output)["status"].to_list() == ["ok"] * 6
+
+
+def test_new_documents_need_no_labels_and_may_have_unknown_ones(trained: Path) -> None:
+    options = {"columns": {"labels": "kind", "text": "caption"}, "vocabulary": ["a"], "unknown_label": "error"}
+    config = load_config(trained, [f"source.options={orjson.dumps(options).decode()}"])
+    source = given_source(config, "new.jsonl", None, {})
+    assert source.parsed().unknown_label == "drop_label"
+    assert source.parsed().vocabulary == ("a",)
+    assert set(source.parsed().optional) == {"labels", "split", "group"}
+    assert given_source(config, "x", None, {"unknown_label": "error"}).parsed().unknown_label == "error"
+    assert given_source(config, "x", "yfcc", {}).options == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda row: {**row, "image": "images/absent.png"}, "0 of 20 images found"),
+        (lambda row: {**row, "id": "same"}, "19 of 20 (95.0%: 19 duplicate_id); first: duplicate_id, same at"),
+        (lambda row: {**row, "id": None}, "at least one document"),
+        (lambda row: {"id": row["id"], "caption2": row["text"]}, "20 of 20 (100.0%: 20 no_input)"),
+        (lambda row: {**row, "text": {"nested": "too deep"}}, "20 of 20 (100.0%: 20 bad_value)"),
+    ],
+    ids=["images", "repeated ids", "no ids", "other columns", "nested"],
+)
+def test_a_file_without_a_usable_prediction_is_an_error(
+    cli: Cli, trained: Path, fresh: Path, tmp_path: Path, change: Callable[[dict[str, Any]], dict[str, Any]], told: str
+) -> None:
+    write_documents(fresh, [change(document(fresh, number)) for number in range(100, 120)])
+    output = tmp_path / "new.parquet"
+    result = cli("predict", trained, "--model", "additive", "--source", fresh / "documents.jsonl", "-o", output)
+    assert result.exit_code == 1
+    assert told in " ".join(result.output.split())
 
 
 def test_documents_that_lack_something_keep_their_row(cli: Cli, trained: Path, fresh: Path, tmp_path: Path) -> None:
@@ -118,8 +166,11 @@ def test_documents_that_lack_something_keep_their_row(cli: Cli, trained: Path, f
     write_documents(fresh, rows)
     output = tmp_path / "new.parquet"
     arguments = ("--model", "additive", "--source", fresh / "documents.jsonl", "-o", output)
-    result = cli("predict", trained, *arguments)
+    result = cli("predict", trained, *arguments, "--set", "run.allowed_failures=0.2")
     assert result.exit_code == 0, result.output
+    result = cli("predict", trained, *arguments, "--set", "run.allowed_failures=0.19")
+    assert result.exit_code == 1
+    assert "first: no_image, doc-0103 at documents.jsonl:4" in " ".join(result.output.split())
     found = predicted(output)
     assert found["status"].to_list() == ["ok", "ok", "no_input", "ok", "ok"]
     assert found["label"].is_null().to_list() == [False, False, True, False, False]

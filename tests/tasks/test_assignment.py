@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from tasks.assignment import Assignment, SplitConfig
+from tasks.assignment import Assignment, SplitConfig, settle_splits
 from tasks.readers.base import documents
 
 
@@ -71,3 +71,19 @@ def test_shares_that_leave_nothing_to_train_on_are_refused():
 def test_without_folds_the_column_is_null():
     table = Assignment(SplitConfig()).apply(batch(3))
     assert table["fold"].to_pylist() == [None, None, None]
+
+
+def test_a_split_nobody_knows_matters_only_where_given_splits_count():
+    """The row keeps nothing that could be trained on, or is a document like any other."""
+    table = documents(
+        3, source=["f:0", "f:1", "f:2"], id=["a", "b", "c"], text=["x", "y", "z"], labels=[["l"]] * 3,
+        status=["bad_split", "ok", "bad_path"], split=[None, "test", None],
+    )  # fmt: skip
+    judged = settle_splits(table, SplitConfig())
+    assert judged["status"].to_pylist() == ["bad_split", "ok", "bad_path"]
+    assert judged["text"].to_pylist() == [None, "y", "z"]
+    assert judged["labels"].to_pylist() == [[], ["l"], ["l"]]
+    ignored = settle_splits(table, SplitConfig(ignore_given=True))
+    assert ignored["status"].to_pylist() == ["ok", "ok", "bad_path"]
+    assert ignored["text"].to_pylist() == ["x", "y", "z"]
+    assert ignored.schema == table.schema

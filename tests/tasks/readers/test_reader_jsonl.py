@@ -203,7 +203,15 @@ def test_lines_can_be_their_own_ids(tmp_path, load):
     ]
 
 
-def test_a_split_nobody_knows_takes_the_row_out_of_use(tmp_path, load):
+def test_a_column_that_may_be_absent_is_used_where_it_is_there(tmp_path, load):
+    path = write(tmp_path / "d.jsonl", '{"id": "1", "kind": "x"}')
+    assert load("jsonl", path, columns={"labels": "kind"}, optional=["labels"])[0]["labels"] == ["x"]
+    assert load("jsonl", path, columns={"labels": "sort"}, optional=["labels"])[0]["labels"] == []
+    with pytest.raises(ConfigError, match=r"columns\.labels in"):
+        load("jsonl", path, columns={"labels": "sort"})
+
+
+def test_a_split_nobody_knows_is_told_and_the_ingest_decides(tmp_path, load):
     path = write(
         tmp_path / "d.jsonl",
         '{"id": "1", "split": "test_seen", "text": "x"}',
@@ -215,6 +223,7 @@ def test_a_split_nobody_knows_takes_the_row_out_of_use(tmp_path, load):
         ("valid", "ok"),
         (None, "ok"),
     ]
+    assert load("jsonl", path)[0]["text"] == "x"
     assert load("jsonl", path, splits={"test_seen": "test"})[0]["split"] == "test"
 
 
