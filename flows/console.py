@@ -7,6 +7,7 @@ from typing import Any
 from rich.filesize import decimal
 from rich.table import Table
 
+from flows.cli.tables import column_table, count
 from flows.config import Config
 from flows.leaderboard import Standing
 from flows.runs import last_run
@@ -18,18 +19,18 @@ from tasks.nodes import Fit, Node
 
 def plan_table(rows: list[dict[str, Any]]) -> Table:
     """Show what a run would make."""
-    table = _table("stage", fresh="right", stale="right", missing="right", why="left")
+    table = column_table("stage", fresh="right", stale="right", missing="right", why="left")
     for row in rows:
-        table.add_row(row["stage"], _n(row["fresh"]), _n(row["stale"]), _n(row["missing"]), row["why"])
+        table.add_row(row["stage"], count(row["fresh"]), count(row["stale"]), count(row["missing"]), row["why"])
     return table
 
 
 def accounts_table(accounts: list[dict[str, Any]]) -> Table:
     """Show what a run did."""
-    table = _table("stage", fresh="right", made="right", computed="right", reused="right", seconds="right")
+    table = column_table("stage", fresh="right", made="right", computed="right", reused="right", seconds="right")
     for row in accounts:
         counts = (row["fresh"], row["computed_shards"], row["rows_computed"], row["rows_reused"])
-        table.add_row(row["stage"], *map(_n, counts), f"{row['seconds']:.1f}" if row["seconds"] else "")
+        table.add_row(row["stage"], *map(count, counts), f"{row['seconds']:.1f}" if row["seconds"] else "")
     return table
 
 
@@ -38,7 +39,7 @@ def time_table(accounts: list[dict[str, Any]]) -> Table | None:
     rows = [(row["stage"], shares) for row in accounts if (shares := shares_of(row.get("spent", {})))]
     if not rows:
         return None
-    table = _table("share of work, %", **dict.fromkeys(rows[0][1], "right"))
+    table = column_table("share of work, %", **dict.fromkeys(rows[0][1], "right"))
     for stage, shares in rows:
         table.add_row(stage, *(f"{100 * share:.1f}" for share in shares.values()))
     return table
@@ -46,40 +47,26 @@ def time_table(accounts: list[dict[str, Any]]) -> Table | None:
 
 def verify_table(rows: list[dict[str, Any]]) -> Table:
     """Show what was checked and what is damaged."""
-    table = _table("stage", checked="right", damaged="left")
+    table = column_table("stage", checked="right", damaged="left")
     for row in rows:
-        table.add_row(row["stage"], _n(row["checked"]), "; ".join(row["damaged"]))
+        table.add_row(row["stage"], count(row["checked"]), "; ".join(row["damaged"]))
     return table
 
 
 def erasure_table(rows: dict[str, int]) -> Table:
     """Show how many rows went from which dataset."""
-    table = _table("dataset", rows="right")
+    table = column_table("dataset", rows="right")
     for name, n in rows.items():
-        table.add_row(name, _n(n))
-    return table
-
-
-def registry_table(rows: list[dict[str, str]]) -> Table:
-    """Show one registry."""
-    table = _table("name", summary="left", weights="left")
-    for row in rows:
-        table.add_row(row["name"], row["summary"], row["weights"])
-    return table
-
-
-def weights_table(rows: list[dict[str, str]]) -> Table:
-    """Show pretrained weights and whether they are here."""
-    table = _table("name", kind="left", state="left", weights="left")
-    for row in rows:
-        table.add_row(row["name"], row["kind"], row["state"], row["weights"])
+        table.add_row(name, count(n))
     return table
 
 
 def leaderboard_table(rows: list[Standing]) -> Table:
     """Show the models of a run, the best first; scores in per cent."""
     metric = rows[0].metric
-    table = _table("model", valid="right", test="right", **{"95 % interval": "right", "fit": "right", "size": "right"})
+    table = column_table(
+        "model", valid="right", test="right", **{"95 % interval": "right", "fit": "right", "size": "right"}
+    )
     sizes = ", ".join(f"{max(getattr(row, f'n_{split}') for row in rows):,} {split}" for split in ("valid", "test"))
     table.title, table.title_justify = f"{NAMES[metric]}, %, on {sizes} documents", "left"
     for row in rows:
@@ -120,11 +107,11 @@ def status_of(config: Config, nodes: list[Node]) -> dict[str, Any]:
 def status_table(status: dict[str, Any]) -> Table:
     """Show the status."""
     held = status["held_by"] or "nobody"
-    table = _table("stage", shards="right", documents="right", status="left")
+    table = column_table("stage", shards="right", documents="right", status="left")
     table.title = f"{status['root']}: last run {status['last_run'] or 'none'}, held by {held}"
     for row in status["stages"]:
         counts = ", ".join(f"{name} {n:,}" for name, n in sorted(row["status"].items()))
-        table.add_row(row["stage"], _n(row["shards"]), _n(row["documents"]), counts)
+        table.add_row(row["stage"], count(row["shards"]), count(row["documents"]), counts)
     return table
 
 
@@ -151,15 +138,3 @@ def _is_held(root: Path) -> bool:
         return True
     lock.release()
     return False
-
-
-def _table(first: str, **columns: Any) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(first)
-    for name, justify in columns.items():
-        table.add_column(name, justify=justify, overflow="fold")
-    return table
-
-
-def _n(number: int) -> str:
-    return f"{number:,}" if number else "-"

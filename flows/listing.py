@@ -1,16 +1,17 @@
-"""What there is to choose from: the registries, as rows of name, summary and weights."""
+"""What there is to choose from: the registries, as rows of name, summary and weights.
 
-from collections.abc import Callable
+Each registry is imported when it is asked for: `fuseline list` answers at once.
+"""
 
-from flows.config import Config
-from models.detectors import DETECTORS
-from models.detectors import registry_rows as detectors
-from models.encoders import ENCODERS
-from models.encoders import registry_rows as encoders
-from models.quantizers import QUANTIZERS
-from models.registry import registry_rows as models
-from models.weights.listing import Network
-from tasks.readers import registry_rows as readers
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flows.config import Config
+    from models.weights.listing import Network
 
 Rows = list[dict[str, str]]
 
@@ -44,19 +45,64 @@ def _rows(summaries: dict[str, str]) -> Rows:
     return [{"name": name, "summary": summary, "weights": ""} for name, summary in summaries.items()]
 
 
+def _readers() -> Rows:
+    from tasks.readers import registry_rows
+
+    return registry_rows()
+
+
+def _encoders() -> Rows:
+    from models.encoders import registry_rows
+
+    return registry_rows()
+
+
+def _detectors() -> Rows:
+    from models.detectors import registry_rows
+
+    return registry_rows()
+
+
+def _quantizers() -> Rows:
+    from models.quantizers import QUANTIZERS
+
+    return _rows({name: entry.summary for name, entry in sorted(QUANTIZERS.items())})
+
+
+def _models() -> Rows:
+    from models.registry import registry_rows
+
+    return registry_rows()
+
+
 REGISTRIES: dict[str, Callable[[], Rows]] = {
-    "readers": readers,
+    "readers": _readers,
     "stages": lambda: _rows(STAGES),
-    "encoders": encoders,
-    "detectors": detectors,
-    "quantizers": lambda: _rows({name: entry.summary for name, entry in sorted(QUANTIZERS.items())}),
-    "models": models,
+    "encoders": _encoders,
+    "detectors": _detectors,
+    "quantizers": _quantizers,
+    "models": _models,
     "metrics": lambda: _rows(METRICS),
 }
 
 
+def network_rows(config: Path | None = None, overrides: Sequence[str] = ()) -> Rows:
+    """Return every network with its weights, or those that a configuration needs, and whether they are here."""
+    from models.weights.listing import networks, weights_rows
+
+    if config is None:
+        return weights_rows(networks())
+    from flows.config import load_config
+
+    return weights_rows(wanted_networks(load_config(config, overrides)))
+
+
 def wanted_networks(config: Config) -> list[Network]:
     """Return the networks that a configuration needs, named as they are there: "embed.image (minilm)"."""
+    from models.detectors import DETECTORS
+    from models.encoders import ENCODERS
+    from models.weights.listing import Network
+
     encoders = [("embed", name, spec) for name, spec in config.embed.items() if ENCODERS[spec.encoder].weights]
     crops = [("crops", name, spec) for name, spec in config.crops.items()]
     found = [

@@ -22,7 +22,7 @@ def hash_split(keys: pa.Array, *, valid: float, test: float, seed: int) -> pa.Ar
     check_shares(valid, test)
     place = hashed(keys, seed=seed) / 2.0**64
     index = np.where(place < test, 2, np.where(place >= 1.0 - valid, 1, 0)).astype(np.int8)
-    return pa.DictionaryArray.from_arrays(index, NAMES).cast(pa.string())
+    return pa.DictionaryArray.from_arrays(index, pa.array(NAMES)).cast(pa.string())
 
 
 def stratified_split(keys: pa.Array, labels: pa.Array, *, valid: float, test: float, seed: int) -> pa.Array:
@@ -42,7 +42,7 @@ def stratified_split(keys: pa.Array, labels: pa.Array, *, valid: float, test: fl
     n_test = np.rint(size * test)
     n_valid = np.minimum(np.rint(size * valid), size - n_test)
     index = np.where(rank < n_test, 2, np.where(rank < n_test + n_valid, 1, 0)).astype(np.int8)
-    return pa.DictionaryArray.from_arrays(index[inverse], NAMES).cast(pa.string())
+    return pa.DictionaryArray.from_arrays(index[inverse], pa.array(NAMES)).cast(pa.string())
 
 
 def hash_folds(keys: pa.Array, *, k: int, seed: int) -> NDArray[np.int32]:
@@ -102,4 +102,4 @@ def check_folds(k: int) -> None:
         raise ConfigError(mismatch("split.folds", "at least 2", k, "set folds to 5, as the papers do"))
 
 
-NAMES = pa.array(["train", "valid", "test"])
+NAMES = ("train", "valid", "test")

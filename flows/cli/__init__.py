@@ -1,9 +1,8 @@
 """The `fuseline` command: thin, over the functions that the flows call."""
 
-from flows.cli import experiments, pipeline, registries, upkeep
 from flows.cli.app import app
 
-__all__ = ["app", "experiments", "main", "pipeline", "registries", "upkeep"]
+__all__ = ["app", "main"]
 
 
 def main() -> None:

@@ -11,13 +11,25 @@ import orjson
 import typer
 from rich.console import Console
 
+from flows.cli.lazy import LazyGroup
 from stores.errors import ConfigError, FuselineError, MismatchError
-from tasks.pool import close_pool
 
 app = typer.Typer(
-    name="fuseline", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    name="fuseline", cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Classify large collections of documents with text, images and columns: offline, shard by shard.",
 )  # fmt: skip
+
+
+def command_group() -> typer.Typer:
+    """Return what the commands of one module are added to."""
+    return typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.callback()
+def _group() -> None:
+    """Be a group even before a command is known."""
+
+
 # A log has no width of its own: tables there must not break lines.
 WIDTH = None if sys.stdout.isatty() else 180
 out, err = Console(highlight=False, width=WIDTH), Console(stderr=True, highlight=False, width=WIDTH)
@@ -53,16 +65,22 @@ def error_boundary(verbose: bool = False) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        close_pool(kill=True)
+        _close_workers()
         err.print("interrupted: every shard that was committed is kept; the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
     except (FuselineError, ValueError, FileNotFoundError) as error:
-        close_pool(kill=True)
+        _close_workers()
         if verbose or not _known(error):
             raise
         message = error.args[-1] if isinstance(error, OSError) else error
         err.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(2 if isinstance(error, ConfigError | MismatchError) else 1) from error
+
+
+def _close_workers() -> None:
+    """End the worker processes at once, if any module ever started them."""
+    if (pool := sys.modules.get("tasks.pool")) is not None:
+        pool.close_pool(kill=True)
 
 
 def _known(error: Exception) -> bool:

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
-from flows.cli.app import AsJson, ConfigPath, Overrides, Verbose, Wait, app, err, error_boundary, print_rows
+from flows.cli.app import AsJson, ConfigPath, Overrides, Verbose, Wait, command_group, err, error_boundary, print_rows
 from flows.config import load_config
 from flows.graph import build
 from flows.outcome import check_failures
 from flows.progress import telling
 from flows.runtime import locked, prepare_prefect
 
+commands = command_group()
 
-@app.command()
+
+@commands.command()
 def sweep(
     config: ConfigPath, set_: Overrides = [],  # noqa: B006
     wait: Wait = -1, verbose: Verbose = False, json: AsJson = False,

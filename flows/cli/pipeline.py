@@ -16,7 +16,7 @@ from flows.cli.app import (
     RetryFailed,
     Verbose,
     Wait,
-    app,
+    command_group,
     err,
     error_boundary,
     out,
@@ -34,8 +34,10 @@ from flows.runtime import locked, new_run, prepare_prefect
 from stores.errors import FuselineError
 from tasks.planner import Plan, plan_all
 
+commands = command_group()
 
-@app.command()
+
+@commands.command()
 def run(
     config: ConfigPath, set_: Overrides = [], refit: Refit = False, retry_failed: RetryFailed = False,  # noqa: B006
     wait: Wait = -1, verbose: Verbose = False,
@@ -50,7 +52,7 @@ def run(
             run_settings(settings, refit=refit, retry_failed=retry_failed, verbose=verbose)
 
 
-@app.command()
+@commands.command()
 def plan(
     config: ConfigPath, set_: Overrides = [], refit: Refit = False, retry_failed: RetryFailed = False,  # noqa: B006
     json: AsJson = False,
@@ -65,7 +67,7 @@ def plan(
         print_rows(rows, json, lambda: show.plan_table(rows))
 
 
-@app.command()
+@commands.command()
 def status(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> None:  # noqa: B006
     """Say what was run last, what lies under the root, and who holds it.
 
@@ -77,7 +79,7 @@ def status(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> No
         print_rows(found, json, lambda: show.status_table(found))
 
 
-@app.command()
+@commands.command()
 def predict(
     config: ConfigPath,
     model: Annotated[str, typer.Option(help="Name of a trained model in CONFIG")],
@@ -106,7 +108,7 @@ def predict(
         check_failures(made.nodes, root, settings.run.allowed_failures, predictions=True)
 
 
-@app.command()
+@commands.command()
 def report(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: Verbose = False) -> None:  # noqa: B006
     """Write the report, latest/ and the catalog again.
 

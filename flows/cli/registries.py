@@ -7,41 +7,43 @@ from typing import Annotated
 
 import typer
 
-from flows import console as show
-from flows.cli.app import AsJson, ConfigPath, Overrides, app, err, error_boundary, print_rows
-from flows.config import load_config
-from flows.listing import REGISTRIES, wanted_networks
-from models.weights.listing import networks, weights_rows
+from flows import listing
+from flows.cli import tables
+from flows.cli.app import AsJson, ConfigPath, Overrides, command_group, err, error_boundary, print_rows
 from stores.errors import ConfigError, mismatch
 
+commands = command_group()
 
-@app.command(name="show")
+
+@commands.command(name="show")
 def show_config(config: ConfigPath, set_: Overrides = []) -> None:  # noqa: B006
     """Print the effective configuration and its digest.
 
     Example: fuseline show conf/demo.yaml
     """
+    from flows.config import load_config
+
     with error_boundary():
         settings = load_config(config, set_)
         sys.stdout.write(f"# digest {settings.digest}\n{settings.to_yaml()}")
 
 
-Registry = StrEnum("Registry", list(REGISTRIES))  # type: ignore[misc]
+Registry = StrEnum("Registry", list(listing.REGISTRIES))  # type: ignore[misc]
 
 
-@app.command(name="list")
+@commands.command(name="list")
 def list_(what: Annotated[Registry, typer.Argument(help="Which registry")], json: AsJson = False) -> None:
     """List what there is to choose from.
 
     Example: fuseline list encoders --json
     """
     with error_boundary():
-        rows = REGISTRIES[what.value]()
-        print_rows(rows, json, lambda: show.registry_table(rows))
+        rows = listing.REGISTRIES[what.value]()
+        print_rows(rows, json, lambda: tables.registry_table(rows))
 
 
 weights = typer.Typer(no_args_is_help=True, help="Pretrained weights: which there are, and whether they are here.")
-app.add_typer(weights, name="weights")
+commands.add_typer(weights, name="weights")
 
 
 @weights.command(name="list")
@@ -51,8 +53,8 @@ def weights_list(json: AsJson = False) -> None:
     Example: fuseline weights list --json
     """
     with error_boundary():
-        rows = weights_rows(networks())
-        print_rows(rows, json, lambda: show.weights_table(rows))
+        rows = listing.network_rows()
+        print_rows(rows, json, lambda: tables.weights_table(rows))
 
 
 @weights.command(name="check")
@@ -70,8 +72,8 @@ def weights_check(
     with error_boundary():
         if config is None and set_:
             raise ConfigError(mismatch("--set", "a CONFIG to change", "none", "name the configuration first"))
-        rows = weights_rows(networks() if config is None else wanted_networks(load_config(config, set_)))
-        print_rows(rows, json, lambda: show.weights_table(rows))
+        rows = listing.network_rows(config, set_)
+        print_rows(rows, json, lambda: tables.weights_table(rows))
         faults = [row for row in rows if row["state"] == "wrong" or (config is not None and row["state"] != "ok")]
         for row in faults:
             err.print(f"{row['state']}: {row['name']}: {row['detail']}", markup=False, soft_wrap=True)

@@ -14,7 +14,7 @@ from flows.cli.app import (
     Refit,
     Verbose,
     Wait,
-    app,
+    command_group,
     err,
     error_boundary,
     out,
@@ -24,8 +24,10 @@ from flows.cli.pipeline import run_settings
 from flows.config import load_config
 from flows.runtime import locked
 
+commands = command_group()
 
-@app.command()
+
+@commands.command()
 def verify(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> None:  # noqa: B006
     """Re-read every byte and compare digests, and look for forgotten documents; exit code 1 on either.
 
@@ -42,7 +44,7 @@ def verify(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> No
             raise typer.Exit(1)
 
 
-@app.command()
+@commands.command()
 def forget(
     config: ConfigPath, ids: Ids = [],  # noqa: B006
     missing_ok: Annotated[bool, typer.Option("--missing-ok", help="Keep ids out that nothing holds")] = False,
@@ -72,7 +74,7 @@ def forget(
                 err.print(forgetting.renew(settings))
 
 
-@app.command()
+@commands.command()
 def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: Verbose = False) -> None:  # noqa: B006
     """Make damaged shards again, and only those.
 
@@ -91,7 +93,7 @@ def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
             run_settings(settings, verbose=verbose)
 
 
-@app.command()
+@commands.command()
 def gc(
     config: ConfigPath, set_: Overrides = [],  # noqa: B006
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed")] = False,

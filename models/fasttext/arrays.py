@@ -15,6 +15,11 @@ SUM, MAX, GATE_TEXT, GATE_IMAGE, BILINEAR, BILINEAR_GATE_TEXT, BILINEAR_GATE_IMA
 SOFTMAX, HIERARCHICAL, NEGATIVE, ONE_VS_ALL = range(4)
 SAMPLE, AVERAGE = range(2)
 
+# Of the matrix products.
+LANES = 8  # numbers per vector
+WIDTH = 16  # columns of an outer tile; it has 4 rows, an inner one 2 rows and 4 columns: 8 vectors both
+TILE = 256  # columns of one pass, so that what it reads stays near
+
 
 class Params(NamedTuple):
     """The matrices of a model; one float type (float32, or float64 in gradient tests).
@@ -80,3 +85,26 @@ class Scratch(NamedTuple):
     L: NDArray[np.floating]  # (b, C), or (b, C16) for groups
     step: NDArray[np.floating]  # (2, H8)
     rng: NDArray[np.uint64]  # (1,)
+
+
+class Table(NamedTuple):
+    """A growing set of words; word i is arena[starts[i]:starts[i + 1]]."""
+
+    slots: NDArray[np.uint64]  # hash << 32 | id + 1, 0 = empty; length a power of two
+    starts: NDArray[np.int64]  # (capacity + 1,)
+    arena: NDArray[np.uint8]
+    hashes: NDArray[np.uint32]  # (capacity,)
+    counts: NDArray[np.int64]  # (capacity,)
+    size: NDArray[np.int64]  # (1,) words in use
+
+
+def empty_table() -> Table:
+    """Return a table without words."""
+    return Table(
+        np.zeros(1 << 13, np.uint64),
+        np.zeros((1 << 12) + 1, np.int64),
+        np.zeros(1 << 16, np.uint8),
+        np.zeros(1 << 12, np.uint32),
+        np.zeros(1 << 12, np.int64),
+        np.zeros(1, np.int64),
+    )

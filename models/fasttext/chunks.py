@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fasttext import kernels
 from models.fasttext.arrays import Chunk
 
 ROWS = 512  # images scaled at a time: what lies in the cache
@@ -40,6 +39,8 @@ class Images:
 
     def scaled(self) -> Iterator[F32]:
         """Yield the wanted rows, some at a time, in one buffer that is used again: it stays in the cache."""
+        from models.fasttext import kernels
+
         buffer, at = np.empty((ROWS, self.shape[1]), np.float32), 0
         for part in self.parts:
             for lo in range(0, len(part), ROWS):

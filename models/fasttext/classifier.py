@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.blocks import cut
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.config import key_values
-from models.fasttext import arrays, kernels, pretrained, trainer
+from models.fasttext import arrays, pretrained, trainer
 from models.fasttext import corpus as corpora
 from models.fasttext.arrays import Chunk, Params, Spec
 from models.fasttext.config import FastTextConfig
@@ -97,6 +97,8 @@ class FastTextClassifier:
 
     def predict_logits(self, block: Block) -> F32:
         """Return logits (n, C) float32; log probabilities under hierarchical softmax, zeros for an empty document."""
+        from models.fasttext import kernels
+
         chunk = corpora.encode(block, self.reads(), self.dictionary, self._shape())
         out = np.zeros((len(block), len(self.labels)), np.float32)
         tree = huffman(self.label_counts) if self.config.loss == "hs" else None
@@ -255,6 +257,8 @@ class FastTextClassifier:
         return Shape(sum(self.inputs.dense.values()), sum(M for M, _ in self.inputs.codes.values()))
 
     def _hidden(self, chunk: Chunk) -> tuple[F32, F32, F32]:
+        from models.fasttext import kernels
+
         n, H8 = len(chunk.has_image), self.params.V.shape[0]
         Z = np.zeros((n, self.params.W.shape[1]), np.float32)
         T, A = np.zeros((n, H8), np.float32), np.zeros((n, H8), np.float32)

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.fasttext import tokens
-from models.fasttext.tokens import Table
+from models.fasttext.arrays import Table, empty_table
 
 EOS = b"</s>"
 SLICE = 1 << 23  # bytes of text per call: bounds the buffer of ids to 16 MB
@@ -29,7 +28,7 @@ class WordCounter:
 
     def __init__(self, *, lowercase: bool) -> None:
         self.lowercase = lowercase
-        self.table = tokens.empty_table()
+        self.table = empty_table()
         scan(np.frombuffer(EOS, np.uint8), np.array([0, len(EOS)], np.int64), self, eos=False)
         self.table.counts[0] = 0
 
@@ -60,6 +59,8 @@ class WordCounter:
         hashes: NDArray[np.uint32],
         counts: NDArray[np.int64],
     ) -> None:
+        from models.fasttext import tokens
+
         ids = np.empty(len(counts), np.int32)
         merged = tokens.merge(starts, arena, hashes, counts, len(counts), *self.table, ids)
         self.table = Table._make((*merged, self.table.size))
@@ -102,6 +103,8 @@ class Dictionary:
     @classmethod
     def of(cls, arena: NDArray[np.uint8], starts: NDArray[np.int64], counts: NDArray[np.int64], **shape: Any) -> Self:
         """Build from the words' bytes, their bounds (W + 1,) and counts (W,)."""
+        from models.fasttext import tokens
+
         hashes = np.zeros(len(counts), np.uint32)
         tokens.hash_words(starts, arena, len(counts), hashes)
         slots = np.zeros(1 << max(4, (2 * len(counts)).bit_length()), np.uint64)
@@ -120,6 +123,8 @@ class Dictionary:
 
     def find(self, words: pa.Array) -> NDArray[np.int32]:
         """Return the id of each of (n,) strings as one word, -1 where it is unknown."""
+        from models.fasttext import tokens
+
         starts, arena, hashes = hashed(words)
         ids = np.empty(len(words), np.int32)
         tokens.find(starts, hashes, arena, len(words), self.slots, self.starts, self.arena, ids)
@@ -132,6 +137,8 @@ class Dictionary:
 
     def lists(self, counter: WordCounter) -> Bags:
         """Return, for every word of `counter`, the tokens that it stands for here."""
+        from models.fasttext import tokens
+
         table, n = counter.table, counter.size
         ids = np.empty(n, np.int32)
         tokens.find(table.starts, table.hashes, table.arena, n, self.slots, self.starts, self.arena, ids)
@@ -144,6 +151,8 @@ class Dictionary:
 
     def expand(self, bags: Bags, lists: Bags, table: Table) -> Bags:
         """Return `bags` of a counter's word numbers as bags of token ids, with word n-grams."""
+        from models.fasttext import tokens
+
         if self.word_ngrams == 1 and np.array_equal(lists.indptr, np.arange(len(lists.indptr))):
             return Bags(bags.indptr, lists.ids[bags.ids])  # each word stands for one token
         indptr, out = np.zeros_like(bags.indptr), np.empty(0, np.int32)
@@ -158,6 +167,8 @@ class Dictionary:
 
 def hashed(words: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint32]]:
     """Return bounds (n + 1,), bytes and hashes (n,) of strings."""
+    from models.fasttext import tokens
+
     words = words.cast(pa.large_string())
     _, bounds, data = words.buffers()
     starts = np.frombuffer(bounds, np.int64)[words.offset : words.offset + len(words) + 1].copy()
@@ -170,6 +181,8 @@ def hashed(words: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArr
 
 def scan(data: NDArray[np.uint8], offsets: NDArray[np.int64], counter: WordCounter, *, eos: bool) -> Bags:
     """Cut one slice of texts into the counter's word numbers."""
+    from models.fasttext import tokens
+
     ids = np.empty(int(offsets[-1] - offsets[0]) // 2 + 2 * len(offsets), np.int32)
     indptr = np.zeros(len(offsets), np.int64)
     table = counter.table

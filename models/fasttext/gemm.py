@@ -13,11 +13,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
+from models.fasttext.arrays import LANES, WIDTH
 from models.fasttext.jit import kernel
-
-LANES = 8  # numbers per vector
-WIDTH = 16  # columns of an outer tile; it has 4 rows, an inner one 2 rows and 4 columns: 8 vectors both
-TILE = 256  # columns of one pass, so that what it reads stays near
 
 
 class Matrix:

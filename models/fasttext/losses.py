@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from models.fasttext.arrays import HIERARCHICAL, ONE_VS_ALL, SAMPLE
-from models.fasttext.gemm import TILE, add_inner, add_outer
+from models.fasttext.arrays import HIERARCHICAL, ONE_VS_ALL, SAMPLE, TILE
+from models.fasttext.gemm import add_inner, add_outer
 from models.fasttext.jit import FAST, inlined, kernel, like, two_to
 from models.fasttext.steps import axpy, dot, sigmoid
 

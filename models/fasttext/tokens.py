@@ -4,10 +4,7 @@ A word is a run of bytes between separators (space, tab, CR, LF, VT, FF, NUL). I
 signed, is also what word n-grams are made of, so that bucket numbers equal those of the fastText package.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from models.fasttext.jit import inlined, kernel, prefetch
 
@@ -16,29 +13,6 @@ SIGN = np.uint64(0xFFFFFF00)
 HIGH, LOW = np.uint64(128), np.uint64(32)
 NGRAM = np.uint64(116049371)
 BATCH = 256  # words looked up together
-
-
-class Table(NamedTuple):
-    """A growing set of words; word i is arena[starts[i]:starts[i + 1]]."""
-
-    slots: NDArray[np.uint64]  # hash << 32 | id + 1, 0 = empty; length a power of two
-    starts: NDArray[np.int64]  # (capacity + 1,)
-    arena: NDArray[np.uint8]
-    hashes: NDArray[np.uint32]  # (capacity,)
-    counts: NDArray[np.int64]  # (capacity,)
-    size: NDArray[np.int64]  # (1,) words in use
-
-
-def empty_table() -> Table:
-    """Return a table without words."""
-    return Table(
-        np.zeros(1 << 13, np.uint64),
-        np.zeros((1 << 12) + 1, np.int64),
-        np.zeros(1 << 16, np.uint8),
-        np.zeros(1 << 12, np.uint32),
-        np.zeros(1 << 12, np.int64),
-        np.zeros(1, np.int64),
-    )
 
 
 @inlined

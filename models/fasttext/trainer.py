@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import TrainingError
-from models.fasttext import kernels
-from models.fasttext.arrays import Params, Paths, Scratch, Spec
+from models.fasttext.arrays import WIDTH, Params, Paths, Scratch, Spec
 from models.fasttext.config import FastTextConfig
 from models.fasttext.corpus import Corpus
-from models.fasttext.gemm import WIDTH
 from models.threads import thread_limit
 
 LOG = logging.getLogger(__name__)
@@ -97,6 +95,8 @@ def train(
     Documents are shuffled anew every epoch, by chunk and within. Raises TrainingError at the first loss that is not
     a finite number.
     """
+    from models.fasttext import kernels
+
     threads = 1 if config.deterministic else config.threads or thread_limit()
     total, seen = float(config.epochs * corpus.words), 0.0
     generator = np.random.default_rng([seed, 1])

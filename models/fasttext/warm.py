@@ -7,7 +7,7 @@ from threading import Lock
 import numpy as np
 import pyarrow as pa
 
-from models.fasttext import arrays, kernels, trainer
+from models.fasttext import arrays, trainer
 from models.fasttext.arrays import Spec
 from models.fasttext.config import FastTextConfig
 from models.fasttext.corpus import Reads, build
@@ -44,6 +44,8 @@ class _Two:
 
 def _run() -> None:
     """Encode, train and predict two documents; which fusion and loss is a number to the kernels, not a type."""
+    from models.fasttext import kernels
+
     two, loss = _Two(), "hs"
     config = FastTextConfig(dim=1, word_ngrams=2, minn=1, maxn=2, buckets=8, deterministic=True)
     corpus = build(two, Reads(True, "image", "codes"), config)

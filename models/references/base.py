@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from models.blocks import cut, part
 from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from models.config import FrozenConfig, key_values, knob
-from models.fasttext import kernels
 from models.fasttext.classifier import truth_matrix, widened
 from models.fasttext.corpus import LabelCounter
 from models.fasttext.trainer import padded
@@ -208,6 +207,8 @@ def has_text(block: Block) -> NDArray[np.bool_]:
 
 def product(X: F32, W: F32) -> F32:
     """Return X (n, D) times W (C, D) transposed, each row alone: a BLAS would give a row other bits elsewhere."""
+    from models.fasttext import kernels
+
     out = np.empty((len(X), len(W)), np.float32)
     width = padded(X.shape[1])
     kernels.scores(widened(W, len(W), width), widened(X, len(X), width), out)

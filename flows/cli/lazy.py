@@ -1,0 +1,63 @@
+"""A group of commands whose modules are imported when one of their commands is called.
+
+Importing all that the commands need takes a second; `fuseline --help` needs names and one line each.
+"""
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from typer.core import TyperGroup
+from typer.main import get_group
+
+
+class Lazy(NamedTuple):
+    """Where a command is defined, and the first line of its help."""
+
+    module: str  # holds `commands`, a Typer
+    summary: str
+
+
+MAKE, UPKEEP, REGISTRIES = "flows.cli.pipeline", "flows.cli.upkeep", "flows.cli.registries"
+COMMANDS = {
+    "run": Lazy(MAKE, "Make everything that is not fresh, then the report."),
+    "plan": Lazy(MAKE, "Say per stage what a run would make, and why."),
+    "status": Lazy(MAKE, "Say what was run last, what lies under the root, and who holds it."),
+    "predict": Lazy(MAKE, "Predict new documents with a trained model."),
+    "sweep": Lazy(
+        "flows.cli.experiments",
+        "Try a grid of options per model on valid; train the best with several seeds and score them on test.",
+    ),
+    "report": Lazy(MAKE, "Write the report, latest/ and the catalog again."),
+    "show": Lazy(REGISTRIES, "Print the effective configuration and its digest."),
+    "verify": Lazy(
+        UPKEEP, "Re-read every byte and compare digests, and look for forgotten documents; exit code 1 on either."
+    ),
+    "repair": Lazy(UPKEEP, "Make damaged shards again, and only those."),
+    "forget": Lazy(
+        UPKEEP, "Erase documents from everything below the root, and keep them out of it; without --ids, complete an "
+        "erasure.",
+    ),
+    "gc": Lazy(UPKEEP, "Remove versions that no configuration's last run needs."),
+    "list": Lazy(REGISTRIES, "List what there is to choose from."),
+    "weights": Lazy(REGISTRIES, "Pretrained weights: which there are, and whether they are here."),
+}  # fmt: skip
+
+
+class LazyGroup(TyperGroup):
+    """The commands of COMMANDS, in this order."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the commands' names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import and return one command; None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        return get_group(import_module(COMMANDS[cmd_name].module).commands).commands[cmd_name]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands with their summaries."""
+        width = max(map(len, COMMANDS))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name.ljust(width), lazy.summary) for name, lazy in COMMANDS.items()])

@@ -1,0 +1,47 @@
+"""Commands are imported when they are called: help and lists answer at once."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+from typer.main import get_group
+from typer.testing import CliRunner
+
+from flows.cli import app
+from flows.cli.lazy import COMMANDS
+from flows.listing import REGISTRIES
+from tests.flows.live import REPO
+
+HEAVY = ("torch", "numba", "pandas", "scipy", "prefect", "sklearn", "lightgbm", "sentence_transformers", "onnxruntime",
+         "faiss", "duckdb", "polars")  # fmt: skip
+ASKED = [["--help"], *(["list", name] for name in REGISTRIES)]
+
+
+@pytest.mark.parametrize("arguments", ASKED, ids=" ".join)
+def test_help_and_lists_import_no_heavy_library(arguments: list[str]) -> None:
+    script = (
+        "import sys\nfrom flows.cli import app\n"
+        f"try:\n    app({arguments!r})\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_every_command_is_listed_with_its_own_first_line() -> None:
+    modules = {lazy.module for lazy in COMMANDS.values()}
+    defined = {
+        name: command
+        for module in modules
+        for name, command in get_group(import_module(module).commands).commands.items()
+    }
+    assert set(defined) == set(COMMANDS)
+    for name, lazy in COMMANDS.items():
+        assert " ".join(defined[name].help.split("\n\n")[0].split()) == lazy.summary, name
+
+
+def test_an_unknown_command_is_refused_with_the_nearest() -> None:
+    result = CliRunner().invoke(app, ["rnu"])
+    assert result.exit_code == 2
+    assert "No such command 'rnu'" in result.output
