@@ -42,9 +42,11 @@ def cell_digests(column: pa.Array | pa.ChunkedArray) -> NDArray[np.uint8]:
     Covers strings, binary, booleans, numbers, dictionaries, structs and (fixed-size) lists of these, whatever
     the chunks, offsets and validity bitmaps that hold them; raises DataError for any other type.
     """
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    if isinstance(column, pa.ChunkedArray):  # chunk by chunk: images may be in it
+        return np.concatenate([np.zeros((0, CELL_BYTES), np.uint8), *map(cell_digests, column.chunks)])
+    array = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if array.null_count == len(array):  # as most columns of most data sets are
+        return np.tile(_NULL, (len(array), 1))
     digests = _digests_of(array)
     if array.null_count:
         digests[np.asarray(array.is_null())] = _NULL

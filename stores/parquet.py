@@ -62,4 +62,7 @@ def write_table(path: Path, table: pa.Table) -> None:
     """Write one Parquet file in row groups of bounded size; equal tables give equal bytes."""
     per_row = max(1, table.nbytes // max(1, table.num_rows))
     rows = max(1, min(1 << 17, ROW_GROUP_BYTES // per_row))
-    pq.write_table(table, path, compression="zstd", row_group_size=rows)
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        for start in range(0, max(1, table.num_rows), rows):
+            # whole chunks, so that the same rows give the same bytes, but never a copy of all
+            writer.write_table(table.slice(start, rows).combine_chunks(), row_group_size=rows)

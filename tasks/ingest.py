@@ -169,6 +169,7 @@ def ingest(
         commit_documents(dataset, index, table)
         done(ShardReport(node.label, index, table.num_rows, table.num_rows, 0, time.perf_counter() - started))
         index, started = index + 1, time.perf_counter()
+        del table  # before the next one is gathered: it may hold images
     if not changes.total:
         raise DataError(_nothing(node.source, changes.quarantine()))
     if lost := changes.images.counts.line:
@@ -236,7 +237,7 @@ class _Changes:
             self._set_aside(repeated, "duplicate_id")
         rest = self.router.rest()
         if rest is not None:
-            yield rest.combine_chunks()
+            yield rest
 
     def touched(self) -> dict[int, int]:
         """Return how many documents of each known shard changed or are gone; broken shards are always among them."""

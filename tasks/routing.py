@@ -123,9 +123,12 @@ class Router:
             table = _joined(self._buffer)
             if table is None:
                 return
-            yield table.slice(0, self.shard_size).combine_chunks()
-            self._buffer = [table.slice(self.shard_size)]
-            self._buffered -= self.shard_size
+            # images may be in it: it is neither copied nor held on to
+            full, rest = table.slice(0, self.shard_size), table.slice(self.shard_size)
+            self._buffer, self._buffered = [rest], rest.num_rows
+            del table
+            yield full
+            del full
 
 
 class HashSet:

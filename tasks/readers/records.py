@@ -3,6 +3,8 @@
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from tempfile import SpooledTemporaryFile
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -15,6 +17,7 @@ from tasks.readers.streams import Block, file_blocks, text_lines
 # The csv module's limit is global and small; ours is `max_line_bytes` per record, in _Feed.
 csv.field_size_limit((1 << 31) - 1)
 REREAD = 256 << 20  # characters read again after stray quotes, per file; beyond it every line is a record
+LINE_BYTES = 64  # that a line costs in memory beside its characters
 BATCH_CHARACTERS = 32 << 20  # in one batch, about
 
 
@@ -134,10 +137,10 @@ def plain_records(file: Place, name: str, options: TableOptions, *, delimiter: s
 def csv_records(file: Place, name: str, options: TableOptions, *, delimiter: str) -> Iterator[Records]:
     """Yield quoted records, which may hold line breaks, in batches of at most `batch_rows`.
 
-    A quote that is never closed, closes in the middle of a field, or makes a record longer than `max_line_bytes`,
-    makes its first line a `bad_row`; reading goes on at the next line.
+    A quote that is never closed, or closes in the middle of a field, makes its first line a `bad_row`; reading goes
+    on at the next line. A record that takes more than `max_line_bytes` in memory is `too_large` as a whole.
     """
-    feed = _Feed(file_blocks(file, options, options.encoding), options)
+    feed = _Feed(file_blocks(file, options, options.encoding), options, delimiter)
     while feed.open_member():
         batch = Records(f"{name}/{feed.member}" if feed.member else name)
         for fields, line, slug, head in _parsed(feed, delimiter):
@@ -158,8 +161,9 @@ def _parsed(feed: "_Feed", delimiter: str) -> Iterator[tuple[list[str] | None, i
                     yield fields, feed.first + feed.start, "ok" if feed.broken is None else feed.slug(), ""
                 feed.start = feed.at
         except csv.Error:
-            line, text = feed.give_back()
-            yield None, line, "bad_row", text
+            skipped = feed.skip_record() if feed.over else None
+            line, text = skipped or feed.give_back()
+            yield None, line, "too_large" if skipped else "bad_row", text
             continue
         if feed.fault is None:
             return
@@ -170,8 +174,8 @@ def _parsed(feed: "_Feed", delimiter: str) -> Iterator[tuple[list[str] | None, i
 class _Feed:
     """Lines of one member after the other for csv.reader; those of the record at hand can be given back."""
 
-    def __init__(self, blocks: Iterator[tuple[str, Block]], options: TableOptions) -> None:
-        self._blocks, self._limit, self._again = blocks, options.max_line_bytes, 0
+    def __init__(self, blocks: Iterator[tuple[str, Block]], options: TableOptions, delimiter: str) -> None:
+        self._blocks, self._limit, self._again, self._delimiter = blocks, options.max_line_bytes, 0, delimiter
         self._mark = options.encoding_errors == "mark"
         self._next = next(blocks, None)
         self.member = ""
@@ -181,6 +185,7 @@ class _Feed:
         self.start = self.at = 0  # in `_texts`: where the record at hand begins, and the next line
         self.held = 0  # characters taken in since the caller last set it to 0
         self.fault: Block | None = None  # what comes next is no part of any record
+        self.over = False  # the record at hand is too long
 
     def open_member(self) -> bool:
         """Go to the next member; False when there is none."""
@@ -191,16 +196,17 @@ class _Feed:
 
     def lines(self) -> Iterator[str]:
         """Yield lines up to the member's end or a fault; inside a quote csv.reader calls such an end an error."""
-        size = 0
+        size, self.over = 0, False
         while True:
             while self.at < len(self._texts):
                 text = self._texts[self.at]
                 if self.at == self.start:
                     size = len(text)
                 elif size > self._limit or self._again > REREAD:
+                    self.over = True
                     return
                 else:
-                    size += len(text)
+                    size += len(text) + LINE_BYTES
                 self.at += 1
                 yield text + "\n"
             if self.fault is not None or not self._more():
@@ -230,6 +236,38 @@ class _Feed:
         """Return bad_encoding when a line of the record at hand was no UTF-8."""
         return "bad_encoding" if self.broken is not None and any(self.broken[self.start : self.at]) else "ok"
 
+    def skip_record(self) -> tuple[int, str] | None:
+        """Go behind the record at hand, whose quote is open; return the number and the text of its first line.
+
+        None, and nothing was read, where the quote does not close as it should within REREAD characters. What is
+        looked at waits on disk until then.
+        """
+        told = self.first + self.start, self._texts[self.start]
+        first, texts = self.first + self.at, self._texts[self.at :]
+        broken = None if self.broken is None else self.broken[self.at :]
+        ahead = _Ahead(self.member)
+        while not (end := _closing(texts, self._delimiter)):
+            if self._next is None or self._next[0] != self.member or self._next[1].fault:
+                break
+            if self._again + ahead.size > REREAD:
+                break
+            block = ahead.keep(self._next[1])
+            self._next = next(self._blocks, None)
+            if b"\0" not in block.data and b'"' not in block.data.replace(b'""', b""):
+                texts = []  # nothing in it can close the quote
+                continue
+            first, (texts, marks) = block.first, text_lines(block)
+            broken = marks if self._mark and any(marks) else None
+        if end > 0:
+            ahead.drop()
+            self._texts, self.first, self.start, self.at = texts[end:], first + end, 0, 0
+            self.broken = None if broken is None else broken[end:]
+            return told
+        self._again += ahead.size
+        self._blocks = chain(ahead.blocks(), () if self._next is None else (self._next,), self._blocks)
+        self._next = next(self._blocks, None)
+        return None
+
     def give_back(self) -> tuple[int, str]:
         """Put all lines but the first of the record at hand back; return the first one's number and text."""
         self._again += sum(map(len, self._texts[self.start : self.at]))
@@ -237,6 +275,53 @@ class _Feed:
         self.start += 1
         self.at = self.start
         return line, text
+
+
+class _Ahead:
+    """Blocks that are looked at before their time: on disk, however many."""
+
+    def __init__(self, member: str) -> None:
+        self._member, self._places = member, list[tuple[int, int]]()
+        self._file = SpooledTemporaryFile(BATCH_CHARACTERS)  # noqa: SIM115 - outlives this method
+        self.size = 0
+
+    def keep(self, block: Block) -> Block:
+        """Take a block in."""
+        self._file.write(block.data)
+        self._places.append((block.first, len(block.data)))
+        self.size += len(block.data)
+        return block
+
+    def drop(self) -> None:
+        """Forget the blocks."""
+        self._file.close()
+
+    def blocks(self) -> Iterator[tuple[str, Block]]:
+        """Yield the blocks again."""
+        with self._file:
+            self._file.seek(0)
+            for first, size in self._places:
+                yield self._member, Block(first, self._file.read(size))
+
+
+def _closing(lines: Sequence[str], delimiter: str) -> int:
+    """Return how many lines it takes until a quoted field that is open before them ends its record.
+
+    0: it is open after all of them. -1: a quote stands where none may stand.
+    """
+    for number, line in enumerate(lines, 1):
+        if '"' not in line:
+            continue
+        pieces = line.replace('""', "").split('"')
+        for index in range(1, len(pieces), 2):  # outside of quotes
+            last, between = index == len(pieces) - 1, pieces[index]
+            if not (between.startswith(delimiter) or (last and not between)):
+                return -1
+            if not last and not between.endswith(delimiter):
+                return -1
+        if len(pieces) % 2 == 0:
+            return number
+    return 0
 
 
 def _head(block: Block) -> str:

@@ -17,6 +17,7 @@ from tasks.readers.base import ReaderOptions
 from tasks.readers.places import Place
 
 BLOCK = 1 << 20
+LINES = 1 << 16  # in one block, for each becomes some objects
 FREE_BYTES = 64 << 20  # below this much output the ratio says nothing about a bomb
 PACKED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"PK\x05\x06")
 HEAD = 4096  # what is kept of a line that is too long: enough to tell its id
@@ -160,7 +161,7 @@ def file_blocks(file: Place, options: ReaderOptions, encoding: str = "utf-8") ->
 
 
 def blocks(stream: IO[bytes], options: ReaderOptions, *, encoding: str = "utf-8") -> Iterator[Block]:
-    """Yield blocks of about 1 MiB that end at a line's end; a BOM is stripped.
+    """Yield blocks of about 1 MiB, and about LINES lines, that end at a line's end; a BOM is stripped.
 
     A line over `max_line_bytes` is one block with fault "too_large"; damage ends the stream with "bad_file", more
     bytes than the limits allow with "bomb". Memory stays under one block and one line.
@@ -183,8 +184,10 @@ def blocks(stream: IO[bytes], options: ReaderOptions, *, encoding: str = "utf-8"
         data = rest + piece
         cut = data.rfind(b"\n")
         if cut >= 0:
-            yield from _bounded(Block(first, data[:cut]), options.max_line_bytes)
-            first += data.count(b"\n", 0, cut + 1)
+            lines = data.count(b"\n", 0, cut + 1)
+            for part in _parts(Block(first, data[:cut]), lines):
+                yield from _bounded(part, options.max_line_bytes)
+            first += lines
         rest = data[cut + 1 :]
         if len(rest) > options.max_line_bytes:
             over, rest = rest[:HEAD], b""
@@ -194,6 +197,18 @@ def blocks(stream: IO[bytes], options: ReaderOptions, *, encoding: str = "utf-8"
         yield Block(first, over, "too_large")
     elif rest:
         yield Block(first, rest)
+
+
+def _parts(block: Block, lines: int) -> Iterator[Block]:
+    """Cut a block of so many lines into pieces of about LINES, at lines' ends."""
+    pieces, start, first = 1 + lines // LINES, 0, block.first
+    for piece in range(1, pieces):
+        end = block.data.find(b"\n", piece * len(block.data) // pieces)
+        if end >= start:
+            part = block.data[start:end]
+            yield Block(first, part)
+            start, first = end + 1, first + part.count(b"\n") + 1
+    yield Block(first, block.data[start:] if start else block.data)
 
 
 def _bounded(block: Block, limit: int) -> Iterator[Block]:
