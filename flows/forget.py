@@ -5,16 +5,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.catalog import LATEST, renew_catalog
 from flows.cells import FOLDER
 from flows.config import Config
 from flows.graph import build
 from flows.maintenance import FITTED, old_checkpoints, remove
-from flows.publish import CATALOG, LATEST, SHEET, catalog_views, plan_report, publish_results
-from flows.runs import configs_of_runs, known_nodes, last_accounts
+from flows.publish import SHEET, plan_report, publish_results
+from flows.runs import known_nodes, last_accounts
 from flows.runtime import new_run
 from reports.redact import redacted, tells_all
 from stores.atomic import write_bytes
-from stores.catalog import build_catalog
+from stores.catalog import CATALOG
 from stores.dataset import list_datasets
 from stores.errors import ConfigError, DataError, mismatch
 from stores.fitted import Fitted
@@ -201,7 +202,6 @@ def _left(text: str, forgotten: Forgotten) -> str:
 
 def _erase_published(config: Config, root: Path, forgotten: Forgotten, pages: Sequence[str]) -> None:
     """Take the documents out of latest/, the reports and the catalog."""
-    shown = _published_config(config, root)
     damaged = [root / name for name in Published.damaged(root, LATEST)]
     # The pictures of a sheet cannot be taken out one by one: it is drawn again when the results are published again.
     gone = [path for path in (root / LATEST / SHEET, *damaged) if path.exists()]
@@ -215,12 +215,7 @@ def _erase_published(config: Config, root: Path, forgotten: Forgotten, pages: Se
             write_bytes(root / name, _left(text, forgotten).encode()) if tells_all(text) else (root / name).unlink()
         for path in sorted((root / LATEST).glob("*.parquet")):
             erase_from_file(path, forgotten)
-        if (root / CATALOG).exists():
-            build_catalog(root / CATALOG, catalog_views(build(shown), root))
-
-
-def _published_config(config: Config, root: Path) -> Config:
-    return dict(configs_of_runs(root)).get(Published.load(root).run, config)
+        renew_catalog(config, root)
 
 
 def _some(ids: Sequence[str]) -> str:

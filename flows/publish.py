@@ -12,6 +12,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.catalog import LATEST, write_catalog
 from flows.config import Config
 from flows.graph import CONTACT_SHEET, build
 from flows.outcome import notes, quarantine_table
@@ -19,11 +20,12 @@ from flows.runtime import shares_of
 from reports.data import PUBLISHED, STAGES, ReportData
 from reports.page import render
 from stores.atomic import atomic_file, atomic_folder, write_bytes
-from stores.catalog import build_catalog
+from stores.catalog import CATALOG
 from stores.digests import combine
 from stores.parquet import write_table
 from stores.published import Published, publishing
-from stores.schemas import DRIFT, METRICS, MODELS, PREDICTIONS, STATISTICS, TOKENS, WORDS
+from stores.schemas import DRIFT, METRICS, MODELS, PREDICTIONS, STATISTICS, TOKENS, WORDS, commented
+from stores.tables import TABLES
 from tasks.contact_sheet import colours, draw_sheet
 from tasks.nodes import Fit, Node, Summary
 from tasks.planner import Plan
@@ -97,20 +99,17 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
         write_table(partial, metrics)
     with atomic_folder(root / LATEST) as latest:
         (latest / "report.html").write_text(page, encoding="utf-8")
-        write_table(latest / "metrics.parquet", metrics)
-        write_table(latest / "quarantine.parquet", quarantine)
-        for name in ("statistics", "models", "drift", "tokens"):
-            write_table(latest / f"{name}.parquet", data[name])
-        write_table(latest / "words.parquet", words)
+        small = {name: data[name] for name in ("statistics", "models", "drift", "tokens")}
+        for name, table in {**small, "metrics": metrics, "quarantine": quarantine, "words": words}.items():
+            write_table(latest / f"{name}.parquet", commented(table, TABLES[name].schema))
         if data["contact_sheet"] is not None:
             (latest / SHEET).write_bytes(draw_sheet(data["contact_sheet"], sorted(config.detect)))
-        _write_stream(
-            latest / "predictions.parquet", PREDICTIONS, _tables(nodes, root, "predictions/", PREDICTIONS.names)
-        )
-        _write_stream(latest / "documents.parquet", None, _tables(nodes, root, "documents/", DOCUMENT_COLUMNS))
+        for name, columns in {"predictions": PREDICTIONS.names, "documents": DOCUMENT_COLUMNS}.items():
+            schema = pa.schema([TABLES[name].schema.field(column) for column in columns])
+            _write_stream(latest / f"{name}.parquet", schema, _tables(nodes, root, f"{name}/", columns))
         state = {"run": run, "multi_label": data["multi_label"]}
         (latest / "state.json").write_bytes(orjson.dumps(state))
-    build_catalog(root / CATALOG, catalog_views(nodes, root))
+    write_catalog(nodes, root)
     return folder / "index.html"
 
 
@@ -221,40 +220,11 @@ def _joined(tables: list[pa.Table]) -> pa.Table | None:
     return pa.concat_tables(tables, promote_options="default").combine_chunks() if tables else None
 
 
-def _write_stream(path: Path, schema: pa.Schema | None, tables: Iterator[pa.Table]) -> None:
-    writer = None
-    for table in tables:
-        writer = writer or pq.ParquetWriter(path, schema or table.schema, compression="zstd")
-        writer.write_table(table.cast(writer.schema))
-    if writer is not None:
-        writer.close()
-    elif schema is not None:
-        write_table(path, schema.empty_table())
+def _write_stream(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table.cast(schema))
 
 
-def catalog_views(nodes: list[Node], root: Path) -> dict[str, list[Path]]:
-    """Return the files behind every view of the catalog."""
-    views: dict[str, list[Path]] = {
-        name: [root / LATEST / f"{name}.parquet"]
-        for name in ("metrics", "quarantine", "statistics", "models", "drift", "tokens", "words")
-    }
-    prefixes = {
-        "documents/": "documents",
-        "clean/": "clean",
-        "quantize/": "features",
-        "detect/": "detections",
-        "predictions/": "predictions",
-    }
-    for node in nodes:
-        for prefix, view in prefixes.items():
-            if node.name.startswith(prefix):
-                dataset = node.dataset(root)
-                files = (name for record in dataset.records().values() for name in record.files)
-                views.setdefault(view, []).extend(dataset.folder / name for name in files)
-    return views
-
-
-LATEST = "latest"
 SHEET = "contact_sheet.png"
-CATALOG = "catalog.duckdb"
 DOCUMENT_COLUMNS = ["id", "source", "status", "split", "fold", "labels", "title"]

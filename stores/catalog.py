@@ -1,7 +1,16 @@
-"""One DuckDB file of views over the Parquet of the last complete run, for analysts."""
+"""One DuckDB file over the datasets of the last complete run, for analysts.
+
+Small tables lie in the file itself. Large ones are views over the datasets' Parquet files, whose names hold the digest
+of their content, so that a view reads the right rows or fails. Where the root is, a view finds out when it is used:
+
+1. the variable `fuseline_root`, if the session has set it;
+2. else the folder of the catalog, if it was opened as the session's main database: its temporary files go beside it;
+3. else, as in a session that attaches it, the root's place when the catalog was written.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -9,82 +18,89 @@ import pyarrow as pa
 from stores.atomic import atomic_file
 from stores.dataset import ROW_INPUTS
 from stores.errors import StorageError
-from stores.schemas import (
-    DOCUMENTS,
-    DRIFT,
-    METRICS,
-    MODELS,
-    PREDICTIONS,
-    QUARANTINE,
-    STATISTICS,
-    TOKENS,
-    WORDS,
-)
+from stores.schemas import comment_of
+from stores.tables import TABLES, PublicTable
 
-# What a view looks like before its dataset exists. Shards may add columns (num_*, cat_*).
-VIEWS: dict[str, pa.Schema] = {
-    "documents": DOCUMENTS,
-    "features": pa.schema(
-        [
-            ("id", pa.string()),
-            ("status", pa.string()),
-            ("present", pa.bool_()),
-            ("embedding", pa.list_(pa.float32())),
-            ("codes", pa.list_(pa.uint8())),
-        ]
-    ),
-    "detections": pa.schema([("id", pa.string()), ("status", pa.string())]),
-    "predictions": PREDICTIONS,
-    "metrics": METRICS,
-    "quarantine": QUARANTINE,
-    "statistics": STATISTICS,
-    "models": MODELS,
-    "drift": DRIFT,
-    "tokens": TOKENS,
-    "words": WORDS,
-}
+CATALOG = "catalog.duckdb"
+ROOT_VARIABLE = "fuseline_root"
+# What every DuckDB since 1.0 reads; the default is the newest, which only the writer's version reads.
+STORAGE_VERSION = "v1.0.0"
 
 
-def build_catalog(path: Path, views: Mapping[str, Sequence[Path]], *, schemas: Mapping[str, pa.Schema] = VIEWS) -> None:
-    """Write a DuckDB file whose views read the given Parquet files by absolute path, and put it in place at once.
+class Part(NamedTuple):
+    """Files of one dataset behind a view, and the values of further columns that all their rows have."""
 
-    `views` maps a view to its files; the last part of a path may hold `*`. A view of VIEWS without files is empty with
-    the right columns. Views see later files only after the next call. An analyst who holds the old file open keeps it.
-    Every row of a view also names its file (`filename`), so that rows of several datasets can be told apart.
-    Raises StorageError when the file cannot be written.
+    files: Sequence[Path]
+    constants: Mapping[str, str | bool] = {}
+
+
+def build_catalog(root: Path, tables: Mapping[str, Sequence[Path]], views: Mapping[str, Sequence[Part]]) -> Path:
+    """Write the catalog of an output root, put it in place at once and return its path.
+
+    Args:
+        root: the output root, which all files lie below.
+        tables: Parquet files to copy into the catalog, by name of TABLES.
+        views: files to read in place, by name of TABLES.
+
+    What has no files is empty with the right columns. Every table and column has a comment. Later files are seen only
+    after the next call. An analyst who holds the old file open keeps it.
+
+    Raises:
+        StorageError: the file cannot be written, or a file behind it cannot be read.
     """
+    path = root / CATALOG
     try:
-        with atomic_file(path) as partial, duckdb.connect(str(partial)) as connection:
-            for name in sorted({*schemas, *views}):
-                files = _files(views.get(name, ()))
-                body = _over_files(files) if files else _empty(schemas.get(name, _ONLY_IDS))
-                connection.execute(f"CREATE VIEW {_quoted(name)} AS {body}")
-            connection.execute("CHECKPOINT")
+        with atomic_file(path) as partial, duckdb.connect() as connection:
+            target = f"{_literal(str(partial))} AS catalog (STORAGE_VERSION {_literal(STORAGE_VERSION)})"
+            connection.execute(f"ATTACH {target}; USE catalog")
+            for name, table in TABLES.items():
+                kind = "VIEW" if name in views or table.query else "TABLE"
+                body = table.query or _body(root.absolute(), table, tables.get(name), views.get(name))
+                connection.execute(f"CREATE {kind} {_quoted(name)} AS {body}")
+                described = connection.execute(f"DESCRIBE {_quoted(name)}").fetchall()
+                connection.execute(_comments(kind, name, table, {row[0]: row[1] for row in described}))
+            connection.execute("CHECKPOINT; USE memory; DETACH catalog")
     except duckdb.Error as error:
-        raise StorageError(f"cannot write {path}: {error}; free some space or choose another `root`") from error
+        cure = "free some space, or see what `fuseline verify` says"
+        raise StorageError(f"cannot write {path}: {error}; {cure}") from error
+    return path
 
 
-def _files(patterns: Sequence[Path]) -> list[str]:
-    """Return absolute paths; globs that match nothing are left out, as DuckDB would refuse the whole view."""
-    found: list[str] = []
-    for pattern in patterns:
-        if "*" in pattern.name:
-            found += sorted(str(file.absolute()) for file in pattern.parent.glob(pattern.name))
-        elif pattern.exists():
-            found.append(str(pattern.absolute()))
-    return found
+def _body(root: Path, table: PublicTable, tables: Sequence[Path] | None, views: Sequence[Part] | None) -> str:
+    parts = [part for part in views or [Part(tables or [])] if part.files]
+    return " UNION ALL BY NAME ".join([_empty(table.schema), *(_over_files(root, part) for part in parts)])
 
 
-def _over_files(files: list[str]) -> str:
-    names = ", ".join(_literal(name) for name in files)
+def _over_files(root: Path, part: Part) -> str:
+    names = ", ".join(_literal(_exact(file.absolute().relative_to(root).as_posix())) for file in part.files)
+    files = f"list_transform([{names}], lambda file: {_place(root)} || file)"
     # The digests that row reuse compares are of no use to an analyst.
-    columns = f"COLUMNS(lambda c: c <> {_literal(ROW_INPUTS)})"
-    return f"SELECT {columns} FROM read_parquet([{names}], union_by_name = true, filename = true)"  # noqa: S608
+    columns = f"COLUMNS(lambda name: name <> {_literal(ROW_INPUTS)})"
+    constants = "".join(f", {_literal(value)} AS {_quoted(name)}" for name, value in part.constants.items())
+    return f"SELECT {columns}{constants} FROM read_parquet({files}, union_by_name = true)"  # noqa: S608
+
+
+def _place(root: Path) -> str:
+    """Return SQL for the root's place, "/" at its end, as the module says; constant, so that DuckDB can bind a view."""
+    beside = "current_setting('temp_directory')"
+    end = f"/{CATALOG}.tmp"
+    opened = f"CASE WHEN ends_with({beside}, '{end}') THEN left({beside}, length({beside}) - {len(end)}) END"
+    given = f"rtrim(getvariable('{ROOT_VARIABLE}'), '/')"
+    place = f"coalesce({given}, {opened}, {_literal(str(root))})"
+    return f"regexp_replace({place}, '([*?\\[])', '[\\1]', 'g') || '/'"
 
 
 def _empty(schema: pa.Schema) -> str:
     columns = ", ".join(f"CAST(NULL AS {_sql_type(column.type)}) AS {_quoted(column.name)}" for column in schema)
-    return f"SELECT {columns}, CAST(NULL AS VARCHAR) AS filename WHERE false"
+    return f"SELECT {columns} WHERE false"
+
+
+def _comments(kind: str, name: str, table: PublicTable, types: Mapping[str, str]) -> str:
+    said = [f"COMMENT ON {kind} {_quoted(name)} IS {_literal(table.summary)}"]
+    for column, sql_type in types.items():
+        text = _literal(f"{sql_type}: {comment_of(column, table.schema)}")
+        said.append(f"COMMENT ON COLUMN {_quoted(name)}.{_quoted(column)} IS {text}")
+    return "; ".join(said)
 
 
 def _sql_type(kind: pa.DataType) -> str:
@@ -96,7 +112,18 @@ def _sql_type(kind: pa.DataType) -> str:
     return _SQL_TYPES[str(kind)]
 
 
-_ONLY_IDS = pa.schema([("id", pa.string())])
+def _exact(path: str) -> str:
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(value: str | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else "'" + value.replace("'", "''") + "'"
+
+
 _SQL_TYPES = {
     "string": "VARCHAR",
     "large_string": "VARCHAR",
@@ -109,12 +136,3 @@ _SQL_TYPES = {
     "binary": "BLOB",
     "large_binary": "BLOB",
 }
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(path: str) -> str:
-    exact = "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
-    return "'" + exact.replace("'", "''") + "'"

@@ -2,9 +2,34 @@
 
 Row r of shard i is the same document in every dataset. A document that could not be used stays, with a short slug in
 `status` (`ok`, `missing`, or a reason such as `bad_image`).
+
+Every column says what it holds in its field's metadata (`comment`), which the Parquet files and the catalog show.
 """
 
 import pyarrow as pa
+
+COMMENT = b"comment"
+
+
+def column(name: str, kind: pa.DataType, comment: str, *, nullable: bool = True) -> pa.Field:
+    """Return a field whose metadata says what it holds; `comment` names the unit where there is one."""
+    return pa.field(name, kind, nullable=nullable, metadata={COMMENT: comment.encode()})
+
+
+def comment_of(name: str, schema: pa.Schema) -> str:
+    """Return what a schema says of a column, or what is known of a source's own (num_*, cat_*); "" = nothing."""
+    at = schema.get_field_index(name)
+    if at >= 0:
+        return ((schema.field(at).metadata or {}).get(COMMENT) or b"").decode()
+    kind = {"num_": "number", "cat_": "category"}.get(name[:4], "")
+    return kind and f"{kind} of the source's column {name[4:]}, in the source's unit; null where it has none"
+
+
+def commented(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the table with the comments that the schema has for columns of these names."""
+    fields = [field.with_metadata({COMMENT: comment_of(field.name, schema).encode()}) for field in table.schema]
+    return pa.Table.from_arrays(table.columns, schema=pa.schema(fields, metadata=table.schema.metadata))
+
 
 IMAGE = pa.struct(
     [
@@ -15,35 +40,55 @@ IMAGE = pa.struct(
     ]
 )
 
+_ID = column("id", pa.string(), "the document's id, unique in its source", nullable=False)
+
 # What a reader yields. Tabular columns follow, named num_<column> (float64) or cat_<column> (string).
 # A row whose id is null cannot be a document: ingest lists it in the quarantine table under its status.
 DOCUMENTS = pa.schema(
     [
-        pa.field("id", pa.string()),
-        pa.field("source", pa.string(), nullable=False),  # "file" or "file:line" or "archive:member", for messages
-        pa.field("status", pa.string(), nullable=False),  # ok, bad_row, duplicate_id, ...
-        pa.field("split", pa.string()),  # train, valid, test; null = ingest assigns it
-        pa.field("group", pa.string()),  # documents of one group never lie on both sides of a split
-        pa.field("labels", pa.list_(pa.string()), nullable=False),
-        pa.field("title", pa.string()),
-        pa.field("description", pa.string()),
-        pa.field("text", pa.string()),
-        pa.field("html", pa.string()),
-        pa.field("image", IMAGE),
+        _ID.with_nullable(True),
+        column("source", pa.string(), "where it stood: file, file:line or archive:member", nullable=False),
+        column("status", pa.string(), "ok, or why the row cannot be used, such as bad_row", nullable=False),
+        column("split", pa.string(), "train, valid or test: the source's own, else by a hash of the id"),
+        column("group", pa.string(), "documents of one group never lie on both sides of a split"),
+        column("labels", pa.list_(pa.string()), "the document's own labels; empty when it has none", nullable=False),
+        column("title", pa.string(), "title as the source gives it"),
+        column("description", pa.string(), "description as the source gives it"),
+        column("text", pa.string(), "plain text as the source gives it"),
+        column("html", pa.string(), "HTML as the source gives it"),
+        column("image", IMAGE, "uri: place below the source's root; offset, length: bytes within it; bytes: the file"),
+    ]
+)
+
+# What ingest adds.
+INGESTED = pa.schema(
+    [
+        *DOCUMENTS,
+        column("fold", pa.int32(), "part of a cross-validation, from 0; null without folds"),
+        column(
+            "image_digest", pa.string(), "digest of the image's bytes, or why it cannot be read; null without image"
+        ),
+        column(
+            "image_hash", pa.string(), "what the image looks like, 64 bits in hex; null unless duplicates are sought"
+        ),
     ]
 )
 
 # clean: one row per document; a field that was absent stays null.
 CLEAN = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),  # ok, missing, bad_html, timeout, too_large
-        pa.field("title", pa.string()),
-        pa.field("description", pa.string()),
-        pa.field("text", pa.string(), nullable=False),  # the configured fields joined; "" when there is none
-        pa.field("words", pa.int32(), nullable=False),  # white-space separated tokens of `text`
+        _ID,
+        column("status", pa.string(), "ok, missing, bad_html, timeout or too_large", nullable=False),
+        column("title", pa.string(), "title without markup"),
+        column("description", pa.string(), "description without markup"),
+        column("text", pa.string(), "the configured fields, cleaned and joined; '' when there is none", nullable=False),
+        column("words", pa.int32(), "white-space separated words of `text`", nullable=False),
     ]
 )
+
+_STATUS = column("status", pa.string(), "ok, missing, or why it failed, such as bad_image", nullable=False)
+_PRESENT = column("present", pa.bool_(), "whether the document has it; values of others are zeros", nullable=False)
+_VECTOR = "the vector, one number per dimension; NaN is a table column's missing value"
 
 
 def embedding(dim: int, dtype: pa.DataType) -> pa.Schema:
@@ -51,176 +96,213 @@ def embedding(dim: int, dtype: pa.DataType) -> pa.Schema:
 
     NaN stands for a single value that a present document lacks, which only table columns do.
     """
-    return pa.schema(
-        [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("status", pa.string(), nullable=False),  # ok, missing, bad_image, too_large, timeout, ...
-            pa.field("present", pa.bool_(), nullable=False),
-            pa.field("embedding", pa.list_(dtype, dim), nullable=False),
-        ]
-    )
+    return pa.schema([_ID, _STATUS, _PRESENT, column("embedding", pa.list_(dtype, dim), _VECTOR, nullable=False)])
+
+
+_INDICES = "numbers of classes in a vocabulary; 0 is a missing or unknown value"
 
 
 def indices(columns: int) -> pa.Schema:
     """Return the schema of class indices per document: (n, columns) int32, what index embeddings look up.
 
-    0 is a missing or unknown value.
+    0 is a missing or unknown value; present means that at least one value is known.
     """
     return pa.schema(
-        [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("status", pa.string(), nullable=False),
-            pa.field("present", pa.bool_(), nullable=False),  # at least one value is known
-            pa.field("indices", pa.list_(pa.int32(), columns), nullable=False),
-        ]
+        [_ID, _STATUS, _PRESENT, column("indices", pa.list_(pa.int32(), columns), _INDICES, nullable=False)]
     )
 
 
 def ragged_indices() -> pa.Schema:
     """Return the schema of lists of class indices: 0 to n per document, int32; the index 0 is an unknown value."""
-    return pa.schema(
-        [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("status", pa.string(), nullable=False),
-            pa.field("present", pa.bool_(), nullable=False),  # there is at least one
-            pa.field("indices", pa.list_(pa.int32()), nullable=False),
-        ]
-    )
+    return pa.schema([_ID, _STATUS, _PRESENT, column("indices", pa.list_(pa.int32()), _INDICES, nullable=False)])
+
+
+_CODES = "numbers of codewords, one visual token per part of the codebook, each 0..255"
+_ERROR = column("error", pa.float32(), "squared quantization error, in the embedding's unit squared; null when absent")
 
 
 def codes(tokens: int) -> pa.Schema:
     """Return the schema of quantized embeddings: (n, tokens) uint8; present False means no visual tokens at all."""
     return pa.schema(
+        [_ID, _STATUS, _PRESENT, column("codes", pa.list_(pa.uint8(), tokens), _CODES, nullable=False), _ERROR]
+    )
+
+
+ELEMENT = pa.struct(
+    [
+        ("box", pa.list_(pa.float32(), 4)),  # left, top, right, bottom as fractions of the upright image
+        ("score", pa.float32()),  # as the network gave it
+        ("label", pa.string()),
+        ("text", pa.string()),  # what a text line says, else null
+        ("points", pa.list_(pa.float32())),  # x0, y0, x1, y1, ... as fractions; faces 5 points, text 4 corners
+    ]
+)
+_ELEMENTS = (
+    "what was found. box: left, top, right, bottom, and points: x0, y0, x1, y1, ..., as shares of width and height; "
+    "score: the network's, 0..1; label: the class; text: what a line says"
+)
+
+# One row per document, however many elements its image has.
+DETECTIONS = pa.schema(
+    [
+        _ID,
+        column(
+            "status", pa.string(), "ok (also without a find), missing, bad_image, ..., detect_failed", nullable=False
+        ),
+        column("present", pa.bool_(), "whether at least one element was found", nullable=False),
+        column("width", pa.int32(), "of the upright image, pixels"),
+        column("height", pa.int32(), "of the upright image, pixels"),
+        column("elements", pa.list_(ELEMENT), _ELEMENTS, nullable=False),
+        column("text", pa.string(), "words of the lines, joined; '' for faces and objects", nullable=False),
+    ]
+)
+
+_PLACES = "places of the chosen elements in the detections' elements, from 0, highest score first"
+
+
+def crop_embeddings(dim: int, dtype: pa.DataType) -> pa.Schema:
+    """Return the schema of one embedding per element: a document has 0 to n of them, highest score first."""
+    return pa.schema(
         [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("status", pa.string(), nullable=False),
-            pa.field("present", pa.bool_(), nullable=False),
-            pa.field("codes", pa.list_(pa.uint8(), tokens), nullable=False),
-            pa.field("error", pa.float32()),  # squared quantisation error of the row; null when absent
+            _ID,
+            column("status", pa.string(), "ok, missing (no element), or why the image failed", nullable=False),
+            column("present", pa.bool_(), "whether at least one element was embedded", nullable=False),
+            column("element", pa.list_(pa.int32()), _PLACES, nullable=False),
+            column("embeddings", pa.list_(pa.list_(dtype, dim)), "one vector per chosen element", nullable=False),
         ]
     )
 
 
 _SCORED = pa.struct([("label", pa.string()), ("score", pa.float32())])
 _SHARE = pa.struct([("modality", pa.string()), ("share", pa.float32())])
+_TOP_K = "the best labels with their probabilities, 0..1, best first"
+_PREDICTED = "labels at or above the model's threshold: the label set of a multi-label model"
+_IMPORTANCE = "share of each modality in the decision, >= 0, in sum 1; empty when the model cannot tell"
 
 PREDICTIONS = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("label", pa.string()),  # most probable label; null when the document had nothing the model reads
-        pa.field("score", pa.float32()),  # its probability, 0..1
-        pa.field("top_k", pa.list_(_SCORED), nullable=False),
-        pa.field("predicted", pa.list_(pa.string()), nullable=False),  # label set at the model's threshold
+        _ID,
+        column("model", pa.string(), "name of the model in the configuration", nullable=False),
+        column("label", pa.string(), "most probable label; null when the document holds nothing that the model reads"),
+        column("score", pa.float32(), "probability of `label`, 0..1"),
+        column("top_k", pa.list_(_SCORED), _TOP_K, nullable=False),
+        column("predicted", pa.list_(pa.string()), _PREDICTED, nullable=False),
         # Of the document's own labels, when it has any that the model knows: enough to evaluate without logits.
-        pa.field("rank", pa.int32()),  # 0-based rank of its best-placed own label
-        pa.field("loss", pa.float32()),  # -log probability, averaged over its own labels, nats
-        # Which modality decided: shares >= 0 that sum to 1; empty when the model cannot tell.
-        pa.field(
-            "importance", pa.list_(pa.struct([("modality", pa.string()), ("share", pa.float32())])), nullable=False
-        ),
-        pa.field("status", pa.string(), nullable=False),  # ok, no_input
-        pa.field("model_key", pa.string(), nullable=False),
-        pa.field("dataset_keys", pa.list_(pa.string()), nullable=False),
+        column("rank", pa.int32(), "rank of its best-placed own label, 0 = right; null without known own labels"),
+        column("loss", pa.float32(), "-log probability, mean over its own labels, nats; null without known own labels"),
+        column("importance", pa.list_(_SHARE), _IMPORTANCE, nullable=False),
+        column("status", pa.string(), "ok, or no_input: nothing that the model reads", nullable=False),
+        column("model_key", pa.string(), "dataset key and checkpoint of the model, as `key` of models", nullable=False),
+        column("dataset_keys", pa.list_(pa.string()), "name=key of every dataset it was made from", nullable=False),
     ]
 )
 
 METRICS = pa.schema(
     [
-        ("model", pa.string()),
-        ("split", pa.string()),
-        ("fold", pa.int32()),  # null outside cross-validation
-        ("seed", pa.int64()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),
-        ("n", pa.int64()),  # documents the value was computed on
-        ("run", pa.string()),
+        column("model", pa.string(), "name of the model in the configuration"),
+        column("split", pa.string(), "train, valid or test"),
+        column("fold", pa.int32(), "part of a cross-validation, from 0; null outside one"),
+        column("seed", pa.int64(), "seed that the model was fitted with"),
+        column("metric", pa.string(), "name of the metric; `fuseline list metrics` says what each is"),
+        column("value", pa.float64(), "the metric's value: shares 0..1, log_loss in nats, counts in documents"),
+        column("n", pa.int64(), "documents that the value was computed on"),
+        column("run", pa.string(), "name of the run: UTC time and four random characters"),
     ]
 )
 
 # Counts that add over shards.
 STATISTICS = pa.schema(
     [
-        ("split", pa.string()),
-        ("field", pa.string()),  # documents, title, description, text, html, image, labels, num_*, cat_*
-        ("measure", pa.string()),  # documents, missing, failed, words, labels
-        ("value", pa.int64()),
-        ("source", pa.string()),  # the folder, below the source's root, that documents came from; "" = its top
+        column("split", pa.string(), "train, valid or test"),
+        column("field", pa.string(), "documents, title, description, text, html, image, labels, label:*, num_*, cat_*"),
+        column("measure", pa.string(), "what is counted: documents, missing, failed, words or labels"),
+        column("value", pa.int64(), "the count; counts of splits and folders add"),
+        column("source", pa.string(), "folder below the source's root that documents came from; '' = its top"),
     ]
 )
 
 # One row per part of a codebook: new rows beside those that it knows.
 DRIFT = pa.schema(
     [
-        ("codebook", pa.string()),
-        ("repeat", pa.int32()),  # 0-based; always 0 for pq
-        ("part", pa.int32()),
-        ("shards", pa.int64()),  # that came or changed after the fit
-        ("rows", pa.int64()),  # usable vectors in them
-        ("error", pa.float64()),  # their mean squared error; null without such rows
-        ("known_error", pa.float64()),  # of held-out rows from the time of the fit, or of the training rows
-        ("held_out", pa.int64()),  # how many held-out rows that is of; 0 = of the training rows
-        ("error_ratio", pa.float64()),
-        ("used", pa.int64()),  # codewords of the part that training used
-        ("empty", pa.int64()),  # of these, those that no new row uses
-        ("expected_empty", pa.float64()),  # that chance alone leaves empty
-        ("hot", pa.int64()),  # codewords that very many new rows use
-        ("divergence", pa.float64()),  # Jensen-Shannon divergence of the usages, bits, 0..1
-        ("refit", pa.bool_()),  # of the whole codebook
-        ("why", pa.string()),  # "" when no refit is advised
+        column("codebook", pa.string(), "name of the codebook in the configuration"),
+        column("repeat", pa.int32(), "number of the permutation, from 0; always 0 for pq"),
+        column("part", pa.int32(), "part of the vector, from 0"),
+        column("shards", pa.int64(), "shards that came or changed after the fit"),
+        column("rows", pa.int64(), "usable vectors in these shards"),
+        column("error", pa.float64(), "mean squared quantization error of these vectors; null without any"),
+        column("known_error", pa.float64(), "the same of held-out rows from the time of the fit, or of training rows"),
+        column("held_out", pa.int64(), "held-out rows behind known_error; 0 = it is of the training rows"),
+        column("error_ratio", pa.float64(), "error / known_error"),
+        column("used", pa.int64(), "codewords of the part that training used"),
+        column("empty", pa.int64(), "of these, those that no new row uses"),
+        column("expected_empty", pa.float64(), "codewords that chance alone leaves empty"),
+        column("hot", pa.int64(), "codewords that very many new rows use"),
+        column("divergence", pa.float64(), "Jensen-Shannon divergence of the usages, bits, 0..1"),
+        column("refit", pa.bool_(), "whether the whole codebook should be fitted again"),
+        column("why", pa.string(), "reason for a refit; '' when none is advised"),
     ]
 )
+
+_NEAR_WORDS = pa.list_(pa.struct([("word", pa.string()), ("cosine", pa.float32())]))
+_TYPICAL = pa.list_(pa.struct([("id", pa.string()), ("distance", pa.float32())]))
 
 # One row per visual token of a classifier that any document owns (paper K, Table 5).
 TOKENS = pa.schema(
     [
-        ("model", pa.string()),
-        ("repeat", pa.int32()),  # 0-based; always 0 for pq
-        ("part", pa.int32()),
-        ("centroid", pa.int32()),
-        ("token", pa.string()),  # _q-_{part}_{centroid}; for rspq _q-_{repeat}_{part}_{centroid}
-        ("n_documents", pa.int64()),  # that own it
-        ("n_train", pa.int64()),  # of these, of the train split
-        ("words", pa.list_(pa.struct([("word", pa.string()), ("cosine", pa.float32())]))),  # nearest first
-        ("coherence", pa.float32()),  # mean cosine between these words themselves: 1 = they say one thing
-        ("clarity", pa.float32()),  # coherence x mean cosine to the token: what sorts tokens, the clearest first
-        ("documents", pa.list_(pa.struct([("id", pa.string()), ("distance", pa.float32())]))),  # the most typical ones
-        ("thumbnails", pa.list_(pa.binary())),  # WebP of these documents, in order; none beyond the clearest tokens
+        column("model", pa.string(), "name of the model in the configuration"),
+        column("repeat", pa.int32(), "number of the permutation, from 0; always 0 for pq"),
+        column("part", pa.int32(), "part of the vector, from 0"),
+        column("centroid", pa.int32(), "number of the codeword, 0..255"),
+        column("token", pa.string(), "_q-_{part}_{centroid}; for rspq _q-_{repeat}_{part}_{centroid}"),
+        column("n_documents", pa.int64(), "documents that own the token"),
+        column("n_train", pa.int64(), "of these, documents of the train split"),
+        column("words", _NEAR_WORDS, "words with the most similar vectors and their cosine, -1..1, nearest first"),
+        column("coherence", pa.float32(), "mean cosine between these words: 1 = they say one thing"),
+        column("clarity", pa.float32(), "coherence x mean cosine to the token: sorts tokens, the clearest first"),
+        column("documents", _TYPICAL, "most typical documents, with the distance of their part to the codeword"),
+        column(
+            "thumbnails", pa.list_(pa.binary()), "WebP of these documents, in order; none beyond the clearest tokens"
+        ),
     ]
 )
 
 # The other way round: the visual tokens nearest to a word.
 WORDS = pa.schema(
     [
-        ("model", pa.string()),
-        ("word", pa.string()),
-        ("count", pa.int64()),  # in the training texts
-        ("tokens", pa.list_(pa.struct([("token", pa.string()), ("cosine", pa.float32())]))),  # nearest first
+        column("model", pa.string(), "name of the model in the configuration"),
+        column("word", pa.string(), "a word of the training texts"),
+        column("count", pa.int64(), "how often it came in the training texts"),
+        column(
+            "tokens", pa.list_(pa.struct([("token", pa.string()), ("cosine", pa.float32())])),
+            "visual tokens with the most similar vectors and their cosine, -1..1, nearest first",
+        ),
     ]
-)
+)  # fmt: skip
 
 # What trained models cost; a number that a model cannot tell is null.
 MODELS = pa.schema(
     [
-        ("model", pa.string()),
-        ("kind", pa.string()),
-        ("seed", pa.int64()),
-        ("documents", pa.int64()),  # of the train split when it was fitted
-        ("seconds", pa.float64()),  # wall time of the fit, reading included
-        ("parameters", pa.int64()),
-        ("bytes", pa.int64()),  # of the model in memory
-        ("bytes_per_document", pa.int64()),  # of the image that the model reads: 4 per number, 1 per visual token
-        ("multiply_adds_per_document", pa.int64()),
-        ("key", pa.string()),  # dataset key and checkpoint, as in predictions' model_key
+        column("model", pa.string(), "name of the model in the configuration"),
+        column("kind", pa.string(), "classifier; `fuseline list models` says what each is"),
+        column("seed", pa.int64(), "seed that it was fitted with"),
+        column("documents", pa.int64(), "documents of the train split when it was fitted"),
+        column("seconds", pa.float64(), "wall time of the fit, reading included, s"),
+        column("parameters", pa.int64(), "numbers that training adjusts"),
+        column("bytes", pa.int64(), "size of the model in memory, bytes"),
+        column(
+            "bytes_per_document", pa.int64(), "of the image as the model reads it: 4 per number, 1 per visual token"
+        ),
+        column("multiply_adds_per_document", pa.int64(), "multiplications with additions to predict one document"),
+        column("key", pa.string(), "dataset key and checkpoint, as in model_key of predictions"),
     ]
 )
 
 QUARANTINE = pa.schema(
     [
-        ("stage", pa.string()),  # ingest, clean, embed/image, ...
-        ("id", pa.string()),  # null when the row never became a document
-        ("source", pa.string()),
-        ("reason", pa.string()),  # the status slug
-        ("shard", pa.int32()),
+        column("stage", pa.string(), "stage that failed: ingest/<name>, clean/text, embed/image, ..."),
+        column("id", pa.string(), "the document's id; null when the row never became a document"),
+        column("source", pa.string(), "where it stood: file, file:line or archive:member"),
+        column("reason", pa.string(), "status slug, such as bad_image or duplicate_id"),
+        column("shard", pa.int32(), "shard that the document lies in; null when it lies in none"),
     ]
 )

@@ -10,22 +10,10 @@ from models.config import knob
 from models.detectors.faces import face_chip
 from models.encoders import get_encoder
 from models.encoders.base import Encoder, Modality
+from stores.schemas import crop_embeddings
 from tasks.embed import Dtype, EncoderChoice
 from tasks.image_pass import Outcome, run_pass
 from tasks.images import DECODER, WHITE, ImageLimits, Rgb
-
-
-def crop_embeddings(dim: int, dtype: pa.DataType) -> pa.Schema:
-    """Return the schema of one embedding per element: a document has 0 to n of them, highest score first."""
-    return pa.schema(
-        [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("status", pa.string(), nullable=False),  # ok, missing (no element), or why the image failed
-            pa.field("present", pa.bool_(), nullable=False),
-            pa.field("element", pa.list_(pa.int32()), nullable=False),  # its place in the detections' elements
-            pa.field("embeddings", pa.list_(pa.list_(dtype, dim)), nullable=False),
-        ]
-    )
 
 
 class CropEmbedConfig(EncoderChoice):

@@ -9,34 +9,12 @@ from pydantic import Field
 from models.config import FrozenConfig, knob
 from models.detectors import detector_config, get_detector
 from models.detectors.base import Detector, Element, strongest
+from stores.schemas import DETECTIONS
 from tasks.image_pass import Outcome, run_pass
 from tasks.images import DECODER, WHITE, ImageLimits, Rgb
 from tasks.options import ChosenConfig, Options
 
 logger = logging.getLogger(__name__)
-
-ELEMENT = pa.struct(
-    [
-        ("box", pa.list_(pa.float32(), 4)),  # left, top, right, bottom as fractions of the upright image
-        ("score", pa.float32()),  # as the network gave it
-        ("label", pa.string()),
-        ("text", pa.string()),  # what a text line says, else null
-        ("points", pa.list_(pa.float32())),  # x0, y0, x1, y1, ... as fractions; faces 5 points, text 4 corners
-    ]
-)
-
-# One row per document, however many elements its image has.
-DETECTIONS = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),  # ok, missing, bad_image, ..., detect_failed
-        pa.field("present", pa.bool_(), nullable=False),  # at least one element was found
-        pa.field("width", pa.int32()),  # of the upright image as decoded, pixels
-        pa.field("height", pa.int32()),
-        pa.field("elements", pa.list_(ELEMENT), nullable=False),
-        pa.field("text", pa.string(), nullable=False),  # the lines' words, joined; "" for faces and objects
-    ]
-)
 
 
 class DetectConfig(ChosenConfig):

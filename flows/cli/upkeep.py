@@ -103,7 +103,10 @@ def gc(
 
     Example: fuseline gc conf/demo.yaml --dry-run
     """
+    from flows.catalog import renew_catalog
     from flows.maintenance import find_garbage, remove, size_of
+    from stores.catalog import CATALOG
+    from stores.published import publishing
 
     with error_boundary():
         settings = load_config(config, set_)
@@ -115,4 +118,8 @@ def gc(
                 out.print(f"{size / 1e6:10.2f} MB  {path}")
                 if not dry_run:
                     remove(path)
+            if total and not dry_run:
+                root = Path(settings.root)
+                with publishing(root, root / CATALOG):
+                    renew_catalog(settings, root)
         out.print(f"{'would free' if dry_run else 'freed'} {total / 1e6:.2f} MB")

@@ -1,5 +1,7 @@
-"""The analysts' catalog: it works from anywhere, and its rewrite disturbs nobody."""
+"""The analysts' catalog: it works wherever the root lies, and its rewrite disturbs nobody."""
 
+import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +11,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stores.catalog import VIEWS, build_catalog
+from stores.catalog import Part, build_catalog
 from stores.errors import StorageError
-from stores.schemas import DOCUMENTS, METRICS, STATISTICS, codes, embedding
+from stores.schemas import (
+    DOCUMENTS,
+    INGESTED,
+    METRICS,
+    PREDICTIONS,
+    STATISTICS,
+    codes,
+    comment_of,
+    commented,
+    embedding,
+)
+from stores.tables import FEATURES, TABLES
 
 
 def rows(path: Path, query: str):
@@ -19,108 +32,261 @@ def rows(path: Path, query: str):
         return connection.execute(query).fetchall()
 
 
-def metrics(path: Path, values: list[float]) -> Path:
-    table = pa.Table.from_pylist([{"model": "m", "value": value} for value in values], schema=METRICS)
+def write(path: Path, found: list[dict[str, object]], schema: pa.Schema) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path)
+    pq.write_table(pa.Table.from_pylist(found, schema=schema), path)
     return path
 
 
-def test_the_catalog_works_from_another_working_directory(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    metrics(tmp_path / "metrics" / "a.parquet", [0.5])
-    metrics(tmp_path / "metrics" / "b.parquet", [0.25])
-    build_catalog(Path("catalog.duckdb"), {"metrics": [Path("metrics/*.parquet")]})
-    script = "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).execute('FROM metrics').fetchall())"
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "catalog.duckdb")],
-        cwd=elsewhere, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert "0.5" in done.stdout
-    assert "b.parquet" in done.stdout
+def metrics(path: Path, values: list[float]) -> Path:
+    return write(path, [{"model": "m", "value": value} for value in values], METRICS)
 
 
-def test_absent_datasets_are_empty_views_with_their_columns(tmp_path):
-    path = tmp_path / "catalog.duckdb"
-    build_catalog(path, {"documents": [tmp_path / "nothing" / "*.parquet"]})
-    for name, schema in VIEWS.items():
+def documents(path: Path, ids: str, **fields: object) -> Path:
+    found = [{"id": i, "source": "x", "status": "ok", "labels": ["l"], **fields} for i in ids]
+    return write(path, found, INGESTED)
+
+
+def small_root(root: Path, ids: str = "ab") -> Path:
+    """Write a root with two documents; as in datasets, the name of their file tells their content."""
+    file = documents(root / "documents" / f"{ids}.parquet", ids)
+    scores = metrics(root / "latest" / "metrics.parquet", [0.5])
+    return build_catalog(root, {"metrics": [scores]}, {"documents": [Part([file])]})
+
+
+def answers(catalog: Path | str, folder: Path) -> str:
+    """Ask a catalog from another process, as an analyst would, in some working directory."""
+    script = """
+import duckdb, sys
+with duckdb.connect(sys.argv[1], read_only=True) as connection:
+    print(connection.execute("SELECT id FROM documents").fetchall(), connection.execute("FROM metrics").fetchall())
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(catalog)], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("how", ["stays", "moved", "copied", "read-only"])
+def test_the_catalog_works_wherever_the_root_lies(tmp_path: Path, how: str) -> None:
+    root, place = tmp_path / "root", tmp_path / ("root" if how in ("stays", "read-only") else "else where/[new] root")
+    small_root(root)
+    if how == "moved":
+        place.parent.mkdir()
+        root.rename(place)
+    elif how == "copied":
+        shutil.copytree(root, place)
+        shutil.rmtree(root / "documents")  # what the catalog was written for is not what it reads
+    elif how == "read-only":
+        for path in (place, *place.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        for catalog, folder in (
+            (place / "catalog.duckdb", tmp_path),
+            (f"{place.name}/catalog.duckdb", place.parent),
+            ("catalog.duckdb", place),
+        ):
+            assert answers(catalog, folder).startswith("[('a',), ('b',)] [('m', ")
+    finally:
+        for path in (place, *place.rglob("*")):
+            path.chmod(0o755)
+
+
+def test_attached_catalogs_read_the_place_they_were_written_for_or_the_one_that_is_set(tmp_path: Path) -> None:
+    small_root(tmp_path / "one", "ab")
+    small_root(tmp_path / "two", "cd")
+    with duckdb.connect() as session:
+        session.execute(f"ATTACH '{tmp_path}/one/catalog.duckdb' AS one (READ_ONLY)")
+        session.execute(f"ATTACH '{tmp_path}/two/catalog.duckdb' AS two (READ_ONLY)")
+        both = "SELECT id FROM one.documents UNION ALL SELECT id FROM two.documents"
+        assert sorted(session.execute(both).fetchall()) == [("a",), ("b",), ("c",), ("d",)]
+        (tmp_path / "one").rename(tmp_path / "moved")
+        with pytest.raises(duckdb.IOException, match="one/documents"):
+            session.execute("FROM one.documents").fetchall()
+        session.execute(f"SET VARIABLE fuseline_root = '{tmp_path}/moved'")
+        assert session.execute("SELECT id FROM one.documents").fetchall() == [("a",), ("b",)]
+
+
+def test_a_catalog_attached_to_another_never_shows_the_others_rows(tmp_path: Path) -> None:
+    """Its views look beside the main catalog: their files' names hold digests, so that nothing is found there."""
+    small_root(tmp_path / "one", "ab")
+    small_root(tmp_path / "two", "cd")
+    with duckdb.connect(str(tmp_path / "one" / "catalog.duckdb"), read_only=True) as session:
+        session.execute(f"ATTACH '{tmp_path}/two/catalog.duckdb' AS two (READ_ONLY)")
+        assert session.execute("SELECT id FROM documents").fetchall() == [("a",), ("b",)]
+        with pytest.raises(duckdb.IOException, match=r"one/documents/cd\.parquet"):
+            session.execute("FROM two.documents").fetchall()
+
+
+def test_a_session_with_temporary_files_elsewhere_reads_the_place_it_was_written_for(tmp_path: Path) -> None:
+    catalog = small_root(tmp_path / "root")
+    with duckdb.connect(str(catalog), read_only=True, config={"temp_directory": str(tmp_path / "tmp")}) as session:
+        assert session.execute("SELECT id FROM documents").fetchall() == [("a",), ("b",)]
+
+
+def test_versions_of_duckdb_since_the_first_stable_one_can_open_it(tmp_path: Path) -> None:
+    """DuckDB 2.0 writes storage version 999 by default, which no 1.x reads."""
+    head = small_root(tmp_path / "root").read_bytes()[:20]
+    magic, version = struct.unpack("4sQ", head[8:12] + b"\0\0\0\0" + head[12:20])
+    assert (magic, version) == (b"DUCK", 64)
+
+
+def test_every_table_and_column_says_what_it_holds(tmp_path: Path) -> None:
+    schema = INGESTED.append(pa.field("num_price", pa.float64())).append(pa.field("cat_shop", pa.string()))
+    priced = [{"id": "a", "source": "x", "status": "ok", "labels": [], "num_price": 1.0}]
+    file = write(tmp_path / "d.parquet", priced, schema)
+    path = build_catalog(tmp_path, {}, {"documents": [Part([file])]})
+    tables = rows(path, "SELECT table_name, comment FROM duckdb_tables()")
+    views = rows(path, "SELECT view_name, comment FROM duckdb_views() WHERE NOT internal")
+    assert dict([*tables, *views]) == {name: one.summary for name, one in TABLES.items()}
+    said = rows(path, "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal")
+    assert len(said) > 150
+    for table, column, kind, comment in said:
+        head, _, meaning = comment.partition(": ")
+        assert head == kind, (table, column)
+        assert len(meaning) > 10, (table, column)
+    prices = [one for one in said if one[1] == "num_price"]
+    assert [one[0] for one in prices] == ["documents", "results"]
+    assert "number of the source's column price" in prices[0][3]
+
+
+def test_every_published_column_says_what_it_holds() -> None:
+    for name, published in TABLES.items():
+        for field in published.schema:
+            assert len(comment_of(field.name, published.schema)) > 10, (name, field.name)
+
+
+def test_comments_go_into_parquet_files_and_change_no_value(tmp_path: Path) -> None:
+    table = pa.table({"model": ["m"], "value": [0.5], "num_x": [1.0], "unknown": [1]})
+    pq.write_table(commented(table, METRICS), tmp_path / "m.parquet")
+    found = pq.read_table(tmp_path / "m.parquet")
+    assert found.equals(table)
+    assert found.schema.field("model").metadata[b"comment"] == b"name of the model in the configuration"
+    assert b"column x" in found.schema.field("num_x").metadata[b"comment"]
+    assert found.schema.field("unknown").metadata[b"comment"] == b""
+
+
+def test_absent_datasets_are_empty_with_their_columns(tmp_path: Path) -> None:
+    path = build_catalog(tmp_path, {}, {"documents": [Part([])]})
+    for name, published in TABLES.items():
         assert rows(path, f"FROM {name}") == []
-        described = rows(path, f"DESCRIBE {name}")
-        assert [column[0] for column in described] == [*schema.names, "filename"]
+        described = [column[0] for column in rows(path, f"DESCRIBE {name}")]
+        assert sorted(described) == sorted(published.schema.names)
 
 
-def test_an_empty_view_has_the_types_of_a_full_one(tmp_path):
-    tables = {name: schema for name, schema in VIEWS.items() if name not in {"features", "detections"}}
-    files = {name: [tmp_path / f"{name}.parquet"] for name in tables}
-    for name, schema in tables.items():
-        pq.write_table(schema.empty_table(), files[name][0])
-    build_catalog(tmp_path / "full.duckdb", files)
-    build_catalog(tmp_path / "empty.duckdb", {})
-    for name in tables:
-        full, empty = (
-            [column[:2] for column in rows(tmp_path / f"{kind}.duckdb", f"DESCRIBE {name}")]
-            for kind in ("full", "empty")
-        )
-        assert full == empty
+def test_an_empty_view_has_the_types_of_a_full_one(tmp_path: Path) -> None:
+    names = [name for name in TABLES if name not in {"results", "features"}]
+    files = {name: [tmp_path / f"{name}.parquet"] for name in names}
+    for name in names:
+        pq.write_table(TABLES[name].schema.empty_table(), files[name][0])
+    views = {name: [Part(found)] for name, found in files.items()}
+    full, empty = build_catalog(tmp_path, {}, views), build_catalog(tmp_path / "empty", {}, {})
+    for name in TABLES:
+        assert [column[:2] for column in rows(full, f"DESCRIBE {name}")] == [
+            column[:2] for column in rows(empty, f"DESCRIBE {name}")
+        ]
 
 
-def test_features_of_several_sizes_and_documents_with_other_columns_meet_in_one_view(tmp_path):
-    small, large, coded = (tmp_path / f"{name}.parquet" for name in ("small", "large", "coded"))
+def test_features_of_several_sizes_meet_in_one_view_that_names_their_dataset(tmp_path: Path) -> None:
     head = {"id": "a", "status": "ok", "present": True}
-    pq.write_table(pa.Table.from_pylist([{**head, "embedding": [1.0, 2.0]}], schema=embedding(2, pa.float32())), small)
-    pq.write_table(pa.Table.from_pylist([{**head, "embedding": [1.0] * 3}], schema=embedding(3, pa.float32())), large)
-    pq.write_table(pa.Table.from_pylist([{**head, "codes": [1, 255], "error": 0.5}], schema=codes(2)), coded)
-    build_catalog(tmp_path / "c.duckdb", {"features": [small, large, coded]})
-    found = rows(tmp_path / "c.duckdb", "SELECT len(embedding), codes FROM features ORDER BY ALL")
-    assert found == [(2, None), (3, None), (None, [1, 255])]
+    small = write(tmp_path / "s.parquet", [{**head, "embedding": [1.0, 2.0]}], embedding(2, pa.float32()))
+    half = write(tmp_path / "h.parquet", [{**head, "embedding": [1.0] * 3}], embedding(3, pa.float16()))
+    coded = write(tmp_path / "c.parquet", [{**head, "codes": [1, 255], "error": 0.5}], codes(2))
+    parts = {"embed/small": small, "embed/half": half, "quantize/pq": coded}
+    path = build_catalog(tmp_path, {}, {"features": [Part([file], {"dataset": name}) for name, file in parts.items()]})
+    found = rows(path, "SELECT dataset, len(embedding), codes FROM features ORDER BY ALL")
+    assert found == [("embed/half", 3, None), ("embed/small", 2, None), ("quantize/pq", None, [1, 255])]
+    assert [column[0] for column in rows(path, "DESCRIBE features")] == FEATURES.names
+    assert rows(path, "SELECT DISTINCT typeof(embedding), typeof(codes) FROM features") == [("FLOAT[]", "UTINYINT[]")]
 
 
-def test_an_open_old_catalog_neither_blocks_nor_changes(tmp_path):
-    path, old, new = tmp_path / "c.duckdb", tmp_path / "old.parquet", tmp_path / "new.parquet"
-    metrics(old, [0.5])
-    metrics(new, [0.75])
-    build_catalog(path, {"metrics": [old]})
+def test_results_are_documents_with_labels_and_predictions_in_one_row(tmp_path: Path) -> None:
+    known = documents(tmp_path / "d.parquet", "ab")
+    odd = documents(tmp_path / "e.parquet", "c", labels=[])
+    said = {"top_k": [], "predicted": [], "importance": [], "model_key": "k", "dataset_keys": [], "status": "ok"}
+    labels = {"x": "lml", "y": [None, "l", "l"]}
+    guesses = [
+        {"id": i, "model": model, "label": label, **said}
+        for model, guessed in labels.items()
+        for i, label in zip("abc", guessed, strict=True)
+    ]
+    file = write(tmp_path / "p.parquet", guesses, PREDICTIONS)
+    views = {"documents": [Part([known, odd])], "predictions": [Part([file])]}
+    path = build_catalog(tmp_path, {}, views)
+    found = rows(path, "SELECT id, model, labels, label, correct, document_status, status FROM results ORDER BY 2, 1")
+    assert found == [
+        ("a", "x", ["l"], "l", True, "ok", "ok"),
+        ("b", "x", ["l"], "m", False, "ok", "ok"),
+        ("c", "x", [], "l", None, "ok", "ok"),
+        ("a", "y", ["l"], None, False, "ok", "ok"),
+        ("b", "y", ["l"], "l", True, "ok", "ok"),
+        ("c", "y", [], "l", None, "ok", "ok"),
+    ]
+
+
+def test_versions_of_predictions_are_told_apart(tmp_path: Path) -> None:
+    said = {"label": "l", "top_k": [], "predicted": [], "importance": [], "model_key": "k", "dataset_keys": []}
+    new, old = (
+        write(tmp_path / f"{i}.parquet", [{"id": i, "model": "x", "status": "ok", **said}], PREDICTIONS) for i in "no"
+    )
+    parts = [Part([new], {"key": "k2", "latest": True}), Part([old], {"key": "k1", "latest": False})]
+    path = build_catalog(tmp_path, {}, {"predictions": parts[:1], "predictions_history": parts})
+    assert rows(path, "SELECT id FROM predictions") == [("n",)]
+    assert rows(path, "SELECT id, key, latest FROM predictions_history ORDER BY key") == [
+        ("o", "k1", False), ("n", "k2", True)
+    ]  # fmt: skip
+
+
+def test_an_open_old_catalog_neither_blocks_nor_changes(tmp_path: Path) -> None:
+    old, new = documents(tmp_path / "a.parquet", "a"), documents(tmp_path / "b.parquet", "b")
+    path = build_catalog(tmp_path, {}, {"documents": [Part([old])]})
     with duckdb.connect(str(path)) as analyst:  # even one who can write
-        assert analyst.execute("SELECT value FROM metrics").fetchall() == [(0.5,)]
-        build_catalog(path, {"metrics": [new]})
-        assert analyst.execute("SELECT value FROM metrics").fetchall() == [(0.5,)]
+        assert analyst.execute("SELECT id FROM documents").fetchall() == [("a",)]
+        build_catalog(tmp_path, {}, {"documents": [Part([new])]})
+        assert analyst.execute("SELECT id FROM documents").fetchall() == [("a",)]
     assert [file.name for file in tmp_path.iterdir() if "partial" in file.name] == []
-    with duckdb.connect(str(path.rename(tmp_path / "moved.duckdb")), read_only=True) as fresh:
-        assert fresh.execute("SELECT value FROM metrics").fetchall() == [(0.75,)]
+    assert rows(path, "SELECT id FROM documents") == [("b",)]
 
 
-@pytest.mark.parametrize("name", ["it's", 'a "b"', "a[1]b", "a*b", "ümläut ☃", "100%"])
-def test_odd_folder_names(tmp_path, name):
-    metrics(tmp_path / name / "a.parquet", [0.5])
-    metrics(tmp_path / "a1b" / "a.parquet", [0.9])
-    build_catalog(tmp_path / name / "c.duckdb", {"metrics": [tmp_path / name / "*.parquet"]})
-    assert rows(tmp_path / name / "c.duckdb", "SELECT value FROM metrics") == [(0.5,)]
+@pytest.mark.parametrize("name", ["it's", 'a "b"', "a[1]b", "a*b", "ümläut ☃", "100%", "$1"])
+def test_odd_folder_names(tmp_path: Path, name: str) -> None:
+    file = documents(tmp_path / name / name / "a.parquet", "a")
+    documents(tmp_path / "a1b" / "a1b" / "a.parquet", "z")
+    path = build_catalog(tmp_path / name, {}, {"documents": [Part([file])]})
+    assert rows(path, "SELECT id FROM documents") == [("a",)]
+    with duckdb.connect() as session:
+        quoted = str(path).replace("'", "''")
+        session.execute(f"ATTACH '{quoted}' AS other (READ_ONLY)")
+        assert session.execute("SELECT id FROM other.documents").fetchall() == [("a",)]
 
 
-def test_views_of_your_own_and_statistics_that_add(tmp_path):
-    for number in (1, 2):
-        table = pa.Table.from_pylist(
-            [{"split": "train", "field": "documents", "measure": "documents", "value": number}], schema=STATISTICS
+def test_tables_of_several_files_and_statistics_that_add(tmp_path: Path) -> None:
+    files = [
+        write(
+            tmp_path / f"s{number}.parquet",
+            [{"split": "train", "field": "documents", "measure": "documents", "value": number}],
+            STATISTICS,
         )
-        pq.write_table(table, tmp_path / f"s{number}.parquet")
-    path = tmp_path / "c.duckdb"
-    build_catalog(path, {"statistics": [tmp_path / "s*.parquet"], "clean": [tmp_path / "s1.parquet"]})
+        for number in (1, 2)
+    ]
+    path = build_catalog(tmp_path, {"statistics": files}, {})
     assert rows(path, "SELECT sum(value) FROM statistics") == [(3,)]
-    assert len(rows(path, "FROM clean")) == 1
 
 
-def test_a_path_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(StorageError, match=r"cannot write .*folder"):
-        build_catalog(tmp_path / "folder", {"documents": []})
-    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "catalog.duckdb").mkdir()
+    with pytest.raises(StorageError, match=r"cannot write .*catalog.duckdb"):
+        build_catalog(tmp_path, {}, {})
+    assert [file.name for file in tmp_path.iterdir()] == ["catalog.duckdb"]
 
 
-def test_documents_keep_their_tabular_columns(tmp_path):
-    schema = DOCUMENTS.append(pa.field("num_price", pa.float64()))
+def test_a_damaged_file_behind_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "m.parquet").write_bytes(b"PAR1 but no more")
+    with pytest.raises(StorageError, match=r"m\.parquet"):
+        build_catalog(tmp_path, {"metrics": [tmp_path / "m.parquet"]}, {})
+
+
+def test_documents_keep_their_tabular_columns(tmp_path: Path) -> None:
     one = {"id": "a", "source": "x", "status": "ok", "labels": ["l"], "num_price": 2.5}
-    pq.write_table(pa.Table.from_pylist([one], schema=schema), tmp_path / "d.parquet")
-    build_catalog(tmp_path / "c.duckdb", {"documents": [tmp_path / "d.parquet"]})
-    assert rows(tmp_path / "c.duckdb", "SELECT id, labels[1], num_price FROM documents") == [("a", "l", 2.5)]
+    file = write(tmp_path / "d.parquet", [one], DOCUMENTS.append(pa.field("num_price", pa.float64())))
+    path = build_catalog(tmp_path, {}, {"documents": [Part([file])]})
+    assert rows(path, "SELECT id, labels[1], num_price FROM results") == [("a", "l", 2.5)]

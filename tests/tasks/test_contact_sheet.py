@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from stores.errors import AlignmentError
-from stores.schemas import DOCUMENTS
+from stores.schemas import DETECTIONS, DOCUMENTS
 from tasks.contact_sheet import (
     CONTACT_SHEET,
     ContactSheetConfig,
@@ -18,7 +18,6 @@ from tasks.contact_sheet import (
     draw_sheet,
     drawn_documents,
 )
-from tasks.detect import DETECTIONS
 
 KINDS = {"faces": "face", "text": "ocr", "things": "object"}
 CONFIG = ContactSheetConfig(kinds=KINDS, count=4, side=100)

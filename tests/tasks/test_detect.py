@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from models.config import key_values
 from models.detectors.base import Element
 from models.threads import limit_threads
-from stores.schemas import DOCUMENTS
+from stores.schemas import DETECTIONS, DOCUMENTS
 from tasks import detect as module
-from tasks.detect import DETECTIONS, DetectConfig, ImageDetector, detect, detector_digest
+from tasks.detect import DetectConfig, ImageDetector, detect, detector_digest
 from tasks.embed import ImageEmbedConfig, ImageEmbedder, embed_images
 from tasks.image_pass import run_pass
 

@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 from drive import content, make_shard
 
-from stores.schemas import ragged_indices
+from stores.schemas import DETECTIONS, ragged_indices
 from tasks.assignment import SplitConfig
 from tasks.clean import CleanConfig
-from tasks.detect import DETECTIONS, DetectConfig
+from tasks.detect import DetectConfig
 from tasks.fit import make_fit
 from tasks.ingest import SourceConfig, ingest_config
 from tasks.nodes import Fit, Ingest, Read, ShardStage

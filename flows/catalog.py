@@ -1,0 +1,63 @@
+"""The catalog of an output root: which files are behind its tables and views."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from flows.config import Config
+from flows.graph import build
+from flows.runs import configs_of_runs
+from stores.catalog import CATALOG, Part, build_catalog
+from stores.dataset import Dataset, list_datasets
+from stores.published import Published
+from tasks.nodes import Node
+
+LATEST = "latest"
+
+# Stages whose datasets make up a view; with the column that tells several datasets of one view apart.
+VIEWS = {
+    "documents": ("documents/",),
+    "clean": ("clean/",),
+    "features": ("embed/", "quantize/"),
+    "detections": ("detect/",),
+    "predictions": ("predictions/",),
+}
+SEVERAL = ("features", "detections")
+TABLES = ("metrics", "quarantine", "statistics", "models", "drift", "tokens", "words")
+
+
+def write_catalog(nodes: list[Node], root: Path) -> Path:
+    """Write the catalog over what nodes have made and what earlier runs left; return its path."""
+    tables = {name: [root / LATEST / f"{name}.parquet"] for name in TABLES}
+    tables["metrics_history"] = sorted((root / "metrics").glob("*.parquet"))
+    found = {name: [file for file in files if file.exists()] for name, files in tables.items()}
+    views = {
+        name: [
+            _part(node.dataset(root), {"dataset": node.name} if name in SEVERAL else {})
+            for node in nodes
+            if node.layout == "parquet" and node.name.startswith(stages)
+        ]
+        for name, stages in VIEWS.items()
+    }
+    views["predictions_history"] = list(_history(nodes, root))
+    return build_catalog(root, found, views)
+
+
+def renew_catalog(config: Config, root: Path) -> None:
+    """Write the catalog of what is published again, if there is one: files behind it went."""
+    if (root / CATALOG).exists():
+        shown = dict(configs_of_runs(root)).get(Published.load(root).run, config)
+        write_catalog(build(shown), root)
+
+
+def _history(nodes: list[Node], root: Path) -> Iterator[Part]:
+    """Yield the predictions of all versions, those of today among them."""
+    latest = {(node.name, node.key) for node in nodes}
+    for dataset in list_datasets(root):
+        stage, key = dataset.manifest.stage, dataset.key
+        if stage.startswith("predictions/"):
+            yield _part(dataset, {"key": key, "latest": (stage, key) in latest})
+
+
+def _part(dataset: Dataset, constants: dict[str, str | bool]) -> Part:
+    records = dataset.readable_records()
+    return Part([dataset.folder / name for index in sorted(records) for name in records[index].files], constants)

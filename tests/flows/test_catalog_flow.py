@@ -1,0 +1,58 @@
+"""What a run leaves for analysts: the catalog and the Parquet files of latest/, with their history."""
+
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from tests.flows.conftest import Cli
+from tests.flows.test_run import copied as copied
+
+
+def ask(root: Path, query: str) -> list[tuple[object, ...]]:
+    """Ask the catalog of a root."""
+    with duckdb.connect(str(root / "catalog.duckdb"), read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_every_column_of_every_published_file_says_what_it_holds(finished: Path) -> None:
+    root = finished.parent / "out"
+    files = [*(root / "latest").glob("*.parquet"), *(root / "metrics").glob("*.parquet")]
+    assert len(files) == 10
+    for file in files:
+        for field in pq.read_schema(file):
+            assert field.metadata.get(b"comment"), (file.name, field.name)
+    silent = ask(root, "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND "
+                       "(comment IS NULL OR ends_with(comment, ': '))")  # fmt: skip
+    assert silent == []
+
+
+def test_results_agree_with_the_metrics(finished: Path) -> None:
+    root = finished.parent / "out"
+    counted = ask(root, "SELECT model, split, avg(correct::INTEGER), count(*) FROM results GROUP BY ALL ORDER BY ALL")
+    scored = ask(root, "SELECT model, split, value, n FROM metrics WHERE metric = 'accuracy' ORDER BY ALL")
+    known = {(model, split): pytest.approx((value, n)) for model, split, value, n in scored}
+    assert len(known) >= 6
+    assert {(model, split): (value, n) for model, split, value, n in counted if (model, split) in known} == known
+
+
+def test_a_root_that_was_moved_answers_from_where_it_is(cli: Cli, copied: Path) -> None:
+    root = copied.parent / "out"
+    before = ask(root, "SELECT id, model, label, score FROM results ORDER BY ALL")
+    moved = root.rename(copied.parent / "elsewhere")
+    assert ask(moved, "SELECT id, model, label, score FROM results ORDER BY ALL") == before
+    assert len(before) == 150
+
+
+def test_earlier_runs_stay_in_the_history_until_gc_removes_them(cli: Cli, copied: Path) -> None:
+    root, changed = copied.parent / "out", ("--set", "models.text.options.epochs=2")
+    assert cli("run", copied, *changed).exit_code == 0
+    kept = "SELECT model, latest, count(*) FROM predictions_history GROUP BY ALL ORDER BY ALL"
+    assert ask(root, kept) == [
+        ("additive", True, 50), ("pq", True, 50), ("text", False, 50), ("text", True, 50)
+    ]  # fmt: skip
+    assert ask(root, "SELECT count(DISTINCT run) FROM metrics_history") == [(3,)]  # `copied` published once more
+    assert ask(root, "SELECT count(DISTINCT run) FROM metrics") == [(1,)]
+    assert cli("gc", copied, *changed).exit_code == 0
+    assert ask(root, kept) == [("additive", True, 50), ("pq", True, 50), ("text", True, 50)]
