@@ -107,6 +107,14 @@ def verify(cli: Cli, config: Path) -> dict[str, list[str]]:
     return found
 
 
+def says_so_in_a_line(cli: Cli, config: Path) -> None:
+    """Assert that no command ends in a traceback."""
+    for command in ("plan", "status", "report", "gc --dry-run", "verify", "forget --dry-run --ids doc-0001"):
+        name, *options = command.split()
+        outcome = cli(name, config, *options)
+        assert outcome.exception is None or isinstance(outcome.exception, SystemExit), command
+
+
 def test_damage_beside_the_datasets_is_found_and_put_right(cli: Cli, config: Path) -> None:
     root = config.parent / "out"
     reports = sorted(root.glob("reports/*/index.html"))
@@ -119,9 +127,7 @@ def test_damage_beside_the_datasets_is_found_and_put_right(cli: Cli, config: Pat
     found = verify(cli, config)
     assert found["published files"] == listed
     assert found["list of forgotten documents"] == ["forgotten.json"]
-    for command in ("plan", "status", "report", "gc", "verify"):
-        outcome = cli(command, config)
-        assert outcome.exception is None or isinstance(outcome.exception, SystemExit), command
+    says_so_in_a_line(cli, config)
     assert "runs/" in cli("gc", config).output
     repaired = cli("repair", config)
     assert repaired.exit_code == 0, repaired.output
@@ -166,6 +172,7 @@ def test_any_harmed_file_of_a_root_is_found_and_put_right(cli: Cli, config: Path
             continue  # superseded meanwhile
         harm(root / name)
         assert verify(cli, config), name
+        says_so_in_a_line(cli, config)
         repaired = cli("repair", config)
         assert repaired.exit_code == 0, (name, repaired.output)
         assert verify(cli, config) == {}, name

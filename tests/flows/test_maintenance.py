@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from flows.cli import app
 from flows.config import Config, parse_config
 from flows.console import status_of
-from flows.damage import find_damage
+from flows.damage import Damage, find_all_damage, find_damage
 from flows.graph import build
 from flows.maintenance import find_garbage, old_checkpoints
 from flows.runs import configs_of_runs, last_accounts, last_configs, last_run, runs_of, write_run
@@ -243,3 +243,46 @@ class TestRuns:
                 find_garbage(config)
         write_run(root, "20250101-000000-cccc", config, [], "page")
         assert last_run(root).run == "20250101-000000-cccc"
+
+
+class TestOtherDatasets:
+    """Datasets that another configuration, an earlier version or a prediction left under the root."""
+
+    @pytest.fixture
+    def configs(self, tmp_path: Path) -> tuple[Config, Config, Path]:
+        """Return two configurations, the datasets of both made, and a shard of the second one's texts."""
+        Source(tmp_path / "x.jsonl").write(documents(5))
+        mine = TestGarbage.config(tmp_path)
+        other = mine.model_copy(update={"name": "y"})
+        TestGarbage.make(mine)
+        *_, folder = TestGarbage.make(other)
+        return mine, other, next(folder.glob("*.parquet"))
+
+    @staticmethod
+    def found(config: Config) -> list[Damage]:
+        """Return the damage in other datasets."""
+        (row,) = [row for row in find_all_damage(config) if row.label == "other datasets"]
+        return row.damage
+
+    @pytest.mark.parametrize("name", ["shard", "manifest.json", "shards/000000.json"])
+    @pytest.mark.parametrize("harm", [flip, cut, Path.unlink])
+    def test_what_nobody_needs_goes_whole(self, configs: tuple[Config, Config, Path], name: str, harm):
+        mine, _, shard = configs
+        assert self.found(mine) == []
+        harm(shard if name == "shard" else shard.parent / name)
+        (damage,) = self.found(mine)
+        assert str(damage).startswith(f"clean/text/{shard.parent.name}")
+        damage.mend()
+        assert not shard.parent.exists()
+        assert self.found(mine) == []
+
+    def test_what_another_configuration_needs_is_made_again_by_it(self, configs: tuple[Config, Config, Path]):
+        mine, other, shard = configs
+        write_run(Path(mine.root), "20260101-000000-aaaa", other, [], "")
+        flip(shard)
+        (damage,) = self.found(mine)
+        assert str(damage) == f"clean/text/{shard.parent.name} 0: {shard.name}"
+        damage.mend()
+        assert self.found(mine) == []
+        assert (shard.parent / "manifest.json").exists()
+        assert not shard.exists()
