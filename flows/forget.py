@@ -168,9 +168,9 @@ def _fitted_on(root: Path, found: Sequence[Found]) -> Iterator[str]:
 
 
 def _was_seen(one: Found) -> bool:
-    if not one.ids:
+    if one.record is None:
         return False
-    table = one.dataset.read(one.dataset.readable_records()[one.index], ("id", "split"))
+    table = one.dataset.read(one.record, ("id", "split"))
     gone = set(one.ids)
     return any(split in ("train", "valid") for document, split in zip(*table.to_pydict().values(), strict=True)
                if document in gone)  # fmt: skip

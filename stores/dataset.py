@@ -70,14 +70,18 @@ class Dataset:
         except FileNotFoundError:
             return None
 
-    def recover(self, index: int) -> ShardRecord | None:
-        """Write a shard's record again from its newest bytes, whose name holds the digest of their content.
+    def recoverable(self, index: int) -> ShardRecord | None:
+        """Return a record made of a shard's newest bytes, whose name holds the digest of their content.
 
-        What it was made from stays unknown: it is stale until its rows were compared with today's. Returns None, and
-        changes nothing, when the bytes are gone or are not what their name says.
+        What it was made from stays unknown: it is stale until its rows were compared with today's. Returns None when
+        the bytes are gone or are not what their name says.
         """
         names = self._names_of(index)
-        record = self._described_by(index, max(names, key=self.store.written)) if names else None
+        return self._described_by(index, max(names, key=self.store.written)) if names else None
+
+    def recover(self, index: int) -> ShardRecord | None:
+        """Write a shard's record again as `recoverable` gives it; None, and nothing changed, when that is None."""
+        record = self.recoverable(index)
         if record is not None:
             write_bytes(self._record_path(index), record.to_bytes())
         return record

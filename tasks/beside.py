@@ -71,12 +71,6 @@ def _digest(records: dict[int, ShardRecord]) -> str:
     return combine(records[index].name for index in sorted(records))
 
 
-def begin(dataset: Dataset) -> None:
-    """Write an empty state unless there is one: from here on its absence is damage."""
-    if not (dataset.folder / STATE).exists():
-        State().save(dataset)
-
-
 def damaged_beside(dataset: Dataset) -> list[str]:
     """Re-read the lists and the state; return those that are missing or differ from their digest."""
     if not dataset.folder.is_dir():
@@ -111,6 +105,8 @@ def quarantined(dataset: Dataset) -> pa.Table:
 
 def commit_documents(dataset: Dataset, index: int, table: pa.Table) -> ShardRecord:
     """Commit a shard of documents, and beside it a list of their ids that outlives its bytes."""
+    if not (dataset.folder / STATE).exists():
+        State().save(dataset)  # from the first shard on its absence is damage
     return dataset.commit(index, table, {}, beside=_write_ids(dataset, index, table))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ from stores.atomic import remove_partials
 from stores.dataset import Dataset, list_datasets
 from stores.errors import DamagedError, DataError
 from stores.forgotten import Forgotten, documents_of, naming
+from stores.manifest import ShardRecord
 from tasks.beside import (
     commit_documents,
     erase_images,
@@ -38,6 +39,7 @@ class Found:
     index: int
     ids: tuple[str, ...]
     by_row: bool = True
+    record: ShardRecord | None = field(default=None, compare=False)  # None: it is lost, and so are the bytes
 
     @property
     def name(self) -> str:
@@ -59,18 +61,20 @@ def datasets_of(root: Path, nodes: Sequence[Node]) -> list[Dataset]:
 def find_rows(datasets: Iterable[Dataset], forgotten: Forgotten) -> Iterator[Found]:
     """Read the ids of every shard; yield the shards that hold forgotten documents or cannot be read."""
     for dataset in datasets:
-        records = dataset.readable_records()
-        for index in sorted({*records, *dataset.lost_records()}):
+        lost = {index: dataset.recoverable(index) for index in dataset.lost_records()}
+        for index, record in sorted({**dataset.readable_records(), **lost}.items()):
             try:
-                by_row = bool(records[index].ids)
-                table = dataset.read(records[index], ("id",) if by_row else None)
-            except (DamagedError, KeyError, OSError):
+                by_row = record is not None and bool(record.ids)
+                table = None if record is None else dataset.read(record, ("id",) if by_row else None)
+            except (DamagedError, OSError):
+                table = None
+            if table is None:
                 yield Found(dataset, index, ())
                 continue
             named = [documents_of(table[name])[0] for name in naming(table.schema)]
             mine = [document for ids in named for document in ids.filter(pa.array(forgotten.mask(ids))).to_pylist()]
             if mine:
-                yield Found(dataset, index, tuple(dict.fromkeys(mine)), by_row)
+                yield Found(dataset, index, tuple(dict.fromkeys(mine)), by_row, record)
 
 
 def find_listed(datasets: Iterable[Dataset], forgotten: Forgotten) -> set[str]:

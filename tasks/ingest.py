@@ -26,7 +26,6 @@ from tasks.beside import (
     IMAGES,
     QUARANTINED,
     State,
-    begin,
     commit_documents,
     known_file,
     listed_ids,
@@ -160,7 +159,6 @@ def ingest(
     dataset, listing = node.dataset(root), listing or _listed(node.source)
     for name in Forgotten.restore(root):
         logger.warning("%s was damaged or missing, and was written again from its other copy", root / name)
-    begin(dataset)
     if _recovered(dataset) and not broken and not again and not scan(node, root, look=False).stale_state:
         return
     changes = _Changes(node, root, broken, listing, again)

@@ -110,8 +110,13 @@ def test_a_damaged_manifest_is_written_again(made):
     assert healed(wanted, root) == {}
 
 
-def test_nothing_is_damaged_before_the_first_run(tmp_path):
+@pytest.mark.parametrize("tried", [False, True])
+def test_nothing_is_damaged_before_the_first_run(tmp_path, tried):
     wanted = nodes(tmp_path / "x.jsonl")
+    if tried:
+        (tmp_path / "x.jsonl").write_bytes(b"")
+        with pytest.raises(DataError, match="at least one document"):
+            run([wanted.documents], tmp_path / "root", look=False)
     found = {label: (checked, damage) for label, checked, damage in find_damage(list(wanted), tmp_path / "root")}
     assert found.pop("train/longest") == (1, [])
     assert list(found.values()) == [(0, [])] * 6

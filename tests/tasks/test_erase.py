@@ -170,6 +170,8 @@ def test_a_shard_whose_record_is_lost_is_erased_from(name, damaged, source, root
     data = getattr(wanted, name).dataset(root)
     path = data.folder / "shards" / "000000.json"
     path.write_bytes(b"{") if damaged else path.unlink()
+    found = list(find_rows([data], Forgotten().with_ids(["d3"])))
+    assert [(one.index, one.ids) for one in found] == [(0, ("d3",))]
     forget(root, wanted, "d3")
     assert left(root) == []
     assert data.records()[0].n_rows == 9
