@@ -254,7 +254,7 @@ def _predict(config: Config, name: str, features: Features, fit: Fit) -> ShardSt
         features=tuple("documents" if isinstance(read.node, Ingest) else read.node.name for read in reads),
     )  # fmt: skip
     return ShardStage(
-        name=f"predictions/{name}", flow="predict", version=1, config=spec, reads=reads, fits=(fit,), transform=predict
+        name=f"predictions/{name}", flow="predict", version=2, config=spec, reads=reads, fits=(fit,), transform=predict
     )
 
 
@@ -272,7 +272,7 @@ def _evaluate(config: Config, name: str, features: Features, fit: Fit, predictio
     spec = EvaluateConfig(model=name, kind=model.kind, seed=model.seed, splits=config.evaluation.splits)
     scored = Read(predictions, ("label", "predicted", "rank", "loss", "importance"))
     return Summary(
-        name=f"evaluation/{name}", flow="evaluate", version=1, config=spec, fits=(fit,), summarise=score_model,
+        name=f"evaluation/{name}", flow="evaluate", version=2, config=spec, fits=(fit,), summarise=score_model,
         reads=(scored, Read(features.documents, ("status", "split", "labels"))),
     )  # fmt: skip
 

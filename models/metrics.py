@@ -6,6 +6,7 @@ Conventions, all stated here once:
 - 0/0 is 0 (scikit-learn's `zero_division=0`).
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+Z = 1.959963984540054  # 97.5 % of the standard normal distribution lie below
 NOTHING = ""  # stands for "no prediction" in the confusion counts
 
 
@@ -31,6 +33,9 @@ class Tally:
     loss_n: int = 0
     no_input: int = 0  # nothing that the model reads was present
     unknown_label: int = 0  # none of the document's labels was seen in training
+    hit_hit: int = 0  # sums over documents of hits ** 2, hits * (true + predicted) and (true + predicted) ** 2
+    hit_size: int = 0
+    size_size: int = 0
     true: Counter[str] = field(default_factory=Counter)
     predicted: Counter[str] = field(default_factory=Counter)
     hit: Counter[str] = field(default_factory=Counter)  # true and predicted
@@ -72,8 +77,8 @@ def tally(truth: pa.Array, predicted: pa.Array, *, best: pa.Array, rank: pa.Arra
     """Count one block of documents.
 
     truth, predicted: (n,) list<string>, the true and the predicted label sets; best: (n,) string, the most probable
-    label, null without input; rank: (n,) int, 0-based rank of the best-placed own label, null when the model has none
-    of them; loss: (n,) float, -log probability in nats, null likewise. Raises ValueError for an empty truth.
+    label, null without input; rank: (n,) int, place of the best-placed own label, 1 = right, null when the model has
+    none of them; loss: (n,) float, -log probability in nats, null likewise. Raises ValueError for an empty truth.
     """
     n = len(truth)
     if n == 0:
@@ -83,17 +88,20 @@ def tally(truth: pa.Array, predicted: pa.Array, *, best: pa.Array, rank: pa.Arra
     width, first = max(len(names), 1), own.first
     ranks = np.asarray(rank.fill_null(np.iinfo(np.int32).max))
     losses = np.asarray(loss.cast(pa.float64()).drop_null())
-    absent = np.asarray(best.is_null())
+    absent, size = np.asarray(best.is_null()), own.true + own.predicted
     return Tally(
         n=n,
         first=int(first.sum()),
-        fifth=int((first | (ranks < 5)).sum()),
+        fifth=int((first | (ranks <= 5)).sum()),
         exact=int(((own.hit == own.true) & (own.hit == own.predicted)).sum()),
-        f1=float((2 * own.hit / (own.true + own.predicted)).sum()),
+        f1=float((2 * own.hit / size).sum()),
         loss=float(losses.sum()),
         loss_n=len(losses),
         no_input=int(absent.sum()),
         unknown_label=int((np.asarray(rank.is_null()) & ~absent).sum()),
+        hit_hit=int(own.hit @ own.hit),
+        hit_size=int(own.hit @ size),
+        size_size=int(size @ size),
         true=_count(true_pairs % width, names),
         predicted=_count(guess_pairs % width, names),
         hit=_count(hits % width, names),
@@ -148,17 +156,29 @@ def class_scores(counts: Tally) -> list[ClassScore]:
     return rows
 
 
-def bootstrap(right: int, n: int, *, rng: np.random.Generator, level: float = 0.95, draws: int = 10_000) -> Interval:
-    """Return the percentile bootstrap interval of a share of right documents.
+def share_interval(share: float, n: float) -> Interval:
+    """Return the 95 % interval of a share of n documents (Wilson 1927); all of three right leave it a width.
 
-    Drawing n documents with replacement from `right` ones and n - right zeros is a binomial draw, so that the counts
-    are enough and nothing per document is kept. Raises ValueError for n < 1.
+    Raises ValueError unless n is above 0.
     """
-    if n < 1:
+    if n <= 0:
         raise ValueError(f"n: expected at least 1 document, got {n!r}; evaluate a split that is not empty")
-    shares = rng.binomial(n, right / n, size=draws) / n
-    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high))
+    centre, scale = share + Z**2 / (2 * n), 1 + Z**2 / n
+    half = Z * math.sqrt(share * (1 - share) / n + (Z / (2 * n)) ** 2)
+    return Interval(max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale))
+
+
+def f1_interval(counts: Tally) -> Interval:
+    """Return the 95 % interval of the micro F1: that of a share of as many documents as vary as much.
+
+    F1 is 2 hits / (true + predicted), a ratio of sums over documents; its variance is that of the linearised ratio.
+    Raises ValueError without documents.
+    """
+    size = counts.true.total() + counts.predicted.total()
+    f1 = _ratio(2 * counts.hit.total(), size)
+    squares = 4 * counts.hit_hit - 4 * f1 * counts.hit_size + f1**2 * counts.size_size
+    variance = max(0.0, squares) / size**2 if size else 0.0
+    return share_interval(f1, f1 * (1 - f1) / variance if variance > 0 and 0 < f1 < 1 else counts.n)
 
 
 def _outcomes(

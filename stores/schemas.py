@@ -188,7 +188,7 @@ PREDICTIONS = pa.schema(
         column("top_k", pa.list_(_SCORED), _TOP_K, nullable=False),
         column("predicted", pa.list_(pa.string()), _PREDICTED, nullable=False),
         # Of the document's own labels, when it has any that the model knows: enough to evaluate without logits.
-        column("rank", pa.int32(), "rank of its best-placed own label, 0 = right; null without known own labels"),
+        column("rank", pa.int32(), "place of its best own label, 1 = right; null without known own labels"),
         column("loss", pa.float32(), "-log probability, mean over its own labels, nats; null without known own labels"),
         column("importance", pa.list_(_SHARE), _IMPORTANCE, nullable=False),
         column("status", pa.string(), "ok, or no_input: nothing that the model reads", nullable=False),

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.metrics import NOTHING, Tally, bootstrap, class_scores, scores, tally
+from models.metrics import NOTHING, Tally, class_scores, f1_interval, scores, share_interval, tally
 from stores.errors import AlignmentError, mismatch
 from stores.schemas import METRICS
 from tasks.scoring import single
@@ -45,15 +44,13 @@ def evaluate(
 
 
 def metric_table(tallies: dict[str, Tally], *, model: str, seed: int, multi_label: bool) -> pa.Table:
-    """Return METRICS rows; accuracy and p_at_1 come with a seeded 95 % bootstrap interval (`_low`, `_high`)."""
+    """Return METRICS rows; accuracy, p_at_1 and f1_micro come with a 95 % interval (`_low`, `_high`)."""
     rows = []
     for split, counts in tallies.items():
         values = scores(counts, multi_label=multi_label)
         if values:
-            rng = np.random.default_rng(seed)
-            right = {"accuracy": counts.exact if multi_label else counts.first, "p_at_1": counts.first}
-            for name, correct in right.items():
-                interval = bootstrap(correct, counts.n, rng=rng)
+            shares = {name: share_interval(values[name][0], counts.n) for name in ("accuracy", "p_at_1")}
+            for name, interval in {**shares, "f1_micro": f1_interval(counts)}.items():
                 values |= {f"{name}_low": (interval.low, counts.n), f"{name}_high": (interval.high, counts.n)}
         rows += [
             {"model": model, "split": split, "seed": seed, "metric": metric, "value": value, "n": n}

@@ -26,7 +26,7 @@ class Scored(NamedTuple):
     probabilities: NDArray[np.float32]  # (n, C)
     best: NDArray[np.int64]  # (n,) most probable class; of equal ones the first
     predicted: pa.ListArray  # (n,) list<string>: the label set at the threshold, in the order of the classes
-    rank: pa.Array  # (n,) int32: 0-based rank of its best own label; null when the classifier knows none
+    rank: pa.Array  # (n,) int32: place of its best own label, 1 = right; null when the classifier knows none
     loss: pa.Array  # (n,) float32: -log probability, mean over its own labels, in nats; null likewise
 
 
@@ -63,6 +63,8 @@ def has_input(classifier: Classifier, block: Block) -> NDArray[np.bool_]:
 def own(names: pa.Array, labels: pa.Array, probabilities: NDArray[np.float32]) -> tuple[pa.Array, pa.Array]:
     """Return rank and loss of the documents' own labels, as in `Scored`.
 
+    Of equally probable labels the first stands first, as in `best`: rank 1 is what `best` names.
+
     names: (C,) string; labels: (n,) list<string>; probabilities: (n, C).
     """
     columns = pc.fill_null(pc.index_in(pc.list_flatten(labels), value_set=names), -1).to_numpy(zero_copy_only=False)
@@ -73,8 +75,11 @@ def own(names: pa.Array, labels: pa.Array, probabilities: NDArray[np.float32]) -
     rank, loss = np.zeros(len(labels), np.int32), np.zeros(len(labels), np.float32)
     for count in np.unique(counts[counts > 0]):
         at = np.flatnonzero(counts == count)
-        found = probabilities[at[:, None], columns[starts[at][:, None] + np.arange(count)]]
-        rank[at] = (probabilities[at] > found.max(axis=1, keepdims=True)).sum(axis=1)
+        own_columns = columns[starts[at][:, None] + np.arange(count)]
+        found, every = probabilities[at[:, None], own_columns], probabilities[at]
+        best = found.max(axis=1, keepdims=True)
+        first = np.where(found == best, own_columns, len(names)).min(axis=1, keepdims=True)
+        rank[at] = 1 + ((every > best) | ((every == best) & (np.arange(len(names)) < first))).sum(axis=1)
         loss[at] = -np.log(np.maximum(found, TINY)).mean(axis=1)
     return pa.array(rank, pa.int32(), mask=counts == 0), pa.array(loss, pa.float32(), mask=counts == 0)
 

@@ -1,22 +1,21 @@
 """The metrics against scikit-learn, and the law that tallies add."""
 
-import math
-
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from models.metrics import NOTHING, Tally, bootstrap, class_scores, scores, tally
+from models.metrics import NOTHING, Tally, class_scores, f1_interval, scores, share_interval, tally
 
 LABELS = ["ant", "bee", "cat", "dog", "eel"]
 STRINGS = pa.list_(pa.string())
 SETS = st.lists(st.sampled_from(LABELS), unique=True, max_size=3)
 ROWS = st.lists(
-    st.tuples(SETS.filter(bool), SETS, st.sampled_from([*LABELS, None]), st.integers(0, 7)), min_size=1, max_size=30
+    st.tuples(SETS.filter(bool), SETS, st.sampled_from([*LABELS, None]), st.integers(1, 8)), min_size=1, max_size=30
 )
 
 
@@ -51,7 +50,7 @@ def test_multi_label_scores_are_those_of_scikit_learn(rows):
     assert found["accuracy"] == pytest.approx(sk.accuracy_score(true, predicted))
     assert found["p_at_1"] == pytest.approx(np.mean([b in t for b, t in zip(best, truth, strict=True)]))
     assert found["top_5"] == pytest.approx(
-        np.mean([b in t or r < 5 for b, t, r in zip(best, truth, rank, strict=True)])
+        np.mean([b in t or r <= 5 for b, t, r in zip(best, truth, rank, strict=True)])
     )
     assert found["no_input"] == best.count(None)
     assert found["log_loss"] == pytest.approx(np.mean([0.5 * value for value in rank]))
@@ -61,7 +60,7 @@ def test_multi_label_scores_are_those_of_scikit_learn(rows):
 def test_single_label_scores_are_those_of_scikit_learn(pairs):
     pairs = [*pairs, ("ant", "bee")]  # scikit-learn warns about a single class
     truth, guess = zip(*pairs, strict=True)
-    counts = count([([t], [g], g, 0 if t == g else 9) for t, g in pairs])
+    counts = count([([t], [g], g, 1 if t == g else 9) for t, g in pairs])
     found = {name: value for name, (value, _) in scores(counts, multi_label=False).items()}
     for average in ("micro", "macro", "weighted"):
         expected = sk.f1_score(truth, guess, average=average, zero_division=0)
@@ -96,7 +95,7 @@ def test_log_loss_is_that_of_scikit_learn_from_probabilities():
     loss = -np.log(probabilities[np.arange(3), truth])
     names = pa.array([["a"], ["a"], ["b"]], STRINGS)
     counts = tally(
-        names, names, best=pa.array(["a", "a", "b"]), rank=pa.array([0, 1, 0], pa.int32()), loss=pa.array(loss)
+        names, names, best=pa.array(["a", "a", "b"]), rank=pa.array([1, 2, 1], pa.int32()), loss=pa.array(loss)
     )
     assert scores(counts, multi_label=False)["log_loss"] == (
         pytest.approx(sk.log_loss(truth, probabilities, labels=[0, 1, 2])),
@@ -109,7 +108,7 @@ def test_a_label_unseen_in_training_is_wrong_counted_and_out_of_the_loss():
         pa.array([["new"], ["ant"]], STRINGS),
         pa.array([["ant"], ["ant"]], STRINGS),
         best=pa.array(["ant", "ant"]),
-        rank=pa.array([None, 0], pa.int32()),
+        rank=pa.array([None, 1], pa.int32()),
         loss=pa.array([None, 0.25], pa.float32()),
     )
     found = scores(counts, multi_label=False)
@@ -134,14 +133,14 @@ def test_no_input_is_wrong_and_not_an_unknown_label():
 
 
 def test_a_document_with_several_labels_is_right_when_the_best_is_one_of_them():
-    counts = count([(["ant", "bee"], ["bee"], "bee", 0), (["ant", "bee"], ["cat"], "cat", 6)])
+    counts = count([(["ant", "bee"], ["bee"], "bee", 1), (["ant", "bee"], ["cat"], "cat", 6)])
     assert scores(counts, multi_label=False)["accuracy"] == (0.5, 2)
     assert counts.confusion == {("bee", "bee"): 1, ("ant", "cat"): 1}
 
 
 def test_an_unlabelled_document_is_refused():
     with pytest.raises(ValueError, match="leave unlabelled documents out"):
-        count([([], ["ant"], "ant", 0)])
+        count([([], ["ant"], "ant", 1)])
 
 
 def test_no_documents_have_no_scores():
@@ -153,20 +152,30 @@ def test_no_documents_have_no_scores():
     assert scores(tally(pa.array([], STRINGS), pa.array([], STRINGS), **empty), multi_label=False) == {}
 
 
-def test_the_bootstrap_interval_is_that_of_drawing_documents():
-    right, n = 70, 100
-    outcomes = np.repeat([1, 0], [right, n - right])
-    rng = np.random.default_rng(5)
-    means = outcomes[rng.integers(0, n, size=(20_000, n))].mean(axis=1)
-    low, high = bootstrap(right, n, rng=np.random.default_rng(1), draws=20_000)
-    np.testing.assert_allclose([low, high], np.quantile(means, [0.025, 0.975]), atol=0.011)
-    deviation = 1.96 * math.sqrt(0.7 * 0.3 / n)
-    np.testing.assert_allclose([low, high], [0.7 - deviation, 0.7 + deviation], atol=0.011)
+@pytest.mark.parametrize(("right", "n"), [(70, 100), (3, 3), (0, 3), (1, 1), (1, 2), (49_999, 70_000)])
+def test_the_interval_of_a_share_is_that_of_scipy(right, n):
+    expected = binomtest(right, n).proportion_ci(method="wilson")
+    found = share_interval(right / n, n)
+    assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= found.low < found.high <= 1
+    assert found.low - 1e-12 <= right / n <= found.high + 1e-12
 
 
-def test_the_bootstrap_repeats_with_its_seed_and_refuses_nothing():
-    first, second = (bootstrap(3, 9, rng=np.random.default_rng(7)) for _ in range(2))
-    assert first == second
-    assert bootstrap(9, 9, rng=np.random.default_rng(0)) == (1.0, 1.0)
+def test_no_documents_have_no_interval():
     with pytest.raises(ValueError, match="at least 1 document"):
-        bootstrap(0, 0, rng=np.random.default_rng(0))
+        share_interval(0, 0)
+
+
+def test_the_interval_of_the_micro_f1_is_that_of_drawing_documents():
+    rng = np.random.default_rng(3)
+    truth = [sorted(rng.choice(LABELS, 2, replace=False)) for _ in range(400)]
+    guess = [t[: rng.integers(0, 3)] if rng.random() < 0.7 else ["eel", "ant"] for t in truth]
+    rows = [(t, g, g[0] if g else None, 1) for t, g in zip(truth, guess, strict=True)]
+    found = f1_interval(count(rows))
+    hits = np.array([len({*t} & {*g}) for t, g in zip(truth, guess, strict=True)])
+    sizes = np.array([len(t) + len(g) for t, g in zip(truth, guess, strict=True)])
+    drawn = rng.integers(0, 400, size=(4000, 400))
+    expected = np.quantile(2 * hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
+    np.testing.assert_allclose(found, expected, atol=0.006)
+    assert f1_interval(count([(["ant"], ["ant"], "ant", 1)] * 3)) == share_interval(1, 3)
+    assert f1_interval(count([(["ant"], [], None, 1)] * 3)) == share_interval(0, 3)

@@ -57,7 +57,7 @@ def random_shards(n: int, shards: int):
     split = rng.choice(["train", "valid", "test"], n)
     known = documents([(f"d{i}", split[i], [truth[i]]) for i in range(n)])
     guessed = predictions(
-        [(f"d{i}", guess[i], 0 if guess[i] == truth[i] else 5, 0.5, ["bee", "cat"]) for i in range(n)]
+        [(f"d{i}", guess[i], 1 if guess[i] == truth[i] else 6, 0.5, ["bee", "cat"]) for i in range(n)]
     )
     edges = np.linspace(0, n, shards + 1).astype(int)
     cuts = list(zip(edges[:-1], np.diff(edges), strict=True))
@@ -80,7 +80,7 @@ def test_single_label_metrics_agree_with_scikit_learn_however_sharded(shards):
 
 def test_multi_label_uses_the_predicted_set():
     known = documents([("a", "test", ["ant", "bee"]), ("b", "test", ["cat"])])
-    guessed = predictions([("a", "ant", 0, 0.1, ["ant"]), ("b", "ant", 1, 0.3, ["ant", "cat"])])
+    guessed = predictions([("a", "ant", 1, 0.1, ["ant"]), ("b", "ant", 2, 0.3, ["ant", "cat"])])
     found = values(
         evaluate(iter([guessed]), iter([known]), model="m", seed=0, splits=["test"], multi_label=True), "test"
     )
@@ -106,13 +106,13 @@ def test_what_is_not_evaluated_and_what_counts_as_wrong():
     )
     guessed = predictions(
         [
-            ("right", "ant", 0, 0.1, ["ant"]),
+            ("right", "ant", 1, 0.1, ["ant"]),
             ("unlabelled", "ant", None, None, ["ant"]),
-            ("twice", "ant", 0, 0.1, ["ant"]),
+            ("twice", "ant", 1, 0.1, ["ant"]),
             ("unseen", "ant", None, None, ["ant"]),
             ("empty", None, None, None, []),
-            ("other", "ant", 0, 0.1, ["ant"]),
-            ("nowhere", "ant", 0, 0.1, ["ant"]),
+            ("other", "ant", 1, 0.1, ["ant"]),
+            ("nowhere", "ant", 1, 0.1, ["ant"]),
         ]
     )
     table = evaluate(iter([guessed]), iter([known]), model="m", seed=0, splits=["test", "valid"], multi_label=False)
@@ -144,13 +144,13 @@ def test_no_prediction_is_null_in_the_confusions():
 
 
 def test_predictions_of_other_documents_are_refused():
-    known, guessed = documents([("a", "test", ["ant"])]), predictions([("b", "ant", 0, 0.1, [])])
+    known, guessed = documents([("a", "test", ["ant"])]), predictions([("b", "ant", 1, 0.1, [])])
     with pytest.raises(AlignmentError, match="predict again"):
         evaluate(iter([guessed]), iter([known]), model="m", seed=0, splits=["test"], multi_label=False)
 
 
 def test_a_missing_shard_is_refused():
-    known, guessed = documents([("a", "test", ["ant"])]), predictions([("a", "ant", 0, 0.1, [])])
+    known, guessed = documents([("a", "test", ["ant"])]), predictions([("a", "ant", 1, 0.1, [])])
     with pytest.raises(ValueError, match="longer"):
         evaluate(iter([guessed]), iter([known, known]), model="m", seed=0, splits=["test"], multi_label=False)
 
@@ -170,7 +170,7 @@ def test_an_empty_data_set_has_no_metrics():
 
 def test_importance_is_the_mean_share_per_modality():
     known = documents([("a", "test", ["ant"]), ("b", "test", ["ant"]), ("c", "test", ["ant"]), ("d", "train", ["ant"])])
-    guessed = predictions([(name, "ant", 0, 0.1, []) for name in "abcd"])
+    guessed = predictions([(name, "ant", 1, 0.1, []) for name in "abcd"])
     both = [{"modality": "image", "share": 0.25}, {"modality": "text", "share": 0.75}]
     shares = pa.array([both, [{"modality": "text", "share": 1.0}], [], both], PREDICTIONS.field("importance").type)
     guessed = guessed.set_column(PREDICTIONS.get_field_index("importance"), PREDICTIONS.field("importance"), shares)

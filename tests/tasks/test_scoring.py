@@ -71,7 +71,9 @@ def one_by_one(classifier: Any, block: Block, config: PredictConfig, fixed: dict
             "score": row[best[0]],
             "top_k": [{"label": classifier.labels[c], "score": row[c]} for c in best],
             "predicted": [classifier.labels[c] for c in chosen],
-            "rank": int((row > row[known].max()).sum()) if known else None,
+            "rank": 1 + min(int(np.flatnonzero(np.argsort(-row, kind="stable") == c)[0]) for c in known)
+            if known
+            else None,
             "loss": float(-np.log(np.maximum(row[known], TINY)).mean()) if known else None,
             "importance": [{"modality": m, "share": share[i]} for m, share in sorted(shares.items())],
             "status": "ok",
@@ -111,11 +113,16 @@ def test_rank_and_loss_by_hand() -> None:
     labels = pa.array([["b"], ["c", "a"], ["x"], [], ["x", "c"]], pa.list_(pa.string()))
     p = np.array([[0.5, 0.25, 0.25], [0.2, 0.5, 0.3], [1, 0, 0], [1, 0, 0], [0.5, 0.5, 0.0]], np.float32)
     rank, loss = own(names, labels, p)
-    assert rank.to_pylist() == [1, 1, None, None, 2]
+    assert rank.to_pylist() == [2, 2, None, None, 3]
     assert loss.to_pylist() == [
         pytest.approx(np.log(4)), pytest.approx((np.log(1 / 0.3) + np.log(5)) / 2), None, None,
         pytest.approx(-np.log(TINY)),
     ]  # fmt: skip
+
+
+def test_rank_1_is_the_best_label_also_among_equals() -> None:
+    rank, _ = own(pa.array(["a", "b", "c"]), pa.array([["a"], ["b"], ["c", "b"]]), np.full((3, 3), 1 / 3, np.float32))
+    assert rank.to_pylist() == [1, 2, 2]
 
 
 def test_lists_of_names() -> None:

@@ -181,7 +181,7 @@ def test_scores_are_those_of_the_predictions_of_the_same_classifier(multi, loss,
     assert got["accuracy"][1] == 59
     assert got["no_input"] == (1, 59)
     assert got == {name: (pytest.approx(value), n) for name, (value, n) in wanted.items() if name in got}
-    assert set(wanted) - set(got) == {"accuracy_low", "accuracy_high", "p_at_1_low", "p_at_1_high"}
+    assert set(wanted) - set(got) == {f"{n}_{b}" for n in ("accuracy", "p_at_1", "f1_micro") for b in ("low", "high")}
 
 
 def test_a_cell_tells_options_and_scores_on_valid_only(tmp_path):
