@@ -8,7 +8,8 @@ from flows.graph import build
 from flows.runs import configs_of_runs
 from stores.catalog import CATALOG, Part, build_catalog
 from stores.dataset import Dataset, list_datasets
-from stores.published import Published
+from stores.errors import StorageError
+from stores.published import Published, publishing
 from tasks.nodes import Node
 
 LATEST = "latest"
@@ -42,11 +43,25 @@ def write_catalog(nodes: list[Node], root: Path) -> Path:
     return build_catalog(root, found, views)
 
 
-def renew_catalog(config: Config, root: Path) -> None:
-    """Write the catalog of what is published again, if there is one: files behind it went."""
+def rewrite_catalog(config: Config, root: Path) -> None:
+    """Write the catalog of what is published again, if there is one."""
     if (root / CATALOG).exists():
         shown = dict(configs_of_runs(root)).get(Published.load(root).run, config)
         write_catalog(build(shown), root)
+
+
+def renew_catalog(config: Config, root: Path) -> bool:
+    """Write and list the catalog again, as files behind it went; without room for that remove it and return False."""
+    path = root / CATALOG
+    if not path.exists():
+        return True
+    try:
+        with publishing(root, path):
+            rewrite_catalog(config, root)
+    except StorageError:
+        path.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def _history(nodes: list[Node], root: Path) -> Iterator[Part]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.catalog import LATEST, renew_catalog
+from flows.catalog import LATEST, rewrite_catalog
 from flows.cells import FOLDER
 from flows.config import Config
 from flows.graph import build
@@ -215,7 +215,7 @@ def _erase_published(config: Config, root: Path, forgotten: Forgotten, pages: Se
             write_bytes(root / name, _left(text, forgotten).encode()) if tells_all(text) else (root / name).unlink()
         for path in sorted((root / LATEST).glob("*.parquet")):
             erase_from_file(path, forgotten)
-        renew_catalog(config, root)
+        rewrite_catalog(config, root)
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -105,8 +105,6 @@ def gc(
     """
     from flows.catalog import renew_catalog
     from flows.maintenance import find_garbage, remove, size_of
-    from stores.catalog import CATALOG
-    from stores.published import publishing
 
     with error_boundary():
         settings = load_config(config, set_)
@@ -118,8 +116,6 @@ def gc(
                 out.print(f"{size / 1e6:10.2f} MB  {path}")
                 if not dry_run:
                     remove(path)
-            if total and not dry_run:
-                root = Path(settings.root)
-                with publishing(root, root / CATALOG):
-                    renew_catalog(settings, root)
+            if total and not dry_run and not renew_catalog(settings, Path(settings.root)):
+                err.print("catalog.duckdb names removed files and went too: the next run writes it again")
         out.print(f"{'would free' if dry_run else 'freed'} {total / 1e6:.2f} MB")

@@ -198,10 +198,13 @@ class TestGarbage:
         assert len(garbage) == 2
         if listed:
             write_run(Path(config.root), "20260101-000000-abcd", config, [], "")
+            (Path(config.root) / "catalog.duckdb").write_bytes(b"a catalog that names what goes")
         with full_disk():
             result = CliRunner().invoke(app, ["gc", str(path), "--wait", "0"])
         assert result.exit_code == 0, result.output
         assert not any(one.exists() for one in garbage)
+        assert not (Path(config.root) / "catalog.duckdb").exists()
+        assert ("the next run writes it again" in result.output) is listed
 
     def test_gc_tells_for_whom_it_waits(self, tmp_path: Path):
         config, path = self.config(tmp_path), tmp_path / "x.yaml"
