@@ -67,25 +67,31 @@ class PredictionsConfig(FrozenConfig):
 class EvaluationConfig(FrozenConfig):
     """Which splits are scored."""
 
-    splits: tuple[str, ...] = ("valid", "test")
+    splits: tuple[str, ...] = Field(("valid", "test"), description="Splits that are scored")
 
 
 class ReportConfig(FrozenConfig):
     """What the report shows."""
 
     gallery: int = Field(12, ge=0, le=200, description="Right examples, wrong ones and confident errors, each")
-    split: str = "test"
-    tokens: TokensConfig = TokensConfig()
+    split: str = Field("test", description="Split that examples are taken from")
+    tokens: TokensConfig = Field(TokensConfig(), description="What the dictionary of visual tokens holds")
     contact_sheet: int = Field(24, ge=0, le=400, description="Images with what the detectors found in them")
 
 
 class ExecutionConfig(FrozenConfig):
     """How a run is carried out; nothing here changes bytes."""
 
-    executor: Literal["local", "dask", "ray"] = knob("local")
-    address: str | None = knob(None)  # of a Dask scheduler or a Ray head; none starts a local cluster
-    workers: int = knob(2, ge=1)
-    allowed_failures: float = knob(0.05, ge=0, le=1)  # share of rows that may fail before the exit code is 1
+    executor: Literal["local", "dask", "ray"] = knob(
+        "local", description="Where shards are made: in processes here, or on a Dask or Ray cluster"
+    )
+    address: str | None = knob(
+        None, description="Address of a Dask scheduler or a Ray head; default: start a local cluster"
+    )
+    workers: int = knob(2, ge=1, description="Worker processes")
+    allowed_failures: float = knob(
+        0.05, ge=0, le=1, description="Share of rows that may fail before the exit code is 1"
+    )
 
 
 class Config(FrozenConfig):
@@ -97,27 +103,31 @@ class Config(FrozenConfig):
 
     model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None) and None)
 
-    extends: str | None = knob(None)
+    extends: str | None = knob(None, description="YAML file whose values are taken where this configuration gives none")
     name: str = Field("documents", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="Name of the data set")
-    root: str = knob("runs/documents")  # output root
-    source: SourceConfig = SourceConfig()
+    root: str = knob("runs/documents", description="Output root: folder that everything is written below")
+    source: SourceConfig = Field(SourceConfig(), description="Where documents come from")
     shard_size: int = Field(4096, ge=1, description="Documents per shard")
-    split: SplitConfig = SplitConfig()
-    duplicates: DuplicatesConfig = DuplicatesConfig()
-    clean: CleanConfig = CleanConfig()
+    split: SplitConfig = Field(
+        SplitConfig(), description="Which documents go to train, valid and test where the source does not say"
+    )
+    duplicates: DuplicatesConfig = Field(
+        DuplicatesConfig(), description="Which documents are left out because they came before"
+    )
+    clean: CleanConfig = Field(CleanConfig(), description="How raw fields become text")
     detect: dict[str, DetectConfig] = Field({}, description="Detectors over the images; faces only if named here")
-    embed: dict[str, EmbedConfig] = Field({})
-    crops: dict[str, CropsConfig] = Field({})
-    quantize: dict[str, QuantizeConfig] = Field({})
-    models: dict[str, ModelConfig] = Field({})
-    predictions: PredictionsConfig = PredictionsConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    report: ReportConfig = ReportConfig()
+    embed: dict[str, EmbedConfig] = Field({}, description="Embeddings by name: of images, texts or table columns")
+    crops: dict[str, CropsConfig] = Field({}, description="Embeddings of detected elements, by name")
+    quantize: dict[str, QuantizeConfig] = Field({}, description="Codebooks by name")
+    models: dict[str, ModelConfig] = Field({}, description="Classifiers by name")
+    predictions: PredictionsConfig = Field(PredictionsConfig(), description="What predictions hold")
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="What is scored")
+    report: ReportConfig = Field(ReportConfig(), description="What the report shows")
     refit: Literal["manual", "on_change", "drift"] = Field(
         "manual", description="When fitted things are made again; drift: codebooks whose drift report asks for it"
     )
-    sweep: SweepConfig = knob(SweepConfig())  # its cells have keys of their own
-    run: ExecutionConfig = knob(ExecutionConfig())
+    sweep: SweepConfig = knob(SweepConfig(), description="Which options `fuseline sweep` tries")
+    run: ExecutionConfig = knob(ExecutionConfig(), description="How a run is carried out")
 
     @model_validator(mode="before")
     @classmethod

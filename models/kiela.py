@@ -17,10 +17,16 @@ class TextConfig(FastTextConfig):
 class ImageConfig(FastTextConfig):
     """Models that read a dense embedding."""
 
-    image: str = "image"  # name of the embedding
+    image: str = Field("image", description="Name of the image embedding in `embed`")
     # Length of x_v, 1 in the paper. A step on V moves v by length^2 as much, one on U moves t by 1 / words: long texts
     # want a high lr, at which images of length 1 diverge.
-    image_length: float = Field(1.0, gt=0, le=100)
+    image_length: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="Length that image vectors are scaled to, 1 in the paper; long texts want a high lr, "
+        "and that a shorter image",
+    )
 
 
 class ImageAloneConfig(ImageConfig):
@@ -37,20 +43,20 @@ class ImageAloneConfig(ImageConfig):
 class GatedConfig(ImageConfig):
     """Models in which one modality passes through the sigmoid."""
 
-    gate: Literal["text", "image"] = "text"
+    gate: Literal["text", "image"] = Field("text", description="Modality that passes through the sigmoid")
 
 
 class PQTokensConfig(FastTextConfig):
     """Models that read visual tokens."""
 
-    codes: str = "pq"  # name of the codebook
-    alpha: float = Field(0.2, gt=0)  # weight of the visual-token bag beside the text bag
+    codes: str = Field("pq", description="Name of the codebook in `quantize`")
+    alpha: float = Field(0.2, gt=0, description="Weight of the bag of visual tokens beside the bag of words")
 
 
 class RSPQTokensConfig(PQTokensConfig):
     """Visual tokens of a random sample product quantizer."""
 
-    codes: str = "rspq"
+    codes: str = Field("rspq", description="Name of the codebook in `quantize`")
 
 
 class Text(FastTextClassifier):

@@ -24,11 +24,11 @@ class SplitConfig(FrozenConfig):
     method: Literal["hash", "stratified"] = Field(
         "hash", description="hash: by id or group, never moves; stratified: the same share of every label (paper M)"
     )
-    valid: float = Field(0.1, ge=0, lt=1)
-    test: float = Field(0.1, ge=0, lt=1)
+    valid: float = Field(0.1, ge=0, lt=1, description="Share of documents that goes to valid")
+    test: float = Field(0.1, ge=0, lt=1, description="Share of documents that goes to test")
     folds: int | None = Field(None, ge=2, description="Parts of a cross-validation: fills the column `fold`")
     ignore_given: bool = Field(False, description="Assign even where the source gives a split, whatever it is called")
-    seed: int = 0
+    seed: int = Field(0, description="Seed of all random draws")
 
     @model_validator(mode="after")
     def _shares(self) -> Self:

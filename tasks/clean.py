@@ -31,14 +31,24 @@ _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200b\u2060\ufeff\u
 class CleanConfig(FrozenConfig):
     """How raw fields become `text`, in the order of DATASETS.md R9."""
 
-    cleaner: Literal["html2text", "selectolax"] = "html2text"
-    fields: tuple[Field_, ...] = Field(("title", "html", "text", "description"), min_length=1)  # joined in this order
-    unquote_url: bool = False  # %20 and + become spaces in title, description and text
-    unescape: bool = True  # &amp; becomes & in title, description and text
-    strip_tags: bool = True  # in title, description and text; html always goes through the cleaner
-    links: bool = True  # html2text: keep link targets as [words](target), its own default
-    max_bytes: int = Field(5_000_000, ge=1)  # per field, UTF-8
-    timeout: float = Field(10.0, gt=0)  # seconds per document
+    cleaner: Literal["html2text", "selectolax"] = Field(
+        "html2text", description="What makes text of HTML; selectolax is the faster one"
+    )
+    fields: tuple[Field_, ...] = Field(
+        ("title", "html", "text", "description"),
+        min_length=1,
+        description="Fields that are joined to `text`, in this order",
+    )
+    unquote_url: bool = Field(False, description="Turn %20 and + into spaces in title, description and text")
+    unescape: bool = Field(True, description="Turn &amp; into & in title, description and text")
+    strip_tags: bool = Field(
+        True, description="Remove tags from title, description and text; html always goes through the cleaner"
+    )
+    links: bool = Field(True, description="html2text: keep link targets as [words](target), its own default")
+    max_bytes: int = Field(
+        5_000_000, ge=1, description="Bytes of UTF-8 that a field may have; a longer one is `too_large`"
+    )
+    timeout: float = Field(10.0, gt=0, description="Seconds that one document may take; a slower one is `timeout`")
 
 
 class _Cleaned(NamedTuple):

@@ -21,14 +21,22 @@ class CropEmbedConfig(EncoderChoice):
 
     modalities: ClassVar[tuple[Modality, ...]] = ("face", "image")
 
-    dtype: Dtype = "float16"
-    min_score: float = Field(0.65, ge=0, le=1)  # of the detection; paper R takes objects from 0.65
-    limit: int = Field(10, ge=1)  # elements per document, those of the highest scores (paper R)
-    margin: float = Field(0.1, ge=0, le=2)  # share of the box added around it; aligned faces ignore it
-    limits: ImageLimits = ImageLimits()
-    background: tuple[int, int, int] = WHITE
-    batch_size: int = knob(4, ge=1)  # documents
-    decode_threads: int = knob(2, ge=1)
+    dtype: Dtype = Field("float16", description="Number format of the stored vectors")
+    min_score: float = Field(
+        0.65, ge=0, le=1, description="Score from which a detected element is embedded; paper R takes objects from 0.65"
+    )
+    limit: int = Field(
+        10, ge=1, description="Elements embedded per document, those of the highest scores (10 in paper R)"
+    )
+    margin: float = Field(
+        0.1, ge=0, le=2, description="Share of the box that is added around it; aligned faces ignore it"
+    )
+    limits: ImageLimits = Field(ImageLimits(), description="What one image may cost")
+    background: tuple[int, int, int] = Field(
+        WHITE, description="What shows through transparent pixels: red, green and blue, 0..255 each"
+    )
+    batch_size: int = knob(4, ge=1, description="Documents per step of the network")
+    decode_threads: int = knob(2, ge=1, description="Threads that decode images ahead of the network")
 
 
 def embed_crops(documents: pa.Table, detections: pa.Table, config: CropEmbedConfig, *, source: str) -> pa.Table:

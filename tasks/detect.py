@@ -22,13 +22,18 @@ class DetectConfig(ChosenConfig):
 
     chosen_by: ClassVar[str] = "detector"
 
-    detector: str
-    options: Options = Field(default_factory=FrozenConfig)  # of the detector: `fuseline list detectors`
-    limit: int = Field(500, ge=1)  # elements kept per image, those of the highest scores
-    text_score: float = Field(0.5, ge=0, le=1)  # lines below it stay out of the joined text
-    limits: ImageLimits = ImageLimits()
-    background: tuple[int, int, int] = WHITE
-    decode_threads: int = knob(2, ge=1)
+    detector: str = Field(description="Name of a detector; `fuseline list detectors` shows them")
+    options: Options = Field(
+        default_factory=FrozenConfig,
+        description="Options of the detector; `fuseline describe detector NAME` shows them",
+    )
+    limit: int = Field(500, ge=1, description="Elements kept per image, those of the highest scores")
+    text_score: float = Field(0.5, ge=0, le=1, description="Score from which a line goes into the joined text")
+    limits: ImageLimits = Field(ImageLimits(), description="What one image may cost")
+    background: tuple[int, int, int] = Field(
+        WHITE, description="What shows through transparent pixels: red, green and blue, 0..255 each"
+    )
+    decode_threads: int = knob(2, ge=1, description="Threads that decode images ahead of the network")
 
     @classmethod
     def options_type(cls, name: str) -> type[FrozenConfig]:

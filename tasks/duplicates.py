@@ -18,7 +18,7 @@ class DuplicatesConfig(FrozenConfig):
     """Which documents with an id, or an image, that came before are left out; they are listed in the quarantine."""
 
     ids: Literal["first", "last", "error"] = Field("first", description="Which is kept; last reads the source twice")
-    images: bool = False
+    images: bool = Field(False, description="Also leave out documents whose image was shown by an earlier one")
     distance: int = Field(0, ge=0, le=16, description="Bits of 64 that may differ; above 0 every pair is compared")
 
 

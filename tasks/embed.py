@@ -51,11 +51,15 @@ class ImageEmbedConfig(_EmbedConfig):
 
     modalities: ClassVar[tuple[Modality, ...]] = ("image",)
 
-    encoder: str = "efficientnet_lite2"
-    limits: ImageLimits = ImageLimits()
-    background: tuple[int, int, int] = WHITE  # what shows through transparent pixels, RGB
-    batch_size: int = knob(4, ge=1)
-    decode_threads: int = knob(2, ge=1)
+    encoder: str = Field(
+        "efficientnet_lite2", description="Name of an image encoder; `fuseline list encoders` shows them"
+    )
+    limits: ImageLimits = Field(ImageLimits(), description="What one image may cost")
+    background: tuple[int, int, int] = Field(
+        WHITE, description="What shows through transparent pixels: red, green and blue, 0..255 each"
+    )
+    batch_size: int = knob(4, ge=1, description="Images per step of the network")
+    decode_threads: int = knob(2, ge=1, description="Threads that decode images ahead of the network")
 
 
 class TextEmbedConfig(_EmbedConfig):
@@ -63,10 +67,14 @@ class TextEmbedConfig(_EmbedConfig):
 
     modalities: ClassVar[tuple[Modality, ...]] = ("text",)
 
-    encoder: str = "minilm"
-    field: Literal["text", "title", "description", "ocr"] = "text"  # of the cleaned document, or what its image says
-    detections: str | None = None  # name of the detector whose words are read; for the field `ocr` alone
-    batch_size: int = knob(32, ge=1)
+    encoder: str = Field("minilm", description="Name of a text encoder; `fuseline list encoders` shows them")
+    field: Literal["text", "title", "description", "ocr"] = Field(
+        "text", description="What is embedded: a field of the cleaned document, or what was read in its image (ocr)"
+    )
+    detections: str | None = Field(
+        None, description="Name of the detector in `detect` whose words are embedded; for the field ocr alone"
+    )
+    batch_size: int = knob(32, ge=1, description="Texts per step of the network")
 
     @model_validator(mode="after")
     def _words_come_from_a_detector(self) -> Self:

@@ -56,9 +56,13 @@ _DAMAGE = (
 class ImageLimits(FrozenConfig):
     """What one image may cost."""
 
-    max_bytes: int = Field(50_000_000, ge=1)
-    max_pixels: int = Field(100_000_000, ge=1)  # width x height, as the header says
-    timeout: float = Field(30.0, gt=0)  # seconds of reading and decoding; checked between blocks of 64 kB
+    max_bytes: int = Field(
+        50_000_000, ge=1, description="Bytes that an image file may have; a larger one is `too_large`"
+    )
+    max_pixels: int = Field(
+        100_000_000, ge=1, description="Pixels, width x height, that its header may tell; a larger one is `too_large`"
+    )
+    timeout: float = Field(30.0, gt=0, description="Seconds of reading and decoding; a slower one is `timeout`")
 
 
 class ImageError(ValueError):

@@ -26,8 +26,8 @@ class QuantizeConfig(FrozenConfig):
     quantizer: str = Field("pq", description="Name of a quantizer; `fuseline list quantizers` shows them")
     embedding: str = Field("image", description="Name of the embedding in `embed` to quantize")
     options: dict[str, Any] = Field({}, description="Options of the quantizer")
-    seed: int = 0
-    drift: DriftConfig = knob(DriftConfig())  # when new data ask for another codebook
+    seed: int = Field(0, description="Seed of all random draws")
+    drift: DriftConfig = knob(DriftConfig(), description="From when on new data ask for another codebook")
 
     @model_validator(mode="after")
     def _check(self) -> "QuantizeConfig":

@@ -26,11 +26,15 @@ class SweepConfig(FrozenConfig):
     """Which options are tried (the grid of Kiela 2018, K-30); an axis that a model does not have is left out for it."""
 
     models: tuple[str, ...] = Field((), description="Names of models; none means all")
-    lr: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0)
-    epochs: tuple[int, ...] = (5, 10, 20)
-    dim: tuple[int, ...] = (20, 100)
-    alpha: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-    gate: tuple[Literal["text", "image"], ...] = ("text", "image")
+    lr: tuple[float, ...] = Field((0.1, 0.25, 0.5, 1.0, 2.0), description="Learning rates")
+    epochs: tuple[int, ...] = Field((5, 10, 20), description="Passes over the training rows")
+    dim: tuple[int, ...] = Field((20, 100), description="Dimensions of word vectors")
+    alpha: tuple[float, ...] = Field(
+        (0.01, 0.02, 0.05, 0.1, 0.2, 0.5), description="Weights of the bag of visual tokens"
+    )
+    gate: tuple[Literal["text", "image"], ...] = Field(
+        ("text", "image"), description="Modalities that pass through the sigmoid"
+    )
     image_length: tuple[float, ...] = Field((), description="Not in the paper; none keeps each model's own")
     grids: dict[str, dict[str, tuple[Any, ...]]] = Field(
         {}, description="Axes of single models, any of their options, over the common ones: {gmu: {lr: [0.001, 0.01]}}"

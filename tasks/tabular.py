@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import Field
 
 from models.config import FrozenConfig
 from models.encoders.base import Modality
@@ -23,10 +24,10 @@ class TabularEmbedConfig(EncoderChoice):
 
     modalities: ClassVar[tuple[Modality, ...]] = ("tabular",)
 
-    encoder: str = "tabular"
-    output: Literal["vectors", "indices"] = "vectors"  # indices: integers in Parquet, for index embeddings
-    dtype: Dtype = "float32"  # of vectors
-    seed: int = 0  # draws the values that quantiles are taken from
+    encoder: str = Field("tabular", description="Name of a tabular encoder; `fuseline list encoders` shows them")
+    output: Literal["vectors", "indices"] = Field("vectors", description="vectors, or integers for index embeddings")
+    dtype: Dtype = Field("float32", description="Number format of the stored vectors")
+    seed: int = Field(0, description="Seed of the draw of values that quantiles are taken from")
 
     def fit_config(self) -> "TabularFitConfig":
         """Return what decides the fit: how it is written does not."""

@@ -21,7 +21,7 @@ class ModelConfig(FrozenConfig):
     kind: str = Field(description="Name of a model; `fuseline list models` shows them")
     options: dict[str, Any] = Field({}, description="Options of the model")
     ocr: tuple[str, ...] = Field((), description="Detectors whose words are added to the text, for models that read it")
-    seed: int = 0
+    seed: int = Field(0, description="Seed of all random draws")
 
     @model_validator(mode="after")
     def _check(self) -> "ModelConfig":

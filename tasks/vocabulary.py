@@ -25,11 +25,19 @@ class IndexEmbedConfig(EncoderChoice):
 
     modalities: ClassVar[tuple[Modality, ...]] = ("indices",)
 
-    encoder: str = "vocabulary"
-    field: Literal["text", "title", "description", "ocr", "labels"] = "text"
-    detections: str | None = None  # name of the detector, for the fields `ocr` and `labels`
-    min_score: float = Field(0.65, ge=0, le=1)  # of an element whose label is taken; paper R takes objects from 0.65
-    limit: int = Field(512, ge=1)  # values per document: the first words, or the labels of the highest scores
+    encoder: str = Field("vocabulary", description="Name of an encoder of indices; `fuseline list encoders` shows them")
+    field: Literal["text", "title", "description", "ocr", "labels"] = Field(
+        "text",
+        description="Whose values get indices: words of a field of the cleaned document, words in its image (ocr), or "
+        "labels of its objects (labels)",
+    )
+    detections: str | None = Field(None, description="Name of the detector in `detect`, for the fields ocr and labels")
+    min_score: float = Field(
+        0.65, ge=0, le=1, description="Score from which an element's label is taken; paper R takes objects from 0.65"
+    )
+    limit: int = Field(
+        512, ge=1, description="Values per document: the first words, or the labels of the highest scores"
+    )
     output: ClassVar[Literal["indices"]] = "indices"
 
     @model_validator(mode="after")

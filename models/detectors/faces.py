@@ -28,10 +28,12 @@ _MEAN_FACE = (np.array([(0.225492, 0.21599), (0.754761, 0.21599), (0.490127, 0.5
 class MtcnnConfig(FrozenConfig):
     """How faces are searched."""
 
-    side: int = Field(800, ge=48, le=4000)  # the longer side is scaled down to this
-    min_face: int = Field(20, ge=12)  # pixels, at that scale
-    min_score: float = Field(0.7, gt=0, lt=1)  # of the last network; .9 gives few false faces
-    threads: int | None = knob(None, ge=1)
+    side: int = Field(800, ge=48, le=4000, description="Pixels that the longer side of an image is scaled down to")
+    min_face: int = Field(20, ge=12, description="Side of the smallest face that is found, pixels at that scale")
+    min_score: float = Field(
+        0.7, gt=0, lt=1, description="Score of the last network from which a face counts; 0.9 gives few false ones"
+    )
+    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
 
 
 class Mtcnn:

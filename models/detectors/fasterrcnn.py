@@ -21,13 +21,19 @@ _FILE, _SHA256 = "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", "258fb6c6"  # torc
 class FasterRcnnConfig(FrozenConfig):
     """Where the weights lie, and what is kept of the raw detections."""
 
-    weights: Path | None = knob(None)  # None: looked for by name in $FUSELINE_WEIGHTS and torch's hub cache
-    sha256: str | None = knob(None)
-    min_score: float = Field(0.2, gt=0, le=1)  # paper R uses objects from 0.65
-    limit: int = Field(100, ge=1)
-    side: int = Field(1333, ge=64, le=4000)  # the longer side is scaled down to this
-    device: Device = knob("auto")
-    threads: int | None = knob(None, ge=1)
+    weights: Path | None = knob(
+        None, description="Weight file; default: looked for by name in $FUSELINE_WEIGHTS and torch's hub cache"
+    )
+    sha256: str | None = knob(
+        None, description="SHA-256 that the weight file must have, in hex; another file is refused"
+    )
+    min_score: float = Field(
+        0.2, gt=0, le=1, description="Score from which an object is kept; paper R uses objects from 0.65"
+    )
+    limit: int = Field(100, ge=1, description="Objects kept per image, those of the highest scores")
+    side: int = Field(1333, ge=64, le=4000, description="Pixels that the longer side of an image is scaled down to")
+    device: Device = knob("auto", description="Where torch runs the network: auto takes a GPU where there is one")
+    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
 
 
 class FasterRcnn:

@@ -21,10 +21,20 @@ _SIDE = 300
 class SsdLiteConfig(FrozenConfig):
     """What is kept of the raw detections; readers may ask for more than the floor later, never for less."""
 
-    min_score: float = Field(0.2, gt=0, le=1)  # .3 is a good threshold for use, .5 gives few false boxes
-    iou: float = Field(0.6, gt=0, le=1)  # boxes of one class that overlap more are one object
-    limit: int = Field(100, ge=1)
-    threads: int | None = knob(None, ge=1)
+    min_score: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Score from which an object is kept; 0.3 is a good threshold for use, 0.5 gives few false boxes",
+    )
+    iou: float = Field(
+        0.6,
+        gt=0,
+        le=1,
+        description="Share of overlap (intersection over union) from which two boxes of one class are one object",
+    )
+    limit: int = Field(100, ge=1, description="Objects kept per image, those of the highest scores")
+    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
 
 
 class SsdLite:

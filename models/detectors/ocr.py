@@ -23,11 +23,13 @@ _SMALLEST = 8  # pixels: no text fits into less, and the package refuses such sh
 class RapidOcrConfig(FrozenConfig):
     """How text is searched and read."""
 
-    side: int = Field(640, ge=32, le=4000)  # the longer side at which lines are searched; 1280 finds small print
-    read_side: int = Field(1600, ge=32, le=8000)  # the longer side at which lines are read
-    min_score: float = Field(0.3, ge=0, le=1)  # of the reader
-    upside_down: bool = True  # look whether a line must be turned by half a turn
-    threads: int | None = knob(None, ge=1)
+    side: int = Field(
+        640, ge=32, le=4000, description="Pixels of the longer side at which lines are searched; 1280 finds small print"
+    )
+    read_side: int = Field(1600, ge=32, le=8000, description="Pixels of the longer side at which lines are read")
+    min_score: float = Field(0.3, ge=0, le=1, description="Score of the reader from which a line is kept")
+    upside_down: bool = Field(True, description="Look whether a line must be turned by half a turn")
+    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
 
 
 class RapidOcr:

@@ -23,11 +23,15 @@ _CURE = "install it with its language data, for example `apt-get install tessera
 class TesseractConfig(FrozenConfig):
     """How the program is called."""
 
-    languages: str = Field("eng", pattern=r"^[A-Za-z_]+(\+[A-Za-z_]+)*$")  # "eng+fra": `tesseract --list-langs`
-    layout: int = Field(11, ge=0, le=13)  # page segmentation; 11 looks for sparse text
-    side: int = Field(1600, ge=32, le=8000)  # the longer side is scaled down to this
-    min_score: float = Field(0.3, ge=0, le=1)
-    timeout: float = knob(60.0, gt=0)  # seconds per image
+    languages: str = Field(
+        "eng",
+        pattern=r"^[A-Za-z_]+(\+[A-Za-z_]+)*$",
+        description="Languages to read, joined by +, such as eng+fra: `tesseract --list-langs` shows them",
+    )
+    layout: int = Field(11, ge=0, le=13, description="Tesseract's page segmentation mode; 11 looks for sparse text")
+    side: int = Field(1600, ge=32, le=8000, description="Pixels that the longer side of an image is scaled down to")
+    min_score: float = Field(0.3, ge=0, le=1, description="Confidence from which a word is kept")
+    timeout: float = knob(60.0, gt=0, description="Seconds that one image may take")
 
 
 class Tesseract:

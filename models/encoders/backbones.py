@@ -74,16 +74,32 @@ PRESETS = {
 class BackboneConfig(FrozenConfig):
     """Weights, layer and view of a network; None takes the preset's value."""
 
-    weights: Path | None = knob(None)  # None: looked for by name in $FUSELINE_WEIGHTS and torch's hub cache
-    hub: bool = knob(False)  # download a file that is nowhere from its publisher
-    sha256: str | None = knob(None)  # refuse a weight file with another digest
-    layer: str = "pooled"  # what enters the last layer, or a module's name: spatial outputs are averaged
-    side: int | None = Field(None, ge=32, le=2048)
-    pixels: Pixels | None = None  # imagenet: mean and deviation; unit: / 255; caffe: 0..255, mean-subtracted BGR
-    frame: Literal["crop", "stretch"] | None = None  # crop: centre square; stretch: the whole image
-    precision: Precision = "float32"
-    device: Device = knob("auto")
-    threads: int | None = knob(None, ge=1)
+    weights: Path | None = knob(
+        None, description="Weight file; default: looked for by name in $FUSELINE_WEIGHTS and torch's hub cache"
+    )
+    hub: bool = knob(False, description="Download a weight file that is nowhere from its publisher")
+    sha256: str | None = knob(
+        None, description="SHA-256 that the weight file must have, in hex; another file is refused"
+    )
+    layer: str = Field(
+        "pooled",
+        description="Layer that gives the embedding: pooled is what enters the last one; else a module's "
+        "name, whose spatial outputs are averaged",
+    )
+    side: int | None = Field(
+        None, ge=32, le=2048, description="Pixels of the side that the network sees; default: the preset's"
+    )
+    pixels: Pixels | None = Field(
+        None,
+        description="Scale of pixel values: imagenet: mean and deviation; unit: 0..1; caffe: 0..255, "
+        "mean-subtracted BGR; default: the preset's",
+    )
+    frame: Literal["crop", "stretch"] | None = Field(
+        None, description="crop: the centre square; stretch: the whole image; default: the preset's"
+    )
+    precision: Precision = Field("float32", description="Number format of the network")
+    device: Device = knob("auto", description="Where torch runs the network: auto takes a GPU where there is one")
+    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
 
 
 class Backbone:

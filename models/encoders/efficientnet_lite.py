@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
 from models.config import FrozenConfig, knob
 from models.device import Batches, Device, forward, to_device, torch_device
@@ -52,10 +53,16 @@ _VARIANTS = {
 class EfficientNetLiteConfig(FrozenConfig):
     """How the network is run. Both runtimes give the same embeddings up to about 1e-4 of their size."""
 
-    runtime: Literal["onnx", "torch"] = "onnx"
-    device: Device = knob("auto")  # of torch; ONNX Runtime runs on the processor, where it is the faster of the two
-    threads: int | None = knob(None, ge=1)  # None: what the process is limited to
-    cache: Path | None = knob(None)  # where the ONNX export is kept; None: the user's cache folder
+    runtime: Literal["onnx", "torch"] = Field(
+        "onnx", description="What runs the network; on a processor ONNX Runtime is the faster one"
+    )
+    device: Device = knob(
+        "auto",
+        description="Where torch runs the network: auto takes a GPU where there is one; ONNX Runtime "
+        "stays on the processor",
+    )
+    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
+    cache: Path | None = knob(None, description="Folder that keeps the ONNX export; default: the user's cache folder")
 
 
 class EfficientNetLite:

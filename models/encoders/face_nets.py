@@ -23,7 +23,7 @@ _FACERES_MEAN = np.array([103.939, 116.779, 123.68], np.float32)  # blue, green,
 class DlibFaceConfig(FrozenConfig):
     """How the network is run."""
 
-    threads: int | None = knob(None, ge=1)
+    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
 
 
 class DlibFace:
@@ -60,8 +60,8 @@ class DlibFace:
 class FaceResConfig(FrozenConfig):
     """Where the weight file lies, and how the network is run."""
 
-    weights: Path | None = knob(None)
-    threads: int | None = knob(None, ge=1)
+    weights: Path | None = knob(None, description="Weight file; default: looked for by name in $FUSELINE_WEIGHTS")
+    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
 
 
 class FaceRes:

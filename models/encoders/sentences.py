@@ -74,13 +74,24 @@ PRESETS = {
 class SentencesConfig(FrozenConfig):
     """Which text model, and what is made of its last layer; presets fill in what is not given."""
 
-    model: str = ""  # a folder with safetensors, or a name such as "intfloat/e5-small-v2" that lies in the hub cache
-    pooling: Pooling = "own"  # own: what the folder says, mean where it says nothing
-    max_tokens: int | None = Field(None, ge=1)  # None: what the folder says
-    sha256: str | None = knob(None)  # refuse a model.safetensors with another digest
-    hub: bool = knob(False)  # download a model that is nowhere
-    device: Device = knob("auto")
-    threads: int | None = knob(None, ge=1)  # None: what the process is limited to
+    model: str = Field(
+        "",
+        description="Folder with safetensors, or a name such as intfloat/e5-small-v2 that lies in the "
+        "hub's cache; default: the preset's",
+    )
+    pooling: Pooling = Field(
+        "own",
+        description="How token vectors become one: own takes what the folder says, and the mean where it says nothing",
+    )
+    max_tokens: int | None = Field(
+        None, ge=1, description="Tokens that are read of a text; default: what the folder says"
+    )
+    sha256: str | None = knob(
+        None, description="SHA-256 that model.safetensors must have, in hex; another file is refused"
+    )
+    hub: bool = knob(False, description="Download a model that is nowhere from its publisher")
+    device: Device = knob("auto", description="Where torch runs the network: auto takes a GPU where there is one")
+    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
 
 
 class Sentences:

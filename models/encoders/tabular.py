@@ -23,13 +23,21 @@ NUMERIC, CATEGORY = "num_", "cat_"
 class TabularConfig(FrozenConfig):
     """How columns become numbers; no label is ever looked at."""
 
-    columns: tuple[str, ...] | None = None  # num_* and cat_* columns; None: every one that training rows fill
-    numeric: Literal["minmax", "quantile", "uniform"] = "minmax"  # scale to 0..1, or one-hot bins
-    bins: int = Field(10, ge=2, le=255)  # quantile: equally filled; uniform: equally wide
-    categories: int = Field(256, ge=1)  # most frequent values kept per column; others count as unknown
-    min_count: int = Field(1, ge=1)  # rarer values count as unknown
-    flag_missing: bool = True  # one more dimension per column, 1 where its value is missing or unknown
-    sample: int = Field(200_000, ge=100)  # values per column from which quantiles are taken
+    columns: tuple[str, ...] | None = Field(
+        None, description="Columns to encode, num_* and cat_*; default: every one that training rows fill"
+    )
+    numeric: Literal["minmax", "quantile", "uniform"] = Field(
+        "minmax",
+        description="Numbers scaled to 0..1 (minmax), or one-hot bins: equally filled (quantile) or "
+        "equally wide (uniform)",
+    )
+    bins: int = Field(10, ge=2, le=255, description="Bins per number, for quantile and uniform")
+    categories: int = Field(256, ge=1, description="Most frequent values kept per column; others count as unknown")
+    min_count: int = Field(1, ge=1, description="Training rows that a value must have; rarer ones count as unknown")
+    flag_missing: bool = Field(
+        True, description="One more dimension per column, 1 where its value is missing or unknown"
+    )
+    sample: int = Field(200_000, ge=100, description="Values per column that quantiles are taken from")
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ _CHARACTERS = 100  # of a value: what is longer is no word
 class VocabularyConfig(FrozenConfig):
     """Which values get an index of their own; no label of a document is ever looked at."""
 
-    size: int = Field(65_536, ge=1)  # most frequent values kept
-    min_count: int = Field(1, ge=1)  # rarer values are unknown
-    lower: bool = True  # "Dog" and "dog" are one value
+    size: int = Field(65_536, ge=1, description="Most frequent values that get an index; others are unknown")
+    min_count: int = Field(1, ge=1, description="Training occurrences that a value must have; rarer ones are unknown")
+    lower: bool = Field(True, description="Take Dog and dog for one value")
 
 
 class Vocabulary:

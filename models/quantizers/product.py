@@ -19,11 +19,13 @@ from models.vectors import F32, unit_rows, usable
 class PQConfig(FrozenConfig):
     """Product quantization: `parts` codes per vector, each one of `codewords`."""
 
-    parts: int = Field(4, ge=1, le=65536)
-    codewords: int = Field(256, ge=2, le=256)
-    iterations: int = Field(25, ge=1)
-    sample: int = Field(65536, ge=2)  # rows that the codebook is learned from at most
-    unit: bool = True  # scale every vector to length 1 first, as the paper does with its image features
+    parts: int = Field(4, ge=1, le=65536, description="Parts of a vector: codes per vector, one each")
+    codewords: int = Field(256, ge=2, le=256, description="Codewords per part")
+    iterations: int = Field(25, ge=1, description="Rounds of k-means")
+    sample: int = Field(65536, ge=2, description="Training vectors that the codebook is learned from at most")
+    unit: bool = Field(
+        True, description="Scale every vector to length 1 first, as the paper does with its image features"
+    )
 
 
 class Codes(NamedTuple):

@@ -12,7 +12,7 @@ from models.quantizers.product import PQ, PQConfig
 class RSPQConfig(PQConfig):
     """Random sample product quantization: `repeats` times `parts` codes per vector."""
 
-    repeats: int = Field(4, ge=1)
+    repeats: int = Field(4, ge=1, description="Random permutations of the dimensions, each quantized in parts")
 
 
 class RSPQ(PQ):

@@ -22,8 +22,10 @@ TINY = float(np.finfo(np.float32).tiny)  # smallest probability that has a logar
 class AvgProbsConfig(kiela.ImageConfig):
     """Settings of both parts; those of the image part may differ where they are named."""
 
-    image_lr: float | None = Field(None, gt=0)  # default: lr
-    image_epochs: int | None = Field(None, ge=1)  # default: epochs
+    image_lr: float | None = Field(None, gt=0, description="Learning rate of the image part; default: lr")
+    image_epochs: int | None = Field(
+        None, ge=1, description="Passes of the image part over the training rows; default: epochs"
+    )
 
 
 class AvgProbs:

@@ -22,18 +22,29 @@ CODEWORDS = 256  # categories of a code: as many as a uint8 can name
 class BoostingConfig(ReferenceConfig):
     """Settings of the trees; names beside them are LightGBM's."""
 
-    embeddings: tuple[str, ...] = ("image",)  # names of embeddings; text as a sentence embedding, tables as tabular
-    codes: tuple[str, ...] = ()  # names of codebooks; every code is a categorical column
-    rounds: int = Field(100, ge=1)  # num_iterations
-    learning_rate: float = Field(0.1, gt=0)
-    leaves: int = Field(31, ge=2)  # num_leaves
-    min_rows: int = Field(20, ge=1)  # min_data_in_leaf
-    feature_fraction: float = Field(1.0, gt=0, le=1)
-    # lambda_l2. At 0, LightGBM's default, scores of rare classes grow without bound as soon as there are a hundred.
-    l2: float = Field(1.0, ge=0)
-    early_stopping: int | None = Field(None, ge=1)  # rounds without a better loss on valid
-    threads: int | None = knob(None, ge=1)  # default: every core this process may use
-    max_classes: int | None = knob(1000, ge=2)  # a round grows a tree per class: rounds * classes trees
+    embeddings: tuple[str, ...] = Field(
+        ("image",), description="Names of embeddings in `embed`: images, texts as sentence embeddings, tables"
+    )
+    codes: tuple[str, ...] = Field(
+        (), description="Names of codebooks in `quantize`; every code is a categorical column"
+    )
+    rounds: int = Field(100, ge=1, description="Boosting rounds, one tree per class each (LightGBM's num_iterations)")
+    learning_rate: float = Field(0.1, gt=0, description="Share of each tree that is added")
+    leaves: int = Field(31, ge=2, description="Leaves of a tree (num_leaves)")
+    min_rows: int = Field(20, ge=1, description="Training rows that a leaf must hold (min_data_in_leaf)")
+    feature_fraction: float = Field(1.0, gt=0, le=1, description="Share of the columns that each tree may use")
+    l2: float = Field(
+        1.0,
+        ge=0,
+        description="L2 penalty (lambda_l2). At 0, LightGBM's default, scores of rare classes grow without bound",
+    )
+    early_stopping: int | None = Field(
+        None, ge=1, description="Rounds without a better loss on valid after which training stops; default: never"
+    )
+    threads: int | None = knob(
+        None, ge=1, description="Threads of training; default: every core that the process may use"
+    )
+    max_classes: int | None = knob(1000, ge=2, description="Classes at most: a round grows a tree for each")
 
     @model_validator(mode="after")
     def _something_to_read(self) -> "BoostingConfig":

@@ -25,13 +25,13 @@ _log = logging.getLogger(__name__)
 class GMUConfig(ReferenceConfig):
     """Settings of the unit and of its training by Adam."""
 
-    image: str = "image"  # name of the image embedding
-    text_embedding: str = "text"  # name of the text embedding
-    dim: int = Field(128, ge=1, le=65536)  # H
-    lr: float = Field(0.005, gt=0)
-    epochs: int = Field(20, ge=1)
-    batch: int = Field(128, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)  # share of h set to 0 while training
+    image: str = Field("image", description="Name of the image embedding in `embed`")
+    text_embedding: str = Field("text", description="Name of the text embedding in `embed`")
+    dim: int = Field(128, ge=1, le=65536, description="Hidden units (H in the paper)")
+    lr: float = Field(0.005, gt=0, description="Learning rate of Adam")
+    epochs: int = Field(20, ge=1, description="Passes over the training rows")
+    batch: int = Field(128, ge=1, description="Documents per step")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of hidden units set to 0 while training")
 
 
 class Inside(NamedTuple):

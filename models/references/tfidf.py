@@ -26,14 +26,18 @@ VOCABULARY = "vocabulary.json"  # the terms in the order of their columns
 class TfidfLinearConfig(ReferenceConfig):
     """Settings under scikit-learn's names, where it has them."""
 
-    ngrams: int = Field(2, ge=1, le=5)  # longest run of words that is a term
-    min_df: int = Field(1, ge=1)  # documents that a term must occur in
-    max_features: int | None = Field(None, ge=1)  # most frequent terms kept; default: all
-    sublinear: bool = True  # 1 + log(count)
-    C: float = Field(1.0, gt=0)  # inverse strength of the L2 penalty
-    max_iter: int = Field(1000, ge=1)
-    max_classes: int | None = knob(5000, ge=2)  # multi-label: one regression per class
-    memory_mb: int = knob(8192, ge=1)  # that weights and their solver may take; more is refused before they are fitted
+    ngrams: int = Field(2, ge=1, le=5, description="Longest run of words that is a term")
+    min_df: int = Field(1, ge=1, description="Documents that a term must occur in")
+    max_features: int | None = Field(None, ge=1, description="Most frequent terms kept; default: all")
+    sublinear: bool = Field(True, description="Weigh a term by 1 + log of its count instead of the count")
+    C: float = Field(1.0, gt=0, description="Inverse strength of the L2 penalty")
+    max_iter: int = Field(1000, ge=1, description="Steps of the solver")
+    max_classes: int | None = knob(
+        5000, ge=2, description="Classes at most of a multi-label model: it fits a regression for each"
+    )
+    memory_mb: int = knob(
+        8192, ge=1, description="MB that weights and their solver may take; more is refused before anything is fitted"
+    )
 
 
 class TfidfLinear(Reference):

@@ -7,6 +7,7 @@ split (paper R uses five folds).
 from collections.abc import Iterator
 
 import pyarrow as pa
+from pydantic import Field
 
 from stores.errors import ConfigError, mismatch
 from tasks.readers import csv, jsonl
@@ -23,9 +24,13 @@ LOOKS_FOR = "*.csv, *.tsv, *.tab, or *.jsonl, *.ndjson, *.json; each may be pack
 class AdsParallelityOptions(CsvOptions):
     """Options of the Ads-Parallelity reader: a manifest's, plus the columns of the finer analysis."""
 
-    finer: str | None = None  # non-parallel, parallel equivalent, parallel non-equivalent: becomes cat_finer
-    naturalness: str | None = None  # becomes num_naturalness
-    concreteness: str | None = None  # becomes num_concreteness
+    finer: str | None = Field(
+        None,
+        description="Column of the finer relation (non-parallel, parallel equivalent, parallel "
+        "non-equivalent): becomes cat_finer",
+    )
+    naturalness: str | None = Field(None, description="Column that becomes num_naturalness")
+    concreteness: str | None = Field(None, description="Column that becomes num_concreteness")
 
 
 def read(path: str, options: AdsParallelityOptions) -> Iterator[pa.Table]:

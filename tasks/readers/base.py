@@ -81,12 +81,18 @@ class ReaderOptions(FrozenConfig):
         description="reference; copy: the bytes go into the documents; or both choices by name: "
         '{mode: copy, pattern: "images/{id}.jpg"}, where the rows of a table name no image file',
     )
-    max_image_bytes: int = Field(64 << 20, ge=1)  # a larger image is not copied: `too_large`
-    max_line_bytes: int = Field(16 << 20, ge=1024, le=1 << 30)  # a longer line or field is one row `too_large`
-    max_ratio: int = Field(250, ge=2)  # unpacked bytes per packed byte, looked at after the first 64 MiB
-    max_unpacked_bytes: int = Field(1 << 42, ge=1)  # of one compressed file
-    batch_rows: int = knob(4096, ge=1, le=8192)
-    watch_images: bool = knob(True)  # list the image files too, to see an image that changed in place
+    max_image_bytes: int = Field(
+        64 << 20, ge=1, description="Bytes of an image that is copied; a larger one is `too_large`"
+    )
+    max_line_bytes: int = Field(
+        16 << 20, ge=1024, le=1 << 30, description="Bytes of a line or field; a longer one is a row `too_large`"
+    )
+    max_ratio: int = Field(
+        250, ge=2, description="Unpacked bytes per packed byte of a compressed file, looked at after the first 64 MiB"
+    )
+    max_unpacked_bytes: int = Field(1 << 42, ge=1, description="Unpacked bytes of one compressed file")
+    batch_rows: int = knob(4096, ge=1, le=8192, description="Rows that are read at once")
+    watch_images: bool = knob(True, description="List the image files too, to see an image that changed in place")
 
     patterned: ClassVar[bool] = False  # whether `images.pattern` can be followed: the rows' own columns are at hand
 

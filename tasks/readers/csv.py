@@ -21,11 +21,21 @@ LOOKS_FOR = "*.csv, *.tsv, *.tab; each may be packed"
 class CsvOptions(TableOptions):
     """Options of the CSV reader; the dialect is the data set's, not guessed (R3)."""
 
-    delimiter: str | None = Field(None, min_length=1, max_length=1)  # default: tab for .tsv and .tab, else comma
-    quoting: bool = True  # off: a quote is a character like any other and a line is a row
-    header: bool = True  # the first row names the columns
-    names: tuple[str, ...] = ()  # the columns' names, instead of or over a header
-    overflow: Literal["bad_row", "join_last"] = "bad_row"  # join_last: fields too many belong to the last column
+    delimiter: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description="Character between fields; default: a tab for .tsv and .tab, else a comma",
+    )
+    quoting: bool = Field(
+        True,
+        description="Whether quotes enclose fields; if not, a quote is a character like any other and a line is a row",
+    )
+    header: bool = Field(True, description="Whether the first row names the columns")
+    names: tuple[str, ...] = Field((), description="Names of the columns, instead of or over a header")
+    overflow: Literal["bad_row", "join_last"] = Field(
+        "bad_row", description="What a row with too many fields is: marked bad_row, or joined into the last column"
+    )
 
 
 def read(path: str, options: CsvOptions) -> Iterator[pa.Table]:

@@ -24,10 +24,16 @@ LOOKS_FOR = "files whose names tell a split (train.txt, valid, test.ft) or end i
 class FasttextOptions(ReaderOptions):
     """Options of the fastText reader; the id of a document is its file and line."""
 
-    prefix: str = Field("__label__", min_length=1)
-    drop_unlabelled: bool = False  # lines without a label are listed as `no_label` and are no documents
-    min_label_count: int = Field(0, ge=0)  # rarer labels are dropped; costs one more pass over the files
-    encoding: Encoding = "utf-8"
+    prefix: str = Field("__label__", min_length=1, description="What labels start with")
+    drop_unlabelled: bool = Field(
+        False, description="List lines without a label as `no_label` instead of making documents of them"
+    )
+    min_label_count: int = Field(
+        0,
+        ge=0,
+        description="Documents that a label must have; rarer labels are dropped, at one more pass over the files",
+    )
+    encoding: Encoding = Field("utf-8", description="Encoding of the text")
 
     patterned: ClassVar[bool] = True
 

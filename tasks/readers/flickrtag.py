@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Iterator
 
 import pyarrow as pa
+from pydantic import Field
 
 from tasks.readers.aligned import AlignedLines
 from tasks.readers.base import SourceFile, image_array
@@ -29,9 +30,13 @@ LOOKS_FOR = "the fastText label files train, valid and test; each may be packed"
 class FlickrtagOptions(FasttextOptions):
     """Options of the FlickrTag reader; `{name}` in the paths below is the label file's, without .gz and the like."""
 
-    ids: str | None = None  # a file with one photo id a line, aligned with the label file, e.g. "{name}.ids"
-    image_list: str | None = None  # likewise with one image path a line
-    image: str | None = None  # or a template of the image path: "images/{id}.jpg", "images/{line}.jpg"
+    ids: str | None = Field(
+        None, description="File with one photo id a line, aligned with the label file, such as {name}.ids"
+    )
+    image_list: str | None = Field(None, description="File with one image path a line, aligned with the label file")
+    image: str | None = Field(
+        None, description="Template of the image path, such as images/{id}.jpg or images/{line}.jpg"
+    )
 
 
 def read(path: str, options: FlickrtagOptions) -> Iterator[pa.Table]:

@@ -25,12 +25,18 @@ LOOKS_FOR = "images/<split>/<class>/*.jpg with texts_txt/<class>/*.txt, or texts
 class Food101Options(ReaderOptions):
     """Options of the Food-101 reader."""
 
-    form: Literal["auto", "tree", "titles"] = "auto"  # titles: texts/{train,test}_titles.csv
-    text_folder: str = "texts_txt"
-    text_suffix: str = ".txt"  # .html or .htm fills `html` instead of `text`; that such a folder exists is unconfirmed
-    encoding: Encoding = "utf-8"  # of the texts; the release declares none
-    split_file: str | None = None  # split.json of {train, val, test: [file name]}, as prompt-tuning papers use it
-    valid: float = Field(0.0, ge=0, lt=1)  # share of the pages of train that becomes valid: the release has none
+    form: Literal["auto", "tree", "titles"] = Field(
+        "auto", description="tree: a page per document; titles: texts/{train,test}_titles.csv"
+    )
+    text_folder: str = Field("texts_txt", description="Folder of the texts")
+    text_suffix: str = Field(".txt", description="Suffix of the texts; .html and .htm fill `html` instead of `text`")
+    encoding: Encoding = Field("utf-8", description="Encoding of the texts; the release declares none")
+    split_file: str | None = Field(
+        None, description="split.json of {train, val, test: [file name]}, as prompt-tuning papers use it"
+    )
+    valid: float = Field(
+        0.0, ge=0, lt=1, description="Share of the pages of train that becomes valid: the release has none"
+    )
 
 
 class Row(NamedTuple):

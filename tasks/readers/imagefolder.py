@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal, NamedTuple
 
 import pyarrow as pa
+from pydantic import Field
 
 from tasks.readers import imagezip
 from tasks.readers.base import SourceFile, chosen, documents, image_array
@@ -20,7 +21,9 @@ class ImagefolderOptions(TableOptions):
 
     patterned: ClassVar[bool] = False
 
-    layout: Literal["auto", "split/label", "label", "split", "flat"] = "auto"
+    layout: Literal["auto", "split/label", "label", "split", "flat"] = Field(
+        "auto", description="What folders mean; auto tells it from their names"
+    )
 
 
 class Layout(NamedTuple):

@@ -30,13 +30,19 @@ LOOKS_FOR = "<number>.json and <number>.jpeg with split.json, or the file multim
 class MmimdbOptions(ReaderOptions):
     """Options of the MM-IMDB reader."""
 
-    genres: Literal["benchmark", "all"] = "benchmark"  # benchmark: the 23 of the paper, others are dropped from a row
-    plot: Literal["longest", "first", "all"] = "longest"  # the official recipe takes the longest
-    strip_author: bool = False  # cut "::author" from the end of a plot; whether the release has it is unconfirmed
+    genres: Literal["benchmark", "all"] = Field(
+        "benchmark", description="benchmark: the 23 genres of the paper, others are dropped from a row; all: every one"
+    )
+    plot: Literal["longest", "first", "all"] = Field(
+        "longest", description="Which of a film's plots is the text; the official recipe takes the longest"
+    )
+    strip_author: bool = Field(False, description="Cut ::author from the end of a plot")
     tabular: dict[str, Literal["number", "category"]] = Field(
-        default_factory=dict
-    )  # keys of the JSON: year, rating ...
-    words: str | None = None  # for the HDF5 file: a text file of one word a line, for its sequences of word numbers
+        default_factory=dict, description="Keys of the JSON that become columns, such as year: number"
+    )
+    words: str | None = Field(
+        None, description="For the HDF5 file: text file of one word a line, for its sequences of word numbers"
+    )
 
 
 def read(path: str, options: MmimdbOptions) -> Iterator[pa.Table]:

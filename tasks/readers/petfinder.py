@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from tasks.readers.base import ReaderOptions, SourceFile, Split, documents, image_array
 from tasks.readers.images import copied, is_image
@@ -32,8 +33,12 @@ LOOKS_FOR = "train.csv and test.csv, in any folder"
 class PetfinderOptions(ReaderOptions):
     """Options of the PetFinder reader."""
 
-    photos: Literal["first", "each"] = "first"  # each: one document per photo, all of a pet in one group
-    group: Literal["RescuerID", "PetID"] = "RescuerID"  # train and test share no rescuer
+    photos: Literal["first", "each"] = Field(
+        "first", description="first: one document per pet; each: one per photo, all of a pet in one group"
+    )
+    group: Literal["RescuerID", "PetID"] = Field(
+        "RescuerID", description="Column of the group that never lies on both sides of a split"
+    )
 
 
 def read(path: str, options: PetfinderOptions) -> Iterator[pa.Table]:

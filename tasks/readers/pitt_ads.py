@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import pyarrow as pa
+from pydantic import Field
 
 from tasks.readers.base import ReaderOptions, SourceFile, documents, image_array, mark
 from tasks.readers.images import copied, folder_files
@@ -21,10 +22,16 @@ LOOKS_FOR = "Topics.json, Sentiments.json, Strategies.json, Slogans.json or QA_*
 class PittAdsOptions(ReaderOptions):
     """Options of the Pitt Ads reader."""
 
-    target: Literal["Topics", "Sentiments", "Strategies"] = "Topics"
-    votes: Literal["majority", "all"] = "majority"  # all: every label that an annotator gave
-    ties: Literal["keep", "drop"] = "keep"  # keep: all labels of a tie; drop: none of them
-    text: tuple[Literal["Slogans", "QA_Combined_Action_Reason", "QA_Action", "QA_Reason"], ...] = ("Slogans",)
+    target: Literal["Topics", "Sentiments", "Strategies"] = Field(
+        "Topics", description="Annotation that gives the labels"
+    )
+    votes: Literal["majority", "all"] = Field(
+        "majority", description="majority: the label most annotators gave; all: every label that any gave"
+    )
+    ties: Literal["keep", "drop"] = Field("keep", description="keep: all labels of a tie; drop: none of them")
+    text: tuple[Literal["Slogans", "QA_Combined_Action_Reason", "QA_Action", "QA_Reason"], ...] = Field(
+        ("Slogans",), description="Annotations that are joined to the text"
+    )
 
 
 def read(path: str, options: PittAdsOptions) -> Iterator[pa.Table]:

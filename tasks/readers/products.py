@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from tasks.readers import csv, jsonl, products_json
 from tasks.readers.base import ReaderOptions, SourceFile, chosen, documents, image_array
@@ -22,10 +23,17 @@ from tasks.readers.tables import name_split
 class ProductsOptions(ReaderOptions):
     """Options of the product presets."""
 
-    preset: Literal["rakuten", "fashion", "abo", "amazon", "hateful_memes"]
-    label: str | None = None  # fashion: the column (articleType); amazon: main_category or categories
-    languages: tuple[str, ...] = ("en_US", "en")  # abo: the first that a field has, by prefix
-    dev: Literal["both", "seen", "unseen"] = "both"  # hateful_memes: dev_seen and dev_unseen share documents
+    preset: Literal["rakuten", "fashion", "abo", "amazon", "hateful_memes"] = Field(description="Which release is read")
+    label: str | None = Field(
+        None,
+        description="Column of the label: articleType and others for fashion; main_category or categories for amazon",
+    )
+    languages: tuple[str, ...] = Field(
+        ("en_US", "en"), description="abo: languages of a field, the first that it has, by prefix"
+    )
+    dev: Literal["both", "seen", "unseen"] = Field(
+        "both", description="hateful_memes: which dev files are read; dev_seen and dev_unseen share documents"
+    )
 
 
 class Preset(NamedTuple):

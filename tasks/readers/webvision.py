@@ -26,10 +26,18 @@ LOOKS_FOR = "info/synsets.txt with train_filelist_*.txt, val_filelist.txt or tes
 class WebvisionOptions(ReaderOptions):
     """Options of the WebVision reader."""
 
-    label: Literal["wnid", "name"] = "wnid"  # of synsets.txt: its first word, or the first of its names
-    metadata_root: str = ""  # folder of the JSON arrays, where they were not unpacked beside the images
-    sources: tuple[Literal["google", "flickr"], ...] = ("google", "flickr")
-    join: Literal["row", "id"] = "row"  # metadata by the list's row number, or by `id` = the image's stem
+    label: Literal["wnid", "name"] = Field(
+        "wnid", description="Label of a class: the first word of its line in synsets.txt, or the first of its names"
+    )
+    metadata_root: str = Field(
+        "", description="Folder of the JSON arrays, where they were not unpacked beside the images"
+    )
+    sources: tuple[Literal["google", "flickr"], ...] = Field(
+        ("google", "flickr"), description="Searches whose images are read"
+    )
+    join: Literal["row", "id"] = Field(
+        "row", description="How an image meets its metadata: by the list's row number, or by id = the image's stem"
+    )
     query_labels: bool = Field(
         True,
         description="Give an image without a label in the file lists the synset of its query, q<number>/, after "

@@ -38,17 +38,24 @@ LOOKS_FOR = "yfcc100m_dataset, yfcc100m_dataset-0.bz2 and the like"
 class YfccOptions(ReaderOptions):
     """Options of the YFCC100M reader."""
 
-    labels: Literal["usertags", "machinetags", "autotags", "none"] = "usertags"
-    autotags: str | None = None  # expansion pack, aligned by line: id TAB concept:confidence,...
-    min_confidence: float = Field(0.5, ge=0, le=1)  # of an autotag that counts as a label
-    hashes: str | None = None  # for 23 columns: the file of id TAB hash, aligned by line
+    labels: Literal["usertags", "machinetags", "autotags", "none"] = Field(
+        "usertags", description="Column that gives the labels"
+    )
+    autotags: str | None = Field(None, description="Expansion pack of lines id TAB concept:confidence,...")
+    min_confidence: float = Field(0.5, ge=0, le=1, description="Confidence from which an autotag counts as a label")
+    hashes: str | None = Field(None, description="For 23 columns: file of lines id TAB hash")
     image: str | None = Field(
         "data/images/{h3}/{h6}/{hash}.{ext}",
         description="Path of an image of {hash} {h3} {h6} {id} {line} {ext} {l2} {l3} {m3}; null = none. After `.zip/`"
         " a member: `images/{l2}/{l3}.zip/{m3}.jpg` (line numbers of 8 digits), `{h3}.zip/{hash}.jpg` (4,096 zips)",
     )
-    tabular: dict[str, Literal["number", "category"]] = Field(default_factory=dict)
-    videos: Literal["mark", "keep"] = "mark"  # mark: status `video`, nothing else is kept
+    tabular: dict[str, Literal["number", "category"]] = Field(
+        default_factory=dict, description="Further columns to keep, such as longitude: number"
+    )
+    videos: Literal["mark", "keep"] = Field(
+        "mark",
+        description="mark: a video is a row with status `video` and nothing else; keep: it is a document like others",
+    )
 
 
 def read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
