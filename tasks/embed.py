@@ -30,8 +30,10 @@ class EncoderChoice(ChosenConfig):
     chosen_by: ClassVar[str] = "encoder"
     modalities: ClassVar[tuple[Modality, ...]]
 
-    encoder: str
-    options: Options = Field(default_factory=FrozenConfig)  # of the encoder: `fuseline list encoders`
+    encoder: str = Field(description="Name of an encoder; `fuseline list encoders` shows them")
+    options: Options = Field(
+        default_factory=FrozenConfig, description="Options of the encoder; `fuseline describe encoder NAME` shows them"
+    )
 
     @classmethod
     def options_type(cls, name: str) -> type[FrozenConfig]:
@@ -42,8 +44,10 @@ class EncoderChoice(ChosenConfig):
 class _EmbedConfig(EncoderChoice):
     """What the image and the text stage share."""
 
-    dtype: Dtype = "float16"
-    normalise: Literal["none", "l2"] = "none"  # l2: unit length, zero vectors stay zero
+    dtype: Dtype = Field("float16", description="Number format of the stored vectors")
+    normalise: Literal["none", "l2"] = Field(
+        "none", description="l2 scales every vector to length 1; zero vectors stay zero"
+    )
 
 
 class ImageEmbedConfig(_EmbedConfig):

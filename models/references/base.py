@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field
 
 from models.blocks import cut, part
 from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -26,8 +27,11 @@ F32 = NDArray[np.float32]
 class ReferenceConfig(FrozenConfig):
     """What every reference classifier can be told."""
 
-    task: Literal["auto", "single", "multi"] = "auto"  # auto: multi-label when a training document has two labels
-    max_classes: int | None = knob(None, ge=2)  # more are refused before any work
+    task: Literal["auto", "single", "multi"] = Field(
+        "auto",
+        description="Whether a document has one label or several; auto: several when a training document has two",
+    )
+    max_classes: int | None = knob(None, ge=2, description="Classes at most; more are refused before any work")
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,9 @@ Encoding = Annotated[str, AfterValidator(_known_encoding)]
 class ImageOptions(FrozenConfig):
     """How the rows of a source come to their images."""
 
-    mode: Literal["reference", "copy"] = "reference"  # copy: the bytes go into the documents
+    mode: Literal["reference", "copy"] = Field(
+        "reference", description="reference: documents name their images; copy: they hold the bytes"
+    )
     pattern: str | None = Field(
         None,
         min_length=1,
