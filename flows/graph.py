@@ -116,7 +116,8 @@ def _features(config: Config, name: str, source: SourceConfig, *, trained: Featu
     documents = Ingest(
         name=f"documents/{name}", flow="ingest", version=3, source=source,
         config=ingest_config(
-            name, source, shard_size=config.shard_size, split=config.split, duplicates=config.duplicates
+            name, source, shard_size=config.shard_size, split=config.split, duplicates=config.duplicates,
+            workers=config.run.workers,
         ),
     )  # fmt: skip
     fields = Read(documents, ("title", "description", "text", "html"))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -77,9 +77,10 @@ class IngestConfig(FrozenConfig):
     dataset: str
     reader: str
     options: dict[str, Any]
-    shard_size: int
+    shard_size: int | Literal["auto"]
     split: SplitConfig
     duplicates: DuplicatesConfig = DuplicatesConfig()
+    workers: int = knob(1)  # what an automatic shard size is chosen for
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,8 @@ class _Changes:
         self.broken = (self.records.keys() | State.load(dataset).lost(dataset, self.records)) - known.keys()
         known |= {index: _listed_rows(dataset, index) for index in self.broken}
         self.next_index = 1 + max(known, default=-1)
-        self.router = Router(Known.of(known, ROW_INPUTS), node.config.shard_size)
+        size = None if node.config.shard_size == "auto" else node.config.shard_size
+        self.router = Router(Known.of(known, ROW_INPUTS), size, workers=node.config.workers)
         self.images = ImageDigests.load(
             known_file(dataset, IMAGES),
             listing,
@@ -233,9 +235,7 @@ class _Changes:
                 raise DataError(mismatch("documents", "every id once", again, cure))
             yield from full
             self._set_aside(repeated, "duplicate_id")
-        rest = self.router.rest()
-        if rest is not None:
-            yield rest
+        yield from self.router.rest()
 
     def touched(self) -> dict[int, int]:
         """Return how many documents of each known shard changed or are gone; broken shards are always among them."""
@@ -327,7 +327,7 @@ class _Changes:
 
 
 def ingest_config(name: str, source: SourceConfig, **chosen: Any) -> IngestConfig:
-    """Return what decides the key of a documents dataset; `chosen` holds shard_size, split and duplicates."""
+    """Return what decides the key of a documents dataset; `chosen` holds the other fields."""
     return IngestConfig(dataset=name, reader=source.reader, options=key_values(source.parsed()), **chosen)
 
 

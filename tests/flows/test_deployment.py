@@ -146,7 +146,7 @@ def test_the_configuration_is_a_form(service: Service) -> None:
     assert set(schema["properties"]) == {"config", "retry_failed", "refit"}
     fields = schema["definitions"]["Config"]["properties"]
     assert {"name", "root", "source", "shard_size", "embed", "models", "run"} <= set(fields)
-    assert fields["shard_size"]["description"] == "Documents per shard"
+    assert fields["shard_size"]["description"].startswith("Documents per shard; auto:")
 
 
 def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) -> None:
