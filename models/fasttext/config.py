@@ -53,14 +53,14 @@ class FastTextConfig(FrozenConfig):
         le=2**30,
         description="Rows for hashed n-grams and subwords; none are made when nothing is hashed",
     )
-    minn: int = Field(0, ge=0, description="Characters of the shortest subword")
-    maxn: int = Field(0, ge=0, description="Characters of the longest subword; 0 = no subwords")
+    minn: int = Field(0, ge=0, le=64, description="Characters of the shortest subword")
+    maxn: int = Field(0, ge=0, le=64, description="Characters of the longest subword; 0 = no subwords")
     loss: Literal["softmax", "hs", "ns", "ova"] = Field(
         "softmax",
         description="softmax: all classes; hs: hierarchical softmax, for many; ns: negative sampling; "
         "ova: one against all, for several labels",
     )
-    negatives: int = Field(5, ge=1, description="Wrong classes drawn per right one (loss ns)")
+    negatives: int = Field(5, ge=1, le=2**31 - 1, description="Wrong classes drawn per right one (loss ns)")
     positives: Literal["sample", "average"] = Field(
         "sample",
         description="Several labels under softmax, hs or ns: train on one drawn at each visit (sample), "

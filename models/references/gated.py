@@ -78,7 +78,13 @@ class GMU(Reference):
         return dict(self.weights)
 
     def _restore(self, saved: Checkpoint, folder: Path) -> None:
-        self.weights = {name: saved.arrays[name] for name in WEIGHTS}
+        Dv, Dt = (self.inputs.dense[name] for name in (self.config.image, self.config.text_embedding))
+        C, H = len(self.labels), self.config.dim
+        shapes = {"Wt": (H, Dt), "Wv": (H, Dv), "Wz": (H, Dv + Dt), "W": (C, H), "b": (C,)}
+        self.weights = {name: saved.array(name, np.float32, *shapes[name]) for name in WEIGHTS}
+
+    def _reads(self) -> Inputs:
+        return Inputs({self.config.image: 0, self.config.text_embedding: 0}, {}, False)
 
     def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
         import torch
