@@ -184,6 +184,9 @@ class Config(FrozenConfig):
             cure = "name an embedding of vectors, or add one"
             raise ValueError(mismatch(field, "an embedding of vectors", f"{name} (indices)", cure))
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def digest(self) -> str:
         """A digest of everything that changes bytes."""

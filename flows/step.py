@@ -19,7 +19,7 @@ from flows.progress import teller
 from flows.runtime import Account
 from stores.errors import ConfigError, DataError, mismatch
 from tasks.nodes import Node
-from tasks.planner import Plan, over_images, plan_node
+from tasks.planner import Plan, over_images, plan_all, plan_node
 from tasks.presence import check_present
 from tasks.shard import ShardReport
 from tasks.spent import Spent
@@ -47,6 +47,17 @@ def run_step(flows: Sequence[str], config: Config, wishes: Wishes) -> list[dict[
     if around is None or around.flow_run is None or around.flow_run.parent_task_run_id is None:
         check_failures(nodes, Path(config.root), config.run.allowed_failures)
     return accounts
+
+
+def fresh_accounts(flows: Sequence[str], config: Config, wishes: Wishes) -> list[dict[str, Any]] | None:
+    """Return an Account per node of some flows when there is nothing to do for any of them; None otherwise."""
+    every = build(config)
+    nodes = [node for node in every if node.flow in flows]
+    options = plan_options(config, nodes, retry_failed=wishes.retry_failed, refit=wishes.refit, every=every)
+    plans = plan_all(nodes, Path(config.root), replace(options, look=False))
+    if any(plan.todo or plan.scan for plan in plans):
+        return None
+    return [account.to_dict() for account in _accounts(plans, [], 0.0).values()]
 
 
 def run_nodes(
