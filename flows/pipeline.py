@@ -4,6 +4,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows.artifacts import publish_artifacts
 from flows.graph import build
 from flows.outcome import check_failures
 from flows.parameters import Chosen, Values, settings_of
@@ -32,5 +33,6 @@ def pipeline(
             accounts += step(settings, wishes)
         page = report(settings, accounts=accounts, run=run)
         write_run(root, run, settings, accounts, page)
+        publish_artifacts(settings, root, page)
         check_failures(build(settings), root, settings.run.allowed_failures)
     return accounts

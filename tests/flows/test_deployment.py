@@ -174,6 +174,7 @@ def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) 
     assert first["embed/image"]["computed_shards"] == 3
     names = {row["name"] for row in service.post("task_runs/filter", {"limit": 200})}
     assert {"ingest/shapes", "embed/image shard 2", "train/additive", "predict/pq shard 0"} <= names
+    shows_its_result(service, root)
 
     write_documents(folder, [document(folder, number) for number in range(63)])
     service.run_pipeline(data)
@@ -190,6 +191,20 @@ def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) 
     assert service.shard_tasks() == tasks
     assert len(list((root / "runs").glob("*.json"))) == 3
     assert not list((service.home / "storage").glob("*"))
+
+
+def shows_its_result(service: Service, root: Path) -> None:
+    """Assert that the UI holds the leaderboard, a link to the report, flows with names, and lines of ours."""
+    artifacts = {one["key"]: one for one in service.post("artifacts/filter")}
+    table = json.loads(artifacts["leaderboard-shapes"]["data"])
+    assert {row["model"] for row in table} == {"text", "additive", "pq"}
+    assert all(0 <= row["valid"] <= 1 and row["fit seconds"] > 0 for row in table)
+    assert (root / "latest" / "report.html").as_uri() in artifacts["report-shapes"]["data"]
+    names = {row["name"] for row in service.post("flow_runs/filter", {"limit": 200})}
+    assert {"ingest: shapes", "train: shapes", "report: shapes"} <= names
+    assert any(name.startswith("pipeline: runs/") for name in names)
+    messages = [row["message"] for row in service.post("logs/filter", {"limit": 200})]
+    assert any("embed/image" in message and "docs/s" in message for message in messages)
 
 
 def test_a_step_runs_alone(service: Service, data: Path) -> None:
