@@ -20,6 +20,7 @@ from rich.progress import (
 from tasks.shard import ShardReport
 
 logger = logging.getLogger("fuseline")
+logger.setLevel(logging.INFO)  # in a deployment Prefect takes its lines to the UI
 
 LINE_SECONDS = 10.0  # between two lines of one stage in a log
 

@@ -16,5 +16,6 @@ def test_keys_are_lower_case_words(name: str, key: str) -> None:
 def test_what_was_not_measured_is_an_empty_cell() -> None:
     standing = Standing("pq", "accuracy", 0.51234567, None, None, None, 10, 0, 1.5, None)
     assert standing_row(standing) == {
-        "model": "pq", "valid": 0.5123, "test": "", "95 % interval": "", "documents": 0, "fit seconds": 1.5, "bytes": "",
+        "model": "pq", "valid": 0.5123, "test": "", "95 % interval": "", "documents": 0, "fit seconds": 1.5,
+        "bytes": "",
     }  # fmt: skip
