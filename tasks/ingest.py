@@ -43,6 +43,7 @@ from tasks.readers.places import image_root, source_names
 from tasks.repeats import LastOfEach
 from tasks.routing import FORGOTTEN, Known, Router, id_hashes, usable
 from tasks.shard import ShardReport
+from tasks.sources import source_text, split_source
 
 logger = logging.getLogger(__name__)
 lines = logging.getLogger("fuseline")  # what the user reads
@@ -230,7 +231,7 @@ class _Changes:
             digests = np.frombuffer(b"".join(table[ROW_INPUTS].to_pylist()), np.uint8).reshape(-1, 16)
             full, repeated = self.router.take(table, digests)
             if repeated.num_rows and self.node.config.duplicates.ids == "error":
-                again = f"{repeated['id'][0]} at {repeated['source'][0]}"
+                again = f"{repeated['id'][0]} at {source_text(repeated)[0]}"
                 cure = "mend the source, or set duplicates.ids to first or last"
                 raise DataError(mismatch("documents", "every id once", again, cure))
             yield from full
@@ -268,7 +269,7 @@ class _Changes:
         values = {
             "stage": pa.repeat(self.node.label, rows.num_rows),
             "id": rows["id"],
-            "source": rows["source"],
+            "source": source_text(rows),
             "reason": unnamed if reason is None else pa.repeat(reason, rows.num_rows),
             "shard": pa.nulls(rows.num_rows, pa.int32()),
         }
@@ -278,7 +279,9 @@ class _Changes:
         source = self.node.source
         batches = READERS[source.reader].read(source.path, source.parsed())
         split = self.node.config.split
-        return (usable(settle_splits(batch, split), self.forgotten) for batch in batches)
+        for batch in batches:
+            documents, bad = usable(settle_splits(batch, split), self.forgotten)
+            yield split_source(documents), split_source(bad)
 
     def _known_images(self, config: DuplicatesConfig) -> ImageDuplicates | None:
         if not config.images:
@@ -320,7 +323,7 @@ class _Changes:
             table = table.append_column("image_hash", self.duplicates.hashes(table["image"]))
         places = table["image"].combine_chunks()
         located = table.append_column("uri", places.field("uri")).append_column("offset", places.field("offset"))
-        names = [name for name in located.column_names if name not in ("id", "source", "image")]
+        names = [name for name in located.column_names if name not in ("id", "source_file", "source_row", "image")]
         digests = row_digests(located, names)
         rows = pa.Array.from_buffers(pa.binary(16), len(digests), [None, pa.py_buffer(digests)])
         return table.append_column(pa.field(ROW_INPUTS, pa.binary(16)), rows)

@@ -158,7 +158,9 @@ def content(node: Node, root: Path) -> dict[str, dict[str, Any]]:
     """Return the rows of a dataset by id, its bookkeeping columns aside; no id may come twice."""
     dataset = node.dataset(root)
     rows = [row for record in dataset.records().values() for row in dataset.read(record).to_pylist()]
-    found = {row["id"]: {k: v for k, v in row.items() if k not in (ROW_INPUTS, "source")} for row in rows}
+    found = {
+        row["id"]: {k: v for k, v in row.items() if k not in (ROW_INPUTS, "source_file", "source_row")} for row in rows
+    }
     assert len(found) == len(rows)
     return found
 

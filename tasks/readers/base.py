@@ -154,6 +154,7 @@ class Entry(NamedTuple):
 def documents(rows: int, *, source: Column, extra: Mapping[str, pa.Array] | None = None, **columns: Column) -> pa.Table:
     """Build a table in the DOCUMENTS schema from the columns that a reader has.
 
+    `source` is "file", "file:row" or "archive:member", where no member is a number alone: ingest takes rows apart.
     Absent columns become null, `status` "ok" and `labels` empty. `extra` holds num_* and cat_* columns.
     """
     arrays = {"source": source, **columns}
