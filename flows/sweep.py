@@ -14,7 +14,7 @@ from flows.cells import Cell, Grid, features_todo
 from flows.config import Config
 from flows.graph import build
 from flows.grid import publish_sweep
-from flows.progress import teller
+from flows.progress import Expected, teller
 from flows.runtime import locked
 from flows.step import Wishes, run_nodes, task_runner
 from flows.steps import STEPS, TRAIN
@@ -78,9 +78,9 @@ def _train(grid: Grid, cells: list[Cell], deadline: float) -> int:
     config, queue = grid.config, deque(grid.todo(cells))
     if not queue or time.monotonic() >= deadline:
         return 0
-    teller().begin(queue[0].node.label, len(queue))
     running, ran = set[PrefectFuture[ShardReport]](), 0
-    with task_runner(config.run) as runner:
+    expected = Expected(queue[0].node.label, len(queue), unit="trainings")
+    with teller().making([expected]), task_runner(config.run) as runner:
         while True:
             while queue and len(running) < config.run.workers and time.monotonic() < deadline:
                 cell = queue.popleft()

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from models.config import FrozenConfig, knob
 from models.encoders import encoder_config, get_encoder
 from models.encoders.base import Encoder, Modality
+from models.progress import note
 from stores.errors import MismatchError, mismatch
 from stores.schemas import embedding
 from tasks.image_pass import Outcome, run_pass
@@ -142,6 +143,7 @@ def embed_text(cleaned: pa.Table, config: TextEmbedConfig) -> pa.Table:
     order = np.argsort(-lengths, kind="stable")
     order = order[filled[order]]
     for start in range(0, len(order), config.batch_size):
+        note(start, len(order))
         rows = order[start : start + config.batch_size].tolist()
         vectors = _vectors(encoder, [encoder.prepare(texts[row].as_py()) for row in rows])
         for row, vector in zip(rows, vectors, strict=True):

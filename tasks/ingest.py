@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from models.config import FrozenConfig, key_values, knob
+from models.progress import note
 from stores.atomic import atomic_file
 from stores.dataset import ROW_INPUTS, Dataset
 from stores.digests import row_digests
@@ -223,6 +224,7 @@ class _Changes:
         """Read the source to its end; yield each shard of new documents."""
         for table, bad in self._batches():
             self._set_aside(bad, None)
+            note(self.total)
             self.total += table.num_rows + pc.sum(pc.equal(bad["status"], FORGOTTEN), min_count=0).as_py()
             if table.num_rows == 0 and self._empty is not None:
                 continue

@@ -12,6 +12,7 @@ from models.blocks import part
 from models.checkpoint import Checkpoint
 from models.config import knob
 from models.features import CODEWORDS, Block, Features, Inputs
+from models.progress import note, note_doing
 from models.references.base import Classes, Reference, ReferenceConfig, Tags, embedding, labelled
 from models.references.trees import Forest, load_booster
 from models.threads import thread_limit
@@ -121,7 +122,9 @@ class Boosting(Reference):
         )
         tests = [] if test is None else [data.create_valid(test[0], test[1].astype(np.int32))]
         stop = [lightgbm.early_stopping(self.config.early_stopping, verbose=False)] if tests else []
-        booster = lightgbm.train(parameters, data, self.config.rounds, valid_sets=tests, callbacks=stop)
+        note_doing("boosting rounds")
+        calls = [*stop, lambda round_: note(round_.iteration + 1, round_.end_iteration)]
+        booster = lightgbm.train(parameters, data, self.config.rounds, valid_sets=tests, callbacks=calls)
         # Predictions before and after a save come from the same text, stopped at its best round.
         return lightgbm.Booster(model_str=booster.model_to_string())
 

@@ -14,6 +14,7 @@ from models.blocks import grouped, part
 from models.checkpoint import Checkpoint
 from models.errors import TrainingError
 from models.features import Block, Features, Inputs
+from models.progress import note_doing
 from models.references.base import Classes, Reference, ReferenceConfig, embedding, labelled, product
 from models.vectors import unit_rows
 
@@ -109,6 +110,7 @@ class GMU(Reference):
         losses: list[float] = []
         documents = 0
         for epoch in range(self.config.epochs):
+            note_doing(f"epoch {epoch + 1} of {self.config.epochs}")
             total, documents = 0.0, 0
             for xv, xt, z_bounds, truth in self._batches(train, classes, generator):
                 loss = self._loss(weights, hidden(weights, xv, xt, z_bounds), truth, generator)
