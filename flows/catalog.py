@@ -23,7 +23,7 @@ VIEWS = {
     "predictions": ("predictions/",),
 }
 SEVERAL = ("features", "detections")
-TABLES = ("metrics", "quarantine", "statistics", "models", "drift", "tokens", "words")
+TABLES = ("metrics", "quarantine", "findings", "statistics", "models", "drift", "tokens", "words")
 
 
 def write_catalog(nodes: list[Node], root: Path) -> Path:

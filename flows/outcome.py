@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stores.errors import DataError
-from stores.schemas import QUARANTINE
+from stores.schemas import FINDINGS, QUARANTINE
+from tasks.beside import found_beside
 from tasks.drift import refits
 from tasks.ingest import ingest_quarantine
 from tasks.nodes import Fit, Ingest, Node, ShardStage
 from tasks.planner import training_rows
 from tasks.routing import FORGOTTEN
 from tasks.shard import SETTLED
-from tasks.sources import SOURCE, source_text
 
 
 class TooManyFailuresError(DataError):
@@ -36,6 +36,12 @@ class Failures(NamedTuple):
         """Return how many failed and why."""
         told = ", ".join(f"{n:,} {reason}" for reason, n in self.reasons.items())
         return f"{self.failed:,} of {self.total:,} ({self.failed / self.total:.1%}: {told}); first: {self.first}"
+
+
+def findings_of(nodes: list[Node], root: Path) -> pa.Table:
+    """Return what the ingest told of its source beside the rows."""
+    tables = [found_beside(node.dataset(root)) for node in nodes if isinstance(node, Ingest)]
+    return pa.concat_tables([FINDINGS.empty_table(), *tables]).combine_chunks()
 
 
 def quarantine_table(nodes: list[Node], root: Path) -> pa.Table:
@@ -143,7 +149,7 @@ def _quarantined(node: Node, root: Path, *, predictions: bool = False) -> Iterat
         failed = pc.invert(pc.is_in(table["status"], pa.array(SETTLED)))
         bad, rows = table.filter(failed), origin.record(index)
         # Row r of a shard is the same document in every dataset.
-        sources = source_text(origin.read(rows, SOURCE).filter(failed)) if rows else pa.nulls(len(bad), pa.string())
+        sources = origin.read(rows, ("source",)).filter(failed)["source"] if rows else pa.nulls(len(bad), pa.string())
         values = {
             "stage": pa.repeat(node.label, bad.num_rows),
             "id": bad["id"],

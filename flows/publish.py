@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from flows.catalog import LATEST, write_catalog
 from flows.config import Config
 from flows.graph import CONTACT_SHEET, build
-from flows.outcome import notes, quarantine_table
+from flows.outcome import findings_of, notes, quarantine_table
 from flows.runtime import shares_of
 from reports.data import PUBLISHED, STAGES, ReportData
 from reports.page import render
@@ -100,7 +100,8 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
     with atomic_folder(root / LATEST) as latest:
         (latest / "report.html").write_text(page, encoding="utf-8")
         small = {name: data[name] for name in ("statistics", "models", "drift", "tokens")}
-        for name, table in {**small, "metrics": metrics, "quarantine": quarantine, "words": words}.items():
+        small |= {"metrics": metrics, "quarantine": quarantine, "words": words, "findings": findings_of(nodes, root)}
+        for name, table in small.items():
             write_table(latest / f"{name}.parquet", commented(table, TABLES[name].schema))
         if data["contact_sheet"] is not None:
             (latest / SHEET).write_bytes(draw_sheet(data["contact_sheet"], sorted(config.detect)))
@@ -227,4 +228,4 @@ def _write_stream(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> 
 
 
 SHEET = "contact_sheet.png"
-DOCUMENT_COLUMNS = ["id", "source_file", "source_row", "status", "split", "fold", "labels", "title"]
+DOCUMENT_COLUMNS = ["id", "source", "status", "split", "fold", "labels", "title"]

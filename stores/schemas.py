@@ -60,17 +60,10 @@ DOCUMENTS = pa.schema(
     ]
 )
 
-# What ingest makes of them.
+# What ingest adds.
 INGESTED = pa.schema(
     [
-        _ID.with_nullable(True),
-        column("source_file", pa.string(), "file of the source it came from, or archive:member", nullable=False),
-        column(
-            "source_row",
-            pa.int64(),
-            "its line or row in that file when it was new or changed last; null = a whole file",
-        ),
-        *(field for field in DOCUMENTS if field.name not in ("id", "source")),
+        *DOCUMENTS,
         column("fold", pa.int32(), "part of a cross-validation, from 0; null without folds"),
         column(
             "image_digest", pa.string(), "digest of the image's bytes, or why it cannot be read; null without image"
@@ -311,5 +304,14 @@ QUARANTINE = pa.schema(
         column("source", pa.string(), "where it stood: file, file:line or archive:member"),
         column("reason", pa.string(), "status slug, such as bad_image or duplicate_id"),
         column("shard", pa.int32(), "shard that the document lies in; null when it lies in none"),
+    ]
+)
+
+# What an ingest tells of a source beside its rows (R4): at most 1,000 of a kind, and how many more there are.
+FINDINGS = pa.schema(
+    [
+        column("finding", pa.string(), "kind, such as no_row (a file that no row refers to) or photo_count"),
+        column("source", pa.string(), "the file, or the row as file:line; last how many more there are"),
+        column("id", pa.string(), "the document that it is about; null when it is about a file"),
     ]
 )

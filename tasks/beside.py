@@ -17,12 +17,13 @@ from stores.files import check_files, damaged_files, have_sizes, record_file
 from stores.forgotten import Forgotten, erase_from_file
 from stores.manifest import FileRecord, ShardRecord, file_records, parsed, sealed
 from stores.parquet import write_table
-from stores.schemas import QUARANTINE
+from stores.schemas import FINDINGS, QUARANTINE
 
 ROWS = "rows"
 STATE = "state.json"
 IMAGES = "images.parquet"
 QUARANTINED = "quarantine.parquet"
+FOUND = "findings.parquet"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class State:
     listing: str = ""  # digest of the source's listing
     shards: int = 0  # how many there were
     records: str = ""  # digest of their names, and so of their content
-    files: dict[str, FileRecord] = field(default_factory=dict)  # IMAGES and QUARANTINED, as far as they are there
+    files: dict[str, FileRecord] = field(default_factory=dict)  # IMAGES, QUARANTINED, FOUND where they are there
 
     @classmethod
     def load(cls, dataset: Dataset) -> Self:
@@ -46,7 +47,7 @@ class State:
     def of(cls, dataset: Dataset, listing: str) -> Self:
         """Return the state of what lies there now."""
         records = dataset.records()
-        there = [name for name in (IMAGES, QUARANTINED) if (dataset.folder / name).is_file()]
+        there = [name for name in (IMAGES, QUARANTINED, FOUND) if (dataset.folder / name).is_file()]
         files = {name: record_file(dataset.folder / name) for name in there}
         return cls(listing, 1 + max(records, default=-1), _digest(records), files)
 
@@ -88,7 +89,7 @@ def drop_beside(dataset: Dataset) -> None:
 
 
 def known_file(dataset: Dataset, name: str) -> Path | None:
-    """Return the path of IMAGES or QUARANTINED if it is there and as the last ingest left it."""
+    """Return the path of IMAGES, QUARANTINED or FOUND if it is there and as the last ingest left it."""
     files = State.load(dataset).files
     whole = name in files and not damaged_files(dataset.folder, {name: files[name]})
     return dataset.folder / name if whole else None
@@ -96,11 +97,20 @@ def known_file(dataset: Dataset, name: str) -> Path | None:
 
 def quarantined(dataset: Dataset) -> pa.Table:
     """Return the rows of the source that could not become documents; raises DamagedError when the list is damaged."""
+    return _listed(dataset, QUARANTINED, QUARANTINE)
+
+
+def found_beside(dataset: Dataset) -> pa.Table:
+    """Return what was told of the source beside its rows; raises DamagedError when the list is damaged."""
+    return _listed(dataset, FOUND, FINDINGS)
+
+
+def _listed(dataset: Dataset, name: str, schema: pa.Schema) -> pa.Table:
     files = State.load(dataset).files
-    if QUARANTINED not in files:
-        return QUARANTINE.empty_table()
-    check_files(dataset.folder, {QUARANTINED: files[QUARANTINED]})
-    return pq.read_table(dataset.folder / QUARANTINED)
+    if name not in files:
+        return schema.empty_table()
+    check_files(dataset.folder, {name: files[name]})
+    return pq.read_table(dataset.folder / name)
 
 
 def commit_documents(dataset: Dataset, index: int, table: pa.Table) -> ShardRecord:
@@ -181,7 +191,7 @@ def state_kept(dataset: Dataset) -> Iterator[None]:
 
 
 def _lists(dataset: Dataset) -> list[Path]:
-    paths = [dataset.folder / QUARANTINED, *sorted((dataset.folder / ROWS).glob("*.parquet"))]
+    paths = [dataset.folder / QUARANTINED, dataset.folder / FOUND, *sorted((dataset.folder / ROWS).glob("*.parquet"))]
     return [path for path in paths if path.exists()]
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from models.config import FrozenConfig, key_values, knob
-from models.progress import note
 from stores.atomic import atomic_file
 from stores.dataset import ROW_INPUTS, Dataset
 from stores.digests import row_digests
@@ -24,6 +23,7 @@ from stores.parquet import write_table
 from stores.schemas import QUARANTINE
 from tasks.assignment import Assignment, SplitConfig, settle_splits
 from tasks.beside import (
+    FOUND,
     IMAGES,
     QUARANTINED,
     State,
@@ -34,6 +34,7 @@ from tasks.beside import (
     recover_documents,
 )
 from tasks.duplicates import DuplicatesConfig, ImageDuplicates
+from tasks.findings import References, findings_table
 from tasks.image_digests import ImageDigests
 from tasks.images import DIGEST
 from tasks.listing import Listing
@@ -44,7 +45,6 @@ from tasks.readers.places import image_root, source_names
 from tasks.repeats import LastOfEach
 from tasks.routing import FORGOTTEN, Known, Router, id_hashes, usable
 from tasks.shard import ShardReport
-from tasks.sources import source_text, split_source
 
 logger = logging.getLogger(__name__)
 lines = logging.getLogger("fuseline")  # what the user reads
@@ -79,10 +79,9 @@ class IngestConfig(FrozenConfig):
     dataset: str
     reader: str
     options: dict[str, Any]
-    shard_size: int | Literal["auto"]
+    shard_size: int
     split: SplitConfig
     duplicates: DuplicatesConfig = DuplicatesConfig()
-    workers: int = knob(1)  # what an automatic shard size is chosen for
 
 
 @dataclass(frozen=True)
@@ -173,6 +172,7 @@ def ingest(
         del table  # before the next one is gathered: it may hold images
     if not changes.total:
         raise DataError(_nothing(node.source, changes.quarantine()))
+    found = changes.findings()
     if lost := changes.images.counts.line:
         lines.info("%s: %s", node.label, lost)
     for shard in sorted(changes.touched()):
@@ -182,8 +182,9 @@ def ingest(
         done(ShardReport(node.label, shard, table.num_rows, rows, kept, time.perf_counter() - started))
         started = time.perf_counter()
     changes.images.save(dataset.folder / IMAGES)
-    with atomic_file(dataset.folder / QUARANTINED) as partial:
-        write_table(partial, changes.quarantine())
+    for name, table in ((QUARANTINED, changes.quarantine()), (FOUND, found)):
+        with atomic_file(dataset.folder / name) as partial:
+            write_table(partial, table)
     State.of(dataset, listing.digest).save(dataset)
 
 
@@ -206,8 +207,7 @@ class _Changes:
         self.broken = (self.records.keys() | State.load(dataset).lost(dataset, self.records)) - known.keys()
         known |= {index: _listed_rows(dataset, index) for index in self.broken}
         self.next_index = 1 + max(known, default=-1)
-        size = None if node.config.shard_size == "auto" else node.config.shard_size
-        self.router = Router(Known.of(known, ROW_INPUTS), size, workers=node.config.workers)
+        self.router = Router(Known.of(known, ROW_INPUTS), node.config.shard_size)
         self.images = ImageDigests.load(
             known_file(dataset, IMAGES),
             listing,
@@ -217,14 +217,18 @@ class _Changes:
         self.assignment = Assignment(node.config.split).learn(documents for documents, _ in self._batches())
         self.duplicates = self._known_images(node.config.duplicates)
         self.last = self._last() if node.config.duplicates.ids == "last" else None
+        self.references = References()  # of a reader that tells findings
         self._bad: list[pa.Table] = []
         self._empty: pa.Table = pa.table({})  # no rows, in the schema of this pass
 
     def new_shards(self) -> Iterator[pa.Table]:
         """Read the source to its end; yield each shard of new documents."""
-        for table, bad in self._batches():
+        searched = READERS[self.node.source.reader].findings is not None
+        for batch in self._raw():
+            if searched:  # forgotten documents too: their images are no strays
+                self.references.add(batch["image"])
+            table, bad = self._sorted(batch)
             self._set_aside(bad, None)
-            note(self.total)
             self.total += table.num_rows + pc.sum(pc.equal(bad["status"], FORGOTTEN), min_count=0).as_py()
             if table.num_rows == 0 and self._empty is not None:
                 continue
@@ -233,12 +237,14 @@ class _Changes:
             digests = np.frombuffer(b"".join(table[ROW_INPUTS].to_pylist()), np.uint8).reshape(-1, 16)
             full, repeated = self.router.take(table, digests)
             if repeated.num_rows and self.node.config.duplicates.ids == "error":
-                again = f"{repeated['id'][0]} at {source_text(repeated)[0]}"
+                again = f"{repeated['id'][0]} at {repeated['source'][0]}"
                 cure = "mend the source, or set duplicates.ids to first or last"
                 raise DataError(mismatch("documents", "every id once", again, cure))
             yield from full
             self._set_aside(repeated, "duplicate_id")
-        yield from self.router.rest()
+        rest = self.router.rest()
+        if rest is not None:
+            yield rest
 
     def touched(self) -> dict[int, int]:
         """Return how many documents of each known shard changed or are gone; broken shards are always among them."""
@@ -264,6 +270,10 @@ class _Changes:
         """Return the rows that could not become documents."""
         return pa.concat_tables([QUARANTINE.empty_table(), *self._bad]).combine_chunks()
 
+    def findings(self) -> pa.Table:
+        """Return what the files of the source say beside its rows, after these were read."""
+        return findings_table(self.node.label, self.node.source, self.references, self.forgotten)
+
     def _set_aside(self, rows: pa.Table, reason: str | None) -> None:
         if not rows.num_rows:
             return
@@ -271,19 +281,21 @@ class _Changes:
         values = {
             "stage": pa.repeat(self.node.label, rows.num_rows),
             "id": rows["id"],
-            "source": source_text(rows),
+            "source": rows["source"],
             "reason": unnamed if reason is None else pa.repeat(reason, rows.num_rows),
             "shard": pa.nulls(rows.num_rows, pa.int32()),
         }
         self._bad.append(pa.table(values, schema=QUARANTINE))
 
-    def _batches(self) -> Iterator[tuple[pa.Table, pa.Table]]:
+    def _raw(self) -> Iterator[pa.Table]:
         source = self.node.source
-        batches = READERS[source.reader].read(source.path, source.parsed())
-        split = self.node.config.split
-        for batch in batches:
-            documents, bad = usable(settle_splits(batch, split), self.forgotten)
-            yield split_source(documents), split_source(bad)
+        return READERS[source.reader].read(source.path, source.parsed())
+
+    def _batches(self) -> Iterator[tuple[pa.Table, pa.Table]]:
+        return map(self._sorted, self._raw())
+
+    def _sorted(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+        return usable(settle_splits(batch, self.node.config.split), self.forgotten)
 
     def _known_images(self, config: DuplicatesConfig) -> ImageDuplicates | None:
         if not config.images:
@@ -325,14 +337,14 @@ class _Changes:
             table = table.append_column("image_hash", self.duplicates.hashes(table["image"]))
         places = table["image"].combine_chunks()
         located = table.append_column("uri", places.field("uri")).append_column("offset", places.field("offset"))
-        names = [name for name in located.column_names if name not in ("id", "source_file", "source_row", "image")]
+        names = [name for name in located.column_names if name not in ("id", "source", "image")]
         digests = row_digests(located, names)
         rows = pa.Array.from_buffers(pa.binary(16), len(digests), [None, pa.py_buffer(digests)])
         return table.append_column(pa.field(ROW_INPUTS, pa.binary(16)), rows)
 
 
 def ingest_config(name: str, source: SourceConfig, **chosen: Any) -> IngestConfig:
-    """Return what decides the key of a documents dataset; `chosen` holds the other fields."""
+    """Return what decides the key of a documents dataset; `chosen` holds shard_size, split and duplicates."""
     return IngestConfig(dataset=name, reader=source.reader, options=key_values(source.parsed()), **chosen)
 
 

@@ -22,13 +22,14 @@ from tasks.readers import (
     webvision,
     yfcc,
 )
-from tasks.readers.base import Entry, Reader, ReaderOptions, SourceFile
+from tasks.readers.base import Entry, Finding, Reader, ReaderOptions, SourceFile
 from tasks.readers.places import image_root
 
 __all__ = [
     "READERS",
     "Difference",
     "Entry",
+    "Finding",
     "Reader",
     "ReaderOptions",
     "SourceFile",
@@ -42,7 +43,8 @@ __all__ = [
 
 def _entry(module: ModuleType, options: type[ReaderOptions], summary: str) -> Entry:
     counts, labels = getattr(module, "PUBLISHED", {}), getattr(module, "vocabulary", None)
-    return Entry(module.read, module.files, options, summary, counts, labels, getattr(module, "LOOKS_FOR", ""))
+    findings, looks_for = getattr(module, "findings", None), getattr(module, "LOOKS_FOR", "")
+    return Entry(module.read, module.files, options, summary, counts, labels, findings, looks_for)
 
 
 READERS: dict[str, Entry] = {

@@ -15,6 +15,7 @@ from tasks.readers.base import SourceFile
 from tasks.readers.csv import CsvOptions
 from tasks.readers.jsonl import JsonlOptions
 from tasks.readers.places import manifests, place
+from tasks.readers.strays import stray_images
 from tasks.readers.tables import table_files
 
 PUBLISHED = {"documents": 327, "labels": 2}  # after paper R removed duplicate images
@@ -70,3 +71,6 @@ def files(path: str, options: AdsParallelityOptions) -> Iterator[SourceFile]:
 
 
 RENAMED = ("finer", "naturalness", "concreteness")
+
+
+findings = stray_images

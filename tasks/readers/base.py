@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from encodings.aliases import aliases
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from models.config import FrozenConfig, knob
@@ -55,9 +57,7 @@ Encoding = Annotated[str, AfterValidator(_known_encoding)]
 class ImageOptions(FrozenConfig):
     """How the rows of a source come to their images."""
 
-    mode: Literal["reference", "copy"] = Field(
-        "reference", description="reference: documents name their images; copy: they hold the bytes"
-    )
+    mode: Literal["reference", "copy"] = "reference"  # copy: the bytes go into the documents
     pattern: str | None = Field(
         None,
         min_length=1,
@@ -139,6 +139,17 @@ class Reader(Protocol):
     def __call__(self, path: str, options: Any) -> Iterator[pa.Table]: ...
 
 
+class Finding(NamedTuple):
+    """Something that the files of a source say beside its rows (R4)."""
+
+    slug: str  # one of FINDINGS
+    place: str  # the file, or "file:line"
+    id: str | None = None  # of the document that it is about
+
+
+Refers = Callable[[list[str]], NDArray[np.bool_]]  # names of n files -> which of them a row refers to, (n,)
+
+
 class Entry(NamedTuple):
     """One line of the registry."""
 
@@ -148,13 +159,13 @@ class Entry(NamedTuple):
     summary: str
     published: Mapping[str, int] = {}  # counts that the release is known by, e.g. {"train": 67988}
     vocabulary: Callable[[str, Any], tuple[str, ...]] | None = None  # the release's own label order
+    findings: Callable[[str, Any, Refers], Iterator[Finding]] | None = None
     looks_for: str = ""  # the files that make such a source, for messages
 
 
 def documents(rows: int, *, source: Column, extra: Mapping[str, pa.Array] | None = None, **columns: Column) -> pa.Table:
     """Build a table in the DOCUMENTS schema from the columns that a reader has.
 
-    `source` is "file", "file:row" or "archive:member", where no member is a number alone: ingest takes rows apart.
     Absent columns become null, `status` "ok" and `labels` empty. `extra` holds num_* and cat_* columns.
     """
     arrays = {"source": source, **columns}
@@ -232,4 +243,12 @@ SPLIT_NAMES: dict[str, Split] = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("valid", "validation", "val", "dev", "development"), "valid"),
     **dict.fromkeys(("test", "testing", "tst", "eval"), "test"),
+}
+FINDINGS = {
+    "no_row": "files that no row refers to",
+    "no_sentiment": "descriptions without their sentiment file",
+    "bad_sentiment": "sentiment files that cannot be read",
+    "bad_metadata": "metadata files of photos that cannot be read",
+    "photo_count": "rows with another number of photos than they say",
+    "no_image": "texts without their image",
 }

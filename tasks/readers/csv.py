@@ -12,6 +12,7 @@ from tasks.readers.images import copied
 from tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
 from tasks.readers.overlay import overlay
 from tasks.readers.records import Records, columns_of, csv_records, plain_records
+from tasks.readers.strays import stray_images
 from tasks.readers.tables import finished, sources, table_files
 
 SUFFIXES = (".csv", ".tsv", ".tab")
@@ -119,3 +120,6 @@ def told_id(batch: Records, row: int, names: list[str], column: str, delimiter: 
 def files(path: str, options: CsvOptions) -> Iterator[SourceFile]:
     """List the manifests and the images beside them."""
     return table_files(path, options, SUFFIXES)
+
+
+findings = stray_images

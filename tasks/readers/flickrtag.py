@@ -21,6 +21,7 @@ from tasks.readers.fasttext import (
 from tasks.readers.images import copied, watched
 from tasks.readers.mapping import check_ids
 from tasks.readers.places import Place, companion, listed, safe_references, source_folder
+from tasks.readers.strays import stray_images
 
 # What the paper counts. fastText's own test counts 647,224 test lines: neither is asserted.
 PUBLISHED = {"train": 91_188_648, "valid": 930_497, "test": 543_424}
@@ -106,3 +107,6 @@ def files(path: str, options: FlickrtagOptions) -> Iterator[SourceFile]:
 
 
 ALIGNED = ("ids", "image_list")
+
+
+findings = stray_images

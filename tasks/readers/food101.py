@@ -9,7 +9,17 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from stores.errors import DataError, mismatch
-from tasks.readers.base import Encoding, ReaderOptions, SourceFile, Split, chosen, documents, image_array
+from tasks.readers.base import (
+    Encoding,
+    Finding,
+    ReaderOptions,
+    Refers,
+    SourceFile,
+    Split,
+    chosen,
+    documents,
+    image_array,
+)
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
 from tasks.readers.places import Place, is_utf8, listed, same_root, walk
@@ -222,6 +232,19 @@ def vocabulary(path: str, options: Food101Options) -> tuple[str, ...]:
                 raise DataError(mismatch(file.uri, "class -> number", sorted(map(str, index.values()))[:5], cure))
             return tuple(sorted(index, key=lambda name: int(index[name])))
     return ()
+
+
+def findings(path: str, options: Food101Options, refers: Refers) -> Iterator[Finding]:
+    """Yield the texts of the original tree that have no image of their class and name."""
+    wrapper, root = release_root(path)
+    texts = root / options.text_folder
+    if options.form == "titles" or not texts.is_dir():
+        return
+    images = _images(root, _image_folder(root))
+    shown = {f"{label}/{posixpath.splitext(posixpath.basename(uri))[0]}" for uri, _, label in images}
+    for file in walk(texts):
+        if file.uri.endswith(options.text_suffix) and file.uri.removesuffix(options.text_suffix) not in shown:
+            yield Finding("no_image", posixpath.join(wrapper, options.text_folder, file.uri))
 
 
 def files(path: str, options: Food101Options) -> Iterator[SourceFile]:

@@ -7,11 +7,12 @@ import pyarrow as pa
 from pydantic import Field
 
 from tasks.readers import imagezip
-from tasks.readers.base import SourceFile, chosen, documents, image_array
+from tasks.readers.base import Finding, Refers, SourceFile, chosen, documents, image_array
 from tasks.readers.imagelists import METADATA, one_format, read_lists
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import TableOptions
 from tasks.readers.places import is_utf8, listed, place, same_root, walk
+from tasks.readers.strays import stray_images
 
 LOOKS_FOR = "image files, metadata.csv, metadata.jsonl or metadata.parquet, or a zip of images per split"
 
@@ -118,6 +119,12 @@ def _table(uris: list[str], layout: Layout) -> pa.Table:
         labels=[[folders[-1]] if layout.label and len(folders) > int(layout.split) else [] for folders in parts],
         image=image_array(names),
     )
+
+
+def findings(path: str, options: ImagefolderOptions, refers: Refers) -> Iterator[Finding]:
+    """Yield the images that the metadata files do not list; without such files each image is a document."""
+    if place(path).is_dir() and survey(path).metadata:
+        yield from stray_images(path, options, refers)
 
 
 def files(path: str, options: ImagefolderOptions) -> Iterator[SourceFile]:

@@ -9,6 +9,7 @@ from tasks.readers.images import copied
 from tasks.readers.mapping import LINE, TableOptions, as_text, check_ids, map_rows, resolve, template_columns
 from tasks.readers.objects import Objects, parse_block
 from tasks.readers.overlay import overlay
+from tasks.readers.strays import stray_images
 from tasks.readers.streams import file_blocks
 from tasks.readers.tables import finished, sources, table_files
 
@@ -63,3 +64,6 @@ def _table(objects: Objects, options: JsonlOptions, roles: dict[str, str] | None
 def files(path: str, options: JsonlOptions) -> Iterator[SourceFile]:
     """List the manifests and the images beside them."""
     return table_files(path, options, SUFFIXES)
+
+
+findings = stray_images

@@ -14,6 +14,7 @@ from tasks.readers.base import ReaderOptions, SourceFile, Split, faults, image_a
 from tasks.readers.images import COPY_ROWS, copied
 from tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
 from tasks.readers.places import Place, safe_references
+from tasks.readers.strays import stray_images
 from tasks.readers.streams import DAMAGE as STREAM_DAMAGE
 from tasks.readers.streams import is_packed, members, poured
 from tasks.readers.tables import finished, sources, table_files
@@ -180,3 +181,6 @@ def is_binary(kind: pa.DataType) -> bool:
 def files(path: str, options: ParquetOptions) -> Iterator[SourceFile]:
     """List the tables and the images beside them."""
     return table_files(path, options, SUFFIXES)
+
+
+findings = stray_images

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from tasks.readers.base import ReaderOptions, SourceFile, Split, documents, image_array
+from tasks.readers import petfinder_findings as found
+from tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, Split, documents, image_array
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import TableOptions, as_labels, as_tabular, as_text, check_ids
 from tasks.readers.overlay import overlay
@@ -54,9 +55,8 @@ def read(path: str, options: PetfinderOptions) -> Iterator[pa.Table]:
 def _read(path: str, options: PetfinderOptions) -> Iterator[pa.Table]:
     root = same_root(path)
     names = [file.uri for file in walk(root)]
-    photos, metadata = photo_lists(names), metadata_files(names)
+    photos, metadata, sentiments = photo_lists(names), metadata_files(names), sentiment_files(names)
     tables = label_tables(root, names, options)
-    sentiments = {name.rsplit("/", 1)[-1].removesuffix(".json"): name for name in names if "_sentiment/" in name}
     for name in names:
         split = TABLE_SPLITS.get(name.rsplit("/", 1)[-1])
         if split is None:
@@ -138,6 +138,12 @@ def label_tables(root: Place, names: list[str], options: PetfinderOptions) -> di
     return found
 
 
+def sentiment_files(names: list[str]) -> dict[str, str]:
+    """Return PetID -> path of its JSON, of the files under train_sentiment/ and test_sentiment/."""
+    found = [name for name in names if "_sentiment/" in name and name.endswith(".json")]
+    return {name.rsplit("/", 1)[-1].removesuffix(".json"): name for name in found}
+
+
 def sentiment(root: Place, name: str | None, options: PetfinderOptions) -> tuple[float | None, float | None]:
     """Return (score, magnitude) of a description; nulls when the file is absent or damaged."""
     value, _ = whole_json(root / name, options) if name is not None else (None, "missing")
@@ -174,6 +180,26 @@ def _photos(table: pa.Table, photos: dict[str, list[tuple[int, str]]], options: 
         table = table.set_column(0, table.schema.field(0), pa.array(named, pa.string()))
     for start in range(0, len(table), options.batch_rows):
         yield table.slice(start, options.batch_rows)
+
+
+def findings(path: str, options: PetfinderOptions, refers: Refers) -> Iterator[Finding]:
+    """Yield rows with another number of photos than they say or without sentiment, and files without row or sense."""
+    root = same_root(path)
+    names = [file.uri for file in walk(root)]
+    photos, metadata, sentiments = photo_lists(names), metadata_files(names), sentiment_files(names)
+    pets: set[str | None] = set()
+    for name in names:
+        if name.rsplit("/", 1)[-1] in TABLE_SPLITS:
+            for rows in _records(root / name, name, options):
+                pets.update(rows.get("petid"))
+                yield from found.counts(rows, photos, sentiments)
+    shots = {pet: [uri for _, uri in some] for pet, some in photos.items()}
+    yield from found.strangers(shots, pets.__contains__, "photos")
+    for what, files in (("sentiments", sentiments), ("metadata", metadata)):
+        by_pet = {key: [uri] for key, uri in files.items()}
+        yield from found.strangers(by_pet, lambda key: key in pets or key.rpartition("-")[0] in pets, what)
+    yield from found.unreadable(root, sentiments, "bad_sentiment", options)
+    yield from found.unreadable(root, metadata, "bad_metadata", options)
 
 
 def vocabulary(path: str, options: PetfinderOptions) -> tuple[str, ...]:

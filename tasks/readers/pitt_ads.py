@@ -12,6 +12,7 @@ from tasks.readers.images import copied, folder_files
 from tasks.readers.mapping import as_text, check_ids
 from tasks.readers.places import Place, safe_references, same_root, walk
 from tasks.readers.sidecars import required_json, whole_text
+from tasks.readers.strays import stray_images
 
 PUBLISHED = {"documents": 64_832}
 TARGETS = ("Topics", "Sentiments", "Strategies")
@@ -143,3 +144,6 @@ def vocabulary(path: str, options: PittAdsOptions) -> tuple[str, ...]:
 def files(path: str, options: PittAdsOptions) -> Iterator[SourceFile]:
     """List the annotations, and the images unless `watch_images` is off."""
     return folder_files(path, options, (".json", ".txt"))
+
+
+findings = stray_images

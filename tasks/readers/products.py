@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from tasks.readers import csv, jsonl, products_json
-from tasks.readers.base import ReaderOptions, SourceFile, chosen, documents, image_array
+from tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, chosen, documents, image_array
 from tasks.readers.csv import CsvOptions
 from tasks.readers.images import copied, folder_files
 from tasks.readers.jsonl import JsonlOptions
@@ -17,6 +17,7 @@ from tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
 from tasks.readers.overlay import overlay
 from tasks.readers.places import Place, same_root, walk
 from tasks.readers.records import Columns, headed_columns
+from tasks.readers.strays import stray_images
 from tasks.readers.tables import name_split
 
 
@@ -125,6 +126,12 @@ def _rakuten_table(rows: Columns, split: str, codes: dict[str, str]) -> pa.Table
 def _records(file: Place, name: str, options: ProductsOptions) -> Iterator[Columns]:
     settings = TableOptions(**shared(options))
     return headed_columns(file, name, settings, delimiter="\t" if name.lower().endswith(".tsv") else ",")
+
+
+def findings(path: str, options: ProductsOptions, refers: Refers) -> Iterator[Finding]:
+    """Yield the images without a row of the sets where each image has one; abo shows one image of several."""
+    whole = options.preset in ("rakuten", "fashion") or (options.preset == "hateful_memes" and options.dev == "both")
+    return stray_images(path, options, refers) if whole else iter(())
 
 
 def files(path: str, options: ProductsOptions) -> Iterator[SourceFile]:

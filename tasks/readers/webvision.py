@@ -10,11 +10,12 @@ from pydantic import Field
 
 from stores.errors import DataError, mismatch
 from tasks.readers.aligned import AlignedLines
-from tasks.readers.base import ReaderOptions, SourceFile, Split, documents, image_array, mark
+from tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, Split, documents, image_array, mark
 from tasks.readers.images import copied, folder_files
 from tasks.readers.mapping import as_text, check_ids
 from tasks.readers.places import Place, safe_references, same_root, walk
 from tasks.readers.sidecars import whole_json
+from tasks.readers.strays import stray_images
 from tasks.readers.streams import file_blocks, text_lines
 from tasks.readers.webvision_queries import query_number, query_synsets
 
@@ -193,9 +194,16 @@ def vocabulary(path: str, options: WebvisionOptions) -> tuple[str, ...]:
     return tuple(synsets(same_root(path), options))
 
 
+def findings(path: str, options: WebvisionOptions, refers: Refers) -> Iterator[Finding]:
+    """Yield the training images that no list names, where the lists of both sources are read."""
+    if len(set(options.sources)) == len(SOURCES):
+        yield from (one for one in stray_images(path, options, refers) if one.place.startswith(SOURCES))
+
+
 def files(path: str, options: WebvisionOptions) -> Iterator[SourceFile]:
     """List the info files, the JSON arrays, and the images unless `watch_images` is off."""
     return folder_files(path, options, (".txt", ".json"))
 
 
 SPLITS: tuple[tuple[Split, str], ...] = (("valid", "val"), ("test", "test"))
+SOURCES = ("google/", "flickr/")

@@ -1,0 +1,27 @@
+"""What the files of a source say beside its rows (R4): images that no row refers to."""
+
+from collections.abc import Iterable, Iterator
+from itertools import compress, islice
+
+from tasks.readers.base import Finding, ReaderOptions, Refers
+from tasks.readers.images import is_image
+from tasks.readers.places import is_utf8, place, walk
+
+BATCH = 4096
+
+
+def stray_images(path: str, options: ReaderOptions, refers: Refers) -> Iterator[Finding]:
+    """Yield `no_row` for each image below a folder that no row refers to.
+
+    Nothing is known of the images of a file alone, for other files may list the rest, nor of those of another root.
+    """
+    if options.root is None and options.watch_images and place(path).is_dir():
+        images = (file.uri for file in walk(place(path)) if is_image(file.uri) and is_utf8(file.uri))
+        yield from unreferred(images, refers)
+
+
+def unreferred(names: Iterable[str], refers: Refers) -> Iterator[Finding]:
+    """Yield `no_row` for each name that no row refers to."""
+    left = iter(names)
+    while batch := list(islice(left, BATCH)):
+        yield from (Finding("no_row", name) for name in compress(batch, ~refers(batch)))
