@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
 from models.config import FrozenConfig, key_values, knob
@@ -22,7 +31,7 @@ from tasks.dictionary import TokensConfig
 from tasks.duplicates import DuplicatesConfig
 from tasks.embed import ImageEmbedConfig, TextEmbedConfig
 from tasks.ingest import SourceConfig
-from tasks.options import explained, parse_options
+from tasks.options import NUMBER, explained, parse_options
 from tasks.quantize import QuantizeConfig
 from tasks.sweep import SweepConfig
 from tasks.tabular import TabularEmbedConfig
@@ -49,6 +58,12 @@ def _embed_config(values: Any) -> Any:
 
 EmbedConfig = Annotated[
     ImageEmbedConfig | TextEmbedConfig | TabularEmbedConfig | IndexEmbedConfig, BeforeValidator(_embed_config)
+]
+
+
+ShardSize = Annotated[
+    Annotated[int, Field(ge=1), Tag(NUMBER)] | Annotated[Literal["auto"], Tag("auto")],
+    Discriminator(lambda value: "auto" if value == "auto" else NUMBER),
 ]
 
 
@@ -107,7 +122,7 @@ class Config(FrozenConfig):
     name: str = Field("documents", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="Name of the data set")
     root: str = knob("runs/documents", description="Output root: folder that everything is written below")
     source: SourceConfig = Field(SourceConfig(), description="Where documents come from")
-    shard_size: int = Field(4096, ge=1, description="Documents per shard")
+    shard_size: ShardSize = Field("auto", description="Documents per shard; auto: 64 to 4,096, four shards per worker")
     split: SplitConfig = Field(
         SplitConfig(), description="Which documents go to train, valid and test where the source does not say"
     )
@@ -168,6 +183,9 @@ class Config(FrozenConfig):
         if getattr(self.embed[name], "output", "vectors") != "vectors":
             cure = "name an embedding of vectors, or add one"
             raise ValueError(mismatch(field, "an embedding of vectors", f"{name} (indices)", cure))
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def digest(self) -> str:

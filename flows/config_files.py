@@ -3,7 +3,7 @@
 No error quotes the content of a file: whoever may set a deployment's parameter could read the worker's files by it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,19 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         path, equals, text = override.partition("=")
         if not equals or not path:
             raise ConfigError(mismatch("--set", "key=value", override, "write for example --set run.workers=1"))
-        inner: Any = parse_yaml(text, f"--set {path}")
+        values = merge(values, expanded({path: parse_yaml(text, f"--set {path}")}))
+    return values
+
+
+def expanded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn {"run.workers": 1} into {"run": {"workers": 1}}."""
+    whole: dict[str, Any] = {}
+    for path, value in values.items():
+        inner = value
         for key in reversed(path.split(".")):
             inner = {key: inner}
-        values = merge(values, inner)
-    return values
+        whole = merge(whole, inner)
+    return whole
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

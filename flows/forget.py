@@ -209,10 +209,10 @@ def _erase_published(config: Config, root: Path, forgotten: Forgotten, pages: Se
     with publishing(root, *places, inputs="" if gone else None):
         for path in gone:
             path.unlink()
-        for name in pages:
-            text = _text(root / name)
+        for path in (path for path in (root / name for name in pages) if path.exists()):
+            text = _text(path)
             # One that shows pictures without saying of which documents cannot be trusted.
-            write_bytes(root / name, _left(text, forgotten).encode()) if tells_all(text) else (root / name).unlink()
+            write_bytes(path, _left(text, forgotten).encode()) if tells_all(text) else path.unlink()
         for path in sorted((root / LATEST).glob("*.parquet")):
             erase_from_file(path, forgotten)
         rewrite_catalog(config, root)

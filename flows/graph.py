@@ -114,9 +114,10 @@ def _ancestors(nodes: list[Node]) -> set[str]:
 def _features(config: Config, name: str, source: SourceConfig, *, trained: Features | None = None) -> Features:
     """Return the datasets made from some documents; with `trained`, by what was fitted on others."""
     documents = Ingest(
-        name=f"documents/{name}", flow="ingest", version=3, source=source,
+        name=f"documents/{name}", flow="ingest", version=4, source=source,
         config=ingest_config(
-            name, source, shard_size=config.shard_size, split=config.split, duplicates=config.duplicates
+            name, source, shard_size=config.shard_size, split=config.split, duplicates=config.duplicates,
+            workers=config.run.workers,
         ),
     )  # fmt: skip
     fields = Read(documents, ("title", "description", "text", "html"))
@@ -260,7 +261,7 @@ def _predict(config: Config, name: str, features: Features, fit: Fit) -> ShardSt
 
 def _statistics(features: Features) -> ShardStage:
     texts, columns = ("title", "description", "text", "html"), ("num_*", "cat_*")
-    fields = ("split", "status", "source", "labels", "image", *texts, *columns)
+    fields = ("split", "status", "source_file", "labels", "image", *texts, *columns)
     return ShardStage(
         name="statistics/shards", flow="evaluate", version=2, config=StatisticsConfig(), by_row=False,
         reads=(Read(features.documents, fields), Read(features.clean, ("status", "words"))), transform=count_shard,

@@ -17,6 +17,7 @@ from tasks.nodes import Fit, Ingest, Node, ShardStage
 from tasks.planner import training_rows
 from tasks.routing import FORGOTTEN
 from tasks.shard import SETTLED
+from tasks.sources import SOURCE, source_text
 
 
 class TooManyFailuresError(DataError):
@@ -149,7 +150,7 @@ def _quarantined(node: Node, root: Path, *, predictions: bool = False) -> Iterat
         failed = pc.invert(pc.is_in(table["status"], pa.array(SETTLED)))
         bad, rows = table.filter(failed), origin.record(index)
         # Row r of a shard is the same document in every dataset.
-        sources = origin.read(rows, ("source",)).filter(failed)["source"] if rows else pa.nulls(len(bad), pa.string())
+        sources = source_text(origin.read(rows, SOURCE).filter(failed)) if rows else pa.nulls(len(bad), pa.string())
         values = {
             "stage": pa.repeat(node.label, bad.num_rows),
             "id": bad["id"],

@@ -4,35 +4,35 @@ from typing import Any
 
 from prefect import flow
 
-from flows.clean import clean
-from flows.config import Config
-from flows.evaluate import evaluate
-from flows.extract import extract
+from flows.artifacts import publish_artifacts
 from flows.graph import build
-from flows.ingest import ingest
 from flows.outcome import check_failures
-from flows.predict import predict
-from flows.quantize import quantize
+from flows.parameters import Chosen, Values, settings_of
 from flows.report import report
 from flows.runs import write_run
 from flows.runtime import locked, new_run
-from flows.train import train
+from flows.step import Wishes
+from flows.steps import STEPS
 
-STEPS = [ingest, clean, extract, quantize, train, predict, evaluate]
 
-
-@flow(name="pipeline", persist_result=False)
-def pipeline(config: Config, retry_failed: bool = False, refit: bool = False) -> list[dict[str, Any]]:
+@flow(name="pipeline", flow_run_name="pipeline: {config}", persist_result=False)
+def pipeline(
+    config: Chosen,
+    set: Values = None,  # noqa: A002
+    retry_failed: bool = False,
+    refit: bool = False,
+) -> list[dict[str, Any]]:
     """Run every step; each makes only what is not fresh. Return one account per stage.
 
     Raises:
         TooManyFailuresError: when all is published.
     """
-    run, accounts = new_run(), []
-    with locked(config) as root:
+    settings, wishes, run, accounts = settings_of(config, set), Wishes(retry_failed, refit), new_run(), []
+    with locked(settings) as root:
         for step in STEPS:
-            accounts += step(config, retry_failed=retry_failed, refit=refit)
-        page = report(config, accounts=accounts, run=run)
-        write_run(root, run, config, accounts, page)
-        check_failures(build(config), root, config.run.allowed_failures)
+            accounts += step(settings, wishes)
+        page = report(settings, accounts=accounts, run=run)
+        write_run(root, run, settings, accounts, page)
+        publish_artifacts(settings, root, page)
+        check_failures(build(settings), root, settings.run.allowed_failures)
     return accounts

@@ -120,7 +120,7 @@ def given_source(config: Config, path: str, reader: str | None, options: dict[st
         raise ConfigError(mismatch("--reader/--option", known, first.get("input"), first["msg"])) from error
 
 
-@flow(name="predict-new", persist_result=False, validate_parameters=False)
+@flow(name="predict-new", flow_run_name="predict-new: {config}", persist_result=False, validate_parameters=False)
 def _predict_flow(config: Config, nodes: list[Node], source: str) -> list[dict[str, Any]]:
     return run_nodes(nodes, config, Wishes(), source=source)
 

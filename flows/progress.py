@@ -1,84 +1,154 @@
-"""Progress of a run: live bars on a terminal, plain lines in a log; done, total, rate and remaining time."""
+"""Progress of a run: live bars on a terminal, plain lines in a log; documents done, rate and remaining time."""
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event, Thread
+from typing import NamedTuple
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from models.progress import Meter
 from tasks.shard import ShardReport
 
 logger = logging.getLogger("fuseline")
+logger.setLevel(logging.INFO)  # in a deployment Prefect takes its lines to the UI
 
+TICK = 0.5  # seconds between two looks at what is under way
 LINE_SECONDS = 10.0  # between two lines of one stage in a log
 
 
-@dataclass
+class Expected(NamedTuple):
+    """What making a stage consists of, as far as it is known before."""
+
+    label: str
+    shards: int | None  # None: reading its source will tell
+    documents: int | None = None  # in them; None: it is one piece of work
+    unit: str = "docs"  # what is counted; "" = nothing that would mean anything
+
+
 class Teller:
-    """Tells people what shards are done; called from worker threads."""
+    """Tells people how far stages are; reports and meters come from other threads."""
 
-    bars: Progress | None = None
-    _stages: dict[str, "_Stage"] = field(default_factory=dict)
+    def __init__(self, bars: Progress | None = None) -> None:
+        self.bars = bars
+        self._stages: dict[str, _Stage] = {}
 
-    def begin(self, label: str, shards: int | None) -> None:
-        """Announce a stage with so many shards to make; None when reading its source will tell."""
-        stage = self._stages[label] = _Stage(label, shards)
-        if self.bars is not None:
-            stage.bar = self.bars.add_task(label, total=shards, rows="")
-        else:
-            logger.info("%s: %s to make", label, "what the source holds is" if shards is None else shards)
+    @contextmanager
+    def making(self, expected: Iterable[Expected]) -> Iterator[None]:
+        """Show some stages while the block makes them, and what they took when it is over."""
+        own = [_Stage(one) for one in expected]
+        self._stages |= {stage.label: stage for stage in own}
+        for stage in own:
+            if self.bars is not None:
+                stage.bar = self.bars.add_task(stage.label, total=None, told="")
+        over = Event()
+        ticker = Thread(target=self._tick, args=(own, over), daemon=True)
+        ticker.start()
+        try:
+            yield
+        finally:
+            over.set()
+            ticker.join()
+            for stage in own:
+                self._end(stage)
 
     def advance(self, report: ShardReport) -> None:
         """Count one shard of one stage."""
-        stage = self._stages.get(report.stage)
-        if stage is None:
-            return
-        stage.done += 1
-        stage.rows += report.n_rows
+        if (stage := self._stages.get(report.stage)) is not None:
+            stage.shards += 1
+            stage.documents += report.n_rows
+            stage.apart += report.apart
+
+    @contextmanager
+    def watch(self, labels: Sequence[str], meter: Meter) -> Iterator[None]:
+        """Look at the meter of a piece of work of some stages while the block waits for it."""
+        stages = [self._stages[label] for label in labels if label in self._stages]
+        for stage in stages:
+            stage.meters[id(meter)] = meter
+        try:
+            yield
+        finally:
+            for stage in stages:
+                del stage.meters[id(meter)]
+
+    def _tick(self, stages: Sequence["_Stage"], over: Event) -> None:
+        while not over.wait(TICK):
+            for stage in stages:
+                done, total = stage.extent()
+                if self.bars is not None and stage.bar is not None:
+                    self.bars.update(stage.bar, completed=done, total=total, told=stage.told())
+                elif stage.due():
+                    left = f", {stage.seconds / done * (total - done):,.0f} s left" if done and total else ""
+                    logger.info("%s: %s%s", stage.label, stage.told(), left)
+
+    def _end(self, stage: "_Stage") -> None:
         if self.bars is not None and stage.bar is not None:
-            self.bars.update(stage.bar, completed=stage.done, rows=f"{stage.rate:,.0f} docs/s")
-        elif stage.due():
-            logger.info("%s", stage.line())
+            done = max(1, stage.documents)
+            self.bars.update(stage.bar, completed=done, total=done, told=stage.result())
+        else:
+            logger.info("%s: %s", stage.label, stage.result())
 
 
 @dataclass
 class _Stage:
-    label: str
-    total: int | None
-    done: int = 0
-    rows: int = 0
+    expected: Expected
+    shards: int = 0
+    documents: int = 0  # in shards that are done
+    meters: dict[int, Meter] = field(default_factory=dict)  # of what is under way
+    apart: float = 0.0  # seconds of compilation, which is no work of the stage
     bar: TaskID | None = None
     started: float = field(default_factory=time.monotonic)
-    last: float = 0.0
+    last: float = field(default_factory=time.monotonic)
 
     @property
-    def rate(self) -> float:
-        return self.rows / max(1e-3, time.monotonic() - self.started)
+    def label(self) -> str:
+        return self.expected.label
+
+    @property
+    def seconds(self) -> float:
+        return max(1e-3, time.monotonic() - self.started)
+
+    def extent(self) -> tuple[int, int | None]:
+        """Return how much is done of how much: documents, or whatever one piece of work counts; None = not known."""
+        one = self.expected
+        if one.unit != "docs" and (one.shards or 0) > 1:
+            return self.shards, one.shards
+        noted = [(meter.done, meter.total) for meter in list(self.meters.values())]
+        done, total = sum(done for done, _ in noted), sum(total for _, total in noted)
+        if one.documents is not None:
+            return min(self.documents + done, one.documents), one.documents
+        return done, total or None
+
+    def told(self) -> str:
+        """Return in words how far it is."""
+        doing = next((meter.doing for meter in list(self.meters.values()) if meter.doing), "")
+        done, total = self.extent()
+        if doing:
+            return f"{doing}, {100 * done / total:.0f} %" if total else f"{doing}, {self.seconds:.0f} s"
+        if self.expected.unit != "docs":
+            return f"{done:,} of {total:,} {self.expected.unit}" if self.expected.unit else f"{self.seconds:.0f} s"
+        of = f" of {total:,}" if total else ""
+        return f"{done:,}{of} docs, {done / self.seconds:,.0f} docs/s"
+
+    def result(self) -> str:
+        """Return in words what was made."""
+        seconds, unit = max(1e-3, self.seconds - self.apart), self.expected.unit
+        took = f"{seconds:.1f} s"
+        if unit != "docs":
+            return f"{self.shards:,} {unit} in {took}" if unit else f"done in {took}"
+        return f"{self.documents:,} docs in {took}, {self.documents / seconds:,.0f} docs/s"
 
     def due(self) -> bool:
+        """Return whether it is time for another line, and count it as written."""
         now = time.monotonic()
-        if (self.total is None or self.done < self.total) and now - self.last < LINE_SECONDS:
+        if now - self.last < LINE_SECONDS:
             return False
         self.last = now
         return True
-
-    def line(self) -> str:
-        if self.total is None:
-            return f"{self.label}: {self.done} made, {self.rate:,.0f} docs/s"
-        seconds = time.monotonic() - self.started
-        left = seconds / self.done * max(0, self.total - self.done)
-        return f"{self.label}: {self.done}/{self.total}, {self.rate:,.0f} docs/s, {left:,.0f} s left"
 
 
 @contextmanager
@@ -89,12 +159,7 @@ def telling(console: Console) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    columns = (
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rows]}"),
-    )
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.fields[told]}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bars:
         _teller = Teller(bars)
         try:

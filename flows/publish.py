@@ -228,4 +228,4 @@ def _write_stream(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> 
 
 
 SHEET = "contact_sheet.png"
-DOCUMENT_COLUMNS = ["id", "source", "status", "split", "fold", "labels", "title"]
+DOCUMENT_COLUMNS = ["id", "source_file", "source_row", "status", "split", "fold", "labels", "title"]

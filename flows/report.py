@@ -4,13 +4,16 @@ from typing import Any
 
 from prefect import flow
 
-from flows.config import Config
+from flows.parameters import Chosen, Values, settings_of
 from flows.publish import publish_results
 from flows.runtime import locked, new_run
 
 
-@flow(name="report", persist_result=False)
-def report(config: Config, accounts: list[dict[str, Any]] | None = None, run: str | None = None) -> str:
+@flow(name="report", flow_run_name="report: {config}", persist_result=False)
+def report(
+    config: Chosen, set: Values = None, accounts: list[dict[str, Any]] | None = None, run: str | None = None,  # noqa: A002
+) -> str:  # fmt: skip
     """Publish the results if they changed; return the report's path."""
-    with locked(config):
-        return publish_results(config, accounts or [], run or new_run())
+    settings = settings_of(config, set)
+    with locked(settings):
+        return publish_results(settings, accounts or [], run or new_run())

@@ -31,6 +31,9 @@ PREFECT_SETTINGS = {
 }
 
 
+_OWN: list[Server] = []  # the server of this process
+
+
 @dataclass(frozen=True)
 class Account:
     """What one node of one run did.
@@ -79,11 +82,27 @@ def prepare_prefect(root: Path, *, verbose: bool = False, serve: bool = True) ->
     if serve:
         server = Server(Path(os.environ["PREFECT_HOME"]))
         atexit.register(server.stop)
+        _OWN.append(server)
         os.environ["PREFECT_API_URL"] = server.url
         # Both take seconds: the import goes on here while the server starts there.
-        import prefect  # noqa: F401
+        import flows.pipeline  # noqa: F401
 
         server.wait()
+
+
+@contextmanager
+def brief_flows() -> Iterator[None]:
+    """Send no heartbeats for the block when the server is ours: it ends with this process, whatever they say.
+
+    Prefect waits up to a second for the thread that sends them, at the end of every flow.
+    """
+    if not _OWN:
+        yield
+        return
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
 
 
 def new_run() -> str:

@@ -15,11 +15,11 @@ from flows.config import Config, ExecutionConfig
 from flows.graph import build
 from flows.options import plan_options
 from flows.outcome import check_failures
-from flows.progress import teller
+from flows.progress import Expected, teller
 from flows.runtime import Account
 from stores.errors import ConfigError, DataError, mismatch
-from tasks.nodes import Node
-from tasks.planner import Plan, over_images, plan_node
+from tasks.nodes import Node, ShardStage, Summary
+from tasks.planner import Plan, over_images, plan_all, plan_node
 from tasks.presence import check_present
 from tasks.shard import ShardReport
 from tasks.spent import Spent
@@ -49,6 +49,17 @@ def run_step(flows: Sequence[str], config: Config, wishes: Wishes) -> list[dict[
     return accounts
 
 
+def fresh_accounts(flows: Sequence[str], config: Config, wishes: Wishes) -> list[dict[str, Any]] | None:
+    """Return an Account per node of some flows when there is nothing to do for any of them; None otherwise."""
+    every = build(config)
+    nodes = [node for node in every if node.flow in flows]
+    options = plan_options(config, nodes, retry_failed=wishes.retry_failed, refit=wishes.refit, every=every)
+    plans = plan_all(nodes, Path(config.root), replace(options, look=False))
+    if any(plan.todo or plan.scan for plan in plans):
+        return None
+    return [account.to_dict() for account in _accounts(plans, [], 0.0).values()]
+
+
 def run_nodes(
     nodes: list[Node], config: Config, wishes: Wishes, *, source: str | None = None, every: list[Node] | None = None
 ) -> list[dict[str, Any]]:
@@ -76,10 +87,8 @@ def run_nodes(
                 if plan.todo:  # before anything is computed
                     check_present(plan.node, root, lenient=source is not None)
             started = time.perf_counter()
-            for plan in plans:
-                if plan.todo or plan.scan:
-                    teller().begin(plan.node.label, None if plan.scan else len(plan.todo))
-            reports = run_plans(plans, execution, runner=runner, listen=teller().advance)
+            with teller().making(expected(plan, root) for plan in plans if plan.todo or plan.scan):
+                reports = run_plans(plans, execution, runner=runner, listen=teller())
             done = _accounts(plans, reports, time.perf_counter() - started)
             accounts |= done
             failed = [f"{label}: {account.failed_shards} shards failed; first: {account.errors[0]}"
@@ -87,6 +96,16 @@ def run_nodes(
             if failed:
                 raise DataError("\n".join(failed))
     return [accounts[node.label].to_dict() for node in nodes]
+
+
+def expected(plan: Plan, root: Path) -> Expected:
+    """Return what making a plan consists of, as far as it is known before."""
+    node = plan.node
+    if not isinstance(node, ShardStage):
+        unit = "" if isinstance(node, Summary) else "docs"
+        return Expected(node.label, None if plan.scan else len(plan.todo), unit=unit)
+    records = node.reads[0].node.dataset(root).records()
+    return Expected(node.label, len(plan.todo), sum(records[index].n_rows for index in plan.todo if index in records))
 
 
 def passes(nodes: list[Node]) -> Iterator[list[Node]]:
@@ -107,7 +126,8 @@ def passes(nodes: list[Node]) -> Iterator[list[Node]]:
 
 def _accounts(plans: list[Plan], reports: list[ShardReport], seconds: float) -> dict[str, Account]:
     """Return an account per stage; those of a pass share its wall time as they shared the work."""
-    work = sum(report.seconds for report in reports)
+    seconds -= sum(report.apart for report in reports)
+    work = sum(report.seconds - report.apart for report in reports)
     found = {}
     for plan in plans:
         label, own = plan.node.label, [report for report in reports if report.stage == plan.node.label]
@@ -115,7 +135,7 @@ def _accounts(plans: list[Plan], reports: list[ShardReport], seconds: float) -> 
         spent = Spent()
         for report in own:
             spent += report.spent
-        share = sum(report.seconds for report in own) / work if work else 1 / len(plans)
+        share = sum(report.seconds - report.apart for report in own) / work if work else 1 / len(plans)
         found[label] = Account(
             stage=label,
             fresh=len(set(plan.fresh) - {report.index for report in own}),

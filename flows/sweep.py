@@ -14,18 +14,17 @@ from flows.cells import Cell, Grid, features_todo
 from flows.config import Config
 from flows.graph import build
 from flows.grid import publish_sweep
-from flows.pipeline import STEPS
-from flows.progress import teller
+from flows.progress import Expected, teller
 from flows.runtime import locked
 from flows.step import Wishes, run_nodes, task_runner
-from flows.train import train
+from flows.steps import STEPS, TRAIN
 from tasks.fit import make_fit
 from tasks.nodes import Fit
 from tasks.planner import Seen
 from tasks.shard import ShardReport
 from tasks.shelf import SHELF
 
-FEATURES = STEPS[: STEPS.index(train)]
+FEATURES = STEPS[: STEPS.index(TRAIN)]
 COUNTS = ("statistics/shards", "statistics/total")
 
 
@@ -42,7 +41,7 @@ def train_cell(training: Training) -> ShardReport:
     return make_fit(training.node, training.root, source=training.source, seen=training.seen, shelf=SHELF)
 
 
-@flow(name="sweep", persist_result=False)
+@flow(name="sweep", flow_run_name="sweep: {config}", persist_result=False)
 def sweep(config: Config) -> int:
     """Bring features, grids and their best cells up to date, model by model; return the number of trainings.
 
@@ -51,7 +50,7 @@ def sweep(config: Config) -> int:
     ran = 0
     with locked(config):
         for step in FEATURES if features_todo(config) else []:
-            step(config)
+            step(config, Wishes())
         minutes = config.sweep.budget_minutes
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
         grid = Grid(config)
@@ -79,9 +78,9 @@ def _train(grid: Grid, cells: list[Cell], deadline: float) -> int:
     config, queue = grid.config, deque(grid.todo(cells))
     if not queue or time.monotonic() >= deadline:
         return 0
-    teller().begin(queue[0].node.label, len(queue))
     running, ran = set[PrefectFuture[ShardReport]](), 0
-    with task_runner(config.run) as runner:
+    expected = Expected(queue[0].node.label, len(queue), unit="trainings")
+    with teller().making([expected]), task_runner(config.run) as runner:
         while True:
             while queue and len(running) < config.run.workers and time.monotonic() < deadline:
                 cell = queue.popleft()

@@ -1,18 +1,25 @@
-"""A checkpoint is a folder: model.json (what it is) and arrays.safetensors (its numbers); no pickle, clock or path."""
+"""A checkpoint is a folder: model.json (what it is) and arrays.safetensors (its numbers); no pickle, clock or path.
+
+Compiled kernels and LightGBM follow what a checkpoint says without a look: everything is checked when it is loaded.
+"""
 
 import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from models.errors import CheckpointError
 
 FORMAT = 1
 META = "model.json"
 ARRAYS = "arrays.safetensors"
+_TOLD = 200  # characters of an error that are passed on
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,24 @@ class Checkpoint:
 
     meta: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
+
+    def array(self, name: str, dtype: DTypeLike, *shape: int | None) -> NDArray[Any]:
+        """Return an array of exactly this type and shape, None standing for any length; raises CheckpointError."""
+        array = self.arrays.get(name)
+        wanted = f"{np.dtype(dtype)} {tuple('any' if n is None else n for n in shape)}"
+        if array is None:
+            refuse(name, wanted, "none")
+        fits = len(array.shape) == len(shape) and all(w in (None, n) for w, n in zip(shape, array.shape, strict=True))
+        if array.dtype != dtype or not fits:
+            refuse(name, wanted, f"{array.dtype} {array.shape}")
+        return array
+
+    def counts(self, name: str, *shape: int | None) -> NDArray[np.int64]:
+        """Return an int64 array as `array` does, none of its numbers below 0."""
+        array = self.array(name, np.int64, *shape)
+        if array.size and array.min() < 0:
+            refuse(name, "no number below 0", int(array.min()))
+        return array
 
 
 def save_checkpoint(folder: Path, kind: str, *, meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
@@ -46,24 +71,78 @@ def load_checkpoint(folder: Path, kind: str | None = None) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{META} in {folder.name}: expected JSON, got {error}; save the model again") from error
+    meta = load_json(folder / META)
     check_head(meta, kind)
     try:
         arrays = load((folder / ARRAYS).read_bytes())
-    except SafetensorError as error:
-        raise CheckpointError(f"{ARRAYS} in {folder.name}: expected safetensors, got {error}; save it again") from error
+    except (SafetensorError, ValueError, KeyError) as error:  # the last two for a type that numpy lacks
+        got = _line(f"{type(error).__name__} {error}")
+        raise CheckpointError(f"{ARRAYS} in {folder.name}: expected safetensors, got {got}; save it again") from error
     return Checkpoint(meta, arrays)
+
+
+def load_json(path: Path) -> Any:
+    """Return what a JSON file of a checkpoint holds; raises CheckpointError when it holds none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        where = f"{path.name} in {path.parent.name}"
+        raise CheckpointError(f"{where}: expected JSON, got {_line(error)}; save the model again") from error
 
 
 def check_head(meta: Any, kind: str | None) -> None:
     """Raise CheckpointError unless `meta` opens with this format version and, if asked for, this kind."""
     found = meta.get("format") if isinstance(meta, dict) else None
-    if found != FORMAT:
+    if found != FORMAT or isinstance(found, bool):
         raise CheckpointError(
             f"checkpoint format: expected {FORMAT!r}, got {found!r}; use the release that wrote it, or train again"
         )
     if kind is not None and meta.get("kind") != kind:
         raise CheckpointError(f"checkpoint kind: expected {kind!r}, got {meta.get('kind')!r}; give the right folder")
+
+
+@contextmanager
+def restoring(what: str, parts: str) -> Iterator[None]:
+    """Turn whatever building from a checkpoint raises into one line: a CheckpointError that names what lacks sense."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (
+        AttributeError,
+        FileNotFoundError,
+        LookupError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        told = _line(f"{type(error).__name__}: {error}")
+        raise CheckpointError(f"{what} checkpoint: expected {parts}, got {told}; fit it again") from error
+
+
+def refuse(what: str, expected: object, got: object) -> NoReturn:
+    """Raise CheckpointError for a part of a checkpoint that makes no sense."""
+    raise CheckpointError(f"{what} of a checkpoint: expected {expected}, got {_line(got)}; fit it again")
+
+
+def _line(value: object) -> str:
+    """Return the beginning of a text as one line: what was read of a damaged file may be long, and its error too."""
+    return " ".join(str(value)[: 2 * _TOLD].split())[:_TOLD]
+
+
+def checked_texts(what: str, values: Any) -> list[str]:
+    """Return different strings that are valid UTF-8; raises CheckpointError for any other list."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        refuse(what, "a list of strings", values)
+    "".join(values).encode()
+    if len(set(values)) != len(values):
+        refuse(what, "each one once", f"{len(values) - len(set(values))} of them again")
+    return list(values)
+
+
+def checked_number(what: str, value: Any, *, low: float = 0.0, high: float = math.inf) -> float:
+    """Return a number within low..high; raises CheckpointError for any other value."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high or value == math.inf:
+        refuse(what, f"a number within {low:g}..{high:g}", value)
+    return float(value)

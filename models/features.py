@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.config import FrozenConfig
 
 Number = TypeVar("Number", bound=np.generic)
+CODEWORDS = 256  # of a codebook at most: as many as a uint8 can name
 
 
 @dataclass(frozen=True)

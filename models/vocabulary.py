@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.fasttext.classifier import CODEWORDS, FastTextClassifier
+from models.fasttext.classifier import FastTextClassifier
 from models.fasttext.dictionary import EOS, WordCounter
+from models.features import CODEWORDS
 from models.vectors import F32
 
 
@@ -30,12 +31,14 @@ def vocabulary(classifier: FastTextClassifier, *, min_count: int, most: int) -> 
     named = [(number, word) for number, word in enumerate(dictionary.words()[:frequent]) if word != EOS.decode()]
     numbers, words = [number for number, _ in named[:most]], [word for _, word in named[:most]]
     counter = WordCounter(lowercase=False)
-    counter.add(pa.array(words, pa.string()))
+    bags = counter.add(pa.array(words, pa.string()))
     lists = dictionary.lists(counter)
     vectors = np.zeros((len(words), H), np.float32)
-    for row in range(len(words)):  # word 0 of a counter ends the texts
-        stands_for = lists.ids[lists.indptr[row + 1] : lists.indptr[row + 2]]
-        vectors[row] = classifier.params.U[stands_for, :H].mean(axis=0)
+    for row in np.flatnonzero(np.diff(bags.indptr)):
+        number = bags.ids[bags.indptr[row]]
+        stands_for = lists.ids[lists.indptr[number] : lists.indptr[number + 1]]
+        if len(stands_for):  # not of a word whose bytes are no UTF-8
+            vectors[row] = classifier.params.U[stands_for, :H].mean(axis=0)
     return Vocabulary(words, dictionary.counts[numbers], vectors)
 
 

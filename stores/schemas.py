@@ -60,10 +60,17 @@ DOCUMENTS = pa.schema(
     ]
 )
 
-# What ingest adds.
+# What ingest makes of them.
 INGESTED = pa.schema(
     [
-        *DOCUMENTS,
+        _ID.with_nullable(True),
+        column("source_file", pa.string(), "file of the source it came from, or archive:member", nullable=False),
+        column(
+            "source_row",
+            pa.int64(),
+            "its line or row in that file when it was new or changed last; null = a whole file",
+        ),
+        *(field for field in DOCUMENTS if field.name not in ("id", "source")),
         column("fold", pa.int32(), "part of a cross-validation, from 0; null without folds"),
         column(
             "image_digest", pa.string(), "digest of the image's bytes, or why it cannot be read; null without image"

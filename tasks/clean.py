@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from models.config import FrozenConfig
+from models.progress import noted
 from stores.schemas import CLEAN
 from tasks import deadline
 
@@ -68,7 +69,7 @@ def clean(documents: pa.Table, config: CleanConfig) -> pa.Table:
     columns = {name: _texts(documents, name, config.max_bytes) for name in wanted}
     rows = [
         _clean_document({name: column[row] for name, column in columns.items()}, config)
-        for row in range(documents.num_rows)
+        for row in noted(range(documents.num_rows), documents.num_rows)
     ]
     ids = pa.array(documents["id"].to_pylist(), pa.string())
     arrays = [pa.array([row[field.name] for row in rows], field.type) for field in list(CLEAN)[1:]]

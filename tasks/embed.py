@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from models.config import FrozenConfig, knob
 from models.encoders import encoder_config, get_encoder
 from models.encoders.base import Encoder, Modality
+from models.progress import note
 from stores.errors import MismatchError, mismatch
 from stores.schemas import embedding
 from tasks.image_pass import Outcome, run_pass
@@ -30,8 +31,10 @@ class EncoderChoice(ChosenConfig):
     chosen_by: ClassVar[str] = "encoder"
     modalities: ClassVar[tuple[Modality, ...]]
 
-    encoder: str
-    options: Options = Field(default_factory=FrozenConfig)  # of the encoder: `fuseline list encoders`
+    encoder: str = Field(description="Name of an encoder; `fuseline list encoders` shows them")
+    options: Options = Field(
+        default_factory=FrozenConfig, description="Options of the encoder; `fuseline describe encoder NAME` shows them"
+    )
 
     @classmethod
     def options_type(cls, name: str) -> type[FrozenConfig]:
@@ -42,8 +45,10 @@ class EncoderChoice(ChosenConfig):
 class _EmbedConfig(EncoderChoice):
     """What the image and the text stage share."""
 
-    dtype: Dtype = "float16"
-    normalise: Literal["none", "l2"] = "none"  # l2: unit length, zero vectors stay zero
+    dtype: Dtype = Field("float16", description="Number format of the stored vectors")
+    normalise: Literal["none", "l2"] = Field(
+        "none", description="l2 scales every vector to length 1; zero vectors stay zero"
+    )
 
 
 class ImageEmbedConfig(_EmbedConfig):
@@ -138,6 +143,7 @@ def embed_text(cleaned: pa.Table, config: TextEmbedConfig) -> pa.Table:
     order = np.argsort(-lengths, kind="stable")
     order = order[filled[order]]
     for start in range(0, len(order), config.batch_size):
+        note(start, len(order))
         rows = order[start : start + config.batch_size].tolist()
         vectors = _vectors(encoder, [encoder.prepare(texts[row].as_py()) for row in rows])
         for row, vector in zip(rows, vectors, strict=True):

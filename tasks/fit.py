@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.features import Block, T
+from models.progress import note
 from stores.errors import DataError, FuselineError, mismatch
 from tasks.inputs import context, fitted_digests, upstream_tables
 from tasks.nodes import Fit, Node
@@ -47,10 +48,13 @@ class ShardFeatures:
 
     def tables(self) -> Iterator[list[pa.Table]]:
         """Yield one table per read of each shard that holds rows of the split."""
+        rows = 0
         for index in self.indices:
+            note(rows, self.n_rows)
             tables = upstream_tables(self.node, self.root, index)
             mask = pc.fill_null(pc.equal(tables[0]["split"], self.split), False)
             tables = [table.filter(mask) for table in tables]
+            rows += tables[0].num_rows
             if tables[0].num_rows:
                 yield tables
 
@@ -182,14 +186,19 @@ def make_fit(
         # Models know no stores: their refusals (no labels, too few rows, NaN) become errors of ours here.
         raise DataError(f"{node.label}: {error}") from error
     # What a machine compiles once is no cost of this model: tables would show the first model as the dearest.
-    facts = {**facts, "seconds": time.perf_counter() - started - facts.get("compile_seconds", 0.0)}
+    compiling = facts.get("compile_seconds", 0.0)
+    facts = {**facts, "seconds": time.perf_counter() - started - compiling}
     fitted = node.fitted(root)
     before = fitted.last_name()
     record = fitted.commit(save, n_rows=n_rows, shards=seen.shards, fitted=fits, facts=facts)
-    note = "" if record.name == before else warning
-    return ShardReport(node.label, 0, n_rows, n_rows, 0, time.perf_counter() - started, note=note)
+    remarks = [warning] if warning and record.name != before else []
+    if compiling >= COMPILED:
+        remarks.append(f"{node.label}: kernels were compiled, once on this machine, in {compiling:.0f} s of their own")
+    seconds = time.perf_counter() - started
+    return ShardReport(node.label, 0, n_rows, n_rows, 0, seconds, apart=compiling, note="; ".join(remarks))
 
 
+COMPILED = 5.0  # seconds; to read compiled kernels from the disk takes less
 Save = Callable[[Path], None]
 FitResult = tuple[Save, int, dict[str, Any]]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models.progress import note
 from tasks.images import ImageError, ImageLimits, Rgb, decode, decoded_size, image_digests, open_image
 from tasks.spent import Kind, Spent
 
@@ -244,7 +245,9 @@ def run_pass(
     parts = [Part(one, mask) for one, mask in zip(consumers, masks, strict=True)]
     images = decodes = 0
     if "image" in documents.column_names and parts:
+        pending = int(np.any([part.pending for part in parts], axis=0).sum())
         for found, waited in _rows(documents, parts, source):
+            note(images, pending)
             images, decodes = images + 1, decodes + found.decodes
             takers = [(part, item) for part, item in zip(parts, found.items, strict=True) if item is not None]
             for part, item in takers:

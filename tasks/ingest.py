@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from models.config import FrozenConfig, key_values, knob
+from models.progress import note
 from stores.atomic import atomic_file
 from stores.dataset import ROW_INPUTS, Dataset
 from stores.digests import row_digests
@@ -45,6 +46,7 @@ from tasks.readers.places import image_root, source_names
 from tasks.repeats import LastOfEach
 from tasks.routing import FORGOTTEN, Known, Router, id_hashes, usable
 from tasks.shard import ShardReport
+from tasks.sources import source_text, split_source
 
 logger = logging.getLogger(__name__)
 lines = logging.getLogger("fuseline")  # what the user reads
@@ -79,9 +81,10 @@ class IngestConfig(FrozenConfig):
     dataset: str
     reader: str
     options: dict[str, Any]
-    shard_size: int
+    shard_size: int | Literal["auto"]
     split: SplitConfig
     duplicates: DuplicatesConfig = DuplicatesConfig()
+    workers: int = knob(1)  # what an automatic shard size is chosen for
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,8 @@ class _Changes:
         self.broken = (self.records.keys() | State.load(dataset).lost(dataset, self.records)) - known.keys()
         known |= {index: _listed_rows(dataset, index) for index in self.broken}
         self.next_index = 1 + max(known, default=-1)
-        self.router = Router(Known.of(known, ROW_INPUTS), node.config.shard_size)
+        size = None if node.config.shard_size == "auto" else node.config.shard_size
+        self.router = Router(Known.of(known, ROW_INPUTS), size, workers=node.config.workers)
         self.images = ImageDigests.load(
             known_file(dataset, IMAGES),
             listing,
@@ -229,6 +233,7 @@ class _Changes:
                 self.references.add(batch["image"])
             table, bad = self._sorted(batch)
             self._set_aside(bad, None)
+            note(self.total)
             self.total += table.num_rows + pc.sum(pc.equal(bad["status"], FORGOTTEN), min_count=0).as_py()
             if table.num_rows == 0 and self._empty is not None:
                 continue
@@ -237,14 +242,12 @@ class _Changes:
             digests = np.frombuffer(b"".join(table[ROW_INPUTS].to_pylist()), np.uint8).reshape(-1, 16)
             full, repeated = self.router.take(table, digests)
             if repeated.num_rows and self.node.config.duplicates.ids == "error":
-                again = f"{repeated['id'][0]} at {repeated['source'][0]}"
+                again = f"{repeated['id'][0]} at {source_text(repeated)[0]}"
                 cure = "mend the source, or set duplicates.ids to first or last"
                 raise DataError(mismatch("documents", "every id once", again, cure))
             yield from full
             self._set_aside(repeated, "duplicate_id")
-        rest = self.router.rest()
-        if rest is not None:
-            yield rest
+        yield from self.router.rest()
 
     def touched(self) -> dict[int, int]:
         """Return how many documents of each known shard changed or are gone; broken shards are always among them."""
@@ -281,7 +284,7 @@ class _Changes:
         values = {
             "stage": pa.repeat(self.node.label, rows.num_rows),
             "id": rows["id"],
-            "source": rows["source"],
+            "source": source_text(rows),
             "reason": unnamed if reason is None else pa.repeat(reason, rows.num_rows),
             "shard": pa.nulls(rows.num_rows, pa.int32()),
         }
@@ -295,7 +298,8 @@ class _Changes:
         return map(self._sorted, self._raw())
 
     def _sorted(self, batch: pa.Table) -> tuple[pa.Table, pa.Table]:
-        return usable(settle_splits(batch, self.node.config.split), self.forgotten)
+        documents, bad = usable(settle_splits(batch, self.node.config.split), self.forgotten)
+        return split_source(documents), split_source(bad)
 
     def _known_images(self, config: DuplicatesConfig) -> ImageDuplicates | None:
         if not config.images:
@@ -337,14 +341,14 @@ class _Changes:
             table = table.append_column("image_hash", self.duplicates.hashes(table["image"]))
         places = table["image"].combine_chunks()
         located = table.append_column("uri", places.field("uri")).append_column("offset", places.field("offset"))
-        names = [name for name in located.column_names if name not in ("id", "source", "image")]
+        names = [name for name in located.column_names if name not in ("id", "source_file", "source_row", "image")]
         digests = row_digests(located, names)
         rows = pa.Array.from_buffers(pa.binary(16), len(digests), [None, pa.py_buffer(digests)])
         return table.append_column(pa.field(ROW_INPUTS, pa.binary(16)), rows)
 
 
 def ingest_config(name: str, source: SourceConfig, **chosen: Any) -> IngestConfig:
-    """Return what decides the key of a documents dataset; `chosen` holds shard_size, split and duplicates."""
+    """Return what decides the key of a documents dataset; `chosen` holds the other fields."""
     return IngestConfig(dataset=name, reader=source.reader, options=key_values(source.parsed()), **chosen)
 
 

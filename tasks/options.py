@@ -10,6 +10,7 @@ from pydantic import BaseModel, SerializeAsAny, ValidationError, WithJsonSchema,
 from models.config import FrozenConfig
 from stores.errors import ConfigError, mismatch
 
+NUMBER = "<number>"  # pydantic's name of the number in a setting that is a number or a word
 Options = Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "object", "default": {}})]
 
 
@@ -47,7 +48,8 @@ def parse_options(config: type[FrozenConfig], options: dict[str, Any], *, field:
 def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
     """Yield one line per fault: field, expected, got, cure."""
     for fault in error.errors(include_url=False):
-        field, got = ".".join(map(str, fault["loc"])) or "config", fault.get("input")
+        place = [str(part) for part in fault["loc"] if part != NUMBER]
+        field, got = ".".join(place) or "config", fault.get("input")
         if fault["type"] == "extra_forbidden":
             yield _unknown_key(fault["loc"], model)
         elif fault["type"] == "value_error":

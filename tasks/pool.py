@@ -4,19 +4,23 @@ import atexit
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
+from models.progress import Meter, metering
 from models.threads import limit_threads
 from stores.errors import DataError
+from tasks.meters import Meters, SharedMeter
 from tasks.nodes import ShardStage
 from tasks.shard import ShardReport, failed, make_shards
+
+Watch = Callable[[Meter], AbstractContextManager[None]]
 
 
 class Pool:
@@ -27,9 +31,14 @@ class Pool:
         self.closed = False
         self._lock, self._alone = Lock(), Lock()
         self._executor: ProcessPoolExecutor | None = None
+        self._meters = Meters(4 * workers)
 
-    def make_shards(self, stages: Sequence[ShardStage], root: Path, index: int, **wishes: Any) -> list[ShardReport]:
+    def make_shards(
+        self, stages: Sequence[ShardStage], root: Path, index: int, *, watch: Watch | None = None, **wishes: Any
+    ) -> list[ShardReport]:
         """Make a shard of some stages in a worker; `wishes` as in tasks.shard.make_shards.
+
+        While it is made, its meter is in `watch`: the worker notes there how many rows are done.
 
         When the worker is killed (out of memory, say) each stage is tried once more, and alone: what kills its worker
         again fails, and takes nothing else with it.
@@ -37,15 +46,17 @@ class Pool:
         Raises:
             CancelledError: the pool was closed.
         """
-        executor = self._running()
-        try:
-            return _submit(executor, stages, root, index, wishes).result()
-        except BrokenProcessPool:
-            self._drop(executor)
-            if self.closed:
-                raise CancelledError from None
-        with self._alone:
-            return [report for stage in stages for report in _make_alone(stage, root, index, wishes)]
+        with self._meters.taken() as meter, nullcontext() if meter is None or watch is None else watch(meter):
+            wishes["place"] = None if meter is None else meter.place
+            executor = self._running()
+            try:
+                return _submit(executor, stages, root, index, wishes).result()
+            except BrokenProcessPool:
+                self._drop(executor)
+                if self.closed:
+                    raise CancelledError from None
+            with self._alone:
+                return [report for stage in stages for report in self._make_alone(stage, root, index, wishes)]
 
     def close(self, *, kill: bool = False) -> None:
         """End the workers for good; with `kill`, without waiting for the shards in flight."""
@@ -63,7 +74,7 @@ class Pool:
             if self.closed:
                 raise CancelledError
             if self._executor is None:
-                self._executor = _executor(self.workers)
+                self._executor = _executor(self.workers, self._meters)
             return self._executor
 
     def _drop(self, executor: ProcessPoolExecutor) -> None:
@@ -72,6 +83,15 @@ class Pool:
             if self._executor is executor:
                 self._executor = None
         executor.shutdown(wait=False)
+
+    def _make_alone(self, stage: ShardStage, root: Path, index: int, wishes: dict[str, Any]) -> list[ShardReport]:
+        with _executor(1, self._meters) as alone:
+            try:
+                return _submit(alone, (stage,), root, index, wishes).result()
+            except BrokenProcessPool:
+                cure = "lower its batch_size or shard_size if memory ran out"
+                death = DataError(f"{stage.label}: shard {index} ended its worker process twice; {cure}")
+                return [failed(stage.label, index, death)]
 
 
 def shared_pool(workers: int) -> Pool:
@@ -89,9 +109,9 @@ def close_pool(*, kill: bool = False) -> None:
         _shared.close(kill=kill)
 
 
-def _executor(workers: int) -> ProcessPoolExecutor:
+def _executor(workers: int, meters: Meters) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(meters.numbers,))
 
 
 def _submit(
@@ -99,17 +119,7 @@ def _submit(
 ) -> "Future[list[ShardReport]]":
     # Processes start in here.
     with _deaf_to_interrupts():
-        return executor.submit(make_shards, stages, root, index, **wishes)
-
-
-def _make_alone(stage: ShardStage, root: Path, index: int, wishes: dict[str, Any]) -> list[ShardReport]:
-    with _executor(1) as alone:
-        try:
-            return _submit(alone, (stage,), root, index, wishes).result()
-        except BrokenProcessPool:
-            cure = "lower its batch_size or shard_size if memory ran out"
-            death = DataError(f"{stage.label}: shard {index} ended its worker process twice; {cure}")
-            return [failed(stage.label, index, death)]
+        return executor.submit(_make_metered, stages, root, index, **wishes)
 
 
 @contextmanager
@@ -126,7 +136,16 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker() -> None:
+def _make_metered(
+    stages: Sequence[ShardStage], root: Path, index: int, *, place: int | None, **wishes: Any
+) -> list[ShardReport]:
+    with nullcontext() if place is None else metering(SharedMeter(_numbers, place)):
+        return make_shards(stages, root, index, **wishes)
+
+
+def _start_worker(numbers: Any) -> None:
+    global _numbers
+    _numbers = numbers
     # Ctrl-C reaches the whole process group: only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
@@ -142,4 +161,5 @@ def _end_with_parent() -> None:
 
 
 _shared: Pool | None = None
+_numbers: Any = None  # of a worker: where its meters are
 atexit.register(close_pool, kill=True)

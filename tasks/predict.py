@@ -1,6 +1,5 @@
 """One shard of features -> one shard of predictions."""
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from models.neighbours import top
 from models.registry import MODELS
 from stores.schemas import PREDICTIONS
 from tasks.fit import block_of
+from tasks.loaded import loaded
 from tasks.nodes import Context
 from tasks.scoring import Scored, ragged, score
 
@@ -38,10 +38,9 @@ def predict(tables: list[pa.Table], config: PredictConfig, context: Context) -> 
     return pa.concat_tables(parts) if parts else PREDICTIONS.empty_table()
 
 
-@lru_cache(maxsize=8)
 def load_classifier(kind: str, folder: Path) -> Classifier:
-    """Load a checkpoint once per process."""
-    classifier: Classifier = MODELS[kind].classifier.load(folder)
+    """Load a classifier once per process; raises DataError."""
+    classifier: Classifier = loaded(MODELS[kind].classifier.load, folder)
     return classifier
 
 

@@ -1,6 +1,5 @@
 """Embeddings -> visual tokens: one fitted codebook, one stage that encodes shards with it."""
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from models.quantizers.reservoir import Reservoir
 from models.vectors import usable
 from stores.schemas import codes
 from tasks.fit import FitResult, block_of
+from tasks.loaded import loaded
 from tasks.nodes import Context
 from tasks.options import parse_options
 
@@ -76,7 +76,7 @@ def encode(tables: list[pa.Table], config: QuantizeConfig, context: Context) -> 
     return pa.table(values, schema=codes(quantizer.tokens))
 
 
-@lru_cache(maxsize=8)
 def load_codebook(name: str, folder: Path) -> PQ:
-    """Load a codebook once per process."""
-    return QUANTIZERS[name].quantizer.load(folder)
+    """Load a codebook once per process; raises DataError."""
+    book: PQ = loaded(QUANTIZERS[name].quantizer.load, folder)
+    return book

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from stores.digests import cell_digests
 from stores.forgotten import Forgotten
 
+SHARD_ROWS = (64, 4096)  # the smallest and the largest shard that is chosen
+SHARDS_PER_WORKER = 4  # at least, so that no worker waits long for another at the end of a stage
+HELD_BYTES = 128 << 20  # of new documents, while their number is not known
 FORGOTTEN = "forgotten"  # reason of rows of the source that are left out because they were forgotten
 
 
@@ -41,11 +44,14 @@ class Known:
 class Router:
     """Takes a source's documents batch by batch and sorts them into unchanged, changed, new and repeated.
 
-    Changed rows are kept until the end, new rows leave in full shards, so memory does not grow with the source.
+    Changed rows are kept until the end, new rows leave in full shards, so memory does not grow with the source. To
+    choose the size of shards, new rows are held back until they fill as many of the largest size as are wanted at
+    least, or HELD_BYTES, or the source ends.
     """
 
     known: Known
-    shard_size: int
+    shard_size: int | None  # None: chosen when it is known how many documents there are
+    workers: int = 1
     seen: NDArray[np.bool_] = field(init=False)
     changed: dict[int, list[tuple[NDArray[np.int32], pa.Table]]] = field(
         default_factory=dict
@@ -80,12 +86,16 @@ class Router:
         self._new.add(hashes[fresh])
         self.repeated += int(again.sum())
         self.new_rows += int(fresh.sum())
-        return self._full_shards(table.filter(pa.array(fresh))), table.filter(pa.array(again))
+        self._hold(table.filter(pa.array(fresh)))
+        return self._full_shards(), table.filter(pa.array(again))
 
-    def rest(self) -> pa.Table | None:
-        """Return the last, shorter shard of new documents, if any."""
+    def rest(self) -> Iterator[pa.Table]:
+        """Yield what is left of the new documents: shards that were held back, and the last, shorter one."""
+        self.shard_size = self.shard_size or self._chosen()
+        yield from self._full_shards()
         table, self._buffer, self._buffered = _joined(self._buffer), [], 0
-        return table if table is not None and table.num_rows else None
+        if table is not None and table.num_rows:
+            yield table
 
     def changed_rows(self, shard: int) -> int:
         """Return how many documents of a shard have new content."""
@@ -116,10 +126,20 @@ class Router:
             own = rows[shards == shard]
             self.changed.setdefault(shard, []).append((self.known.rows[at[own]], table.take(pa.array(own))))
 
-    def _full_shards(self, fresh: pa.Table) -> Iterator[pa.Table]:
+    def _hold(self, fresh: pa.Table) -> None:
         self._buffer.append(fresh)
         self._buffered += fresh.num_rows
-        while self._buffered >= self.shard_size:
+        if self.shard_size is None:
+            enough = self._buffered >= SHARD_ROWS[1] * SHARDS_PER_WORKER * self.workers
+            if enough or sum(table.nbytes for table in self._buffer) >= HELD_BYTES:
+                self.shard_size = self._chosen()
+
+    def _chosen(self) -> int:
+        largest = int(np.bincount(self.known.shards).max()) if len(self.known.shards) else 0
+        return chosen_size(len(self.known.shards) + self._buffered, workers=self.workers, largest=largest)
+
+    def _full_shards(self) -> Iterator[pa.Table]:
+        while self.shard_size is not None and self._buffered >= self.shard_size:
             table = _joined(self._buffer)
             if table is None:
                 return
@@ -129,6 +149,16 @@ class Router:
             del table
             yield full
             del full
+
+
+def chosen_size(documents: int, *, workers: int, largest: int = 0) -> int:
+    """Return how many documents fill a shard, where nobody says: enough shards for all workers, none tiny or huge.
+
+    Shards that are there are never cut anew, and `largest`, the rows of the largest, is kept: the choice of the first
+    ingest holds for documents that are added later, unless they make a much larger collection of it.
+    """
+    least, most = SHARD_ROWS
+    return min(most, max(least, largest, -(-documents // (SHARDS_PER_WORKER * workers))))
 
 
 class HashSet:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.blocks import cut
 from models.errors import TrainingError
 from models.features import Block, Classifier
+from models.progress import note
 
 # Logits are made for at most this many (row, class) pairs at a time: 64 MB of float32.
 CELLS = 1 << 24
@@ -38,6 +39,7 @@ def score(classifier: Classifier, block: Block) -> Iterator[Scored]:
     names = pa.array(classifier.labels, pa.string())
     size = max(1, CELLS // max(1, len(names)))
     for lo in range(0, len(block), size):
+        note(lo, len(block))
         part = cut(block, lo, lo + size)
         logits = classifier.predict_logits(part)
         if not np.isfinite(logits).all():

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models.progress import noted
 from stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_ids
 from stores.errors import AlignmentError, DamagedError, FuselineError, StorageError
 from stores.manifest import ShardRecord
@@ -40,6 +41,7 @@ class ShardReport:
     seconds: float = 0.0
     spent: Spent = field(default_factory=Spent)
     error: str = ""
+    apart: float = 0.0  # of `seconds`, what is no work of the stage: compiling, once on a machine
     note: str = ""  # what the user must know of it
 
 
@@ -212,7 +214,7 @@ def make_summary(node: Summary, root: Path, *, source: str) -> ShardReport:
     indices = sorted(node.reads[0].node.dataset(root).records())
 
     def shards() -> Iterator[list[pa.Table]]:
-        return (upstream_tables(node, root, index) for index in indices)
+        return (upstream_tables(node, root, index) for index in noted(indices, len(indices), every=1))
 
     frame = replace(context(node, root, source), seen=seen_shards(node, root))
     table = node.summarise(shards, node.config, frame)

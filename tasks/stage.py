@@ -2,15 +2,18 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import TaskRunner
 from prefect.utilities.annotations import quote
 
+from models.progress import LocalMeter, Meter, metering
 from stores.errors import StorageError
 from tasks.fit import make_fit
 from tasks.ingest import Scan, ingest
@@ -24,7 +27,17 @@ logger = logging.getLogger(__name__)
 # Prefect records about 20 task runs a second: beyond this many, a task makes several shards.
 MAX_BATCHES = 200
 
-Listener = Callable[[ShardReport], None]
+
+class Listener(Protocol):
+    """Who shows how far the work is, in the process that submits it."""
+
+    def advance(self, report: ShardReport) -> None:
+        """Hear of a shard as soon as it is known how it went."""
+
+    def watch(self, labels: Sequence[str], meter: Meter) -> AbstractContextManager[None]:
+        """Look at a meter while some stages' shard is under way."""
+
+
 Make = Callable[..., list[ShardReport]]
 
 
@@ -49,7 +62,7 @@ def run_plans(
             lack it is made in one pass.
         execution: how.
         runner: what Prefect tasks are submitted to.
-        listen: called with every report as soon as it is known.
+        listen: who shows how far it is.
 
     Raises:
         FuselineError: nothing more can be done for this node (disk full, no training document, ...).
@@ -91,7 +104,7 @@ def batch(work: Work) -> list[ShardReport]:
         for report in _guarded(work, index, stages):
             reports.append(report)
             if work.listen is not None:
-                work.listen(report)
+                work.listen.advance(report)
     return reports
 
 
@@ -102,8 +115,15 @@ def one(node: Node, plan: Plan, execution: Execution, listen: Listener) -> list[
 
     def done(report: ShardReport) -> None:
         reports.append(report)
-        listen(report)
+        listen.advance(report)
 
+    meter = LocalMeter()
+    with listen.watch([node.label], meter), metering(meter):
+        _make_whole(node, plan, execution, done)
+    return reports
+
+
+def _make_whole(node: Node, plan: Plan, execution: Execution, done: Callable[[ShardReport], None]) -> None:
     if isinstance(node, Ingest):
         records = node.dataset(execution.root).records()
         broken = frozenset(i for i in plan.missing if i in records)
@@ -113,7 +133,6 @@ def one(node: Node, plan: Plan, execution: Execution, listen: Listener) -> list[
         done(make_fit(node, execution.root, source=execution.source, again=plan.seen, warning=plan.warning))
     elif isinstance(node, Summary):
         done(make_summary(node, execution.root, source=execution.source))
-    return reports
 
 
 def _run_batches(
@@ -137,7 +156,7 @@ def _run_batches(
             reports += done
             if not execution.local:
                 for report in done:
-                    listen(report)
+                    listen.advance(report)
     except KeyboardInterrupt:
         # The threads wait for workers: without them nobody waits for the shards in flight.
         close_pool(kill=True)
@@ -152,7 +171,9 @@ def batched(indices: list[int], most: int) -> Iterator[list[int]]:
 
 
 def _guarded(work: Work, index: int, stages: list[ShardStage]) -> list[ShardReport]:
-    wishes = {"source": work.execution.source, "retry_failed": work.execution.retry_failed}
+    wishes: dict[str, Any] = {"source": work.execution.source, "retry_failed": work.execution.retry_failed}
+    if work.listen is not None:
+        wishes["watch"] = partial(work.listen.watch, [stage.label for stage in stages])
     try:
         return work.make(stages, work.execution.root, index, **wishes)
     except StorageError:

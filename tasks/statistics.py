@@ -19,7 +19,9 @@ def statistics(documents: pa.Table, cleaned: pa.Table) -> pa.Table:
     of the source how many documents lack it. A blank string, an empty list and an image with neither uri nor bytes
     count as missing.
     """
-    owners = pa.table({"split": pc.fill_null(documents["split"], UNASSIGNED), "source": origins(documents["source"])})
+    owners = pa.table(
+        {"split": pc.fill_null(documents["split"], UNASSIGNED), "source": origins(documents["source_file"])}
+    )
     parts = [_sums(owners, field, measure, values) for field, measure, values in _measures(documents, cleaned)]
     labels = documents["labels"].combine_chunks()
     fields = pc.binary_join_element_wise("label:", pc.list_flatten(labels), "")
@@ -43,7 +45,7 @@ def merge(tables: Iterable[pa.Table]) -> pa.Table:
 
 def _measures(documents: pa.Table, cleaned: pa.Table) -> Iterator[tuple[str, str, pa.ChunkedArray]]:
     """Yield (field, measure, (n,) int or bool to be summed)."""
-    one = pc.is_valid(documents["source"])
+    one = pc.is_valid(documents["source_file"])
     yield "documents", "documents", one
     yield "documents", "failed", pc.not_equal(documents["status"], "ok")
     yield "clean", "failed", pc.invert(pc.is_in(cleaned["status"], pa.array(["ok", "missing"])))

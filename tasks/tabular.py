@@ -1,7 +1,5 @@
 """Tabular columns -> embeddings or class indices: one fitted encoder, one stage that encodes shards with it."""
 
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -16,6 +14,7 @@ from models.features import Features
 from stores.schemas import embedding, indices
 from tasks.embed import Dtype, EncoderChoice
 from tasks.fit import FitResult
+from tasks.loaded import loaded
 from tasks.nodes import Context, TrainingRows
 
 
@@ -65,7 +64,7 @@ def embed_tabular(tables: list[pa.Table], config: TabularEmbedConfig, context: C
     unknown, or the index 0.
     """
     (documents,), (folder,) = tables, context.checkpoints.values()
-    encoder = _load(folder)
+    encoder = loaded(Tabular.load, folder)
     if config.output == "indices":
         found = encoder.indices(documents)
         return _table(documents["id"], found, np.any(found > 0, axis=1), indices(len(encoder.columns)))
@@ -83,8 +82,3 @@ def _table(ids: pa.ChunkedArray, values: NDArray[Any], present: NDArray[np.bool_
         pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1]),
     ]
     return pa.Table.from_arrays(columns, schema=schema)
-
-
-@lru_cache(maxsize=8)
-def _load(folder: Path) -> Tabular:
-    return Tabular.load(folder)

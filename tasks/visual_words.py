@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from models.fasttext.classifier import CODEWORDS, FastTextClassifier
-from models.features import Features
+from models.fasttext.classifier import FastTextClassifier
+from models.features import CODEWORDS, Features
 from models.neighbours import nearest
 from models.vocabulary import token_vectors, vocabulary
 from stores.schemas import TOKENS

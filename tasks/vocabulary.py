@@ -1,7 +1,5 @@
 """Words, or what a detector saw -> class indices: one fitted vocabulary, one stage that looks them up."""
 
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import pyarrow as pa
@@ -17,6 +15,7 @@ from stores.schemas import ragged_indices
 from tasks.crops import chosen
 from tasks.embed import EncoderChoice
 from tasks.fit import FitResult
+from tasks.loaded import loaded
 from tasks.nodes import Context, TrainingRows
 
 
@@ -80,7 +79,7 @@ def embed_indices(tables: list[pa.Table], config: IndexEmbedConfig, context: Con
     A document without values is missing.
     """
     (source,), (folder,) = tables, context.checkpoints.values()
-    found = _load(folder).encode(values_of(source, config.fit_config()))
+    found = loaded(Vocabulary.load, folder).encode(values_of(source, config.fit_config()))
     present = pc.greater(pc.list_value_length(found), 0)
     status = pc.if_else(present, "ok", "missing")
     ids = source["id"].combine_chunks().cast(pa.string())
@@ -97,8 +96,3 @@ def values_of(source: pa.Table, config: IndexFitConfig) -> pa.ListArray:
     column = source["text" if config.field == "ocr" else config.field]
     words = ((text.as_py() or "").split(maxsplit=config.limit)[: config.limit] for text in column)
     return pa.array(words, pa.list_(pa.string()))
-
-
-@lru_cache(maxsize=8)
-def _load(folder: Path) -> Vocabulary:
-    return Vocabulary.load(folder)

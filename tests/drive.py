@@ -78,11 +78,13 @@ def add_up(shards: Any, config: Scale, context: Context) -> pa.Table:
     return pa.table({"n": [sum(table.num_rows for table in tables)], "total": [total]})
 
 
-def nodes(source: Path, *, shard_size: int = 10, cleaning: CleanConfig | None = None, factor: int = 1) -> Nodes:
+def nodes(
+    source: Path, *, shard_size: int | str = 10, cleaning: CleanConfig | None = None, factor: int = 1, workers: int = 1
+) -> Nodes:
     where, split = SourceConfig(path=str(source)), SplitConfig(valid=0, test=0)
     documents = Ingest(
         name="documents/x", flow="ingest", version=1, source=where,
-        config=ingest_config("documents/x", where, shard_size=shard_size, split=split),
+        config=ingest_config("documents/x", where, shard_size=shard_size, split=split, workers=workers),
     )  # fmt: skip
     cleaned = ShardStage(
         name="clean/text", flow="clean", version=1, config=cleaning or CleanConfig(), transform=clean,
@@ -156,7 +158,9 @@ def content(node: Node, root: Path) -> dict[str, dict[str, Any]]:
     """Return the rows of a dataset by id, its bookkeeping columns aside; no id may come twice."""
     dataset = node.dataset(root)
     rows = [row for record in dataset.records().values() for row in dataset.read(record).to_pylist()]
-    found = {row["id"]: {k: v for k, v in row.items() if k not in (ROW_INPUTS, "source")} for row in rows}
+    found = {
+        row["id"]: {k: v for k, v in row.items() if k not in (ROW_INPUTS, "source_file", "source_row")} for row in rows
+    }
     assert len(found) == len(rows)
     return found
 

@@ -39,6 +39,7 @@ COMMANDS = {
     ),
     "gc": Lazy(UPKEEP, "Remove versions that no configuration's last run needs."),
     "list": Lazy(REGISTRIES, "List what there is to choose from."),
+    "describe": Lazy(REGISTRIES, "Say what one of them is, and what options it has: type, default and meaning."),
     "weights": Lazy(REGISTRIES, "Pretrained weights: which there are, and whether they are here."),
 }  # fmt: skip
 

@@ -30,7 +30,7 @@ from flows.outcome import TooManyFailuresError, absent, check_failures, notes
 from flows.progress import telling
 from flows.publish import plan_report, publish_results
 from flows.runs import last_accounts, last_keys
-from flows.runtime import locked, new_run, prepare_prefect
+from flows.runtime import brief_flows, locked, new_run, prepare_prefect
 from stores.errors import FuselineError
 from tasks.planner import Plan, plan_all
 
@@ -97,7 +97,7 @@ def predict(
     with error_boundary(verbose):
         settings = load_config(config, set_)
         root = Path(settings.root)
-        with locked(settings, wait=wait), telling(err):
+        with locked(settings, wait=wait), telling(err), brief_flows():
             prepare_prefect(root, verbose=verbose)
             from flows.prediction import predict_new
 
@@ -138,7 +138,7 @@ def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = 
         from flows.pipeline import pipeline
 
         # It is said below, after the results.
-        with telling(err), suppress(TooManyFailuresError):
+        with telling(err), brief_flows(), suppress(TooManyFailuresError):
             pipeline(settings, retry_failed=retry_failed, refit=refit)
         accounts = last_accounts(root)
         err.print(show.accounts_table(accounts))

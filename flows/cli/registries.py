@@ -9,7 +9,7 @@ import typer
 
 from flows import listing
 from flows.cli import tables
-from flows.cli.app import AsJson, ConfigPath, Overrides, command_group, err, error_boundary, print_rows
+from flows.cli.app import AsJson, ConfigPath, Overrides, command_group, err, error_boundary, out, print_rows
 from stores.errors import ConfigError, mismatch
 
 commands = command_group()
@@ -40,6 +40,30 @@ def list_(what: Annotated[Registry, typer.Argument(help="Which registry")], json
     with error_boundary():
         rows = listing.REGISTRIES[what.value]()
         print_rows(rows, json, lambda: tables.registry_table(rows))
+
+
+Kind = StrEnum("Kind", [name.removesuffix("s") for name in listing.REGISTRIES])  # type: ignore[misc]
+
+
+@commands.command(name="describe")
+def describe_(
+    kind: Annotated[Kind, typer.Argument(help="What kind of thing")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name, as `fuseline list` shows it")],
+    json: AsJson = False,
+) -> None:
+    """Say what one of them is, and what options it has: type, default and meaning.
+
+    Example: fuseline describe reader csv
+    """
+    from flows.describe import describe
+
+    with error_boundary():
+        found = describe(kind.value, name)
+        if not json:
+            for line in tables.head_lines(found):
+                out.print(line, markup=False, soft_wrap=True)
+        if json or found["options"]:
+            print_rows(found, json, lambda: tables.options_table(found["options"]))
 
 
 weights = typer.Typer(no_args_is_help=True, help="Pretrained weights: which there are, and whether they are here.")

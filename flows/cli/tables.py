@@ -1,8 +1,11 @@
 """Tables at a terminal that need no more than their rows."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import orjson
 from rich.table import Table
+from rich.text import Text
 
 
 def registry_table(rows: list[dict[str, str]]) -> Table:
@@ -11,6 +14,34 @@ def registry_table(rows: list[dict[str, str]]) -> Table:
     for row in rows:
         table.add_row(row["name"], row["summary"], row["weights"])
     return table
+
+
+def head_lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield what is said of one thing above its options."""
+    yield f"{found['name']}: {found['summary']}"
+    for fact, value in found.items():
+        if fact not in ("kind", "name", "summary", "options") and value:
+            yield f"{fact}: {value}"
+
+
+def options_table(rows: list[dict[str, Any]]) -> Table:
+    """Show options; those with a star change no result."""
+    table = column_table("option", type="left", default="left", meaning="left")
+    for row in rows:
+        cells = (row["option"] + ("" if row["key"] else "*"), row["type"], _default(row), row["meaning"])
+        table.add_row(*(Text(cell) for cell in cells))
+    table.caption, table.caption_justify = "* changes speed, memory or places, no result", "left"
+    return table
+
+
+def _default(row: dict[str, Any]) -> str:
+    """Show an option's default as a configuration has it."""
+    value = row["default"]
+    if row["required"]:
+        return "required"
+    if value is None:
+        return "" if row["type"] == "settings" else "none"
+    return value if isinstance(value, str) and value else orjson.dumps(value).decode()
 
 
 def weights_table(rows: list[dict[str, str]]) -> Table:

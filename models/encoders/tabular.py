@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.checkpoint import load_checkpoint, save_checkpoint
+from models.checkpoint import Checkpoint, checked_texts, load_checkpoint, refuse, restoring, save_checkpoint
 from models.config import FrozenConfig
-from models.errors import CheckpointError
 
 _KIND = "tabular"
 NUMERIC, CATEGORY = "num_", "cat_"
@@ -156,16 +155,23 @@ class Tabular:
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; raises CheckpointError."""
         saved = load_checkpoint(folder, _KIND)
-        try:
-            columns = tuple(
-                Column(one["name"], tuple(saved.arrays.get(one["name"], np.zeros(0)).tolist()), tuple(one["values"]))
-                for one in saved.meta["columns"]
-            )
-            return cls(TabularConfig.model_validate(saved.meta["config"]), columns)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"tabular checkpoint: expected config and columns, got {error}; fit it again"
-            ) from error
+        with restoring(_KIND, "config and columns"):
+            config = TabularConfig.model_validate(saved.meta["config"])
+            columns = tuple(_restored(one, saved, config) for one in saved.meta["columns"])
+            checked_texts("names of columns", [column.name for column in columns])
+            return cls(config, columns)
+
+
+def _restored(one: Any, saved: Checkpoint, config: TabularConfig) -> Column:
+    """Return a column of a checkpoint: rising edges of a numeric one, values of a category."""
+    name, values = one["name"], checked_texts("values", one["values"])
+    if not name.startswith(NUMERIC):
+        return Column(name, values=tuple(values))
+    edges = saved.array(name, np.float64, 2 if config.numeric == "minmax" else None)
+    # A column of one value has two equal edges.
+    if values or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) < 0).any():
+        refuse(f"edges of {name}", "rising numbers", edges.tolist())
+    return Column(name, edges=tuple(edges.tolist()))
 
 
 class _Numbers:

@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from models.checkpoint import load_checkpoint, save_checkpoint
+from models.checkpoint import checked_texts, load_checkpoint, restoring, save_checkpoint
 from models.config import FrozenConfig
-from models.errors import CheckpointError
 
 _KIND = "vocabulary"
 _ROOM = 64  # values counted at most, as a multiple of those kept
@@ -67,12 +66,9 @@ class Vocabulary:
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; raises CheckpointError."""
         meta = load_checkpoint(folder, _KIND).meta
-        try:
-            return cls(VocabularyConfig.model_validate(meta["config"]), tuple(map(str, meta["values"])))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"vocabulary checkpoint: expected config and values, got {error}; fit it again"
-            ) from error
+        with restoring(_KIND, "config and values"):
+            values = checked_texts("values", meta["values"])
+            return cls(VocabularyConfig.model_validate(meta["config"]), tuple(values))
 
 
 def _plain(values: pa.Array, config: VocabularyConfig) -> pa.Array:

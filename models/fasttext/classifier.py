@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.blocks import cut
-from models.checkpoint import load_checkpoint, save_checkpoint
+from models.checkpoint import Checkpoint, checked_number, load_checkpoint, restoring, save_checkpoint
 from models.config import key_values
 from models.fasttext import arrays, pretrained, trainer
 from models.fasttext import corpus as corpora
@@ -20,12 +20,12 @@ from models.fasttext.corpus import Corpus, Reads, Shape
 from models.fasttext.dictionary import Dictionary
 from models.fasttext.output import huffman, lookups
 from models.fasttext.warm import warm_up
-from models.features import Block, Features, Inputs
+from models.features import CODEWORDS, Block, Features, Inputs
+from models.restored import Restored, saved_inputs
 from models.thresholds import MicroF1
 
 LOSSES = {"softmax": arrays.SOFTMAX, "hs": arrays.HIERARCHICAL, "ns": arrays.NEGATIVE, "ova": arrays.ONE_VS_ALL}
 POSITIVES = {"sample": arrays.SAMPLE, "average": arrays.AVERAGE}
-CODEWORDS = 256  # rows of U per position of the codes: as many as a uint8 can ask for
 SLICE = 2048  # documents predicted at a time
 
 F32 = NDArray[np.float32]
@@ -140,6 +140,16 @@ class FastTextClassifier:
 
     def save(self, folder: Path) -> None:
         """Write model.json and arrays.safetensors into an existing empty folder; equal models give equal bytes."""
+        saved = self.checkpoint()
+        save_checkpoint(folder, f"classifier/{self.kind}", meta=saved.meta, arrays=saved.arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; raises CheckpointError for anything else."""
+        return cls.restored(load_checkpoint(folder, f"classifier/{cls.kind}"))
+
+    def checkpoint(self) -> Checkpoint:
+        """Return what is saved."""
         words = self.dictionary
         meta = {
             "config": key_values(self.config),
@@ -147,11 +157,11 @@ class FastTextClassifier:
             "multi_label": self.multi_label,
             "threshold": self.threshold,
             "seed": self.seed,
-            "inputs": {"dense": self.inputs.dense, "codes": self.inputs.codes, "text": self.inputs.text},
+            "inputs": saved_inputs(self.inputs),
             "facts": self.facts,
         }
         H, Z = self.config.dim, self._spec().dim
-        width = Z * Z if self._spec().fusion >= arrays.BILINEAR else Z
+        width = Z * Z if self.fusion() >= arrays.BILINEAR else Z
         matrices: dict[str, NDArray[Any]] = {
             "U": self.params.U[:, :H],
             "V": self.params.V[:H],
@@ -161,26 +171,28 @@ class FastTextClassifier:
             "word_starts": words.starts,
             "word_counts": words.counts,
         }
-        save_checkpoint(folder, f"classifier/{self.kind}", meta=meta, arrays=matrices)
+        return Checkpoint(meta, matrices)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises CheckpointError for another kind or format version."""
-        saved = load_checkpoint(folder, f"classifier/{cls.kind}")
-        meta, saved_arrays = saved.meta, saved.arrays
-        self = cls(cls.config_type.model_validate(meta["config"]))
-        self.labels, self.multi_label, self.threshold = meta["labels"], meta["multi_label"], meta["threshold"]
-        self.seed, self.facts, self.label_counts = meta["seed"], meta["facts"], saved_arrays["label_counts"]
-        codes = {name: (int(M), int(Ks)) for name, (M, Ks) in meta["inputs"]["codes"].items()}
-        self.inputs = Inputs(meta["inputs"]["dense"], codes, meta["inputs"]["text"])
-        self.dictionary = Dictionary.of(
-            saved_arrays["word_bytes"], saved_arrays["word_starts"], saved_arrays["word_counts"], **self._word_shape()
-        )
-        U, V, W = (saved_arrays[name] for name in ("U", "V", "W"))
-        rows = trainer.padded(V.shape[0])
-        self.params = Params(
-            widened(U, len(U), rows), widened(V, rows, V.shape[1]), widened(W, len(W), trainer.padded(W.shape[1]))
-        )
+    def restored(cls, saved: Checkpoint) -> Self:
+        """Return the classifier that `checkpoint` told of; raises CheckpointError when the parts do not fit."""
+        with restoring(f"classifier/{cls.kind}", "config, labels, words and matrices"):
+            self = cls(cls.config_type.model_validate(saved.meta["config"]))
+            reads, H = self.reads(), self.config.dim
+            dense = {} if reads.dense is None else {reads.dense: 0}
+            codes = {} if reads.codes is None else {reads.codes: (0, 0)}
+            told = Restored.of(saved.meta, reads=Inputs(dense, codes, self.uses_text))
+            self.labels, self.multi_label, self.threshold = told.labels, told.multi_label, told.threshold
+            self.inputs, self.facts = told.inputs, told.facts
+            self.seed = int(checked_number("seed", saved.meta["seed"]))
+            C, D, Z = len(told.labels), told.dim, H * H if self.fusion() >= arrays.BILINEAR else H
+            self.label_counts = saved.counts("label_counts", C)
+            words = saved.array("word_bytes", np.uint8, None), saved.array("word_starts", np.int64, None)
+            self.dictionary = Dictionary.of(*words, saved.counts("word_counts", None), **self._word_shape())
+            U = saved.array("U", np.float32, self.dictionary.rows + told.tokens * CODEWORDS, H)
+            V, W = saved.array("V", np.float32, H, D), saved.array("W", np.float32, C, Z)
+            rows = trainer.padded(H)
+            self.params = Params(widened(U, len(U), rows), widened(V, rows, D), widened(W, C, trainer.padded(Z)))
         return self
 
     def describe(self) -> dict[str, Any]:

@@ -42,26 +42,49 @@ ABSENT = {
 class FastTextConfig(FrozenConfig):
     """What every classifier of the family can be told."""
 
-    dim: int = Field(100, ge=1, le=4096)  # H, numbers per word vector
-    lr: float = Field(0.1, gt=0)  # falls linearly to 0 with words seen
-    epochs: int = Field(5, ge=1)
-    min_count: int = Field(1, ge=1)  # rarer words are left out
-    word_ngrams: int = Field(1, ge=1, le=10)
-    buckets: int = Field(2_000_000, ge=1, le=2**30)  # rows for hashed n-grams; none are made when nothing is hashed
-    minn: int = Field(0, ge=0)  # characters of the shortest subword
-    maxn: int = Field(0, ge=0)  # of the longest; 0 = no subwords
-    loss: Literal["softmax", "hs", "ns", "ova"] = "softmax"
-    negatives: int = Field(5, ge=1)  # wrong classes drawn per right one (loss ns)
-    # A document with several labels under softmax, hs or ns: train on one drawn at each visit, or on all, averaged.
-    positives: Literal["sample", "average"] = "sample"
-    task: Literal["auto", "single", "multi"] = "auto"  # auto: multi-label when a training document has two labels
-    lowercase: bool = True
-    # A text file of word vectors (.vec, .vec.gz): its words join the dictionary, their rows of U start at its numbers.
-    # Its content is in the key of the training, where it lies is not.
-    pretrained_vectors: Path | None = knob(None)
-    deterministic: bool = False  # one thread, equal bits for a seed; costs the speed of the other cores
-    threads: int | None = knob(None, ge=1)  # default: every core this process may use
-    memory_mb: int = knob(256, ge=1)  # encoded documents kept in memory; the rest waits in a temporary folder
+    dim: int = Field(100, ge=1, le=4096, description="Numbers per word vector (H)")
+    lr: float = Field(0.1, gt=0, description="Learning rate; falls linearly to 0 with the words seen")
+    epochs: int = Field(5, ge=1, description="Passes over the training rows")
+    min_count: int = Field(1, ge=1, description="Training occurrences that a word must have; rarer ones are left out")
+    word_ngrams: int = Field(1, ge=1, le=10, description="Longest run of words that is hashed as one feature")
+    buckets: int = Field(
+        2_000_000,
+        ge=1,
+        le=2**30,
+        description="Rows for hashed n-grams and subwords; none are made when nothing is hashed",
+    )
+    minn: int = Field(0, ge=0, le=64, description="Characters of the shortest subword")
+    maxn: int = Field(0, ge=0, le=64, description="Characters of the longest subword; 0 = no subwords")
+    loss: Literal["softmax", "hs", "ns", "ova"] = Field(
+        "softmax",
+        description="softmax: all classes; hs: hierarchical softmax, for many; ns: negative sampling; "
+        "ova: one against all, for several labels",
+    )
+    negatives: int = Field(5, ge=1, le=2**31 - 1, description="Wrong classes drawn per right one (loss ns)")
+    positives: Literal["sample", "average"] = Field(
+        "sample",
+        description="Several labels under softmax, hs or ns: train on one drawn at each visit (sample), "
+        "or on all (average)",
+    )
+    task: Literal["auto", "single", "multi"] = Field(
+        "auto",
+        description="Whether a document has one label or several; auto: several when a training document has two",
+    )
+    lowercase: bool = Field(True, description="Take Dog and dog for one word")
+    pretrained_vectors: Path | None = knob(
+        None,
+        description="Text file of word vectors (.vec, .vec.gz) to start from: its words join the "
+        "dictionary; its content is in the key, its place is not",
+    )
+    deterministic: bool = Field(
+        False, description="Train on one thread: equal bits for a seed, at the speed of one core"
+    )
+    threads: int | None = knob(
+        None, ge=1, description="Threads of training; default: every core that the process may use"
+    )
+    memory_mb: int = knob(
+        256, ge=1, description="MB of encoded documents kept in memory; the rest waits in a temporary folder"
+    )
 
     @model_validator(mode="before")
     @classmethod

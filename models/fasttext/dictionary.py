@@ -102,9 +102,14 @@ class Dictionary:
 
     @classmethod
     def of(cls, arena: NDArray[np.uint8], starts: NDArray[np.int64], counts: NDArray[np.int64], **shape: Any) -> Self:
-        """Build from the words' bytes, their bounds (W + 1,) and counts (W,)."""
+        """Build from the words' bytes, their bounds (W + 1,) and counts (W,); raises ValueError for wild bounds."""
         from models.fasttext import tokens
 
+        if len(starts) != len(counts) + 1 or starts[0] != 0 or starts[-1] > len(arena) or (np.diff(starts) < 1).any():
+            raise ValueError(
+                f"bounds of words: expected {len(counts) + 1!r} rising ones within {len(arena)!r} bytes, "
+                f"got {len(starts)!r} up to {int(starts.max(initial=0))!r}; train again"
+            )
         hashes = np.zeros(len(counts), np.uint32)
         tokens.hash_words(starts, arena, len(counts), hashes)
         slots = np.zeros(1 << max(4, (2 * len(counts)).bit_length()), np.uint64)

@@ -33,6 +33,12 @@ def kernel(function: Callable[..., Any], **more: Any) -> Callable[..., Any]:
     return compiled  # type: ignore[no-any-return]
 
 
+def is_compiled(function: Any) -> bool:
+    """Return whether there is compiled code of a kernel on the disk that is not out of date."""
+    file = getattr(function._cache, "_cache_file", None)
+    return file is not None and bool(file._load_index())
+
+
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function into each of its callers: for the steps that run millions of times a second."""
     return kernel(function, inline="always")

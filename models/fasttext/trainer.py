@@ -12,6 +12,7 @@ from models.errors import TrainingError
 from models.fasttext.arrays import WIDTH, Params, Paths, Scratch, Spec
 from models.fasttext.config import FastTextConfig
 from models.fasttext.corpus import Corpus
+from models.progress import note, note_doing
 from models.threads import thread_limit
 
 LOG = logging.getLogger(__name__)
@@ -106,7 +107,9 @@ def train(
     with ThreadPoolExecutor(threads) as pool:
         for epoch in range(config.epochs):
             stats = np.zeros((threads, 4))
+            note_doing(f"epoch {epoch + 1} of {config.epochs}")
             for chunk in corpus.chunks.ordered(generator.permutation(len(corpus.chunks)).tolist()):
+                note(int(seen), int(total))
                 order = generator.permutation(len(chunk.has_image))
                 jobs = [
                     pool.submit(

@@ -13,6 +13,7 @@ from models.fasttext.config import FastTextConfig
 from models.fasttext.corpus import Reads, build
 from models.fasttext.output import huffman, lookups
 from models.features import Block
+from models.progress import note_doing
 
 _LOCK, _DONE = Lock(), [False]
 
@@ -45,7 +46,10 @@ class _Two:
 def _run() -> None:
     """Encode, train and predict two documents; which fusion and loss is a number to the kernels, not a type."""
     from models.fasttext import kernels
+    from models.fasttext.jit import is_compiled
 
+    if not is_compiled(kernels.train_range):
+        note_doing("compiling kernels, once on this machine")
     two, loss = _Two(), "hs"
     config = FastTextConfig(dim=1, word_ngrams=2, minn=1, maxn=2, buckets=8, deterministic=True)
     corpus = build(two, Reads(True, "image", "codes"), config)
@@ -64,3 +68,4 @@ def _run() -> None:
     kernels.scores(params.W, Z, logits)
     kernels.leaf_log_probabilities(Z, tree.parent, tree.right, logits)
     corpus.close()
+    note_doing("")

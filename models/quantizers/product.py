@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.checkpoint import load_checkpoint, save_checkpoint
+from models.checkpoint import checked_number, load_checkpoint, refuse, restoring, save_checkpoint
 from models.config import FrozenConfig
 from models.quantizers import kmeans
 from models.threads import thread_limit
@@ -53,6 +53,11 @@ class PQ:
 
     def __init__(self, config: PQConfig | None = None) -> None:
         self.config = self.config_type() if config is None else config
+
+    @property
+    def repeats(self) -> int:
+        """How often a vector is cut into parts."""
+        return 1
 
     @property
     def dim(self) -> int:
@@ -127,12 +132,19 @@ class PQ:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises CheckpointError for another kind or format version."""
+        """Read what `save` wrote; raises CheckpointError for anything else."""
         saved = load_checkpoint(folder, f"quantizer/{cls.kind}")
-        self = cls(cls.config_type.model_validate(saved.meta["config"]))
-        self.seed, self.train_error = saved.meta["seed"], saved.meta["train_error"]
-        self.centroids, self.permutations = saved.arrays["centroids"], saved.arrays["permutations"]
-        self.usage = saved.arrays["usage"]
+        with restoring(f"quantizer/{cls.kind}", "config, centroids and permutations"):
+            self = cls(cls.config_type.model_validate(saved.meta["config"]))
+            self.seed = int(checked_number("seed", saved.meta["seed"]))
+            self.train_error = checked_number("train_error", saved.meta["train_error"])
+            parts, Ks, repeats = self.config.parts, self.config.codewords, self.repeats
+            self.centroids = saved.array("centroids", np.float32, repeats * parts, Ks, None)
+            D = parts * self.centroids.shape[2]
+            self.permutations = saved.array("permutations", np.int32, repeats, D)
+            if (np.sort(self.permutations, axis=1) != np.arange(D)).any():
+                refuse("permutations", f"orders of 0..{D - 1}", "others")
+            self.usage = saved.counts("usage", repeats * parts, Ks)
         return self
 
     def _learned(self, X: F32) -> F32:

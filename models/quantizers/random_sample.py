@@ -25,6 +25,11 @@ class RSPQ(PQ):
     config_type: ClassVar[type[PQConfig]] = RSPQConfig
     config: RSPQConfig
 
+    @property
+    def repeats(self) -> int:
+        """How often a vector is cut into parts, each time in another order."""
+        return self.config.repeats
+
     def draw_permutations(self, dim: int, seed: int) -> NDArray[np.int32]:
         """Return `repeats` random orders (repeats, D) int32 of the dimensions."""
         generator = np.random.default_rng([seed, dim])

@@ -1,6 +1,5 @@
 """The average of a text and an image classifier's probabilities: Arevalo's AVG_Probs (K-22)."""
 
-import tempfile
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -9,9 +8,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from models import kiela
-from models.checkpoint import load_checkpoint, save_checkpoint
+from models.checkpoint import Checkpoint, checked_number, load_checkpoint, refuse, restoring, save_checkpoint
 from models.config import key_values
-from models.fasttext.classifier import FastTextClassifier
 from models.features import Block, Features, Inputs
 from models.references.base import embedding, has_text, tuned_threshold
 
@@ -83,28 +81,26 @@ class AvgProbs:
         arrays: dict[str, NDArray[Any]] = {}
         parts: dict[str, Any] = {}
         for name, part in (("image", self.image), ("text", self.text)):
-            with tempfile.TemporaryDirectory(prefix="fuseline-part-") as room:
-                part.save(Path(room))
-                saved = load_checkpoint(Path(room))
-            parts[name] = {key: value for key, value in saved.meta.items() if key not in ("format", "kind")}
+            saved = part.checkpoint()
+            parts[name] = saved.meta
             arrays |= {f"{name}.{key}": array for key, array in saved.arrays.items()}
         meta = {"config": key_values(self.config), "threshold": self.threshold, "parts": parts}
         save_checkpoint(folder, f"classifier/{self.kind}", meta=meta, arrays=arrays)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises CheckpointError for another kind or format version."""
+        """Read what `save` wrote; raises CheckpointError for anything else."""
         saved = load_checkpoint(folder, f"classifier/{cls.kind}")
-        self = cls(AvgProbsConfig.model_validate(saved.meta["config"]))
-        parts: dict[str, FastTextClassifier] = {}
-        for name, part in (("image", kiela.Image), ("text", kiela.Text)):
-            own = {key.removeprefix(f"{name}."): a for key, a in saved.arrays.items() if key.startswith(f"{name}.")}
-            with tempfile.TemporaryDirectory(prefix="fuseline-part-") as room:
-                save_checkpoint(Path(room), f"classifier/{name}", meta=saved.meta["parts"][name], arrays=own)
-                parts[name] = part.load(Path(room))
-        self.text, self.image = parts["text"], parts["image"]  # type: ignore[assignment]
-        self.labels, self.multi_label = self.text.labels, self.text.multi_label
-        self.threshold = saved.meta["threshold"]
+        with restoring(f"classifier/{cls.kind}", "config and two parts"):
+            self = cls(AvgProbsConfig.model_validate(saved.meta["config"]))
+            self.image, self.text = (
+                kiela.Image.restored(_part(saved, "image")),
+                kiela.Text.restored(_part(saved, "text")),
+            )
+            self.labels, self.multi_label = self.text.labels, self.text.multi_label
+            self.threshold = checked_number("threshold", saved.meta["threshold"], high=1.0)
+            if self.image.labels != self.labels or self.image.config.image != self.config.image:
+                refuse("parts", "one set of labels and the configured image", self.image.config.image)
         return self
 
     def describe(self) -> dict[str, Any]:
@@ -125,3 +121,8 @@ class AvgProbs:
         parts = (part.probabilities(part.predict_logits(block)) for part in (self.text, self.image))
         p_text, p_image = (weight[:, None] * p for weight, p in zip(weights, parts, strict=True))
         return p_text, p_image
+
+
+def _part(saved: Checkpoint, name: str) -> Checkpoint:
+    arrays = {key.removeprefix(f"{name}."): array for key, array in saved.arrays.items() if key.startswith(f"{name}.")}
+    return Checkpoint(saved.meta["parts"][name], arrays)

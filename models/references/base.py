@@ -9,14 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field
 
 from models.blocks import cut, part
-from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.checkpoint import Checkpoint, load_checkpoint, restoring, save_checkpoint
 from models.config import FrozenConfig, key_values, knob
 from models.fasttext.classifier import truth_matrix, widened
 from models.fasttext.corpus import LabelCounter
 from models.fasttext.trainer import padded
 from models.features import Block, Features, Inputs
+from models.restored import Restored, saved_inputs
 from models.thresholds import MicroF1
 from models.vectors import usable
 
@@ -26,8 +28,11 @@ F32 = NDArray[np.float32]
 class ReferenceConfig(FrozenConfig):
     """What every reference classifier can be told."""
 
-    task: Literal["auto", "single", "multi"] = "auto"  # auto: multi-label when a training document has two labels
-    max_classes: int | None = knob(None, ge=2)  # more are refused before any work
+    task: Literal["auto", "single", "multi"] = Field(
+        "auto",
+        description="Whether a document has one label or several; auto: several when a training document has two",
+    )
+    max_classes: int | None = knob(None, ge=2, description="Classes at most; more are refused before any work")
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,11 @@ class Reference:
         return {}
 
     def _restore(self, saved: Checkpoint, folder: Path) -> None:
+        """Take over what was saved beside the meta data that all share; raises CheckpointError."""
+        raise NotImplementedError
+
+    def _reads(self) -> Inputs:
+        """Return what the configuration reads, all widths 0."""
         raise NotImplementedError
 
     # The Classifier protocol.
@@ -121,22 +131,21 @@ class Reference:
             "labels": self.labels,
             "multi_label": self.multi_label,
             "threshold": self.threshold,
-            "inputs": {"dense": self.inputs.dense, "codes": self.inputs.codes, "text": self.inputs.text},
+            "inputs": saved_inputs(self.inputs),
             "facts": self.facts,
         }
         save_checkpoint(folder, f"classifier/{self.kind}", meta=meta, arrays=self._arrays())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises CheckpointError for another kind or format version."""
+        """Read what `save` wrote; raises CheckpointError for anything else."""
         saved = load_checkpoint(folder, f"classifier/{cls.kind}")
-        meta = saved.meta
-        self = cls(cls.config_type.model_validate(meta["config"]))
-        self.labels, self.multi_label, self.threshold = meta["labels"], meta["multi_label"], meta["threshold"]
-        codes = {name: (int(M), int(Ks)) for name, (M, Ks) in meta["inputs"]["codes"].items()}
-        self.inputs = Inputs(meta["inputs"]["dense"], codes, meta["inputs"]["text"])
-        self.facts = meta["facts"]
-        self._restore(saved, folder)
+        with restoring(f"classifier/{cls.kind}", "config, labels and weights"):
+            self = cls(cls.config_type.model_validate(saved.meta["config"]))
+            told = Restored.of(saved.meta, reads=self._reads())
+            self.labels, self.multi_label, self.threshold = told.labels, told.multi_label, told.threshold
+            self.inputs, self.facts = told.inputs, told.facts
+            self._restore(saved, folder)
         return self
 
     def describe(self) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from pydantic import Field, model_validator
 from models.blocks import part
 from models.checkpoint import Checkpoint
 from models.config import knob
-from models.features import Block, Features, Inputs
+from models.features import CODEWORDS, Block, Features, Inputs
+from models.progress import note, note_doing
 from models.references.base import Classes, Reference, ReferenceConfig, Tags, embedding, labelled
+from models.references.trees import Forest, load_booster
 from models.threads import thread_limit
 
 F32 = NDArray[np.float32]
-CODEWORDS = 256  # categories of a code: as many as a uint8 can name
 
 
 class BoostingConfig(ReferenceConfig):
@@ -84,10 +85,15 @@ class Boosting(Reference):
         return {"bytes": size, "bytes_per_document": 4 * sum(self.inputs.dense.values()) + tokens, **self.facts}
 
     def _restore(self, saved: Checkpoint, folder: Path) -> None:
-        import lightgbm
+        C, columns = len(self.labels), sum(self.inputs.dense[name] for name in self.config.embeddings)
+        columns += sum(self.inputs.codes[name][0] for name in self.config.codes)
+        objective = "binary sigmoid:1" if self.multi_label else f"multiclass num_class:{C}"
+        forest = Forest(1 if self.multi_label else C, columns, objective)
+        files = [folder / tree_file(number) for number in range(C if self.multi_label else 1)]
+        self.boosters = [load_booster(file.read_text("utf-8"), forest) for file in files]
 
-        texts = [(folder / tree_file(number)).read_text("utf-8") for number in range(self.facts["boosters"])]
-        self.boosters = [lightgbm.Booster(model_str=text) for text in texts]
+    def _reads(self) -> Inputs:
+        return Inputs(dict.fromkeys(self.config.embeddings, 0), dict.fromkeys(self.config.codes, (0, 0)), False)
 
     def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
         X, tags = self._read(train, classes)
@@ -116,7 +122,9 @@ class Boosting(Reference):
         )
         tests = [] if test is None else [data.create_valid(test[0], test[1].astype(np.int32))]
         stop = [lightgbm.early_stopping(self.config.early_stopping, verbose=False)] if tests else []
-        booster = lightgbm.train(parameters, data, self.config.rounds, valid_sets=tests, callbacks=stop)
+        note_doing("boosting rounds")
+        calls = [*stop, lambda round_: note(round_.iteration + 1, round_.end_iteration)]
+        booster = lightgbm.train(parameters, data, self.config.rounds, valid_sets=tests, callbacks=calls)
         # Predictions before and after a save come from the same text, stopped at its best round.
         return lightgbm.Booster(model_str=booster.model_to_string())
 

@@ -14,6 +14,7 @@ from models.blocks import grouped, part
 from models.checkpoint import Checkpoint
 from models.errors import TrainingError
 from models.features import Block, Features, Inputs
+from models.progress import note_doing
 from models.references.base import Classes, Reference, ReferenceConfig, embedding, labelled, product
 from models.vectors import unit_rows
 
@@ -78,7 +79,13 @@ class GMU(Reference):
         return dict(self.weights)
 
     def _restore(self, saved: Checkpoint, folder: Path) -> None:
-        self.weights = {name: saved.arrays[name] for name in WEIGHTS}
+        Dv, Dt = (self.inputs.dense[name] for name in (self.config.image, self.config.text_embedding))
+        C, H = len(self.labels), self.config.dim
+        shapes = {"Wt": (H, Dt), "Wv": (H, Dv), "Wz": (H, Dv + Dt), "W": (C, H), "b": (C,)}
+        self.weights = {name: saved.array(name, np.float32, *shapes[name]) for name in WEIGHTS}
+
+    def _reads(self) -> Inputs:
+        return Inputs({self.config.image: 0, self.config.text_embedding: 0}, {}, False)
 
     def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
         import torch
@@ -103,6 +110,7 @@ class GMU(Reference):
         losses: list[float] = []
         documents = 0
         for epoch in range(self.config.epochs):
+            note_doing(f"epoch {epoch + 1} of {self.config.epochs}")
             total, documents = 0.0, 0
             for xv, xt, z_bounds, truth in self._batches(train, classes, generator):
                 loss = self._loss(weights, hidden(weights, xv, xt, z_bounds), truth, generator)

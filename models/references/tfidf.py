@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.checkpoint import Checkpoint
+from models.checkpoint import Checkpoint, checked_texts, load_json, refuse
 from models.config import knob
 from models.features import Block, Features, Inputs
 from models.references.base import Classes, Reference, ReferenceConfig, Tags, has_text, labelled
@@ -81,10 +81,16 @@ class TfidfLinear(Reference):
         return {"W": self.W, "b": self.b, "idf": self.vectorizer.idf_}
 
     def _restore(self, saved: Checkpoint, folder: Path) -> None:
-        terms = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        terms, C = checked_texts(VOCABULARY, load_json(folder / VOCABULARY)), len(self.labels)
         self.vectorizer = self._vectorizer(vocabulary={term: column for column, term in enumerate(terms)})
-        self.vectorizer.idf_ = saved.arrays["idf"]
-        self.W, self.b = saved.arrays["W"], saved.arrays["b"]
+        idf = saved.array("idf", np.float64, len(terms))
+        if not np.isfinite(idf).all():
+            refuse("idf", "finite numbers", "others")
+        self.vectorizer.idf_ = idf
+        self.W, self.b = saved.array("W", np.float64, C, len(terms)), saved.array("b", np.float64, C)
+
+    def _reads(self) -> Inputs:
+        return Inputs({}, {}, True)
 
     def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
         parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []

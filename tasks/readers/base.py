@@ -57,7 +57,9 @@ Encoding = Annotated[str, AfterValidator(_known_encoding)]
 class ImageOptions(FrozenConfig):
     """How the rows of a source come to their images."""
 
-    mode: Literal["reference", "copy"] = "reference"  # copy: the bytes go into the documents
+    mode: Literal["reference", "copy"] = Field(
+        "reference", description="reference: documents name their images; copy: they hold the bytes"
+    )
     pattern: str | None = Field(
         None,
         min_length=1,
@@ -166,6 +168,7 @@ class Entry(NamedTuple):
 def documents(rows: int, *, source: Column, extra: Mapping[str, pa.Array] | None = None, **columns: Column) -> pa.Table:
     """Build a table in the DOCUMENTS schema from the columns that a reader has.
 
+    `source` is "file", "file:row" or "archive:member", where no member is a number alone: ingest takes rows apart.
     Absent columns become null, `status` "ok" and `labels` empty. `extra` holds num_* and cat_* columns.
     """
     arrays = {"source": source, **columns}

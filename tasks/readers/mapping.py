@@ -51,17 +51,33 @@ class TableOptions(ReaderOptions):
     patterned: ClassVar[bool] = True
 
     columns: dict[Role, str] = Field(
-        default_factory=dict
-    )  # role -> column; image may be a template such as "images/{id}.jpg"
-    tabular: dict[str, Literal["number", "category"]] = Field(default_factory=dict)
-    label_separator: str | None = None  # "a|b" -> two labels
-    label_names: tuple[str, ...] = ()  # integer label i means label_names[i]
-    vocabulary: tuple[str, ...] = ()  # when given, the only labels that are known
-    unknown_label: Literal["drop_label", "drop_row", "error"] = "drop_label"
-    splits: dict[str, Split] = Field(default_factory=dict)  # the manifest's own names of splits
-    optional: tuple[Role, ...] = knob(())  # roles whose column may be absent, as new documents have no labels
-    encoding: Encoding = "utf-8"
-    encoding_errors: Literal["mark", "replace"] = "mark"
+        default_factory=dict,
+        description="Column of each role, such as {text: caption}; obvious names need no word, and image "
+        "may be a template: images/{id}.jpg",
+    )
+    tabular: dict[str, Literal["number", "category"]] = Field(
+        default_factory=dict, description="Columns to keep for models, such as {price: number, brand: category}"
+    )
+    label_separator: str | None = Field(
+        None, description="Text between the labels of one cell, such as |; default: a cell is one label"
+    )
+    label_names: tuple[str, ...] = Field((), description="Names of integer labels: label i means the i-th name, from 0")
+    vocabulary: tuple[str, ...] = Field((), description="The only labels that are known; default: all are")
+    unknown_label: Literal["drop_label", "drop_row", "error"] = Field(
+        "drop_label",
+        description="What a label outside the vocabulary does: drop_label leaves it out, drop_row marks "
+        "the row, error ends the run",
+    )
+    splits: dict[str, Split] = Field(
+        default_factory=dict, description="The manifest's own names of splits, such as {dev: valid}"
+    )
+    optional: tuple[Role, ...] = knob(
+        (), description="Roles whose column may be absent, as new documents have no labels"
+    )
+    encoding: Encoding = Field("utf-8", description="Encoding of the text, such as utf-8 or latin-1")
+    encoding_errors: Literal["mark", "replace"] = Field(
+        "mark", description="What bytes outside the encoding do: mark the row, or become U+FFFD (replace)"
+    )
 
 
 def resolve(options: TableOptions, seen: Sequence[str], *, where: str) -> dict[str, str]:

@@ -90,7 +90,7 @@ def samples(members: Iterator[Member], archive: str, options: TableOptions) -> I
         if sample is None or sample.key != key:
             if sample is not None:
                 yield sample
-            sample = Sample(key, f"{archive}:{key}")
+            sample = Sample(key, f"{archive}:{key}.*")
         _add(sample, name[dot + 1 :].lower(), member, errors)
     if sample is not None:
         yield sample

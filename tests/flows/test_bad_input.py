@@ -87,8 +87,8 @@ def test_a_flow_says_that_too_many_rows_failed(cli: Cli, tmp_path: Path) -> None
     write_documents(folder, rows)
     values = {**settings(folder), "embed": {}, "quantize": {}, "models": {"text": {"kind": "text"}}}
     settled = load_config(write_config(folder, values))
-    from flows.ingest import ingest
     from flows.pipeline import pipeline
+    from flows.steps import ingest
 
     told = r"failed rows of ingest/shapes: .*10 of 30 \(33.3%: 10 bad_split\); first: bad_split, doc-0000 at .*:1"
     with pytest.raises(TooManyFailuresError, match=told):

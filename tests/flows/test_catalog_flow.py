@@ -56,3 +56,8 @@ def test_earlier_runs_stay_in_the_history_until_gc_removes_them(cli: Cli, copied
     assert ask(root, "SELECT count(DISTINCT run) FROM metrics") == [(1,)]
     assert cli("gc", copied, *changed).exit_code == 0
     assert ask(root, kept) == [("additive", True, 50), ("pq", True, 50), ("text", True, 50)]
+
+
+def test_a_document_says_where_it_stood(finished: Path) -> None:
+    place = "SELECT source_file, source_row FROM results WHERE id = 'doc-0003' AND model = 'text'"
+    assert ask(finished.parent / "out", place) == [("documents.jsonl", 4)]

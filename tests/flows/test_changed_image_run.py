@@ -11,6 +11,7 @@ import pytest
 import flows.pipeline
 from flows.config import Config, load_config
 from flows.graph import build
+from flows.step import Wishes
 from tasks.embed import ImageEmbedConfig, embed_images
 from tests.flows.conftest import Cli, document, draw, settings, write_config, write_documents
 from tests.flows.test_run import busy, plan_of
@@ -47,7 +48,7 @@ def test_a_replaced_image_is_told_and_right_after_one_more_run(
     image, kept = config.parent / NAME, tmp_path / "kept.png"
     shutil.copy2(image, kept)
 
-    def replace_image(config: Config, **wishes: bool) -> list[dict[str, Any]]:
+    def replace_image(config: Config, wishes: Wishes) -> list[dict[str, Any]]:
         draw(image, "square", 99)
         return []
 

@@ -11,6 +11,7 @@ from drive import Nodes, Source, documents, nodes, run
 
 from flows.damage import find_damage
 from stores.fitted import RECORD
+from stores.published import Published
 from tasks.planner import PlanOptions, plan_all
 from tests.flows.conftest import Cli, settings, write_config
 
@@ -138,6 +139,9 @@ def test_damage_beside_the_datasets_is_found_and_put_right(cli: Cli, config: Pat
     assert "cannot be made again: it was removed" in repaired.output
     assert verify(cli, config) == {}
     assert harmed[0].read_bytes() == predictions
+    run = Published.load(root).run  # what a run leaves twice mends itself
+    assert (root / "metrics" / f"{run}.parquet").read_bytes() == (root / "latest" / "metrics.parquet").read_bytes()
+    assert (root / "reports" / run / "index.html").read_bytes() == (root / "latest" / "report.html").read_bytes()
     assert "nothing to do" in cli("run", config).output
     assert cli("gc", config).exit_code == 0
 
@@ -162,6 +166,18 @@ def test_a_lost_list_is_made_again_but_that_of_forgotten_documents(cli: Cli, con
         assert "a list of 1 documents" in outcome.output
     again = cli("forget", config, "--ids", "doc-0007", "--missing-ok")
     assert again.exit_code == 0, again.output
+    assert verify(cli, config) == {}
+
+
+def test_damaged_results_stop_no_erasure(cli: Cli, config: Path) -> None:
+    root = config.parent / "out"
+    for name, harm in zip(("report.html", "documents.parquet", "predictions.parquet"), HARMS, strict=True):
+        harm(root / "latest" / name)
+    outcome = cli("forget", config, "--ids", "doc-0008")
+    assert outcome.exit_code == 0, outcome.output
+    assert verify(cli, config) == {}
+    assert cli("run", config).exit_code == 0  # publishes what is left
+    assert "doc-0008" not in (root / "latest" / "report.html").read_text("utf-8")
     assert verify(cli, config) == {}
 
 

@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -53,10 +54,11 @@ class Service:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return json.load(answer)
 
-    def run_pipeline(self, config: dict[str, Any], *, code: int | None = 0) -> str:
+    def run_pipeline(self, config: Path, *, code: int | None = 0, **values: Any) -> str:
         """Run the whole pipeline by its deployment and wait for its end."""
+        parameters = json.dumps({"config": config.relative_to(REPO).as_posix(), "set": values})
         return self.prefect(
-            "deployment", "run", "pipeline/nightly", "--params", json.dumps({"config": config}),
+            "deployment", "run", "pipeline/nightly", "--params", parameters,
             "--watch", "--watch-interval", 2, "--watch-timeout", 500, code=code,
         )  # fmt: skip
 
@@ -91,7 +93,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
     env = clean_env(
-        **PREFECT_SETTINGS, PREFECT_HOME=str(home), PREFECT_API_URL=url, PIPELINE_HOME=str(REPO), COLUMNS="300"
+        **PREFECT_SETTINGS,
+        PREFECT_HOME=str(home),
+        PREFECT_API_URL=url,
+        PIPELINE_HOME=str(REPO),
+        COLUMNS="300",
+        FUSELINE_CONFIG="conf/demo.yaml",
     )
     service = Service(url, env, home)
     server = program(
@@ -109,9 +116,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Return the configuration of a small data set."""
-    return make_data(tmp_path / "data", 50)
+def data() -> Iterator[Path]:
+    """Return the configuration of a small data set, below the project as a deployment wants it."""
+    (REPO / "runs").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=REPO / "runs") as folder:
+        yield make_data(Path(folder) / "data", 50)
 
 
 def test_every_flow_is_deployed_and_the_pipeline_has_a_schedule(service: Service) -> None:
@@ -137,29 +146,38 @@ def test_the_schedule_creates_runs(service: Service) -> None:
     }
     (first, *_) = wait_for(lambda: service.post("flow_runs/filter", wanted), "scheduled runs", seconds=PATIENCE)
     assert first["auto_scheduled"]
-    assert first["parameters"] == {"config": {"extends": "conf/demo.yaml"}}
+    assert first["parameters"]["config"] == "conf/demo.yaml"
 
 
 def test_the_configuration_is_a_form(service: Service) -> None:
     (nightly,) = [d for d in service.post("deployments/filter") if d["name"] == "nightly"]
     schema = nightly["parameter_openapi_schema"]
-    assert set(schema["properties"]) == {"config", "retry_failed", "refit"}
-    fields = schema["definitions"]["Config"]["properties"]
-    assert {"name", "root", "source", "shard_size", "embed", "models", "run"} <= set(fields)
-    assert fields["shard_size"]["description"] == "Documents per shard"
+    fields = schema["properties"]
+    assert set(fields) == {"config", "set", "retry_failed", "refit"}
+    assert (fields["config"]["type"], fields["set"]["type"]) == ("string", "object")
+    assert schema["required"] == ["config"]
+    assert "conf/demo.yaml, data set clipart" in nightly["description"]
+
+
+def test_a_deployment_without_a_configuration_is_refused(service: Service) -> None:
+    for chosen in (None, "conf/absent.yaml", "/etc/hosts"):
+        env = {name: value for name, value in service.env.items() if name != "FUSELINE_CONFIG"}
+        other = Service(service.url, {**env, **({"FUSELINE_CONFIG": chosen} if chosen else {})}, service.home)
+        output = other.prefect("--no-prompt", "deploy", "--all", code=1)
+        assert "FUSELINE_CONFIG: expected" in output or "CONFIG: expected" in output
 
 
 def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) -> None:
     folder, root = data.parent, data.parent / "out"
-    config = {"extends": str(data)}
-    service.run_pipeline(config)
+    service.run_pipeline(data)
     first = last_accounts(root)
     assert first["embed/image"]["computed_shards"] == 3
     names = {row["name"] for row in service.post("task_runs/filter", {"limit": 200})}
     assert {"ingest/shapes", "embed/image shard 2", "train/additive", "predict/pq shard 0"} <= names
+    shows_its_result(service, root)
 
     write_documents(folder, [document(folder, number) for number in range(63)])
-    service.run_pipeline(config)
+    service.run_pipeline(data)
     done = last_accounts(root)
     assert done["ingest/shapes"]["rows_computed"] == 13
     for stage in ("clean/text", "embed/image", "quantize/pq", "predict/additive"):
@@ -167,7 +185,7 @@ def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) 
     assert done["train/additive"]["computed_shards"] == 0
 
     tasks = service.shard_tasks()
-    service.run_pipeline(config)
+    service.run_pipeline(data)
     again = last_accounts(root)
     assert sum(row["computed_shards"] for row in again.values()) == 0
     assert service.shard_tasks() == tasks
@@ -175,15 +193,30 @@ def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) 
     assert not list((service.home / "storage").glob("*"))
 
 
+def shows_its_result(service: Service, root: Path) -> None:
+    """Assert that the UI holds the leaderboard, a link to the report, flows with names, and lines of ours."""
+    artifacts = {one["key"]: one for one in service.post("artifacts/filter")}
+    table = json.loads(artifacts["leaderboard-shapes"]["data"])
+    assert {row["model"] for row in table} == {"text", "additive", "pq"}
+    assert all(0 <= row["valid"] <= 1 and row["fit seconds"] > 0 for row in table)
+    assert (root / "latest" / "report.html").as_uri() in artifacts["report-shapes"]["data"]
+    names = {row["name"] for row in service.post("flow_runs/filter", {"limit": 200})}
+    assert {"ingest: shapes", "train: shapes", "report: shapes"} <= names
+    assert any(name.startswith("pipeline: runs/") for name in names)
+    messages = [row["message"] for row in service.post("logs/filter", {"limit": 200})]
+    assert any("embed/image" in message and "docs/s" in message for message in messages)
+
+
 def test_a_step_runs_alone(service: Service, data: Path) -> None:
-    parameters = json.dumps({"config": {"extends": str(data)}})
+    parameters = json.dumps({"config": data.relative_to(REPO).as_posix()})
     service.prefect("deployment", "run", "ingest/ingest", "--params", parameters, "--watch", "--watch-timeout", 500)
     assert len(list((data.parent / "out" / "documents").rglob("shards/*.json"))) == 3
     assert not (data.parent / "out" / "embed").exists()
 
 
 def test_a_wrong_configuration_fails_with_our_line(service: Service, data: Path) -> None:
-    service.run_pipeline({"extends": str(data), "embed": {"image": {"encoder": "efficientnet_lite3"}}}, code=None)
+    output = service.run_pipeline(data, **{"embed.image.encoder": "efficientnet_lite3"}, code=None)
+    assert "efficientnet_lite2" in output
     run = service.last_run()
     assert run["state"]["type"] == "FAILED"
     assert "efficientnet_lite2" in run["state"]["message"]
@@ -191,7 +224,8 @@ def test_a_wrong_configuration_fails_with_our_line(service: Service, data: Path)
 
 
 def test_data_that_cannot_be_used_fail_with_our_line(service: Service, data: Path) -> None:
-    service.run_pipeline({"extends": str(data), "source": {"path": str(data.parent / "absent.jsonl")}}, code=None)
+    output = service.run_pipeline(data, **{"source.path": str(data.parent / "absent.jsonl")}, code=None)
+    assert "absent.jsonl" in output
     run = service.last_run()
     assert run["state"]["type"] == "FAILED"
     assert "absent.jsonl" in run["state"]["message"]

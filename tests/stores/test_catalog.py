@@ -14,7 +14,6 @@ import pytest
 from stores.catalog import Part, build_catalog
 from stores.errors import StorageError
 from stores.schemas import (
-    DOCUMENTS,
     INGESTED,
     METRICS,
     PREDICTIONS,
@@ -43,7 +42,7 @@ def metrics(path: Path, values: list[float]) -> Path:
 
 
 def documents(path: Path, ids: str, **fields: object) -> Path:
-    found = [{"id": i, "source": "x", "status": "ok", "labels": ["l"], **fields} for i in ids]
+    found = [{"id": i, "source_file": "x", "status": "ok", "labels": ["l"], **fields} for i in ids]
     return write(path, found, INGESTED)
 
 
@@ -132,7 +131,7 @@ def test_versions_of_duckdb_since_the_first_stable_one_can_open_it(tmp_path: Pat
 
 def test_every_table_and_column_says_what_it_holds(tmp_path: Path) -> None:
     schema = INGESTED.append(pa.field("num_price", pa.float64())).append(pa.field("cat_shop", pa.string()))
-    priced = [{"id": "a", "source": "x", "status": "ok", "labels": [], "num_price": 1.0}]
+    priced = [{"id": "a", "source_file": "x", "status": "ok", "labels": [], "num_price": 1.0}]
     file = write(tmp_path / "d.parquet", priced, schema)
     path = build_catalog(tmp_path, {}, {"documents": [Part([file])]})
     tables = rows(path, "SELECT table_name, comment FROM duckdb_tables()")
@@ -286,7 +285,7 @@ def test_a_damaged_file_behind_it_is_named(tmp_path: Path) -> None:
 
 
 def test_documents_keep_their_tabular_columns(tmp_path: Path) -> None:
-    one = {"id": "a", "source": "x", "status": "ok", "labels": ["l"], "num_price": 2.5}
-    file = write(tmp_path / "d.parquet", [one], DOCUMENTS.append(pa.field("num_price", pa.float64())))
+    one = {"id": "a", "source_file": "x", "status": "ok", "labels": ["l"], "num_price": 2.5}
+    file = write(tmp_path / "d.parquet", [one], INGESTED.append(pa.field("num_price", pa.float64())))
     path = build_catalog(tmp_path, {}, {"documents": [Part([file])]})
     assert rows(path, "SELECT id, labels[1], num_price FROM results") == [("a", "l", 2.5)]

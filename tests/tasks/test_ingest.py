@@ -116,6 +116,19 @@ def test_many_changed_documents_are_held_as_tables_not_one_by_one(source, root):
     assert {row["text"] for row in content(wanted.documents, root).values()} == {"new"}
 
 
+def test_an_automatic_shard_size_moves_nobody_and_is_in_no_key(source, root):
+    wanted = nodes(source.write(documents(700)), shard_size="auto", workers=2)
+    assert run([wanted.documents], root, look=False)
+    assert [record.n_rows for record in wanted.documents.dataset(root).records().values()] == [88] * 7 + [84]
+    before = content(wanted.documents, root)
+    more = nodes(source.write(documents(750)), shard_size="auto", workers=16)  # a night later, on a larger machine
+    assert more.documents.key == wanted.documents.key
+    assert counts(run([more.documents], root, look=False)) == {"documents/x": (1, 50, 0)}
+    assert {i: row for i, row in content(more.documents, root).items() if i in before} == before
+    source.write(documents(2000))
+    assert [report.n_rows for report in run([wanted.documents], root)["documents/x"]] == [250] * 5
+
+
 def test_removed_documents_leave_their_neighbours_in_place(source, root):
     wanted = nodes(source.write(documents(25)))
     run(wanted, root)

@@ -8,6 +8,7 @@ from drive import Source, documents, make_shard, nodes, run
 from faults import flip
 from visual import Visual, pictures, visual
 
+from models.quantizers import PQ
 from stores.errors import DamagedError
 from tasks.fit import make_fit
 from tasks.nodes import Fit
@@ -79,3 +80,18 @@ def test_what_was_repaired_is_used_again(made: Visual, root: Path) -> None:
     assert digest_of(made.codebook, root) == before
     assert made.codebook.fitted(root).damaged() == []
     assert make_shard(replace(made.codes, version=2), root, 0).error == ""
+
+
+def test_a_checkpoint_that_makes_no_sense_is_one_line(made: Visual, root: Path) -> None:
+    """Its digests fit: it was written so."""
+    fitted = made.codebook.fitted(root)
+    record = fitted.record()
+    assert record is not None
+    whole = PQ.load(fitted.path(record))
+    whole.permutations = whole.permutations.copy()
+    whole.permutations[0, 0] = 99
+    fitted.commit(whole.save, n_rows=24, shards=record.shards, fitted={}, facts={})
+    error = make_shard(replace(made.codes, version=2), root, 0).error
+    assert "permutations of a checkpoint: expected orders of 0..3" in error
+    assert error.endswith("run `fuseline run --refit`")
+    assert "\n" not in error

@@ -3,12 +3,16 @@
 import os
 import signal
 import threading
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from drive import Source, clean, content, documents, nodes, run
 
+from models.progress import note
+from tasks.meters import Meters
 from tasks.pool import Pool, close_pool, shared_pool
 
 
@@ -92,3 +96,50 @@ def test_the_shared_pool_is_kept_until_the_number_of_workers_changes():
         assert shared_pool(2) is not one
     finally:
         close_pool(kill=True)
+
+
+def halfway(tables, config, context):
+    """Say that three of five rows are done, and wait until somebody has seen it."""
+    note(3, 5)
+    seen = Path(context.source) / "seen"
+    for _ in range(1000):
+        if seen.exists():
+            break
+        time.sleep(0.01)
+    return clean(tables, config, context)
+
+
+def test_the_rows_inside_a_shard_are_seen_from_outside_of_its_process(wanted, root, pool, tmp_path):
+    found = []
+
+    @contextmanager
+    def watch(meter):
+        over = threading.Event()
+
+        def look():
+            while not over.wait(0.01):
+                if (meter.done, meter.total) == (3, 5):
+                    found.append(meter.place)
+                    (tmp_path / "seen").touch()
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        yield
+        over.set()
+        thread.join()
+
+    stage = replace(wanted.clean, transform=halfway)
+    (report,) = pool.make_shards([stage], root, 1, source=str(tmp_path), watch=watch)
+    assert report.computed == 5
+    assert found
+    with pool._meters.taken() as meter:
+        assert (meter.done, meter.total) == (0, 0)
+
+
+def test_more_work_than_meters_goes_without_one():
+    meters = Meters(1)
+    with meters.taken() as first, meters.taken() as second:
+        assert first is not None
+        assert second is None
+    with meters.taken() as again:
+        assert again is not None

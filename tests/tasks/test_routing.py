@@ -2,12 +2,14 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stores.digests import cell_digests
 from stores.forgotten import Forgotten
-from tasks.routing import HashSet, Known, Router, id_hashes, usable
+from tasks import routing
+from tasks.routing import HashSet, Known, Router, chosen_size, id_hashes, usable
 
 hashes = st.lists(st.integers(0, 40) | st.integers(2**64 - 3, 2**64 - 1), max_size=12)
 
@@ -64,13 +66,14 @@ def test_every_row_goes_to_exactly_one_place(before, source, batch, size, data):
         full, again = router.take(part, digests(part))
         new += [shard.to_pylist() for shard in full]
         repeated += again.to_pylist()
-    rest = router.rest()
+    rest = [shard.to_pylist() for shard in router.rest()]
     assert all(len(shard) == size for shard in new)
-    assert rest is None or 0 < rest.num_rows < size
+    assert len(rest) <= 1
+    assert all(0 < len(shard) < size for shard in rest)
     first: dict[str, str] = {}
     for i, t in source:
         first.setdefault(i, t)
-    fresh = [row for shard in new for row in shard] + (rest.to_pylist() if rest else [])
+    fresh = [row for shard in new + rest for row in shard]
     assert fresh == [{"id": i, "text": t} for i, t in first.items() if i not in before]
     assert router.new_rows == len(fresh)
     assert router.repeated == len(repeated) == len(source) - len(first)
@@ -84,6 +87,42 @@ def test_every_row_goes_to_exactly_one_place(before, source, batch, size, data):
     assert changed == {places[i]: {"id": i, "text": t} for i, t in first.items() if i in before and before[i] != t}
     gone = {(shard, row) for shard, rows in router.removed().items() for row in rows}
     assert gone == {places[i] for i in before if i not in first}
+
+
+@pytest.mark.parametrize(
+    ("documents", "workers", "largest", "size"),
+    [
+        (20, 2, 0, 64),  # a shard costs more than 20 documents do
+        (2560, 2, 0, 320),  # eight shards for two workers
+        (2561, 2, 0, 321),
+        (2560, 16, 0, 64),
+        (10**6, 2, 0, 4096),
+        (2600, 2, 320, 325),
+        (2600, 16, 320, 320),  # more workers came: what was chosen holds
+        (10**6, 2, 64, 4096),  # a sample came first
+    ],
+)
+def test_the_size_of_shards_is_chosen_by_documents_and_workers(documents, workers, largest, size):
+    assert chosen_size(documents, workers=workers, largest=largest) == size
+
+
+def routed(router: Router, n: int, batch: int) -> list[int]:
+    """Return the rows of each shard of n new documents, as they leave."""
+    sizes = []
+    for start in range(0, n, batch):
+        part = table([(f"n{i}", "x") for i in range(start, min(n, start + batch))])
+        full, _ = router.take(part, digests(part))
+        sizes += [shard.num_rows for shard in full]
+    return [*sizes, *(shard.num_rows for shard in router.rest())]
+
+
+def test_new_documents_are_held_back_until_their_number_is_known(monkeypatch):
+    assert routed(Router(known_of([]), None, workers=2), 1000, 90) == [125] * 8
+    monkeypatch.setattr(routing, "SHARD_ROWS", (10, 20))
+    assert routed(Router(known_of([]), None, workers=2), 400, 7) == [20] * 20  # it may be as many as one likes
+    monkeypatch.setattr(routing, "HELD_BYTES", 1)
+    assert routed(Router(known_of([]), None, workers=2), 50, 7) == [10] * 5
+    assert routed(Router(known_of([[(f"i{n}", "a") for n in range(15)]]), None, workers=2), 30, 30) == [15, 15]
 
 
 def test_a_zero_digest_counts_as_changed():

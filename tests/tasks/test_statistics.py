@@ -4,10 +4,10 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stores.schemas import CLEAN, DOCUMENTS, STATISTICS
+from stores.schemas import CLEAN, INGESTED, STATISTICS
 from tasks.statistics import merge, statistics
 
-TABULAR = DOCUMENTS.append(pa.field("num_price", pa.float64())).append(pa.field("cat_colour", pa.string()))
+TABULAR = INGESTED.append(pa.field("num_price", pa.float64())).append(pa.field("cat_colour", pa.string()))
 ROWS = [
     {"split": "train", "labels": ["ant", "bee"], "text": "a b c", "image": {"uri": "x.png"}, "num_price": 1.0},
     {"split": "train", "labels": ["ant"], "text": "  ", "image": None, "num_price": float("nan"), "cat_colour": "red"},
@@ -19,7 +19,7 @@ ROWS = [
 
 def tables(rows):
     """Return the documents and their cleaned text."""
-    full = [{"id": str(i), "source": "x", "status": "ok", "cat_colour": None, **row} for i, row in enumerate(rows)]
+    full = [{"id": str(i), "source_file": "x", "status": "ok", "cat_colour": None, **row} for i, row in enumerate(rows)]
     cleaned = [
         {
             "id": row["id"],
@@ -63,7 +63,7 @@ def test_missing_fields_are_counted_per_source_folder():
     """Paper M, Table 1: how much text is missing on Google and on Flickr."""
     documents, cleaned = tables(ROWS)
     sources = [f"{'google' if row % 2 else 'flickr'}/q0001.json:{row}" for row in range(len(ROWS))]
-    documents = documents.set_column(documents.column_names.index("source"), "source", pa.array(sources))
+    documents = documents.set_column(documents.column_names.index("source_file"), "source_file", pa.array(sources))
     rows = statistics(documents, cleaned).to_pylist()
     count = {name: sum(r["value"] for r in rows if r["source"] == name and r["field"] == "documents"
                        and r["measure"] == "documents") for name in ("google", "flickr")}  # fmt: skip

@@ -1,0 +1,21 @@
+"""Artifacts: keys that Prefect takes, cells that are never null."""
+
+import pytest
+
+from flows.artifacts import artifact_key, standing_row
+from flows.leaderboard import Standing
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("clipart", "clipart"), ("My_Set.v2", "my-set-v2"), ("-A-", "a"), ("...", "data")]
+)
+def test_keys_are_lower_case_words(name: str, key: str) -> None:
+    assert artifact_key(name) == key
+
+
+def test_what_was_not_measured_is_an_empty_cell() -> None:
+    standing = Standing("pq", "accuracy", 0.51234567, None, None, None, 10, 0, 1.5, None)
+    assert standing_row(standing) == {
+        "model": "pq", "valid": 0.5123, "test": "", "95 % interval": "", "documents": 0, "fit seconds": 1.5,
+        "bytes": "",
+    }  # fmt: skip
