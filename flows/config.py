@@ -11,9 +11,12 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
     Tag,
     ValidationError,
     ValidationInfo,
+    model_serializer,
     model_validator,
 )
 
@@ -23,6 +26,7 @@ from models.encoders import ENCODERS
 from models.registry import MODELS
 from stores.digests import key_digest
 from stores.errors import ConfigError, mismatch
+from stores.redaction import redacted_values
 from tasks.assignment import SplitConfig
 from tasks.clean import CleanConfig
 from tasks.crops import CropEmbedConfig
@@ -186,6 +190,12 @@ class Config(FrozenConfig):
 
     def __str__(self) -> str:
         return self.name
+
+    @model_serializer(mode="wrap")
+    def _redact(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Hide secrets wherever a configuration becomes text: records of runs, reports, Prefect's parameters."""
+        values: dict[str, Any] = handler(self)
+        return redacted_values(values) if info.mode == "json" else values
 
     @property
     def digest(self) -> str:

@@ -11,6 +11,7 @@ from pydantic import WithJsonSchema
 from flows.config import Config, parse_config
 from flows.config_files import expanded
 from stores.errors import ConfigError, mismatch
+from stores.redaction import redacted_values
 
 Chosen = Annotated[
     Any,  # a Config within a run, which is already effective
@@ -46,4 +47,7 @@ def settings_of(config: Config | str, values: Mapping[str, Any] | None = None) -
     if not isinstance(config, str) or not config:
         cure = "write for example config=conf/demo.yaml, and single values into `set`"
         raise ConfigError(mismatch("config", "the path of a YAML file", config, cure))
-    return parse_config({**expanded(values or {}), "extends": config})
+    if redacted_values(given := dict(values or {})) != given:
+        cure = "parameters stand in Prefect's database: put it into the file, or the worker's environment"
+        raise ConfigError(mismatch("set", "values without a signature, token or password", given, cure))
+    return parse_config({**expanded(given), "extends": config})

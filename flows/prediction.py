@@ -19,6 +19,7 @@ from stores.dataset import MANIFEST
 from stores.digests import key_digest
 from stores.errors import ConfigError, FuselineError, MismatchError, mismatch
 from stores.manifest import Manifest
+from stores.redaction import redacted
 from stores.schemas import PREDICTIONS
 from tasks.ingest import SourceConfig
 from tasks.nodes import Fit, Node
@@ -56,11 +57,18 @@ def predict_new(
         raise ConfigError(mismatch("--model", sorted(config.models), model, _nearest(model, list(config.models))))
     check_output(output, source)
     given = given_source(config, source, reader, parse_overrides(options))
-    place = source if "://" in source else str(Path(source).absolute())
+    place = redacted(source) if "://" in source else str(Path(source).absolute())
     name = f"{config.name}-new-{key_digest([given.reader, place])[:8]}"
     fit, nodes = build_prediction(config, model, given, name=name)
     check_trained(fit, Path(config.root))
-    _predict_flow.with_options(name="predict-new")(config, nodes, given.image_root())
+    images = given.image_root()
+
+    # Prefect records what a flow is called with: nodes and places are nobody's business there.
+    @flow(name="predict-new", flow_run_name="predict-new: {config}", persist_result=False, validate_parameters=False)
+    def predict_new_documents(config: Config) -> list[dict[str, Any]]:
+        return run_nodes(nodes, config, Wishes(), source=images)
+
+    predict_new_documents(config)
     return Predicted(_gather(nodes[-1], Path(config.root), output), nodes)
 
 
@@ -118,11 +126,6 @@ def given_source(config: Config, path: str, reader: str | None, options: dict[st
         known = ", ".join(READERS[chosen].options.model_fields) if chosen in READERS else ", ".join(sorted(READERS))
         first = error.errors(include_url=False)[0]
         raise ConfigError(mismatch("--reader/--option", known, first.get("input"), first["msg"])) from error
-
-
-@flow(name="predict-new", flow_run_name="predict-new: {config}", persist_result=False, validate_parameters=False)
-def _predict_flow(config: Config, nodes: list[Node], source: str) -> list[dict[str, Any]]:
-    return run_nodes(nodes, config, Wishes(), source=source)
 
 
 def _gather(node: Node, root: Path, output: str) -> int:

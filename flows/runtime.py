@@ -16,8 +16,10 @@ from typing import Any
 from flows.config import Config
 from flows.server import Server
 from stores.lock import hold
+from stores.redaction import redact_logs
 
 logger = logging.getLogger("fuseline")
+redact_logs()  # of commands, and of flows that a worker runs
 
 # Measured: the recorder loses records unless it writes in batches. Nothing is sent anywhere.
 PREFECT_SETTINGS = {

@@ -1,5 +1,6 @@
 """What the mathematics refuses on purpose; each also is the builtin error that a caller would catch.
 
+ModelError
 CheckpointError (ValueError)       a saved folder is not what it should be
 MissingWeights (FileNotFoundError) pretrained weights or their library are absent: which, and how to get them
 └── WrongWeights                   a file is there, but damaged or of another network
@@ -8,11 +9,15 @@ TrainingError (ArithmeticError)    the loss stopped being a number: epoch, step 
 """
 
 
-class CheckpointError(ValueError):
+class ModelError(Exception):
+    """Base of the tree: the command line prints its message without a traceback."""
+
+
+class CheckpointError(ModelError, ValueError):
     """A saved classifier or quantizer cannot be read: unknown format version, wrong kind or missing arrays."""
 
 
-class MissingWeights(FileNotFoundError):  # noqa: N818 - the name says what is wrong
+class MissingWeights(ModelError, FileNotFoundError):  # noqa: N818 - the name says what is wrong
     """Pretrained weights, or the library that runs them, are absent; the message says which and how to get them."""
 
 
@@ -20,9 +25,9 @@ class WrongWeights(MissingWeights):
     """A weight file is there, but with another digest or another shape than wanted; the message says which."""
 
 
-class DeviceError(ValueError):
+class DeviceError(ModelError, ValueError):
     """The device a network shall run on is not there; the message says which are."""
 
 
-class TrainingError(ArithmeticError):
+class TrainingError(ModelError, ArithmeticError):
     """The loss became infinite or NaN; the message says where, and what to lower."""

@@ -13,9 +13,14 @@ FuselineError
 One bad row is never an exception: it is a status slug on its row.
 """
 
+from stores.redaction import redacted
+
 
 class FuselineError(Exception):
-    """Base of the tree: the command line prints its message without a traceback."""
+    """Base of the tree: the command line prints its message without a traceback; secrets in it are hidden."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(redacted(one) if isinstance(one, str) else one for one in arguments))
 
 
 class ConfigError(FuselineError, ValueError):
@@ -52,4 +57,4 @@ class LockedError(FuselineError, RuntimeError):
 
 def mismatch(what: str, expected: object, got: object, cure: str) -> str:
     """Word a refusal the house's way: what, expected, got, cure."""
-    return f"{what}: expected {expected!r}, got {got!r}; {cure}"
+    return redacted(f"{what}: expected {expected!r}, got {got!r}; {cure}")

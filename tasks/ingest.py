@@ -21,6 +21,7 @@ from stores.errors import ConfigError, DamagedError, DataError, mismatch
 from stores.forgotten import Forgotten
 from stores.manifest import ShardRecord
 from stores.parquet import write_table
+from stores.redaction import redacted_values
 from stores.schemas import QUARANTINE
 from tasks.assignment import Assignment, SplitConfig, settle_splits
 from tasks.beside import (
@@ -349,7 +350,8 @@ class _Changes:
 
 def ingest_config(name: str, source: SourceConfig, **chosen: Any) -> IngestConfig:
     """Return what decides the key of a documents dataset; `chosen` holds the other fields."""
-    return IngestConfig(dataset=name, reader=source.reader, options=key_values(source.parsed()), **chosen)
+    options = redacted_values(key_values(source.parsed()))  # a signature of today must not decide a key
+    return IngestConfig(dataset=name, reader=source.reader, options=options, **chosen)
 
 
 def _listed(source: SourceConfig) -> Listing:

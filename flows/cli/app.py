@@ -1,7 +1,9 @@
 """What all commands share: the application, its consoles and options, and how errors reach the terminal."""
 
 import logging
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +14,9 @@ import typer
 from rich.console import Console
 
 from flows.cli.lazy import LazyGroup
-from stores.errors import ConfigError, FuselineError, MismatchError
+from models.errors import ModelError
+from stores.errors import ConfigError, FuselineError, MismatchError, mismatch
+from stores.redaction import redacted
 
 app = typer.Typer(
     name="fuseline", cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -44,7 +48,9 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again exa
 
 Ids = Annotated[list[str], typer.Option("--ids", metavar="FILE|ID", help="An id, or a file of one id per line")]
 
-INTERRUPTED = 130
+INTERRUPTED, SOFTWARE = 130, 70
+VERBOSE = "FUSELINE_VERBOSE"
+PREFECT = ("prefect", "httpx", "httpcore", "websockets", "anyio")
 
 
 def print_rows(rows: Any, json: bool, table: Any) -> None:
@@ -57,7 +63,11 @@ def print_rows(rows: Any, json: bool, table: Any) -> None:
 
 @contextmanager
 def error_boundary(verbose: bool = False) -> Iterator[None]:
-    """Turn errors of ours into one line and an exit code; Ctrl-C into a word on what is kept."""
+    """Turn every error into one line and an exit code; Ctrl-C into a word on what is kept.
+
+    Exit codes: 1 data or their places, 2 configuration and arguments, 70 a fault of ours, 130 Ctrl-C. With `verbose`
+    (or FUSELINE_VERBOSE=1) the traceback is printed too.
+    """
     # Progress lines have a handler of their own: Prefect takes the root logger over when it is imported.
     lines, handler = logging.getLogger("fuseline"), logging.StreamHandler(sys.stderr)
     lines.setLevel(logging.INFO)
@@ -68,20 +78,34 @@ def error_boundary(verbose: bool = False) -> Iterator[None]:
         _close_workers()
         err.print("interrupted: every shard that was committed is kept; the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
-    except (FuselineError, ValueError, FileNotFoundError) as error:
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
         _close_workers()
-        if verbose or not _known(error):
-            raise
-        message = error.args[-1] if isinstance(error, OSError) else error
+        code, message = told(error)
+        if verbose or os.environ.get(VERBOSE):
+            sys.stderr.write(redacted(traceback.format_exc()))
         err.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(2 if isinstance(error, ConfigError | MismatchError) else 1) from error
+        raise typer.Exit(code) from None
+
+
+def told(error: Exception) -> tuple[int, str]:
+    """Return the exit code and the line for an error."""
+    if isinstance(error, FuselineError | ModelError):
+        message = error.args[-1] if isinstance(error, OSError) else error
+        return 2 if isinstance(error, ConfigError | MismatchError) else 1, redacted(str(message))
+    line = redacted(" ".join(str(error).split()))[:500]
+    if isinstance(error, OSError):
+        return 1, f"{error.strerror or line}: {redacted(str(error.filename or ''))}".removesuffix(": ")
+    # The server of Prefect, or the way to it: what is committed does not depend on it.
+    if type(error).__module__.partition(".")[0] in PREFECT:
+        cure = "committed shards are kept: run again, or see PREFECT_API_URL and its server"
+        return 1, mismatch("Prefect's server", "an answer", f"{type(error).__name__}: {line}", cure)
+    cure = f"this is a fault of Fuseline: please report it with the traceback that {VERBOSE}=1 prints"
+    return SOFTWARE, f"{type(error).__name__}: {line}; {cure}"
 
 
 def _close_workers() -> None:
     """End the worker processes at once, if any module ever started them."""
     if (pool := sys.modules.get("tasks.pool")) is not None:
         pool.close_pool(kill=True)
-
-
-def _known(error: Exception) -> bool:
-    return isinstance(error, FuselineError) or type(error).__module__.startswith("models.")

@@ -104,6 +104,7 @@ def image_root(path: str, options: ReaderOptions) -> str:
         folder = base if Path(base).is_dir() else str(Path(base).parent)
     if options.root is None:
         return folder
+    refuse_secret(options.root)
     absolute = "://" in options.root or Path(options.root).is_absolute()
     return options.root if absolute else posixpath.join(folder, options.root)
 
@@ -201,7 +202,9 @@ def relatives(files: Sequence[Place], path: str) -> list[str]:
     """Name several files of the source; a store is asked once."""
     start = place(path)
     base = start.path if start.is_dir() else start.parent.path
-    return [posixpath.relpath(file.path, base) if base else file.path for file in files]
+    names = (posixpath.relpath(file.path, base) if base else file.path for file in files)
+    # The query of a URL is no part of the name: it holds signatures, other ones tomorrow.
+    return list(names) if start.local else [name.partition("?")[0] for name in names]
 
 
 def source_folder(path: str) -> Place:
@@ -252,6 +255,8 @@ def safe_references(uris: pa.Array) -> tuple[pa.Array, pa.Array]:
     url = pc.match_substring_regex(uris, pattern=r"^[A-Za-z][A-Za-z0-9+.\-]+:/|://")
     web = pc.match_substring_regex(uris, pattern=r"^https?://[^/]")
     bad = pc.fill_null(pc.or_(climbs, pc.and_not(url, web)), False)
+    # They are never fetched: what they hold beside the name of the file may be secret.
+    uris = pc.if_else(web, pc.replace_substring_regex(uris, r"^(https?://)(?:[^/@]*@)?([^?]*).*$", r"\1\2"), uris)
     return pc.if_else(bad, pa.scalar(None, pa.string()), uris), bad
 
 

@@ -1,7 +1,6 @@
 """Sources behind fsspec URLs: secrets stay out of our settings, and a lost connection is never a damaged file."""
 
 import io
-import re
 import sys
 import zlib
 from collections.abc import Iterator
@@ -9,9 +8,9 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from stores.errors import ConfigError, FuselineError, mismatch
+from stores.redaction import HIDDEN, redacted
 
 BUFFER = 1 << 20
-SECRET = re.compile(r"://[^/@]*:[^/@]*@")
 
 
 class UnreachableError(FuselineError):
@@ -19,11 +18,11 @@ class UnreachableError(FuselineError):
 
 
 def refuse_secret(url: str) -> None:
-    """Raise ConfigError for a URL with a password, which reports and logs would print."""
-    if SECRET.search(url):
+    """Raise ConfigError for a URL with a user, password or token: those of a store come from the environment."""
+    if f"{HIDDEN}@" in redacted(url):
         protocol = url.partition("://")[0].rpartition("::")[2]
         cure = f"set FSSPEC_{protocol.upper()} to a JSON object of the storage's options, or ~/.config/fsspec/conf.json"
-        raise ConfigError(mismatch("source.path", "a URL without a password", SECRET.sub("://***@", url), cure))
+        raise ConfigError(mismatch("source.path", "a URL without user, password or token", url, cure))
 
 
 @contextmanager
