@@ -95,6 +95,9 @@ class ReaderOptions(FrozenConfig):
         250, ge=2, description="Unpacked bytes per packed byte of a compressed file, looked at after the first 64 MiB"
     )
     max_unpacked_bytes: int = Field(1 << 42, ge=1, description="Unpacked bytes of one compressed file")
+    follow_links: bool = Field(
+        False, description="Follow symbolic links that lead images out of their root; else such a row is `outside`"
+    )
     batch_rows: int = knob(4096, ge=1, le=8192, description="Rows that are read at once")
     watch_images: bool = knob(True, description="List the image files too, to see an image that changed in place")
 

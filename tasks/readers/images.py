@@ -1,6 +1,7 @@
 """Image files beside a manifest: their listing, their references' base, and copies of their bytes."""
 
 import gc
+import os
 import posixpath
 from collections.abc import Iterable, Iterator
 
@@ -67,19 +68,64 @@ def guarded(table: pa.Table) -> pa.Table:
     return mark(table.set_column(index, table.schema.field("image"), kept), climbs, "bad_path", blank=False)
 
 
+def fenced(table: pa.Table, root: str) -> pa.Table:
+    """Take out references to local files that a symbolic link leads out of the root: status `outside`.
+
+    The bytes are compared with their digest when they are read, so that a link that is set later is noticed too.
+    """
+    uris = table["image"].combine_chunks().field("uri")
+    if "://" in root or uris.null_count == len(uris):
+        return table
+    fence = Fence(root)
+    out = pa.array([uri is not None and fence.leaves(uri) for uri in uris.to_pylist()], pa.bool_())
+    if not pc.any(out).as_py():
+        return table
+    index, images = table.schema.get_field_index("image"), table["image"].combine_chunks()
+    kept = pc.if_else(out, pa.scalar(None, images.type), images)
+    return mark(table.set_column(index, table.schema.field("image"), kept), out, "outside", blank=False)
+
+
+class Fence:
+    """Tells which paths below a local folder lead out of it; folders are resolved once."""
+
+    def __init__(self, root: str) -> None:
+        self._root = os.path.realpath(root)
+        self._folders: dict[str, str | None] = {}  # relative folder -> where it is, None outside
+
+    def leaves(self, uri: str) -> bool:
+        """Return whether the file `uri`, relative to the folder, lies elsewhere; False for a URL."""
+        if "://" in uri or "\0" in uri:
+            return False
+        folder, name = posixpath.split(uri)
+        if folder not in self._folders:
+            self._folders[folder] = self._inside(os.path.join(self._root, folder))  # noqa: PTH118 - many, and fast
+        base = self._folders[folder]
+        if base is None:
+            return True
+        path = os.path.join(base, name)  # noqa: PTH118
+        return os.path.islink(path) and self._inside(path) is None  # noqa: PTH114
+
+    def _inside(self, path: str) -> str | None:
+        real = os.path.realpath(path)
+        return real if real == self._root or real.startswith(self._root.rstrip("/") + "/") else None
+
+
 def copied(tables: Iterable[pa.Table], path: str, options: ReaderOptions) -> Iterator[pa.Table]:
     """Yield the tables with references checked, and with the images' bytes in them when the options ask for copies.
 
     An image that cannot be read keeps its reference; one over `max_image_bytes` does too, with status `too_large`.
     """
-    checked = map(guarded, _uncollected(tables))
+    start = image_root(path, options)
+    checked: Iterable[pa.Table] = map(guarded, _uncollected(tables))
+    if not options.follow_links:
+        checked = (fenced(table, start) for table in checked)
     if not options.copies_images:
         yield from checked
         return
-    root = place(image_root(path, options))
+    root = place(start)
     for table in checked:
-        for start in range(0, len(table), COPY_ROWS):
-            yield _copy(table.slice(start, COPY_ROWS), root, options)
+        for at in range(0, len(table), COPY_ROWS):
+            yield _copy(table.slice(at, COPY_ROWS), root, options)
 
 
 def _uncollected(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -15,6 +15,7 @@ from tasks.readers.base import Split, documents, image_array
 from tasks.readers.places import place
 
 MEANS = (103.939, 116.779, 123.68)  # blue, green, red: what the release subtracted before it cut to integers
+USED = ("imdb_ids", "genres", "sequences", "images")
 ROWS = 64  # of posters at once: 64 x 3 x 256 x 160 int32 = 31 MB
 SPLITS: tuple[tuple[int, int, Split], ...] = ((0, 15_552, "train"), (15_552, 18_160, "valid"), (18_160, 25_959, "test"))
 
@@ -33,6 +34,8 @@ def read(path: str, words_file: str | None) -> Iterator[pa.Table]:
     words = Path(words_file).read_text(encoding="utf-8").splitlines() if words_file else []
     try:
         with place(path).open() as raw, h5py.File(raw, "r") as file:
+            for name in USED:
+                refuse_elsewhere(file, name)
             ids, names = file["imdb_ids"][:], _names(file["genres"].attrs["target_names"])
             for start in range(0, len(ids), ROWS):
                 part = slice(start, start + ROWS)
@@ -40,6 +43,19 @@ def read(path: str, words_file: str | None) -> Iterator[pa.Table]:
     except (OSError, KeyError, ValueError) as error:
         cure = "download it again; expected images, genres and imdb_ids in it"
         raise DataError(mismatch(path, "the Fuel file of MM-IMDB", str(error), cure)) from error
+
+
+def refuse_elsewhere(file: Any, name: str) -> None:
+    """Raise DataError for a dataset whose numbers lie in another file or dataset: HDF5 would open any path for it."""
+    import h5py
+
+    link = file.get(name, getlink=True)
+    if link is None:
+        return
+    dataset = file[name] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        cure = "take the original release, which holds its own numbers"
+        raise DataError(mismatch(f"dataset {name}", "numbers that lie in the file itself", "a link elsewhere", cure))
 
 
 def _names(attribute: Any) -> list[str]:
