@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.config import Config
-from flows.graph import build
+from flows.graph import VECTORS, build
 from flows.runs import configs_of_runs
 from stores.catalog import CATALOG, Part, build_catalog
 from stores.dataset import Dataset, list_datasets
@@ -18,7 +18,7 @@ LATEST = "latest"
 VIEWS = {
     "documents": ("documents/",),
     "clean": ("clean/",),
-    "features": ("embed/", "quantize/"),
+    "features": ("embed/", "quantize/", f"{VECTORS}/"),
     "detections": ("detect/",),
     "predictions": ("predictions/",),
 }
@@ -33,7 +33,7 @@ def write_catalog(nodes: list[Node], root: Path) -> Path:
     found = {name: [file for file in files if file.exists()] for name, files in tables.items()}
     views = {
         name: [
-            _part(node.dataset(root), {"dataset": node.name} if name in SEVERAL else {})
+            _part(node.dataset(root), {"dataset": _shown(node)} if name in SEVERAL else {})
             for node in nodes
             if node.layout == "parquet" and node.name.startswith(stages)
         ]
@@ -41,6 +41,11 @@ def write_catalog(nodes: list[Node], root: Path) -> Path:
     }
     views["predictions_history"] = list(_history(nodes, root))
     return build_catalog(root, found, views)
+
+
+def _shown(node: Node) -> str:
+    """Return the name of a dataset, or of the one that it is a copy of."""
+    return (node.reads[0].node if node.name.startswith(f"{VECTORS}/") else node).name
 
 
 def rewrite_catalog(config: Config, root: Path) -> None:

@@ -94,6 +94,7 @@ class ReportConfig(FrozenConfig):
 
     gallery: int = Field(12, ge=0, le=200, description="Right examples, wrong ones and confident errors, each")
     split: str = Field("test", description="Split that examples are taken from")
+    vectors: tuple[str, ...] = Field((), description="Embeddings to show as FLOAT[] in the catalog: Parquet copies")
     tokens: TokensConfig = Field(TokensConfig(), description="What the dictionary of visual tokens holds")
     contact_sheet: int = Field(24, ge=0, le=400, description="Images with what the detectors found in them")
 
@@ -174,6 +175,8 @@ class Config(FrozenConfig):
                 _known(field, name, self.models)
         for name, quantize in self.quantize.items():
             self._dense(f"quantize.{name}.embedding", quantize.embedding)
+        for name in self.report.vectors:
+            self._dense("report.vectors", name)
         for name, model in self.models.items():
             _, dense, codes = model_inputs(model)
             for embedding in dense:

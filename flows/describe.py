@@ -94,13 +94,16 @@ def _is_knob(field: FieldInfo) -> bool:
 
 def _type(schema: Mapping[str, Any]) -> str:
     """Word a JSON schema: "integer, at least 1, or none"."""
-    if "anyOf" in schema:
-        kinds = dict.fromkeys(_type(one) for one in schema["anyOf"])
+    choices = schema.get("anyOf", schema.get("oneOf"))
+    if choices:
+        kinds = dict.fromkeys(_type(one) for one in choices)
         return ", or ".join(sorted(kinds, key=lambda kind: kind == "none"))
     if "$ref" in schema:
         return "settings"
-    if "const" in schema or "enum" in schema:
-        return "one of " + ", ".join(map(str, schema.get("enum", [schema.get("const")])))
+    if "const" in schema:
+        return str(schema["const"])
+    if "enum" in schema:
+        return "one of " + ", ".join(map(str, schema["enum"]))
     kind = schema.get("type", "any")
     if kind == "array":
         return _array(schema)

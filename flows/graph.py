@@ -34,9 +34,11 @@ from tasks.summaries import (
 from tasks.tabular import TabularEmbedConfig, embed_tabular, fit_tabular
 from tasks.train import ModelConfig, fit_classifier, start_digest, train_config
 from tasks.transforms import clean_documents, detect_elements, embed_documents, embed_elements, embed_texts
+from tasks.vectors import VectorsConfig, export_vectors
 from tasks.vocabulary import IndexEmbedConfig, embed_indices, fit_vocabulary
 
 CONTACT_SHEET = "contact_sheet/detections"
+VECTORS = "vectors"  # folder of the Parquet copies of embeddings
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,11 @@ def build(config: Config) -> list[Node]:
     evaluations = [_evaluate(config, name, features, fits[name], predictions[name]) for name in fits]
     galleries = [_gallery(config, name, features, predictions[name]) for name in fits]
     tokens = [_tokens(config, name, features, fits[name]) for name in fits if has_tokens(config.models[name].kind)]
+    vectors = [_vectors(name, features.embed[name]) for name in sorted(set(config.report.vectors))]
     sheets = [_contact_sheet(config, features)] if config.detect and config.report.contact_sheet else []
     return [
         *_feature_nodes(features), *fits.values(), *predictions.values(), counted, total, *evaluations, *galleries,
-        *tokens, *sheets,
+        *tokens, *sheets, *vectors,
     ]  # fmt: skip
 
 
@@ -299,6 +302,13 @@ def _tokens(config: Config, name: str, features: Features, fit: Fit) -> Summary:
     return Summary(
         name=f"tokens/{name}", flow="evaluate", version=1, config=spec, fits=(fit,), summarise=describe_tokens,
         reads=(counts, Read(features.documents, ("image",), ("image_digest",))),
+    )  # fmt: skip
+
+
+def _vectors(name: str, embed: ShardStage) -> ShardStage:
+    return ShardStage(
+        name=f"{VECTORS}/{name}", flow="evaluate", version=1, config=VectorsConfig(), transform=export_vectors,
+        reads=(Read(embed, ("present", "embedding")),),
     )  # fmt: skip
 
 

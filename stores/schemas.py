@@ -106,6 +106,9 @@ def embedding(dim: int, dtype: pa.DataType) -> pa.Schema:
     return pa.schema([_ID, _STATUS, _PRESENT, column("embedding", pa.list_(dtype, dim), _VECTOR, nullable=False)])
 
 
+# The same as Parquet, for SQL: lists of any length.
+VECTORS = pa.schema([_ID, _PRESENT, column("embedding", pa.list_(pa.float32()), f"{_VECTOR}; null where absent")])
+
 _INDICES = "numbers of classes in a vocabulary; 0 is a missing or unknown value"
 
 

@@ -52,14 +52,15 @@ def _lists(schema: pa.Schema) -> pa.Schema:
     )
 
 
-_DATASET = column("dataset", pa.string(), "folder of the dataset below the root, such as quantize/pq")
+_DATASET = column("dataset", pa.string(), "folder of the dataset below the root, such as detect/ocr")
 _OWN_STATUS = column("document_status", pa.string(), "ok, or why the document's row cannot be used, such as bad_row")
 _CORRECT = column("correct", pa.bool_(), "whether `label` is one of `labels`; null for a document without labels")
 _KEY = column("key", pa.string(), "dataset key of the predictions: another for every change of settings or features")
 _LATEST = column("latest", pa.bool_(), "whether they are the predictions of the last complete run")
 
+_FEATURE = column("dataset", pa.string(), "such as quantize/pq; embed/image only if report.vectors names image")
 FEATURES = pa.schema(
-    [*_lists(_merged(embedding(1, pa.float32()), codes(1), indices(1))), _DATASET]
+    [*_lists(_merged(embedding(1, pa.float32()), codes(1), indices(1))), _FEATURE]
 )  # fmt: skip
 
 _RESULTS = """

@@ -110,6 +110,8 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
 def finished(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the configuration of a pipeline that has run; tests must not change its data."""
     config = make_data(tmp_path_factory.mktemp("shapes") / "data")
+    values = settings(config.parent)
+    write_config(config.parent, {**values, "report": {"gallery": 3, "vectors": ["image"]}})
     result = cli("run", config)
     assert result.exit_code == 0, result.output
     return config

@@ -6,6 +6,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from flows.config import load_config
+from flows.graph import build
+from stores.errors import ConfigError
 from tests.flows.conftest import Cli
 from tests.flows.test_run import copied as copied
 
@@ -56,6 +59,22 @@ def test_earlier_runs_stay_in_the_history_until_gc_removes_them(cli: Cli, copied
     assert ask(root, "SELECT count(DISTINCT run) FROM metrics") == [(1,)]
     assert cli("gc", copied, *changed).exit_code == 0
     assert ask(root, kept) == [("additive", True, 50), ("pq", True, 50), ("text", True, 50)]
+
+
+def test_vectors_are_lists_of_floats(finished: Path) -> None:
+    root = finished.parent / "out"
+    there = "FROM features WHERE embedding IS NOT NULL"
+    kinds = ask(root, f"SELECT dataset, typeof(embedding), len(embedding), count(*) {there} GROUP BY ALL")
+    assert kinds == [("embed/image", "FLOAT[]", 1280, 50)]
+    (node,) = [node for node in build(load_config(finished)) if node.name == "embed/image"]
+    stored = node.dataset(root)
+    first = stored.read(stored.records()[0], ("id", "embedding")).slice(0, 1).to_pylist()[0]
+    assert dict(ask(root, f"SELECT id, embedding {there}"))[first["id"]] == pytest.approx(first["embedding"])
+
+
+def test_vectors_are_those_of_embeddings(finished: Path) -> None:
+    with pytest.raises(ConfigError, match=r"report.vectors: expected \['image'\], got 'imagse'; did you mean 'image'"):
+        load_config(finished, ["report.vectors=[imagse]"])
 
 
 def test_a_document_says_where_it_stood(finished: Path) -> None:
