@@ -1,6 +1,6 @@
 """WebVision 1.0 and 2.0: file lists, aligned lists of metadata, one JSON array per query."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from tasks.readers.places import Place, safe_references, same_root, walk
 from tasks.readers.sidecars import whole_json
 from tasks.readers.strays import stray_images
 from tasks.readers.streams import file_blocks, text_lines
+from tasks.readers.webvision_meta import Metadata, QueryArray, find_metadata
 from tasks.readers.webvision_queries import query_number, query_synsets
 
 PUBLISHED = {"valid": 50_000, "test": 50_000, "labels": 1_000}  # of 1.0; totals of 2.0 are not confirmed
@@ -36,8 +37,13 @@ class WebvisionOptions(ReaderOptions):
     sources: tuple[Literal["google", "flickr"], ...] = Field(
         ("google", "flickr"), description="Searches whose images are read"
     )
-    join: Literal["row", "id"] = Field(
-        "row", description="How an image meets its metadata: by the list's row number, or by id = the image's stem"
+    join: Literal["row", "id", "row_only"] = Field(
+        "row",
+        description="How an image meets its metadata: by the list's row number, which must be its own where rows have "
+        "ids; by id, the image's stem; or by the row number whatever its id is",
+    )
+    official: bool = Field(
+        True, description="Read the release's own valid and test lists too; without them only train is left"
     )
     query_labels: bool = Field(
         True,
@@ -52,7 +58,7 @@ class Entry(NamedTuple):
     source: str
     uri: str
     label: str | None
-    meta: str  # "<json> <row from 1>", "" without metadata
+    meta: str | None  # "<json> <row from 1>"; "" where the list of metadata has no such line, None without a list
 
 
 def read(path: str, options: WebvisionOptions) -> Iterator[pa.Table]:
@@ -60,7 +66,8 @@ def read(path: str, options: WebvisionOptions) -> Iterator[pa.Table]:
 
     Titles and descriptions come from the query's JSON array; a flickr image's tags are its text. A training line
     without a label takes its query's (`query_labels`). Statuses: bad_row
-    (a line without a label number, or one that synsets.txt does not have), bad_path, bad_file.
+    (a line without a label number, or one that synsets.txt does not have), bad_metadata (a query's array that is
+    missing or damaged, or that has no row of the image; the image and its label stay), bad_path, bad_file.
     """
     return copied(_read(path, options), path, options)
 
@@ -68,7 +75,8 @@ def read(path: str, options: WebvisionOptions) -> Iterator[pa.Table]:
 def _read(path: str, options: WebvisionOptions) -> Iterator[pa.Table]:
     root = same_root(path)
     names = synsets(root, options)
-    arrays = lru_cache(ARRAYS)(lambda name: whole_json(root / (options.metadata_root + name), _large(options))[0])
+    start = f"{options.metadata_root.strip('/')}/" if options.metadata_root.strip("/") else ""
+    arrays = lru_cache(ARRAYS)(lambda name: QueryArray.of(whole_json(root / (start + name), _large(options))[0]))
     found = file_lists(root, options)
     queries = query_synsets(root, found, options) if options.query_labels else {}
     for split, lists in found:
@@ -110,7 +118,7 @@ def file_lists(root: Place, options: WebvisionOptions) -> list[tuple[Split, list
     lists: list[tuple[Split, list[tuple[str, str, str]]]] = [
         ("train", [(at[name], at.get(name.replace("filelist", "meta_list"), ""), "") for name in train if name in at])
     ]
-    for split, stem in SPLITS:
+    for split, stem in SPLITS if options.official else ():
         name = f"{stem}_filelist.txt"
         if name in at:
             lists.append((split, [(at[name], "", _folder(root, stem))]))
@@ -127,7 +135,7 @@ def _entries(
 ) -> Iterator[Entry]:
     for _, block in file_blocks(root / list_name, options):
         lines = text_lines(block)[0] if block.fault is None else [""]
-        pairs = metas.take(len(lines)) if metas else [""] * len(lines)
+        pairs: Sequence[str | None] = metas.take(len(lines)) if metas else [None] * len(lines)
         for number, (line, meta) in enumerate(zip(lines, pairs, strict=True), block.first):
             if line.strip() or block.fault:
                 uri, _, label = line.rpartition(" ") if _numbered(line) else (line, "", None)
@@ -145,7 +153,11 @@ def _numbered(line: str) -> bool:
 
 
 def _table(batch: list[Entry], split: Split, names: list[str], arrays: Any, options: WebvisionOptions) -> pa.Table:
-    rows = [metadata(entry, arrays, options) for entry in batch]
+    found = [
+        NONE if entry.meta is None else find_metadata(entry.uri, entry.meta, arrays, join=options.join)
+        for entry in batch
+    ]
+    rows = [one.values for one in found]
     numbers = [int(entry.label) if entry.label is not None and len(entry.label) < 10 else None for entry in batch]
     known = [number is not None and number < len(names) for number in numbers]
     bad = [not entry.uri or not (fine or split == "test") for entry, fine in zip(batch, known, strict=True)]
@@ -164,22 +176,9 @@ def _table(batch: list[Entry], split: Split, names: list[str], arrays: Any, opti
         image=image_array(uris),
     )
     table = mark(table, pa.array(bad, pa.bool_()), "bad_row")
-    return check_ids(mark(table, pc.fill_null(climbs, False), "bad_path", blank=False))
-
-
-def metadata(entry: Entry, arrays: Any, options: WebvisionOptions) -> dict[str, Any]:
-    """Return the metadata of an image, {} when there is none; rows count from 1."""
-    name, _, number = entry.meta.rpartition(" ")
-    found = arrays(name) if name and not name.startswith("/") and ".." not in name.split("/") else None
-    if not isinstance(found, list):
-        return {}
-    if options.join == "id":
-        stem = entry.uri.rsplit("/", 1)[-1].rpartition(".")[0]
-        row = next((one for one in found if isinstance(one, dict) and str(one.get("id")) == stem), None)
-    else:
-        index = int(number) - 1 if number.isdecimal() and len(number) < 10 else -1
-        row = found[index] if 0 <= index < len(found) else None
-    return row if isinstance(row, dict) else {}
+    table = mark(table, pc.fill_null(climbs, False), "bad_path", blank=False)
+    lost = pa.array([not one.good for one in found], pa.bool_())
+    return check_ids(mark(table, pc.and_(lost, pc.equal(table["status"], "ok")), "bad_metadata", blank=False))
 
 
 def _tags(tags: Any) -> str | None:
@@ -205,5 +204,6 @@ def files(path: str, options: WebvisionOptions) -> Iterator[SourceFile]:
     return folder_files(path, options, (".txt", ".json"))
 
 
+NONE = Metadata({}, good=True)
 SPLITS: tuple[tuple[Split, str], ...] = (("valid", "val"), ("test", "test"))
 SOURCES = ("google/", "flickr/")

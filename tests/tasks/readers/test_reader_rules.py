@@ -308,7 +308,7 @@ def test_r11_references_stay_inside(tmp_path, load):
     put(tmp_path / "info/synsets.txt", "n0 zero\n")
     put(tmp_path / "info/train_filelist_google.txt", "../../etc/passwd 0\n/etc/passwd 0\nfine.jpg 0\n")
     put(tmp_path / "info/train_meta_list_google.txt", "../../etc/passwd 1\n/etc/passwd 1\n")
-    assert told(load("webvision", tmp_path), "status") == [("bad_path",), ("bad_path",), ("ok",)]
+    assert told(load("webvision", tmp_path), "status") == [("bad_path",), ("bad_path",), ("bad_metadata",)]
 
 
 def test_r12_pickles_are_never_opened(tmp_path, load):

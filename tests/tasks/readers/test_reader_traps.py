@@ -253,7 +253,9 @@ def test_webvision_metadata_may_lie_elsewhere_and_be_joined_by_id(tmp_path, load
     put(tmp_path / "metadata/google/q0001.json", dump([{"id": "a3", "title": "of a3"}, {"id": "b7", "title": "of b7"}]))
     assert [row["title"] for row in load("webvision", tmp_path)] == [None, None]
     by_row = load("webvision", tmp_path, metadata_root="metadata/")
-    assert [row["title"] for row in by_row] == ["of a3", "of b7"]
+    assert [row["title"] for row in by_row] == ["of b7", "of a3"]  # rows that are not the image's own are not believed
+    believed = load("webvision", tmp_path, metadata_root="metadata/", join="row_only")
+    assert [row["title"] for row in believed] == ["of a3", "of b7"]
     by_id = load("webvision", tmp_path, metadata_root="metadata/", join="id")
     assert [row["title"] for row in by_id] == ["of b7", "of a3"]
 

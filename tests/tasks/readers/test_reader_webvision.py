@@ -1,0 +1,115 @@
+"""WebVision: metadata of the right image or none, and never in silence."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+N = 6
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Write two queries of three images each, with titles that name their image."""
+    (tmp_path / "info").mkdir()
+    (tmp_path / "info" / "synsets.txt").write_text("n00000001 cat\nn00000002 dog\n")
+    (tmp_path / "google").mkdir()
+    lists, metas = [], []
+    for query in (1, 2):
+        rows = [{"id": f"i{query}{n}", "title": f"title i{query}{n}"} for n in range(3)]
+        (tmp_path / "google" / f"q000{query}.json").write_text(json.dumps(rows))
+        lists += [f"google/q000{query}/i{query}{n}.jpg {query - 1}" for n in range(3)]
+        metas += [f"google/q000{query}.json {n + 1}" for n in range(3)]
+    write(tmp_path, "train_filelist_google", lists)
+    write(tmp_path, "train_meta_list_google", metas)
+    return tmp_path
+
+
+def write(root: Path, name: str, lines: list[str]) -> None:
+    (root / "info" / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
+
+
+def lines_of(root: Path, name: str) -> list[str]:
+    return (root / "info" / f"{name}.txt").read_text().splitlines()
+
+
+def check(rows, *, bad: set[str] = frozenset()) -> None:
+    """Assert that every image has its own title, and those of `bad` none and a mark."""
+    assert len(rows) == N
+    for row in rows:
+        stem = Path(row["id"]).stem
+        expected = (None, "bad_metadata") if stem in bad else (f"title {stem}", "ok")
+        assert (row["title"], row["status"]) == expected
+        assert row["labels"] == [f"n0000000{stem[1]}"]
+        assert row["image"]["uri"] == row["id"]
+
+
+def test_every_image_has_its_own_title(root: Path, load) -> None:
+    check(load("webvision", root))
+
+
+@pytest.mark.parametrize("lost", range(N))
+def test_a_list_that_lost_a_line_gives_no_image_the_text_of_another(root: Path, load, lost: int) -> None:
+    metas = lines_of(root, "train_meta_list_google")
+    del metas[lost]
+    write(root, "train_meta_list_google", metas)
+    check(load("webvision", root))
+
+
+def test_without_ids_what_cannot_be_told_is_marked(root: Path, load) -> None:
+    for query in (1, 2):
+        rows = [{"title": f"title i{query}{n}"} for n in range(3)]
+        (root / "google" / f"q000{query}.json").write_text(json.dumps(rows))
+    check(load("webvision", root))
+    metas = lines_of(root, "train_meta_list_google")
+    write(root, "train_meta_list_google", [*metas[:2], *metas[3:]])
+    rows = {Path(row["id"]).stem: row for row in load("webvision", root)}
+    assert [rows[stem]["status"] for stem in ("i10", "i11", "i12", "i22")] == [
+        "ok",
+        "ok",
+        "bad_metadata",
+        "bad_metadata",
+    ]
+
+
+@pytest.mark.parametrize("harm", ["missing", "damaged", "other"])
+def test_an_array_that_cannot_be_had_marks_the_rows_of_its_query(root: Path, load, harm: str) -> None:
+    path = root / "google" / "q0001.json"
+    if harm == "missing":
+        path.unlink()
+    else:
+        path.write_text("[{" if harm == "damaged" else '{"id": "i10", "title": "of the whole query"}')
+    check(load("webvision", root), bad={"i10", "i11", "i12"})
+
+
+def test_a_row_that_is_not_there_is_marked(root: Path, load) -> None:
+    rows = [{"id": "i10", "title": "title i10"}, {"id": "i12", "title": "title i12"}]
+    (root / "google" / "q0001.json").write_text(json.dumps(rows))
+    check(load("webvision", root), bad={"i11"})
+
+
+def test_rows_are_believed_on_request_where_ids_are_other_names(root: Path, load) -> None:
+    for query in (1, 2):
+        rows = [{"id": f"other{n}", "title": f"title i{query}{n}"} for n in range(3)]
+        (root / "google" / f"q000{query}.json").write_text(json.dumps(rows))
+    check(load("webvision", root), bad={f"i{query}{n}" for query in (1, 2) for n in range(3)})
+    check(load("webvision", root, join="row_only"))
+
+
+@pytest.mark.parametrize("folder", ["metadata", "metadata/", "/metadata/"])
+def test_a_metadata_root_works_with_and_without_a_slash(root: Path, load, folder: str) -> None:
+    (root / "metadata").mkdir()
+    (root / "google").rename(root / "metadata" / "google")
+    check(load("webvision", root, metadata_root=folder))
+
+
+def test_official_lists_can_be_left_out(root: Path, load) -> None:
+    write(root, "val_filelist", ["v.jpg 0"])
+    write(root, "test_filelist", ["t.jpg"])
+    assert [row["split"] for row in load("webvision", root)][N:] == ["valid", "test"]
+    assert {row["split"] for row in load("webvision", root, official=False)} == {"train"}
+
+
+def test_without_a_list_of_metadata_nothing_is_missed(root: Path, load) -> None:
+    (root / "info" / "train_meta_list_google.txt").unlink()
+    assert {(row["title"], row["status"]) for row in load("webvision", root)} == {(None, "ok")}
