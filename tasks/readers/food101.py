@@ -2,13 +2,14 @@
 
 import posixpath
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from stores.errors import DataError, mismatch
+from stores.errors import ConfigError, DataError, mismatch
 from tasks.readers.base import (
     Encoding,
     Finding,
@@ -22,7 +23,7 @@ from tasks.readers.base import (
 )
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
-from tasks.readers.places import Place, is_utf8, listed, same_root, walk
+from tasks.readers.places import LOOKED_AT, Place, companion, is_utf8, listed, nearest, same_root, walk
 from tasks.readers.sidecars import required_json, whole_text
 from tasks.readers.streams import file_blocks, text_lines
 from tasks.splits import hash_split
@@ -77,15 +78,19 @@ def _read(path: str, options: Food101Options) -> Iterator[pa.Table]:
     titles = sorted(file.uri for file in walk(root) if file.uri.endswith("_titles.csv"))
     form = options.form if options.form != "auto" else ("titles" if titles else "tree")
     rows = _title_rows(root, titles, wrapper, options) if form == "titles" else _tree_rows(root, wrapper, options)
-    splits = given_splits(root, options)
+    splits, matched = given_splits(path, wrapper, options), False
     batch: list[Row] = []
     for row in rows:
         batch.append(row if splits is None else row._replace(split=splits.get(row.name)))
+        matched = matched or splits is None or row.name in splits
         if len(batch) == options.batch_rows:
             yield with_valid(table(batch), options.valid)
             batch = []
     if batch:
         yield with_valid(table(batch), options.valid)
+        if not matched:
+            cure = f"it names {nearest(batch[0].name, splits or ()).removeprefix('there are ')}"
+            raise ConfigError(mismatch("source.options.split_file", "names of the images", batch[0].name, cure))
 
 
 def with_valid(table: pa.Table, share: float) -> pa.Table:
@@ -116,15 +121,30 @@ def _image_folder(root: Place) -> str:
 def _tree_rows(root: Place, wrapper: str, options: Food101Options) -> Iterator[Row]:
     images = _image_folder(root)
     field = "html" if options.text_suffix.lower().startswith(".htm") else "text"
+    found, rows = 0, 0
     for uri, split, label in _images(root, images):
         stem = posixpath.splitext(posixpath.basename(uri))[0]
         text, slug = whole_text(
             root / f"{options.text_folder}/{label}/{stem}{options.text_suffix}", options, encoding=options.encoding
         )
+        found, rows = found + (slug != "missing"), rows + 1
         status = slug if slug not in ("ok", "missing") else "ok"
         row = image_row(posixpath.join(wrapper, images, uri), split, label)
         row = row if status == "ok" or row.status != "ok" else row._replace(status=status)
         yield row._replace(html=text or None) if field == "html" else row._replace(text=text or None)
+    if rows and not found:
+        _check_texts(root, options)
+
+
+def _check_texts(root: Place, options: Food101Options) -> None:
+    """Raise ConfigError when no image has a text although there are texts, of another folder or with another suffix."""
+    texts = [file.uri for file in islice(walk(root), LOOKED_AT) if file.uri.endswith((".txt", ".html", ".htm"))]
+    places = sorted({f"{uri.split('/', 1)[0]}/**/*{posixpath.splitext(uri)[1]}" for uri in texts if "/" in uri})
+    if texts or options.model_fields_set & {"text_folder", "text_suffix"}:
+        wanted = f"{options.text_folder}/<class>/<image>{options.text_suffix}"
+        cure = f"there are texts as {', '.join(places)}: set both to them" if places else "there is no text at all"
+        what = "source.options.text_folder and text_suffix"
+        raise ConfigError(mismatch(what, "texts of the images", f"none as {wanted}", cure))
 
 
 def image_row(uri: str, split: Split | None, label: str) -> Row:
@@ -190,11 +210,11 @@ def title_row(line: str, source: str, split: Split | None, folder: str) -> Row |
     return Row(source, name, uri, split, label, title=title or None)
 
 
-def given_splits(root: Place, options: Food101Options) -> dict[str, Split] | None:
+def given_splits(path: str, wrapper: str, options: Food101Options) -> dict[str, Split] | None:
     """Return file name -> split of the split file; None when none is asked for."""
     if options.split_file is None:
         return None
-    lists = required_json(root / options.split_file, options, dict)
+    lists = required_json(companion(path, posixpath.join(wrapper, options.split_file), "split_file"), options, dict)
     named = {split: lists.get(key) for key, split in SPLIT_FILE.items()}
     return {str(name): split for split, names in named.items() if isinstance(names, list) for name in names}
 
@@ -251,7 +271,8 @@ def files(path: str, options: Food101Options) -> Iterator[SourceFile]:
     """List every image and text of the release."""
     yield from (file for file in walk(same_root(path)) if is_image(file.uri) or file.uri.endswith(TEXTS))
     extra = [posixpath.join(release_root(path)[0], options.split_file)] if options.split_file else []
-    yield from (listed(same_root(path) / name, name) for name in extra if not name.endswith(TEXTS))
+    beside = [(companion(path, name, "split_file"), name) for name in extra]
+    yield from (listed(file, name) for file, name in beside if not name.endswith(TEXTS))
 
 
 IMAGES = ("images", "image")

@@ -13,7 +13,7 @@ from tasks.readers.base import ReaderOptions, SourceFile, Split, documents, imag
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import as_tabular, as_text, check_ids
 from tasks.readers.overlay import overlay
-from tasks.readers.places import Place, listed, place, walk
+from tasks.readers.places import Place, check_keys, listed, place, walk
 from tasks.readers.sidecars import required_json, whole_json
 
 PUBLISHED = {"train": 15_552, "valid": 2_608, "test": 7_799, "documents": 25_959, "labels": 23}
@@ -63,10 +63,12 @@ def _read(path: str, options: MmimdbOptions) -> Iterator[pa.Table]:
             images.setdefault(name.rpartition(".")[0], uri)
     texts = {name.removesuffix(".json"): uri for name, uri in names.items() if name.endswith(".json")}
     splits = film_splits(path, options)
+    seen: set[str] = set()  # keys of all films
     films = [*splits, *sorted((set(texts) | set(images)) - set(splits))]
     for start in range(0, len(films), options.batch_rows):
         part = films[start : start + options.batch_rows]
-        yield _table(place(path), part, texts, images, splits, options)
+        yield _table(place(path), part, texts, images, splits, options, seen)
+    check_keys("tabular", options.tabular, seen)
 
 
 def _is_film(uri: str) -> bool:
@@ -96,9 +98,11 @@ def _table(
     images: dict[str, str],
     splits: dict[str, Split],
     options: MmimdbOptions,
+    seen: set[str],
 ) -> pa.Table:
     parsed = [film(root / texts[one], options) if one in texts else (None, "missing") for one in films]
     rows = [row or {} for row, _ in parsed]
+    seen.update(*rows)
     slugs = [slug for _, slug in parsed]
     made = documents(
         len(films),

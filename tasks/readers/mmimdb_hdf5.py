@@ -31,7 +31,10 @@ def read(path: str, words_file: str | None) -> Iterator[pa.Table]:
     except ImportError as error:
         cure = "pip install 'fuseline[hdf5]'"
         raise ConfigError(mismatch("source.reader mmimdb with an .hdf5 file", "h5py", "not installed", cure)) from error
-    words = Path(words_file).read_text(encoding="utf-8").splitlines() if words_file else []
+    if words_file and not Path(words_file).is_file():
+        cure = "give the path of a text file of one word a line"
+        raise ConfigError(mismatch("source.options.words", "a file", words_file, cure))
+    words = Path(words_file).read_text(encoding="utf-8", errors="replace").splitlines() if words_file else []
     try:
         with place(path).open() as raw, h5py.File(raw, "r") as file:
             for name in USED:

@@ -4,7 +4,7 @@ import difflib
 import errno
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -232,6 +232,13 @@ def companion(path: str, name: str, option: str) -> Place:
     raise ConfigError(
         mismatch(f"source.options.{option}", f"a file or folder in {folder.path}", name, nearest(name, there))
     )
+
+
+def check_keys(option: str, wanted: Iterable[str], seen: Collection[str]) -> None:
+    """Raise ConfigError for a key that an option names and that no row has; without rows nothing is said."""
+    for name in wanted:
+        if seen and name not in seen:
+            raise ConfigError(mismatch(f"source.options.{option}", "a key of the rows", name, nearest(name, seen)))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

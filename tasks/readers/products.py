@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from stores.errors import DataError, mismatch
 from tasks.readers import csv, jsonl, products_json
 from tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, chosen, documents, image_array
 from tasks.readers.csv import CsvOptions
@@ -35,6 +36,13 @@ class ProductsOptions(ReaderOptions):
     dev: Literal["both", "seen", "unseen"] = Field(
         "both", description="hateful_memes: which dev files are read; dev_seen and dev_unseen share documents"
     )
+
+    @model_validator(mode="after")
+    def _label_in_vain(self) -> Self:
+        if self.label is not None and self.preset not in LABELLED:
+            cure = f"leave it out, or choose one of the presets {', '.join(LABELLED)}"
+            raise ValueError(mismatch("label", f"no label with preset {self.preset}", self.label, cure))
+        return self
 
 
 class Preset(NamedTuple):
@@ -85,7 +93,7 @@ def _abo(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
 
 
 def _amazon(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
-    return products_json.amazon(path, TableOptions(**shared(options)), options.label or "main_category")
+    return products_json.amazon(path, TableOptions(**shared(options)), options.label)
 
 
 def _rakuten(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
@@ -93,6 +101,7 @@ def _rakuten(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
     root = same_root(path)
     names = [file.uri for file in walk(root) if file.uri.lower().endswith((".csv", ".tsv"))]
     codes: dict[str, str] = {}
+    trained, matched = False, False
     for name in names:
         if name.rsplit("/", 1)[-1].lower().startswith("y_"):
             for rows in _records(root / name, name, options):
@@ -103,7 +112,14 @@ def _rakuten(path: str, options: ProductsOptions) -> Iterator[pa.Table]:
         split = chosen(re.split("[_.]", base)[1]) if base.startswith("x_") else None  # x_test_task1.tsv, x_train.tsv
         if split is not None:
             for rows in _records(root / name, name, options):
-                yield _rakuten_table(rows, split, codes)
+                table = _rakuten_table(rows, split, codes)
+                if split == "train":
+                    trained, matched = True, matched or pc.max(pc.list_value_length(table["labels"])).as_py() > 0
+                yield table
+    coded = any(name.rsplit("/", 1)[-1].lower().startswith("y_") for name in names)
+    if coded and trained and not matched:
+        cure = "take both tables from the same release"
+        raise DataError(mismatch("Y table of Rakuten", "codes of the rows of X_train", f"none of {len(codes):,}", cure))
 
 
 def _rakuten_table(rows: Columns, split: str, codes: dict[str, str]) -> pa.Table:
@@ -141,6 +157,7 @@ def files(path: str, options: ProductsOptions) -> Iterator[SourceFile]:
 
 TABLES = (".csv", ".tsv", ".jsonl", ".json", ".csv.gz", ".json.gz", ".jsonl.gz")
 DEVS = {"both": ("dev", "dev_seen", "dev_unseen"), "seen": ("dev", "dev_seen"), "unseen": ("dev_unseen",)}
+LABELLED = ("fashion", "amazon")  # presets with a label to choose
 FASHION = ("gender", "masterCategory", "subCategory", "articleType", "baseColour", "season", "usage")
 PRESETS = {
     "rakuten": Preset(

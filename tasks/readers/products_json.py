@@ -5,11 +5,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from stores.errors import DataError, mismatch
 from tasks.readers.base import documents, image_array, mark
 from tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
 from tasks.readers.objects import Objects, parse_block
 from tasks.readers.overlay import overlay
-from tasks.readers.places import Place, safe_references, same_root, walk
+from tasks.readers.places import Place, check_keys, safe_references, same_root, walk
 from tasks.readers.records import csv_records
 from tasks.readers.streams import file_blocks
 
@@ -25,10 +26,13 @@ def abo(path: str, options: TableOptions, languages: tuple[str, ...]) -> Iterato
     images = {} if table is None else image_paths(root / table, table, options)
     folder = "images/small/" if any(name.startswith("images/small/") for name in names) else "images/original/"
 
+    shown_ids: set[str] = set()
+
     def made(objects: Objects) -> Columns:
         items, domains, shown = (objects.ids(name) for name in ("item_id", "domain_name", "main_image_id"))
         said = {name: _spoken(objects, name, languages) for name in ("item_name", "bullet_point", "item_keywords")}
         kinds = [_objects(values) for values in objects.column("product_type", digits=False)]
+        shown_ids.update(one for one in shown if isinstance(one, str))
         return {
             "id": [f"{one}@{domain}" if one and domain else one for one, domain in zip(items, domains, strict=True)],
             "group": items,
@@ -41,7 +45,10 @@ def abo(path: str, options: TableOptions, languages: tuple[str, ...]) -> Iterato
         }
 
     wanted = [name for name in names if "listings_" in name and name.endswith((".json.gz", ".json"))]
-    return _documents(root, wanted, options, made)
+    yield from _documents(root, wanted, options, made)
+    if images and shown_ids and not shown_ids & images.keys():
+        cure = "take it from the release of the listings"
+        raise DataError(mismatch(str(table), "the images of the listings", f"none of {len(images):,}", cure))
 
 
 def _name(value: Any) -> str | None:
@@ -74,11 +81,14 @@ def spoken(values: Any, languages: tuple[str, ...]) -> list[str]:
     return [value for tag, value in said if tag == said[0][0]]
 
 
-def amazon(path: str, options: TableOptions, label: str) -> Iterator[pa.Table]:
+def amazon(path: str, options: TableOptions, chosen: str | None) -> Iterator[pa.Table]:
     """Yield the metadata of 2023 (meta_*.jsonl) or 2018 (meta_*.json.gz); images are URLs and stay so."""
     root = same_root(path)
+    seen: set[str] = set()
+    label = chosen or "main_category"
 
     def made(objects: Objects) -> Columns:
+        seen.update(objects.keys())
         items = objects.ids("parent_asin")
         return {
             "id": _either(items, objects.ids("asin")),
@@ -86,13 +96,15 @@ def amazon(path: str, options: TableOptions, label: str) -> Iterator[pa.Table]:
             "title": objects.column("title"),
             "description": objects.column("description"),
             "text": _either(objects.column("features"), objects.column("feature")),
-            "labels": _either(objects.column(label), objects.column(OLD.get(label, "category"))),
+            "labels": _either(objects.column(label), objects.column(OLD.get(label, label))),
             "image": [web_image(row or {}) for row in objects.rows],
             "cat_store": _either(objects.column("store"), objects.column("brand")),
         }
 
     wanted = [file.uri for file in walk(root) if file.uri.rsplit("/", 1)[-1].startswith("meta_")]
-    return _documents(root, wanted, options, made)
+    yield from _documents(root, wanted, options, made)
+    if chosen is not None and OLD.get(chosen) not in seen:
+        check_keys("label", [chosen], seen)
 
 
 def _either(new: list[Any], old: list[Any]) -> list[Any]:
@@ -149,4 +161,4 @@ def first(values: Sequence[str]) -> str | None:
     return values[0] if values else None
 
 
-OLD = {"main_category": "main_cat"}  # names of 2018
+OLD = {"main_category": "main_cat", "categories": "category"}  # names of 2018

@@ -16,7 +16,7 @@ from tasks.readers.delimited import Fields, cut
 from tasks.readers.images import copied, watched
 from tasks.readers.mapping import as_tabular, as_text, check_ids
 from tasks.readers.percent import decoded, decoded_lists
-from tasks.readers.places import Place, image_root, listed, place, relative, safe_references, walk
+from tasks.readers.places import Place, companion, image_root, listed, place, relative, safe_references, walk
 from tasks.readers.streams import file_blocks, text_bytes
 from tasks.readers.zipindex import MARK, ZipStore, zipped
 
@@ -70,7 +70,7 @@ def read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
 def _read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
     check_columns(options)
     zips = ZipStore(place(image_root(path, options)), options) if in_zips(options) else None
-    packs = {name: _pack(path, getattr(options, name), options) for name in ("autotags", "hashes")}
+    packs = {name: _pack(path, name, options) for name in ("autotags", "hashes")}
     for file, name in core_files(path):
         width = 0
         for member, block in file_blocks(file, options):
@@ -229,19 +229,18 @@ def core_files(path: str) -> list[tuple[Place, str]]:
     return [(found / name, name) for name in names if not name.endswith(".sql")]
 
 
-def _pack(path: str, name: str | None, options: YfccOptions) -> AlignedLines | None:
+def _pack(path: str, option: str, options: YfccOptions) -> AlignedLines | None:
+    name: str | None = getattr(options, option)
     if name is None:
         return None
-    found = place(path)
-    return AlignedLines((found if found.is_dir() else found.parent) / name, options)
+    return AlignedLines(companion(path, name, option), options)
 
 
 def files(path: str, options: YfccOptions) -> Iterator[SourceFile]:
     """List the metadata, the expansion packs in use, and the images unless `watch_images` is off."""
-    found = place(path)
-    folder = found if found.is_dir() else found.parent
     yield from (listed(file, name) for file, name in core_files(path))
-    yield from (listed(folder / name, name) for name in (options.autotags, options.hashes) if name is not None)
+    packs = {"autotags": options.autotags, "hashes": options.hashes}
+    yield from (listed(companion(path, name, option), name) for option, name in packs.items() if name is not None)
     if not in_zips(options):
         yield from watched(path, options)
     elif options.watch_images:

@@ -155,6 +155,7 @@ FILM_LISTS = st.dictionaries(
 def mmimdb(folder: Path, data: tuple[dict[str, bytes], dict[str, list[str]], set[str]]) -> None:
     """A film is known by split.json, by its JSON or by its poster: each is one row."""
     films, splits, posters = data
+    films = {**films, "0000099": b'{"title": "has every key", "score": 1}'}
     put_all(folder, {f"dataset/{film}.json": text for film, text in films.items()})
     put_all(folder, {f"dataset/{film}.jpeg": b"x" for film in posters})
     put_all(folder, {"split.json": dump(splits)})
@@ -201,16 +202,16 @@ def rakuten(folder: Path, data: bytes) -> None:
     put_all(
         folder,
         {
-            "X_train_update.csv": head + data,
+            "X_train_update.csv": head + b"known,t,,1,2\n" + data,  # the code of some row must be told
             "X_test_update.csv": head + data,
-            "Y_train_CVw08PX.csv": b",prdtypecode\n" + data,
+            "Y_train_CVw08PX.csv": b",prdtypecode\nknown,10\n" + data,
             "tabs/X_train.tsv": tabs + data,
             "tabs/Y_train.tsv": b"Integer_id\tPrdtypecode\n" + data,
         },
     )
     rows = rows_of("products", folder, preset="rakuten")
     commas, tabbed = len(quoted_starts(head + data)) - 1, len(quoted_starts(tabs + data, "\t")) - 1
-    assert len(rows) == 2 * commas + tabbed
+    assert len(rows) == 2 * commas + tabbed + 1
 
 
 FASHION = sources(b"1,Men,Apparel,Topwear,Shirts,Navy,Fall,2011,Casual,Turtle, Check\n", b"2,,,,,,,NA,NA,x\n", b"3,\n")
@@ -247,16 +248,19 @@ OBJECTS = st.lists(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=6), max
 
 def amazon(folder: Path, data: bytes) -> None:
     """Metadata of 2023 and of 2018."""
-    put_all(folder, {"raw/meta_categories/meta_A.jsonl": data, "meta_B.json": data})
-    assert len(rows_of("products", folder, preset="amazon")) == 2 * filled(data)
-    assert len(rows_of("products", folder, preset="amazon", label="categories")) == 2 * filled(data)
+    known = b'{"parent_asin": "0", "categories": ["c"]}\n'  # the label must be a key of some row
+    put_all(folder, {"raw/meta_categories/meta_A.jsonl": data, "meta_B.json": data, "meta_C.jsonl": known})
+    assert len(rows_of("products", folder, preset="amazon")) == 2 * filled(data) + 1
+    assert len(rows_of("products", folder, preset="amazon", label="categories")) == 2 * filled(data) + 1
 
 
 def abo(folder: Path, data: bytes) -> None:
     """Listings and the table of their images."""
     table = b"image_id,height,width,path\n010-mllS7JL,106,106,14/14fe8812.jpg\n" + data
-    put_all(folder, {"listings/metadata/listings_0.json": data, "images/metadata/images.csv": table})
-    assert len(rows_of("products", folder, preset="abo", languages=("de", ""))) == filled(data)
+    known = b'{"item_id": "0", "main_image_id": "010-mllS7JL"}\n'  # the table must have an image of some row
+    listings = {f"listings/metadata/listings_{name}.json": text for name, text in (("0", data), ("1", known))}
+    put_all(folder, {**listings, "images/metadata/images.csv": table})
+    assert len(rows_of("products", folder, preset="abo", languages=("de", ""))) == filled(data) + 1
 
 
 def hateful_memes(folder: Path, data: bytes) -> None:

@@ -1,5 +1,8 @@
 """One line says what is wrong with a source or an option, and what to do."""
 
+import re
+import shutil
+
 import pytest
 from fixtures.layouts import LAYOUTS
 from fixtures.pieces import put
@@ -86,3 +89,98 @@ def test_a_companion_that_is_not_there_names_the_nearest(option, tmp_path):
     said = refusal("flickrtag", tmp_path / "set", tmp_path / "root", **{option: "list/{name}.list"})
     assert f"source.options.{option}: expected 'a file or folder in {tmp_path}/set', got 'list/train.list'" in said
     assert "did you mean 'lists/train.list'" in said
+
+
+def test_an_aligned_file_of_yfcc_that_is_not_there(tmp_path):
+    put(tmp_path / "set/yfcc100m_dataset", "\t" * 24 + "\n")
+    put(tmp_path / "set/yfcc100m_hash", "1\ta\n")
+    said = refusal("yfcc", tmp_path / "set", tmp_path / "root", hashes="yfcc100m_hsah")
+    assert "source.options.hashes: expected" in said
+    assert "did you mean 'yfcc100m_hash'" in said
+
+
+def made(name, path, rows=20):
+    LAYOUTS[name].make(path / "set", rows)
+    return LAYOUTS[name].reader, path / "set", path / "root"
+
+
+@pytest.mark.parametrize(
+    ("options", "cure"),
+    [
+        ({"text_folder": "text"}, r"there are texts as texts_txt/\*\*/\*\.txt: set both to them"),
+        ({"text_suffix": ".html"}, r"there are texts as texts_txt/\*\*/\*\.txt: set both to them"),
+    ],
+)
+def test_a_folder_that_holds_no_text_is_an_error(tmp_path, options, cure):
+    said = refusal(*made("food101", tmp_path), **options)
+    assert re.search(
+        r"source\.options\.text_folder and text_suffix: expected 'texts of the images', got 'none as", said
+    )
+    assert re.search(cure, said)
+
+
+def test_texts_in_another_folder_are_not_passed_over(tmp_path, load):
+    reader, path, root = made("food101", tmp_path)
+    (path / "texts_txt").rename(path / "texts")
+    assert "there are texts as texts/**/*.txt" in refusal(reader, path, root, form="tree")
+    assert len(load(reader, path, form="tree", text_folder="texts")) == 20
+    shutil.rmtree(path / "texts")
+    assert len(load(reader, path)) == 20  # images alone are a data set too
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "said"),
+    [
+        ("splits.json", '{"train": ["apple_pie0_0.jpg"]}', "did you mean 'splits.json'"),
+        ("split.json", '{"train": ["apple_pie0_0.png"]}', "source.options.split_file: expected 'names of the images'"),
+    ],
+)
+def test_a_split_file_that_is_not_there_or_matches_nothing(tmp_path, file, data, said):
+    reader, path, root = made("food101", tmp_path)
+    put(path / file, data)
+    assert said in refusal(reader, path, root, split_file="split.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        (
+            "mmimdb",
+            {"tabular": {"yeer": "number"}},
+            "options.tabular: expected 'a key of the rows', got 'yeer'; did",
+        ),
+        ("amazon", {"label": "categry"}, "options.label: expected 'a key of the rows', got 'categry'; did you mean"),
+        ("fashion", {"label": "colour"}, "columns.labels in styles.csv: expected ["),
+        ("jsonl", {"tabular": {"yeer": "number"}}, "tabular.yeer in documents.jsonl: expected ["),
+        ("csv", {"columns": {"labels": "lable"}}, "columns.labels in documents.csv: expected ["),
+    ],
+)
+def test_a_label_or_column_that_no_row_has(tmp_path, name, options, said):
+    reader, path, root = made(name, tmp_path)
+    assert said in refusal(reader, path, root, **{**LAYOUTS[name].options, **options})
+
+
+def test_a_label_where_there_is_none_to_choose():
+    with pytest.raises(ValueError, match="label: expected 'no label with preset rakuten', got 'colour'; leave it out"):
+        READERS["products"].options(preset="rakuten", label="colour")
+
+
+def test_a_table_of_labels_or_images_that_matches_nothing(tmp_path):
+    reader, path, root = made("rakuten", tmp_path)
+    labels = next(path.glob("Y_*"))
+    labels.write_text("".join(f"9{line}\n" for line in labels.read_text().splitlines()))
+    said = refusal(reader, path, root, preset="rakuten")
+    assert "Y table of Rakuten: expected 'codes of the rows of X_train'" in said
+    reader, path, root = made("abo", tmp_path / "abo")
+    (table,) = path.rglob("images.csv*")
+    put(table.with_name("images.csv"), "image_id,height,width,path\nother,1,1,a/b.jpg\n")
+    if table.name != "images.csv":
+        table.unlink()
+    assert "expected 'the images of the listings', got 'none of" in refusal(reader, path, root, preset="abo")
+
+
+def test_a_list_of_words_that_is_not_there(tmp_path):
+    put(tmp_path / "multimodal_imdb.hdf5", "no file of this kind")
+    pytest.importorskip("h5py")
+    said = refusal("mmimdb", tmp_path / "multimodal_imdb.hdf5", tmp_path / "root", words=str(tmp_path / "words.txt"))
+    assert f"source.options.words: expected 'a file', got '{tmp_path}/words.txt'" in said
