@@ -9,7 +9,8 @@ from threading import Event, Thread
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from models.progress import Meter
 from tasks.shard import ShardReport
@@ -83,7 +84,7 @@ class Teller:
                     self.bars.update(stage.bar, completed=done, total=total, told=stage.told())
                 elif stage.due():
                     left = f", {stage.seconds / done * (total - done):,.0f} s left" if done and total else ""
-                    logger.info("%s: %s%s", stage.label, stage.told(), left)
+                    logger.info("%s: %s%s", stage.label, stage.told() or f"{stage.seconds:.0f} s", left)
 
     def _end(self, stage: "_Stage") -> None:
         if self.bars is not None and stage.bar is not None:
@@ -130,7 +131,7 @@ class _Stage:
         if doing:
             return f"{doing}, {100 * done / total:.0f} %" if total else f"{doing}, {self.seconds:.0f} s"
         if self.expected.unit != "docs":
-            return f"{done:,} of {total:,} {self.expected.unit}" if self.expected.unit else f"{self.seconds:.0f} s"
+            return f"{done:,} of {total:,} {self.expected.unit}" if self.expected.unit and total else ""
         of = f" of {total:,}" if total else ""
         return f"{done:,}{of} docs, {done / self.seconds:,.0f} docs/s"
 
@@ -159,8 +160,14 @@ def telling(console: Console) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.fields[told]}"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bars:
+    whole = Column(no_wrap=True)  # on a narrow terminal the name of a stage is cut, not its numbers
+    columns = (
+        TextColumn("{task.description}", table_column=Column(overflow="ellipsis")),
+        BarColumn(bar_width=12, table_column=whole.copy()),
+        TextColumn("{task.fields[told]}", table_column=whole.copy()),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=whole.copy()),
+    )
+    with Progress(*columns, console=console) as bars:
         _teller = Teller(bars)
         try:
             yield

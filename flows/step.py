@@ -104,6 +104,8 @@ def expected(plan: Plan, root: Path) -> Expected:
     if not isinstance(node, ShardStage):
         unit = "" if isinstance(node, Summary) else "docs"
         return Expected(node.label, None if plan.scan else len(plan.todo), unit=unit)
+    if not node.by_row:
+        return Expected(node.label, len(plan.todo), unit="shards")
     records = node.reads[0].node.dataset(root).records()
     return Expected(node.label, len(plan.todo), sum(records[index].n_rows for index in plan.todo if index in records))
 
