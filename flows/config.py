@@ -96,6 +96,9 @@ class ReportConfig(FrozenConfig):
     split: str = Field("test", description="Split that examples are taken from")
     vectors: tuple[str, ...] = Field((), description="Embeddings to show as FLOAT[] in the catalog: Parquet copies")
     tokens: TokensConfig = Field(TokensConfig(), description="What the dictionary of visual tokens holds")
+    published: Literal["whole", "always", "never"] = Field(
+        "whole", description="When a set is compared with the counts that its release is known by: when it is all there"
+    )
     contact_sheet: int = Field(24, ge=0, le=400, description="Images with what the detectors found in them")
 
 

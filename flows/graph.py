@@ -264,9 +264,9 @@ def _predict(config: Config, name: str, features: Features, fit: Fit) -> ShardSt
 
 def _statistics(features: Features) -> ShardStage:
     texts, columns = ("title", "description", "text", "html"), ("num_*", "cat_*")
-    fields = ("split", "status", "source_file", "labels", "image", *texts, *columns)
+    fields = ("split", "status", "source_file", "labels", "image", "image_digest", *texts, *columns)
     return ShardStage(
-        name="statistics/shards", flow="evaluate", version=2, config=StatisticsConfig(), by_row=False,
+        name="statistics/shards", flow="evaluate", version=3, config=StatisticsConfig(), by_row=False,
         reads=(Read(features.documents, fields), Read(features.clean, ("status", "words"))), transform=count_shard,
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from flows.config import Config
 from flows.graph import CONTACT_SHEET, build
 from flows.outcome import findings_of, notes, quarantine_table
 from flows.runtime import shares_of
-from reports.data import PUBLISHED, STAGES, ReportData
+from reports.data import PRESENCE, PUBLISHED, STAGES, ReportData
 from reports.page import render
 from stores.atomic import atomic_file, atomic_folder, write_bytes
 from stores.catalog import CATALOG
@@ -27,11 +27,14 @@ from stores.published import Published, publishing
 from stores.schemas import DRIFT, METRICS, MODELS, PREDICTIONS, STATISTICS, TOKENS, WORDS, commented
 from stores.tables import TABLES
 from tasks.contact_sheet import colours, draw_sheet
-from tasks.nodes import Fit, Node, Summary
+from tasks.nodes import Fit, Node, ShardStage, Summary
 from tasks.planner import Plan
 from tasks.predict import load_classifier
 from tasks.readers import published
 from tasks.summaries import part_of
+
+WHOLE = 0.95  # share of the published documents from which on a set is compared with its release
+SPLITS = ("train", "valid", "test")
 
 logger = logging.getLogger("fuseline")
 
@@ -122,7 +125,10 @@ def _metrics(nodes: list[Node], root: Path, run: str) -> pa.Table:
 
 
 def published_counts(config: Config, statistics: pa.Table) -> pa.Table:
-    """Return the counts that the release is known by beside those found; empty when it has none."""
+    """Return the counts that the release is known by beside those found.
+
+    Empty when it has none, when nobody wants them, and when far fewer documents were read, as from a part of the set.
+    """
     known = published(config.source.reader, config.source.parsed())
     found: Counter[str] = Counter()
     labels = set()
@@ -133,8 +139,26 @@ def published_counts(config: Config, statistics: pa.Table) -> pa.Table:
         if row["field"].startswith("label:"):
             labels.add(row["field"])
     found["labels"] = len(labels)
+    documents = known.get("documents") or sum(known.get(split, 0) for split in SPLITS)
+    whole = found["documents"] >= WHOLE * documents
+    if config.report.published == "never" or (config.report.published == "whole" and not whole):
+        return PUBLISHED.empty_table()
     rows = [{"measure": name, "published": count, "found": found[name]} for name, count in sorted(known.items())]
     return pa.Table.from_pylist(rows, schema=PUBLISHED)
+
+
+def presence(nodes: list[Node], root: Path) -> pa.Table:
+    """Return PRESENCE rows: what cleaning, detectors and encoders found in the documents."""
+    rows = []
+    for node in nodes:
+        if isinstance(node, ShardStage) and node.flow in ("clean", "detect", "embed"):
+            counts: Counter[str] = Counter()
+            for record in node.dataset(root).records().values():
+                counts.update(record.tallies.get("status", {}))
+            present, missing = counts["ok"], counts["missing"]
+            failed = counts.total() - present - missing
+            rows.append({"stage": node.label, "present": present, "missing": missing, "failed": failed})
+    return pa.Table.from_pylist(rows, schema=PRESENCE)
 
 
 def _report_data(
@@ -153,6 +177,7 @@ def _report_data(
         "run": run,
         "created": created,
         "statistics": statistics,
+        "presence": presence(nodes, root),
         "published": published_counts(config, statistics),
         "classes": _joined([part_of(table, "classes") for table in evaluations]),
         "confusion": _joined([part_of(table, "confusion") for table in evaluations]),

@@ -21,6 +21,9 @@ STAGES = pa.schema(
 
 PUBLISHED = pa.schema([("measure", pa.string()), ("published", pa.int64()), ("found", pa.int64())])
 
+# What stages that look at every document by itself made, in documents.
+PRESENCE = pa.schema([("stage", pa.string()), *((name, pa.int64()) for name in ("present", "missing", "failed"))])
+
 
 @dataclass(frozen=True)
 class ReportData:
@@ -36,6 +39,7 @@ class ReportData:
     metrics: pa.Table = field(default_factory=METRICS.empty_table)
     statistics: pa.Table = field(default_factory=STATISTICS.empty_table)
     # measure (documents, labels or a split), published, found; empty when the source has no published counts
+    presence: pa.Table = field(default_factory=PRESENCE.empty_table)
     published: pa.Table = field(default_factory=PUBLISHED.empty_table)
     # model, split, label, precision, recall, f1, support, predicted
     classes: pa.Table | None = None

@@ -88,6 +88,7 @@ def _content(data: ReportData) -> dict[str, Any]:
         "dataset": sections.data_table(data.statistics),
         "sources": sections.source_rows(data.statistics),
         "source_fields": sections.SOURCE_FIELDS,
+        "presence": sections.presence_rows(data.presence),
         "published": data.published.to_pylist(),
         "classes": sections.class_rows(data.classes, **chosen),
         "heat": sections.heat_map(data.confusion, **chosen),

@@ -175,6 +175,12 @@ def quarantine_first(quarantine: pa.Table) -> list[dict[str, Any]]:
     return sorted(first, key=lambda row: row["_turn"])[:FIRST_ROWS]
 
 
+def presence_rows(presence: pa.Table) -> list[dict[str, Any]]:
+    """Return per stage how many documents have what it makes, had nothing for it to read, or failed."""
+    rows = presence.to_pylist()
+    return [{**row, "documents": row["present"] + row["missing"] + row["failed"]} for row in rows]
+
+
 def _webp(data: bytes | None) -> str | None:
     return None if data is None else picture(data)
 
@@ -185,8 +191,9 @@ def _missing_rows(sums: Sums) -> list[tuple[str, str, str]]:
     rows = [("no text after cleaning", "clean", "missing"), ("cleaning failed", "clean", "failed")]
     rows += [("not usable", "documents", "failed")]
     fields = sorted({f for s, f, m in sums if s == "all" and m == "missing"} - {"clean"})
-    rows += [(f"no {'label' if field == 'labels' else field}", field, "missing") for field in fields]
-    return [row for row in rows if 0 < sums["all", row[1], row[2]] < documents or row[1] == "image"]
+    rows += [(f"no {'label' if field == 'labels' else field} in the source", field, "missing") for field in fields]
+    rows += [("image not found", "image", "failed")]
+    return [row for row in rows if 0 < sums["all", row[1], row[2]] < documents]
 
 
 def _ratio(part: float, whole: float) -> float:

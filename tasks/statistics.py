@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stores.schemas import STATISTICS
+from tasks.image_digests import ABSENT
 
 TEXTS = ("title", "description", "text", "html")
 UNASSIGNED = "(none)"  # split of a document that ingest gave none
@@ -17,7 +18,7 @@ def statistics(documents: pa.Table, cleaned: pa.Table) -> pa.Table:
     Per split and source folder (google/ and flickr/, say): documents (all, failed = status other than ok, without
     labels), words of the cleaned text, labels in total and documents per label (field `label:<name>`), and per field
     of the source how many documents lack it. A blank string, an empty list and an image with neither uri nor bytes
-    count as missing.
+    count as missing; an image whose file is not there as failed.
     """
     owners = pa.table(
         {"split": pc.fill_null(documents["split"], UNASSIGNED), "source": origins(documents["source_file"])}
@@ -59,6 +60,7 @@ def _measures(documents: pa.Table, cleaned: pa.Table) -> Iterator[tuple[str, str
     image = documents["image"]
     nowhere = pc.and_(pc.is_null(pc.struct_field(image, "uri")), pc.is_null(pc.struct_field(image, "bytes")))
     yield "image", "missing", pc.or_(pc.is_null(image), nowhere)
+    yield "image", "failed", pc.fill_null(pc.is_in(documents["image_digest"], pa.array(ABSENT)), False)
     for name in documents.column_names:
         if name.startswith(("num_", "cat_")):
             yield name, "missing", pc.is_null(documents[name], nan_is_null=name.startswith("num_"))

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from flows.config import load_config
+from flows.graph import build
 from flows.outcome import TooManyFailuresError
+from flows.publish import presence
 from tests.flows.conftest import Cli, document, make_data, settings, write_config, write_documents
 
 
@@ -61,6 +63,9 @@ def test_every_kind_of_bad_image_and_row_is_marked(cli: Cli, tmp_path: Path) -> 
     assert not {f"bad/{n}" for n in (7, 8, 9)} & {i for _, i in reasons}
     assert reasons["ingest", rows[0]["id"]] == "duplicate_id"
     assert {"bad_json", "bad_row"} <= set(quarantine.filter(pl.col("id").is_null())["reason"])
+    (found,) = [row for row in presence(build(load_config(config)), root).to_pylist() if row["stage"] == "embed/image"]
+    assert found["failed"] == quarantine.filter(pl.col("stage") == "embed/image").height == 4
+    assert found["missing"] == 3  # documents without an image
     predictions = pl.read_parquet(root / "latest" / "predictions.parquet").filter(pl.col("model") == "additive")
     assert predictions.height == len(rows) - 1
     assert predictions.filter(pl.col("id") == "empty")["status"].to_list() == ["no_input"]

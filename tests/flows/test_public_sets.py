@@ -10,6 +10,7 @@ import pytest
 from flows.config import Config
 from flows.graph import build
 from flows.publish import published_counts
+from stores.schemas import STATISTICS
 from tasks.images import ImageLimits, decode, open_image
 from tasks.ingest import Scan, ingest, ingest_quarantine, scan
 from tasks.nodes import Context, Ingest
@@ -26,7 +27,8 @@ def pipeline(name: str, path: str, root: Path, **options: Any) -> tuple[Config, 
     """Return the configuration of a layout and its first node."""
     layout = LAYOUTS[name]
     source = {"reader": layout.reader, "path": path, "options": {**layout.options, **options}}
-    config = Config.model_validate({"name": "set", "root": str(root), "source": source, "shard_size": 16})
+    config = Config.model_validate({"name": "set", "root": str(root), "source": source, "shard_size": 16,
+                                    "report": {"published": "always"}})  # fmt: skip
     node = build(config)[0]
     assert isinstance(node, Ingest)
     return config, node
@@ -98,6 +100,22 @@ def test_a_public_set_is_ingested(name: str, tmp_path: Path) -> None:
     labels = {label for row in found.values() for label in row["labels"]}
     values = {"documents": table.num_rows, "labels": len(labels), **{s: splits[s] for s in ("train", "valid", "test")}}
     assert counted(config, table) == {measure: (count, values[measure]) for measure, count in known.items()}
+
+
+@pytest.mark.parametrize(
+    ("choice", "documents", "compared"),
+    [("whole", 40, False), ("whole", 90_000, True), ("always", 40, True), ("never", 90_000, False)],
+)
+def test_a_part_of_a_set_is_not_held_against_the_counts_of_the_whole(
+    choice: str, documents: int, compared: bool
+) -> None:
+    source = {"reader": "food101", "path": "x"}
+    known = published("food101", READERS["food101"].options())
+    config = Config.model_validate({"source": source, "report": {"published": choice}})
+    rows = [{"split": "train", "field": "documents", "measure": "documents", "value": documents, "source": ""}]
+    found = published_counts(config, pa.Table.from_pylist(rows, schema=STATISTICS))
+    assert known
+    assert bool(found.num_rows) == compared
 
 
 @pytest.mark.parametrize(

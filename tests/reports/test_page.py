@@ -7,7 +7,7 @@ import re
 import pyarrow as pa
 import pytest
 
-from reports.data import STAGES, ReportData
+from reports.data import PRESENCE, STAGES, ReportData
 from reports.page import breakable, duration, render, size
 from reports.sections import MAX_CLASSES, data_table, heat_map, modality_colours, quarantine_first
 from stores.schemas import DRIFT, METRICS, MODELS, QUARANTINE, STATISTICS, TOKENS
@@ -112,6 +112,7 @@ def full(name: str = "name") -> ReportData:
             ]
         ),
         detectors={name: "rgb(0, 114, 178)"},
+        presence=pa.Table.from_pylist([{"stage": name, "present": 6, "missing": 1, "failed": 3}], schema=PRESENCE),
         tokens=pa.Table.from_pylist(
             [
                 {
@@ -206,6 +207,8 @@ def test_figures_on_the_page():
         ">1.50<",
         ">0.123<",
         "fit again: name",
+        "6 (60.0 %)",
+        "3 (30.0 %)",
     )
     for text in (*shown, *tokens, "no text after cleaning"):
         assert (text in page.replace("\u00a0", " ")) == (text != "no text after cleaning"), text
@@ -217,6 +220,7 @@ def test_data_table_counts_per_split_and_in_total():
         ("test", "documents", "documents", 2),
         ("train", "clean", "words", 20),
         ("test", "image", "missing", 1),
+        ("train", "image", "failed", 2),
         ("train", "title", "missing", 8),
         ("test", "title", "missing", 2),
         ("train", "label:b", "documents", 5),
@@ -229,7 +233,9 @@ def test_data_table_counts_per_split_and_in_total():
     values = {row.name: row.values for row in found.rows}
     assert values["documents"] == ["8", "2", "10"]
     assert values["words per document"] == ["2.5", "0.0", "2.0"]
-    assert values["no image"] == ["0 (0.0 %)", "1 (50.0 %)", "1 (10.0 %)"]
+    assert values["no image in the source"] == ["0 (0.0 %)", "1 (50.0 %)", "1 (10.0 %)"]
+    assert values["image not found"] == ["2 (25.0 %)", "0 (0.0 %)", "2 (20.0 %)"]
+    assert "cleaning failed" not in values
     assert "no title" not in values  # nobody has one: not a gap in the data
     assert found.labels == [("a", 5), ("b", 5)]
 

@@ -76,6 +76,15 @@ def test_a_failed_cleaning_is_counted():
     assert as_dict(statistics(documents, cleaned))["train", "clean", "failed"] == 1
 
 
+def test_an_image_that_is_referred_to_but_not_there_is_counted():
+    documents, cleaned = tables([ROWS[0]] * 4)
+    digests = pa.array(["xxh3:1", "no_image", "bad_uri", None])
+    documents = documents.set_column(documents.column_names.index("image_digest"), "image_digest", digests)
+    found = as_dict(statistics(documents, cleaned))
+    assert found["train", "image", "missing"] == 0
+    assert found["train", "image", "failed"] == 2
+
+
 @given(st.lists(st.sampled_from(ROWS), max_size=8), st.integers(0, 8))
 def test_statistics_of_shards_add(rows, cut):
     parts = [statistics(*tables(part)) for part in (rows[:cut], rows[cut:])]
