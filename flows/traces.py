@@ -11,6 +11,7 @@ import zarr
 
 from reports.redact import shown, tells_all
 from stores.atomic import is_partial
+from stores.files import UNREADABLE
 from stores.forgotten import Forgotten, documents_of, naming
 from tasks.contact_sheet import drawn_documents
 
@@ -30,7 +31,7 @@ def find_traces(root: Path, forgotten: Forgotten) -> tuple[int, list[str]]:
             continue
         try:
             ids = _ids(path)
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             places.append(f"{name}: cannot be read ({type(error).__name__})")
             continue
         checked += ids is not None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stores.atomic import write_bytes
 from stores.digests import cell_digests, cells_digest, combine
 from stores.errors import AlignmentError, DamagedError, DataError
-from stores.files import damaged_files
+from stores.files import UNREADABLE, damaged_files
 from stores.manifest import FileRecord, Manifest, ShardRecord, ShardRef
 from stores.store import Store, open_store
 
@@ -167,7 +167,7 @@ class Dataset:
         try:
             files = self.store.files(name)
             record = self._described(index, self.store.read(name, files, None), {})
-        except (DamagedError, OSError, ValueError, KeyError, pa.ArrowException):
+        except UNREADABLE:
             return None
         return replace(record, files=files) if record.name == name else None
 

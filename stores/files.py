@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+
 from stores.digests import file_digest
 from stores.errors import DamagedError
 from stores.manifest import FileRecord
+
+# What libraries raise over bytes that are not what they were when no digest was compared first.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, pa.ArrowException)
 
 # Files that matched their digest in this process: path, what the file system says of them, and digest.
 _checked: set[tuple[Path, tuple[int, ...], str]] = set()

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from stores.atomic import atomic_file, write_bytes
 from stores.dataset import Dataset
 from stores.digests import combine
-from stores.errors import DataError
-from stores.files import check_files, damaged_files, have_sizes, record_file
+from stores.errors import DataError, StorageError
+from stores.files import UNREADABLE, check_files, damaged_files, have_sizes, record_file
 from stores.forgotten import Forgotten, erase_from_file
 from stores.manifest import FileRecord, ShardRecord, file_records, parsed, sealed
 from stores.parquet import write_table
@@ -139,7 +139,7 @@ def listed_ids(dataset: Dataset, index: int) -> pa.ChunkedArray:
         return _NO_IDS
     try:
         return pq.read_table(_ids_path(dataset, index), columns=["id"], partitioning=None)["id"]
-    except (OSError, pa.ArrowException):
+    except UNREADABLE:
         return _NO_IDS
 
 
@@ -148,7 +148,7 @@ def listed_documents(dataset: Dataset, forgotten: Forgotten) -> Iterator[str]:
     for path in _lists(dataset):
         try:
             ids = pq.read_table(path, columns=["id"], partitioning=None)["id"]
-        except (OSError, pa.ArrowException):
+        except UNREADABLE:
             continue
         yield from ids.filter(pa.array(forgotten.mask(ids))).to_pylist()
 
@@ -159,7 +159,9 @@ def erase_listed(dataset: Dataset, forgotten: Forgotten) -> None:
     for path in _lists(dataset):
         try:
             gone = erase_from_file(path, forgotten)
-        except pa.ArrowException:
+        except StorageError:
+            raise
+        except UNREADABLE:
             path.unlink()
             continue
         record = records.get(int(path.stem)) if gone and path.parent.name == ROWS else None

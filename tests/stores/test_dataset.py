@@ -113,6 +113,24 @@ def test_no_record_is_made_of_damaged_or_older_bytes(layout, tmp_path):
     assert data.recover(5) is None
 
 
+@layouts
+def test_no_harm_to_the_bytes_ends_in_a_traceback(layout, tmp_path):
+    """Bytes without a record are read without a digest to compare them with: libraries raise anything over them."""
+    data = dataset(tmp_path, layout)
+    record = data.commit(0, table(1, 2), {})
+    (data.folder / data.record_name(0)).unlink()
+    for name in record.files:
+        path = data.folder / name
+        whole = path.read_bytes()
+        for place in range(0, len(whole), max(1, len(whole) // 50)):
+            for harmed in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
+                path.write_bytes(harmed)
+                found = data.recoverable(0)
+                assert found is None or found.columns == record.columns
+        path.write_bytes(whole)
+    assert data.recoverable(0) == record
+
+
 def test_superseded_shards_are_told_from_other_files(tmp_path):
     """Lists of documents lie beside their shards: tidying once took them for shards that nothing names."""
     data = dataset(tmp_path)

@@ -148,6 +148,19 @@ def test_what_cannot_be_read_goes_whole_and_is_made_again_without_them(name, sou
     assert aligned(wanted, root)
 
 
+@pytest.mark.parametrize("cut", [0, 0.5, 0.9])
+def test_vectors_whose_ids_are_damaged_cannot_be_read(cut, source, root):
+    wanted = nodes(source.write(documents(25)))
+    run(wanted, root)
+    for name in ("id/c/0", "id/zarr.json", "zarr.json"):
+        path = next(wanted.vector.dataset(root).folder.glob(f"000001-*.zarr/{name}"))
+        data = path.read_bytes()
+        path.write_bytes(data[: int(cut * len(data))])
+        (place,) = left_with(root, "nobody")
+        assert "cannot be read" in place
+        path.write_bytes(data)
+
+
 def left_with(root: Path, document: str) -> list[str]:
     return find_traces(root, Forgotten.load(root).with_ids([document]))[1]
 
