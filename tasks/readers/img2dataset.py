@@ -32,15 +32,22 @@ class Img2datasetOptions(TableOptions):
 def read(path: str, options: Img2datasetOptions) -> Iterator[pa.Table]:
     """Yield one document per row of the shards' Parquet files, failures too.
 
-    Statuses: failed_to_download, failed_to_resize (the text stays), missing (a success without its image), bad_file,
-    and map_rows'.
+    Statuses: failed_to_download, failed_to_resize (the text stays), missing (a success without its image), no_table
+    (a tar without the Parquet file of its shard), bad_file, and map_rows'.
     """
     return copied(_read(path, options), path, options)
 
 
 def _read(path: str, options: Img2datasetOptions) -> Iterator[pa.Table]:
     root = same_root(path)
-    for name in [file.uri for file in walk(root) if file.uri.endswith(TABLES)]:
+    names = [file.uri for file in walk(root) if file.uri.endswith((*TABLES, *TARS))]
+    tables = [name for name in names if name.endswith(TABLES)]
+    known = {name[: name.rindex(".parquet")] for name in tables}
+    # A shard without its table has images and captions, but nothing that says what they are of.
+    orphans = [name for name in names if name.endswith(TARS) and name[: name.rindex(".tar")] not in known]
+    if orphans:
+        yield faults(orphans, ["no_table"] * len(orphans))
+    for name in tables:
         shard = name[: name.rindex(".parquet")]
         for where, opened in parquet_files(root / name, name, options):
             if isinstance(opened, str):

@@ -159,6 +159,9 @@ def map_rows(
             bad = pc.or_(bad, odd)
     labels, odd = as_labels(columns[roles["labels"]] if "labels" in roles else none, options)
     unknown = pa.repeat(False, rows)
+    unnamed = pa.repeat(False, rows)
+    if options.label_names and "labels" in roles:
+        unnamed = pa.array(beyond_names(columns[roles["labels"]], options))
     if options.vocabulary:
         labels, unknown = known_labels(labels, options, sources)
     splits, lost = as_splits(columns[roles["split"]] if "split" in roles else none, options, split)
@@ -181,6 +184,7 @@ def map_rows(
     table = mark(table, pc.or_(bad, odd), "bad_value")
     if climbs is not None:
         table = mark(mark(table, climbs, "bad_path", blank=False), broken, "bad_value", blank=False)
+    table = mark(table, unnamed, "unknown_label", blank=False)
     if options.unknown_label == "drop_row":
         table = _forget(mark(table, unknown, "unknown_label"), unknown)
     # Whether its split matters is the ingest's to say: the row keeps its fields until then.
@@ -265,14 +269,34 @@ def _is_plain(column: Column) -> bool:
 
 
 def _named(label: Any, names: Sequence[str]) -> Any:
-    """Translate an integer label by the names that the release gives (R7)."""
-    if not names or isinstance(label, bool):
+    """Translate an integer label by the names that the release gives (R7).
+
+    -1 is no label, as Hugging Face hides those of test rows, and an index beyond the names is none that is known.
+    """
+    index = _index(label) if names else None
+    if index is None:
         return label
+    return names[index] if 0 <= index < len(names) else None
+
+
+def _index(label: Any) -> int | None:
+    """Return a label that is an integer, as a number or as text."""
+    if isinstance(label, bool):
+        return None
     try:
-        index = int(label)
+        return int(label)
     except (TypeError, ValueError):
-        return label
-    return names[index] if 0 <= index < len(names) else label
+        return None
+
+
+def beyond_names(column: Column, options: TableOptions) -> list[bool]:
+    """Return which of n rows hold an integer label beyond the names: a class that nobody named."""
+    names, found = options.label_names, []
+    for value in column.to_pylist() if isinstance(column, pa.Array) else column:
+        parts = value if isinstance(value, list) else [value]
+        indices = [_index(part) for part in parts]
+        found.append(any(index is not None and (index >= len(names) or index < -1) for index in indices))
+    return found
 
 
 def known_labels(labels: pa.Array, options: TableOptions, sources: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -301,7 +325,7 @@ def as_splits(column: Column, options: TableOptions, default: Split | None) -> t
 def as_images(columns: Mapping[str, Column], column: str, rows: int) -> tuple[pa.Array, pa.Array, pa.Array]:
     """Return the images, which references are refused (R11), and which are not references at all.
 
-    A value is a path, a list of paths (the first counts), a data: URL, or null.
+    A value is a path, a list of paths (the first counts), a data: URL, the base64 text of an image, or null.
     """
     if "{" in column:
         return as_references(fill_template(columns, column))
@@ -312,11 +336,11 @@ def as_images(columns: Mapping[str, Column], column: str, rows: int) -> tuple[pa
         values = [value[0] if isinstance(value, list) and value else value for value in values]
         values = [None if isinstance(value, list) else value for value in values]
     uris, broken = as_text(values)
-    if not pc.any(pc.starts_with(uris, "data:")).as_py():
+    inline = pc.fill_null(pc.match_substring_regex(uris, INLINE), False)
+    if not pc.any(inline).as_py():
         images, climbs, _ = as_references(uris)
         return images, climbs, broken
-    data = [_data_url(uri) for uri in uris.to_pylist()]
-    inline = pc.fill_null(pc.starts_with(uris, "data:"), False)
+    data = [_inline(uri) if one else None for uri, one in zip(uris.to_pylist(), inline.to_pylist(), strict=True)]
     broken = pc.or_(broken, pc.and_(inline, pa.array([one is None for one in data])))
     uris, climbs = safe_references(pc.if_else(inline, pa.scalar(None, pa.string()), uris))
     return image_array(uris, data=pa.array(data, pa.large_binary())), climbs, broken
@@ -336,13 +360,17 @@ def fill_template(columns: Mapping[str, Column], template: str) -> pa.Array:
     return pc.binary_join_element_wise(*parts, "")
 
 
-def _data_url(uri: str | None) -> bytes | None:
-    """Return the bytes of a base64 data: URL; None when it is not one or is damaged."""
-    head, comma, body = (uri or "").partition(";base64,")
-    if not comma or not head.startswith("data:"):
+# A data: URL; or the base64 text of a JPEG, PNG, GIF, WebP, BMP or TIFF: no path begins so and is as long.
+INLINE = r"^data:|^(?:/9j/|iVBORw0KGgo|R0lGOD[dl]h|UklGR|Qk[0-9A-Za-z]|SUkqA|TU0AK)[A-Za-z0-9+/\s]{60,}={0,2}\s*$"
+
+
+def _inline(uri: str) -> bytes | None:
+    """Return the bytes of a base64 data: URL, or of bare base64; None when it is damaged."""
+    _, comma, body = uri.partition(";base64,")
+    if uri.startswith("data:") and not comma:
         return None
     try:
-        return base64.b64decode(body, validate=True)
+        return base64.b64decode("".join((body if uri.startswith("data:") else uri).split()), validate=True)
     except (binascii.Error, ValueError):
         return None
 

@@ -1,5 +1,6 @@
 """What the manifest readers (jsonl, csv, parquet) share: their files, splits told by file names, and the listing."""
 
+import posixpath
 import re
 from collections.abc import Iterator
 
@@ -12,10 +13,11 @@ from tasks.readers.places import Place, listed, manifests, relatives
 
 
 def sources(path: str, suffixes: tuple[str, ...]) -> list[tuple[Place, str, Split | None]]:
-    """Return (file, name, split told by the name) of a table source; one file alone tells no split."""
+    """Return (file, name, split told by the name) of a table source; one file alone tells it by its folder."""
     found = manifests(path, suffixes)
     names = relatives(found, path)
-    return [(file, name, name_split(name) if len(found) > 1 else None) for file, name in zip(found, names, strict=True)]
+    told = names if len(found) > 1 else [posixpath.dirname(name) for name in names]
+    return [(file, name, name_split(tell)) for file, name, tell in zip(found, names, told, strict=True)]
 
 
 def name_split(name: str) -> Split | None:

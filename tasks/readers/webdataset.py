@@ -84,7 +84,7 @@ def samples(members: Iterator[Member], archive: str, options: TableOptions) -> I
             continue
         start = name.rfind("/") + 1
         dot = name.find(".", start)
-        if dot <= start or (name.startswith("__", start) and name.endswith("__")):
+        if dot <= start or (name.startswith("__", start) and name.endswith("__")) or _is_about_the_shard(name):
             continue
         key = name[:dot]
         if sample is None or sample.key != key:
@@ -94,6 +94,11 @@ def samples(members: Iterator[Member], archive: str, options: TableOptions) -> I
         _add(sample, name[dot + 1 :].lower(), member, errors)
     if sample is not None:
         yield sample
+
+
+def _is_about_the_shard(name: str) -> bool:
+    """Return whether a member describes its archive, as `__meta__/x.json` does."""
+    return any(part.startswith("__") and part.endswith("__") and len(part) > 4 for part in name.split("/")[:-1])
 
 
 def _add(sample: Sample, field: str, member: Member, errors: str) -> None:
