@@ -36,7 +36,14 @@ def _group() -> None:
 
 # A log has no width of its own: tables there must not break lines.
 WIDTH = None if sys.stdout.isatty() else 180
-out, err = Console(highlight=False, width=WIDTH), Console(stderr=True, highlight=False, width=WIDTH)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that prints text as it is: brackets and colons in paths and names are no markup."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=WIDTH)
+
+
+out, err = console(), console(stderr=True)
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as conf/demo.yaml")]
 Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set one value, e.g. run.workers=1")]
@@ -85,7 +92,7 @@ def error_boundary(verbose: bool = False) -> Iterator[None]:
         code, message = told(error)
         if verbose or os.environ.get(VERBOSE):
             sys.stderr.write(redacted(traceback.format_exc()))
-        err.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+        err.print(f"error: {message}", style="red", soft_wrap=True)
         raise typer.Exit(code) from None
 
 

@@ -104,7 +104,7 @@ def predict(
             made = predict_new(settings, model, source, output, reader=reader, options=option)
         err.print(f"{made.rows:,} predictions in {output}")
         for note in absent(made.nodes, root):
-            err.print(note, markup=False)
+            err.print(note)
         check_failures(made.nodes, root, settings.run.allowed_failures, predictions=True)
 
 
