@@ -105,11 +105,18 @@ def told(error: Exception) -> tuple[int, str]:
     if isinstance(error, OSError):
         return 1, f"{error.strerror or line}: {redacted(str(error.filename or ''))}".removesuffix(": ")
     # The server of Prefect, or the way to it: what is committed does not depend on it.
-    if type(error).__module__.partition(".")[0] in PREFECT:
+    if _of_prefect(error):
         cure = "committed shards are kept: run again, or see PREFECT_API_URL and its server"
         return 1, mismatch("Prefect's server", "an answer", f"{type(error).__name__}: {line}", cure)
     cure = f"this is a fault of Fuseline: please report it with the traceback that {VERBOSE}=1 prints"
     return SOFTWARE, f"{type(error).__name__}: {line}; {cure}"
+
+
+def _of_prefect(error: Exception) -> bool:
+    """Return whether Prefect or its HTTP client raised: it tells an absent server by a plain RuntimeError."""
+    raised = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [type(error).__module__, *(raised[-1:] if isinstance(error, RuntimeError) else ())]
+    return any(module.partition(".")[0] in PREFECT for module in modules)
 
 
 def _close_workers() -> None:
