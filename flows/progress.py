@@ -54,8 +54,8 @@ class Teller:
         finally:
             over.set()
             ticker.join()
-            for stage in own:
-                self._end(stage)
+        for stage in own:  # what ended in an error says so itself
+            self._end(stage)
 
     def advance(self, report: ShardReport) -> None:
         """Count one shard of one stage."""

@@ -24,7 +24,7 @@ from flows.cli.app import (
 )
 from flows.config import Config, load_config
 from flows.graph import build
-from flows.leaderboard import published_leaderboard
+from flows.leaderboard import published_cautions, published_leaderboard
 from flows.options import plan_options
 from flows.outcome import TooManyFailuresError, absent, check_failures, notes
 from flows.progress import telling
@@ -153,7 +153,7 @@ def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = 
     nodes = build(settings)
     if standings := published_leaderboard(root):
         err.print(show.leaderboard_table(standings))
-    for note in notes(nodes, root):
+    for note in (*published_cautions(root), *notes(nodes, root)):
         err.print(note)
     err.print(show.where_table(root))
     check_failures(nodes, root, settings.run.allowed_failures)
