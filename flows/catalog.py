@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flows.config import Config
 from flows.graph import VECTORS, build
-from flows.runs import configs_of_runs
+from flows.runs import configs_of_runs, runs_of
 from stores.catalog import CATALOG, Part, build_catalog
 from stores.dataset import Dataset, list_datasets
 from stores.errors import StorageError
@@ -26,8 +26,8 @@ SEVERAL = ("features", "detections")
 TABLES = ("metrics", "quarantine", "findings", "statistics", "models", "drift", "tokens", "words")
 
 
-def write_catalog(nodes: list[Node], root: Path) -> Path:
-    """Write the catalog over what nodes have made and what earlier runs left; return its path."""
+def write_catalog(nodes: list[Node], root: Path, run: str) -> Path:
+    """Write the catalog over what nodes have made, in a run, and what earlier runs left; return its path."""
     tables = {name: [root / LATEST / f"{name}.parquet"] for name in TABLES}
     tables["metrics_history"] = sorted((root / "metrics").glob("*.parquet"))
     found = {name: [file for file in files if file.exists()] for name, files in tables.items()}
@@ -39,7 +39,7 @@ def write_catalog(nodes: list[Node], root: Path) -> Path:
         ]
         for name, stages in VIEWS.items()
     }
-    views["predictions_history"] = list(_history(nodes, root))
+    views["predictions_history"] = list(_history(nodes, root, run))
     return build_catalog(root, found, views)
 
 
@@ -51,8 +51,8 @@ def _shown(node: Node) -> str:
 def rewrite_catalog(config: Config, root: Path) -> None:
     """Write the catalog of what is published again, if there is one."""
     if (root / CATALOG).exists():
-        shown = dict(configs_of_runs(root)).get(Published.load(root).run, config)
-        write_catalog(build(shown), root)
+        run = Published.load(root).run
+        write_catalog(build(dict(configs_of_runs(root)).get(run, config)), root, run)
 
 
 def renew_catalog(config: Config, root: Path) -> bool:
@@ -69,15 +69,17 @@ def renew_catalog(config: Config, root: Path) -> bool:
     return True
 
 
-def _history(nodes: list[Node], root: Path) -> Iterator[Part]:
+def _history(nodes: list[Node], root: Path, run: str) -> Iterator[Part]:
     """Yield the predictions of all versions, those of today among them."""
-    latest = {(node.name, node.key) for node in nodes}
+    latest = {(node.name, node.key): run for node in nodes}
+    runs = {version: earlier.run for earlier in runs_of(root) for version in earlier.keys.items()} | latest
     for dataset in list_datasets(root):
         stage, key = dataset.manifest.stage, dataset.key
         if stage.startswith("predictions/"):
-            yield _part(dataset, {"key": key, "latest": (stage, key) in latest})
+            yield _part(dataset, {"key": key, "run": runs.get((stage, key)), "latest": (stage, key) in latest})
 
 
-def _part(dataset: Dataset, constants: dict[str, str | bool]) -> Part:
+def _part(dataset: Dataset, constants: dict[str, str | bool | None]) -> Part:
     records = dataset.readable_records()
-    return Part([dataset.folder / name for index in sorted(records) for name in records[index].files], constants)
+    vary = dataset.manifest.stage.startswith("documents/")  # columns of the source's own
+    return Part([dataset.folder / name for index in sorted(records) for name in records[index].files], constants, vary)

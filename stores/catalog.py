@@ -28,10 +28,14 @@ STORAGE_VERSION = "v1.0.0"
 
 
 class Part(NamedTuple):
-    """Files of one dataset behind a view, and the values of further columns that all their rows have."""
+    """Files of one dataset behind a view, and the values of further columns that all their rows have.
+
+    Files that vary in their columns are all opened to know them, else the first alone.
+    """
 
     files: Sequence[Path]
-    constants: Mapping[str, str | bool] = {}
+    constants: Mapping[str, str | bool | None] = {}
+    vary: bool = False
 
 
 def build_catalog(root: Path, tables: Mapping[str, Sequence[Path]], views: Mapping[str, Sequence[Part]]) -> Path:
@@ -57,8 +61,8 @@ def build_catalog(root: Path, tables: Mapping[str, Sequence[Path]], views: Mappi
                 kind = "VIEW" if name in views or table.query else "TABLE"
                 body = table.query or _body(root.absolute(), table, tables.get(name), views.get(name))
                 connection.execute(f"CREATE {kind} {_quoted(name)} AS {body}")
-                described = connection.execute(f"DESCRIBE {_quoted(name)}").fetchall()
-                connection.execute(_comments(kind, name, table, {row[0]: row[1] for row in described}))
+                types = connection.execute(_TYPES, [name]).fetchall()  # DESCRIBE would open every file once more
+                connection.execute(_comments(kind, name, table, dict(types)))
             connection.execute("CHECKPOINT; USE memory; DETACH catalog")
     except duckdb.Error as error:
         cure = "free some space, or see what `fuseline verify` says"
@@ -67,7 +71,7 @@ def build_catalog(root: Path, tables: Mapping[str, Sequence[Path]], views: Mappi
 
 
 def _body(root: Path, table: PublicTable, tables: Sequence[Path] | None, views: Sequence[Part] | None) -> str:
-    parts = [part for part in views or [Part(tables or [])] if part.files]
+    parts = [part for part in views or [Part(tables or [], vary=True)] if part.files]
     return " UNION ALL BY NAME ".join([_empty(table.schema), *(_over_files(root, part) for part in parts)])
 
 
@@ -77,7 +81,7 @@ def _over_files(root: Path, part: Part) -> str:
     # The digests that row reuse compares are of no use to an analyst.
     columns = f"COLUMNS(lambda name: name <> {_literal(ROW_INPUTS)})"
     constants = "".join(f", {_literal(value)} AS {_quoted(name)}" for name, value in part.constants.items())
-    return f"SELECT {columns}{constants} FROM read_parquet({files}, union_by_name = true)"  # noqa: S608
+    return f"SELECT {columns}{constants} FROM read_parquet({files}, union_by_name = {_literal(part.vary)})"  # noqa: S608
 
 
 def _place(root: Path) -> str:
@@ -120,10 +124,13 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _literal(value: str | bool) -> str:
+def _literal(value: str | bool | None) -> str:
+    if value is None:
+        return "CAST(NULL AS VARCHAR)"
     return str(value).lower() if isinstance(value, bool) else "'" + value.replace("'", "''") + "'"
 
 
+_TYPES = "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index"
 _SQL_TYPES = {
     "string": "VARCHAR",
     "large_string": "VARCHAR",

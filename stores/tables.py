@@ -56,6 +56,7 @@ _DATASET = column("dataset", pa.string(), "folder of the dataset below the root,
 _OWN_STATUS = column("document_status", pa.string(), "ok, or why the document's row cannot be used, such as bad_row")
 _CORRECT = column("correct", pa.bool_(), "whether `label` is one of `labels`; null for a document without labels")
 _KEY = column("key", pa.string(), "dataset key of the predictions: another for every change of settings or features")
+_LAST_RUN = column("run", pa.string(), "the last run that had this version; null when no run is recorded")
 _LATEST = column("latest", pa.bool_(), "whether they are the predictions of the last complete run")
 
 _FEATURE = column("dataset", pa.string(), "such as quantize/pq; embed/image only if report.vectors names image")
@@ -78,7 +79,7 @@ TABLES: dict[str, PublicTable] = {
     ),
     "predictions": PublicTable(PREDICTIONS, "one row per document and model, of the last complete run"),
     "predictions_history": PublicTable(
-        pa.schema([*PREDICTIONS, _KEY, _LATEST]), "predictions of every version of a model that gc has left"
+        pa.schema([*PREDICTIONS, _KEY, _LAST_RUN, _LATEST]), "predictions of every version of a model that gc has left"
     ),
     "results": PublicTable(
         pa.schema(

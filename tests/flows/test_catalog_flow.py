@@ -55,6 +55,11 @@ def test_earlier_runs_stay_in_the_history_until_gc_removes_them(cli: Cli, copied
     assert ask(root, kept) == [
         ("additive", True, 50), ("pq", True, 50), ("text", False, 50), ("text", True, 50)
     ]  # fmt: skip
+    runs = "SELECT latest, count(DISTINCT run), max(run) FROM predictions_history GROUP BY ALL ORDER BY ALL"
+    (earlier, now) = ask(root, runs)
+    assert (earlier[1], now[1]) == (1, 1)
+    assert earlier[2] < now[2]
+    assert ask(root, "SELECT DISTINCT run FROM metrics") == [(now[2],)]
     assert ask(root, "SELECT count(DISTINCT run) FROM metrics_history") == [(3,)]  # `copied` published once more
     assert ask(root, "SELECT count(DISTINCT run) FROM metrics") == [(1,)]
     assert cli("gc", copied, *changed).exit_code == 0

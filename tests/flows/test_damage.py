@@ -188,9 +188,8 @@ def test_any_harmed_file_of_a_root_is_found_and_put_right(cli: Cli, config: Path
     root = config.parent / "out"
     names = [name for name in contents(root) if not name.startswith((".lock", ".prefect/"))]
     for name, harm in zip(names, cycle(HARMS), strict=False):
-        assert cli("gc", config).exit_code == 0
         if not (root / name).exists():
-            continue  # an earlier version by now
+            continue  # superseded meanwhile
         print(name, harm)  # shown when it fails
         harm(root / name)
         assert verify(cli, config), name

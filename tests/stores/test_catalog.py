@@ -209,7 +209,7 @@ def test_results_are_documents_with_labels_and_predictions_in_one_row(tmp_path: 
         for i, label in zip("abc", guessed, strict=True)
     ]
     file = write(tmp_path / "p.parquet", guesses, PREDICTIONS)
-    views = {"documents": [Part([known, odd])], "predictions": [Part([file])]}
+    views = {"documents": [Part([known, odd], vary=True)], "predictions": [Part([file])]}
     path = build_catalog(tmp_path, {}, views)
     found = rows(path, "SELECT id, model, labels, label, correct, document_status, status FROM results ORDER BY 2, 1")
     assert found == [
@@ -227,11 +227,14 @@ def test_versions_of_predictions_are_told_apart(tmp_path: Path) -> None:
     new, old = (
         write(tmp_path / f"{i}.parquet", [{"id": i, "model": "x", "status": "ok", **said}], PREDICTIONS) for i in "no"
     )
-    parts = [Part([new], {"key": "k2", "latest": True}), Part([old], {"key": "k1", "latest": False})]
+    parts = [
+        Part([new], {"key": "k2", "run": "r", "latest": True}),
+        Part([old], {"key": "k1", "run": None, "latest": False}),
+    ]
     path = build_catalog(tmp_path, {}, {"predictions": parts[:1], "predictions_history": parts})
     assert rows(path, "SELECT id FROM predictions") == [("n",)]
-    assert rows(path, "SELECT id, key, latest FROM predictions_history ORDER BY key") == [
-        ("o", "k1", False), ("n", "k2", True)
+    assert rows(path, "SELECT id, key, run, latest FROM predictions_history ORDER BY key") == [
+        ("o", "k1", None, False), ("n", "k2", "r", True)
     ]  # fmt: skip
 
 
@@ -289,3 +292,11 @@ def test_documents_keep_their_tabular_columns(tmp_path: Path) -> None:
     file = write(tmp_path / "d.parquet", [one], INGESTED.append(pa.field("num_price", pa.float64())))
     path = build_catalog(tmp_path, {}, {"documents": [Part([file])]})
     assert rows(path, "SELECT id, labels[1], num_price FROM results") == [("a", "l", 2.5)]
+
+
+def test_files_that_vary_in_their_columns_meet(tmp_path: Path) -> None:
+    plain = documents(tmp_path / "a.parquet", "a")
+    priced = {"id": "b", "source_file": "x", "status": "ok", "labels": [], "num_price": 2.5}
+    file = write(tmp_path / "b.parquet", [priced], INGESTED.append(pa.field("num_price", pa.float64())))
+    path = build_catalog(tmp_path, {}, {"documents": [Part([plain, file], vary=True)]})
+    assert rows(path, "SELECT id, num_price FROM documents ORDER BY id") == [("a", None), ("b", 2.5)]
