@@ -48,7 +48,7 @@ def _embed_config(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
     name = values.get("encoder")
-    if name not in ENCODERS:
+    if not isinstance(name, str) or name not in ENCODERS:
         raise ConfigError(mismatch("encoder", sorted(ENCODERS), name, "`fuseline list encoders` describes them"))
     kinds: dict[str, type[FrozenConfig]] = {
         "image": ImageEmbedConfig, "text": TextEmbedConfig, "tabular": TabularEmbedConfig, "indices": IndexEmbedConfig

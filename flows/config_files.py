@@ -32,7 +32,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def parse_yaml(text: str, what: str) -> Any:
     """Return the plain values of a YAML text; raises ConfigError that says where it is wrong, not what stands there."""
     try:
-        return yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        loader.deep_construct = True  # refuses a value that holds itself
+        return loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"

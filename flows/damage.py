@@ -155,6 +155,8 @@ def _shard_damage(dataset: Dataset, *, documents: bool) -> tuple[int, list[Damag
     damage = [
         Damage(files, partial(mend, dataset, index), str(index)) for index, files in sorted(found.items()) if files
     ]
+    earlier = [name for name in dataset.superseded() if not dataset.sound(name)]
+    damage += [Damage((name,), partial(dataset.store.delete, name)) for name in earlier]
     beside = tuple(damaged_beside(dataset)) if documents else ()
     return len(found), [*damage, *([Damage(beside, partial(drop_beside, dataset))] if beside else [])]
 

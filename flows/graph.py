@@ -276,7 +276,7 @@ def _evaluate(config: Config, name: str, features: Features, fit: Fit, predictio
     spec = EvaluateConfig(model=name, kind=model.kind, seed=model.seed, splits=config.evaluation.splits)
     scored = Read(predictions, ("label", "predicted", "rank", "loss", "importance"))
     return Summary(
-        name=f"evaluation/{name}", flow="evaluate", version=2, config=spec, fits=(fit,), summarise=score_model,
+        name=f"evaluation/{name}", flow="evaluate", version=3, config=spec, fits=(fit,), summarise=score_model,
         reads=(scored, Read(features.documents, ("status", "split", "labels"))),
     )  # fmt: skip
 

@@ -63,14 +63,27 @@ def leaderboard(metrics: pa.Table, models: pa.Table, *, multi_label: bool) -> li
 
 def published_leaderboard(root: Path) -> list[Standing]:
     """Return the leaderboard of what was published; empty when nothing was. Raises DamagedError for damaged tables."""
-    names, listed = ("state.json", "metrics.parquet", "models.parquet"), Published.load(root).files
+    files = _published(root, "state.json", "metrics.parquet", "models.parquet")
+    if not files:
+        return []
+    state, *tables = files
+    metrics, models = map(pq.read_table, tables)
+    return leaderboard(metrics, models, multi_label=orjson.loads(state.read_bytes())["multi_label"])
+
+
+def published_cautions(root: Path) -> list[str]:
+    """Return what must be known of the data that were published. Raises DamagedError for a damaged file."""
+    return [line for state in _published(root, "state.json") for line in orjson.loads(state.read_bytes())["cautions"]]
+
+
+def _published(root: Path, *names: str) -> list[Path]:
+    """Return the places of files of latest/, checked; none when one is not there."""
+    listed = Published.load(root).files
     files = {f"latest/{name}": listed[f"latest/{name}"] for name in names if f"latest/{name}" in listed}
     if len(files) < len(names):
         return []
     check_files(root, files)
-    state, *tables = (root / name for name in files)
-    metrics, models = map(pq.read_table, tables)
-    return leaderboard(metrics, models, multi_label=orjson.loads(state.read_bytes())["multi_label"])
+    return [root / name for name in files]
 
 
 def _of(row: Row | None, value: Callable[[Row], float | None]) -> float | None:

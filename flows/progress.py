@@ -54,8 +54,8 @@ class Teller:
         finally:
             over.set()
             ticker.join()
-            for stage in own:
-                self._end(stage)
+        for stage in own:  # what ended in an error says so itself
+            self._end(stage)
 
     def advance(self, report: ShardReport) -> None:
         """Count one shard of one stage."""
@@ -162,9 +162,9 @@ def telling(console: Console) -> Iterator[None]:
         return
     whole = Column(no_wrap=True)  # on a narrow terminal the name of a stage is cut, not its numbers
     columns = (
-        TextColumn("{task.description}", table_column=Column(overflow="ellipsis")),
+        TextColumn("{task.description}", markup=False, table_column=Column(overflow="ellipsis")),
         BarColumn(bar_width=12, table_column=whole.copy()),
-        TextColumn("{task.fields[told]}", table_column=whole.copy()),
+        TextColumn("{task.fields[told]}", markup=False, table_column=whole.copy()),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=whole.copy()),
     )
     with Progress(*columns, console=console) as bars:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.catalog import LATEST, write_catalog
+from flows.cautions import cautions
 from flows.config import Config
 from flows.graph import CONTACT_SHEET, build
 from flows.outcome import findings_of, notes, quarantine_table
@@ -95,7 +96,8 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
     metrics, quarantine = _metrics(nodes, root, run), quarantine_table(nodes, root)
     data = _report_data(config, nodes, run=run, created=created, accounts=accounts)
     words = _explained(nodes, root, "words", WORDS)
-    page = render(ReportData(**{**data, "metrics": metrics, "quarantine": quarantine}))
+    told = {"metrics": metrics, "quarantine": quarantine, "notes": (*data["cautions"], *notes(nodes, root))}
+    page = render(ReportData(**{name: value for name, value in data.items() if name != "cautions"}, **told))
     folder = root / "reports" / run
     write_bytes(folder / "index.html", page.encode())
     with atomic_file(root / "metrics" / f"{run}.parquet") as partial:
@@ -111,7 +113,7 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
         for name, columns in {"predictions": PREDICTIONS.names, "documents": DOCUMENT_COLUMNS}.items():
             schema = pa.schema([TABLES[name].schema.field(column) for column in columns])
             _write_stream(latest / f"{name}.parquet", schema, _tables(nodes, root, f"{name}/", columns))
-        state = {"run": run, "multi_label": data["multi_label"]}
+        state = {"run": run, "multi_label": data["multi_label"], "cautions": data["cautions"]}
         (latest / "state.json").write_bytes(orjson.dumps(state))
     write_catalog(nodes, root, run)
     return folder / "index.html"
@@ -193,7 +195,7 @@ def _report_data(
         "versions": {name: version(name) for name in PACKAGES},
         "config_yaml": config.to_yaml(),
         "multi_label": _multi_label(config, nodes, root),
-        "notes": notes(nodes, root),
+        "cautions": cautions(statistics, scored=config.evaluation.splits),
     }
 
 

@@ -25,7 +25,7 @@ redact_logs()  # of commands, and of flows that a worker runs
 PREFECT_SETTINGS = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",  # below 1 it never sleeps
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
@@ -33,7 +33,8 @@ PREFECT_SETTINGS = {
 }
 
 
-_OWN: list[Server] = []  # the server of this process
+# Nobody watches the heartbeats of flows on a server that ends with them, and each flow would wait a second for theirs.
+OWN_SETTINGS = {"PREFECT_FLOWS": '{"heartbeat_frequency": null}'}
 
 
 @dataclass(frozen=True)
@@ -81,30 +82,16 @@ def prepare_prefect(root: Path, *, verbose: bool = False, serve: bool = True) ->
     if "PREFECT_API_URL" in os.environ:
         return
     os.environ.setdefault("PREFECT_HOME", str((root / ".prefect").absolute()))
+    for name, value in OWN_SETTINGS.items():
+        os.environ.setdefault(name, value)
     if serve:
         server = Server(Path(os.environ["PREFECT_HOME"]))
         atexit.register(server.stop)
-        _OWN.append(server)
         os.environ["PREFECT_API_URL"] = server.url
         # Both take seconds: the import goes on here while the server starts there.
         import flows.pipeline  # noqa: F401
 
         server.wait()
-
-
-@contextmanager
-def brief_flows() -> Iterator[None]:
-    """Send no heartbeats for the block when the server is ours: it ends with this process, whatever they say.
-
-    Prefect waits up to a second for the thread that sends them, at the end of every flow.
-    """
-    if not _OWN:
-        yield
-        return
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
 
 
 def new_run() -> str:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -19,6 +20,7 @@ from stores.errors import FuselineError, mismatch
 HOST = "127.0.0.1"
 START_SECONDS = 120.0  # measured: up to 30 s cold on two busy cores
 DRAIN_SECONDS = 5.0  # for the records of task runs that are still on their way
+RECORDER_SECONDS = 1.1  # it writes once a second
 STOP_SECONDS = 15.0
 
 
@@ -67,7 +69,9 @@ def main() -> None:
     """Serve until standard input ends: the port goes to standard output first, `ready` when it answers."""
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else is printed belongs into the log
-    listener = socket.create_server((HOST, 0))
+    # asyncio sends at once only where the protocol is named: otherwise every answer waits 40 ms for its last part.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind((HOST, 0))
     port = listener.getsockname()[1]
     running: list[Any] = []  # the server, once it is there
     # From the first moment: a run that is killed while its server starts must not leave it behind.
@@ -78,10 +82,11 @@ def main() -> None:
 
 def _follow(url: str, running: list[Any]) -> None:
     """End the server when standard input ends, that is when the run does."""
+    since = datetime.now(UTC)
     sys.stdin.buffer.read()
     if not running or not running[0].started:
         os._exit(1)  # nothing was recorded yet
-    drain(url)
+    drain(url, since)
     running[0].should_exit = True
     time.sleep(STOP_SECONDS)
     os._exit(1)  # a connection that never closes, say
@@ -102,17 +107,21 @@ def _serve(listener: socket.socket, running: list[Any], told: Any) -> None:
 
     threading.Thread(target=announce, daemon=True).start()
     asyncio.run(server.serve([listener]))
+    os._exit(0)  # all is recorded; the run need not wait while the interpreter is taken down
 
 
-def drain(url: str) -> None:
-    """Wait until no more task runs are recorded, for a few seconds at most."""
+def drain(url: str, since: datetime) -> None:
+    """Wait until the recorder has written the ends of all task runs that began `since`, a few seconds at most."""
     import httpx
 
-    end, before, now = time.monotonic() + DRAIN_SECONDS, -1, 0
-    while now != before and time.monotonic() < end:
-        time.sleep(1.2 if before >= 0 else 0)  # the recorder writes once a second
+    running = {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}, "start_time": {"after_": since.isoformat()}}
+    end = time.monotonic() + DRAIN_SECONDS
+    while time.monotonic() < end:
+        time.sleep(RECORDER_SECONDS)
         try:
-            before, now = now, int(httpx.post(f"{url}/task_runs/count", json={}, timeout=DRAIN_SECONDS).text)
+            answer = httpx.post(f"{url}/task_runs/count", json={"task_runs": running}, timeout=DRAIN_SECONDS)
+            if int(answer.text) == 0:
+                return
         except (httpx.HTTPError, ValueError):
             return
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Z = 1.959963984540054  # 97.5 % of the standard normal distribution lie below
+FEW = 30  # documents
 NOTHING = ""  # stands for "no prediction" in the confusion counts
 
 
@@ -172,13 +173,15 @@ def f1_interval(counts: Tally) -> Interval:
     """Return the 95 % interval of the micro F1: that of a share of as many documents as vary as much.
 
     F1 is 2 hits / (true + predicted), a ratio of sums over documents; its variance is that of the linearised ratio.
+    How few documents vary says little of how others would: below FEW they count as no more than they are.
     Raises ValueError without documents.
     """
     size = counts.true.total() + counts.predicted.total()
     f1 = _ratio(2 * counts.hit.total(), size)
     squares = 4 * counts.hit_hit - 4 * f1 * counts.hit_size + f1**2 * counts.size_size
     variance = max(0.0, squares) / size**2 if size else 0.0
-    return share_interval(f1, f1 * (1 - f1) / variance if variance > 0 and 0 < f1 < 1 else counts.n)
+    n = f1 * (1 - f1) / variance if variance > 0 and 0 < f1 < 1 else counts.n
+    return share_interval(f1, min(n, counts.n) if counts.n < FEW else n)
 
 
 def _outcomes(

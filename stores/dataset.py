@@ -139,6 +139,10 @@ class Dataset:
         last = {index: record.name for index, record in self.readable_records().items()}
         return [name for name in self._shard_names() if last.get(_index(name), name) != name]
 
+    def sound(self, name: str) -> bool:
+        """Return whether the bytes of any version of a shard are what their name says."""
+        return self._described_by(_index(name), name) is not None
+
     def drop(self, index: int) -> None:
         """Drop a shard, its record first, so that the planner makes it again."""
         self._record_path(index).unlink(missing_ok=True)

@@ -33,6 +33,13 @@ class Pool:
         self._executor: ProcessPoolExecutor | None = None
         self._meters = Meters(4 * workers)
 
+    def start(self) -> None:
+        """Start the workers before there is work: each takes a second to import what it needs."""
+        executor = self._running()
+        with _deaf_to_interrupts():
+            for _ in range(self.workers):
+                executor.submit(int)  # each starts one
+
     def make_shards(
         self, stages: Sequence[ShardStage], root: Path, index: int, *, watch: Watch | None = None, **wishes: Any
     ) -> list[ShardReport]:

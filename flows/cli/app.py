@@ -36,7 +36,14 @@ def _group() -> None:
 
 # A log has no width of its own: tables there must not break lines.
 WIDTH = None if sys.stdout.isatty() else 180
-out, err = Console(highlight=False, width=WIDTH), Console(stderr=True, highlight=False, width=WIDTH)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that prints text as it is: brackets and colons in paths and names are no markup."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=WIDTH)
+
+
+out, err = console(), console(stderr=True)
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as conf/demo.yaml")]
 Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set one value, e.g. run.workers=1")]
@@ -85,7 +92,7 @@ def error_boundary(verbose: bool = False) -> Iterator[None]:
         code, message = told(error)
         if verbose or os.environ.get(VERBOSE):
             sys.stderr.write(redacted(traceback.format_exc()))
-        err.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+        err.print(f"error: {message}", style="red", soft_wrap=True)
         raise typer.Exit(code) from None
 
 
@@ -98,11 +105,18 @@ def told(error: Exception) -> tuple[int, str]:
     if isinstance(error, OSError):
         return 1, f"{error.strerror or line}: {redacted(str(error.filename or ''))}".removesuffix(": ")
     # The server of Prefect, or the way to it: what is committed does not depend on it.
-    if type(error).__module__.partition(".")[0] in PREFECT:
+    if _of_prefect(error):
         cure = "committed shards are kept: run again, or see PREFECT_API_URL and its server"
         return 1, mismatch("Prefect's server", "an answer", f"{type(error).__name__}: {line}", cure)
     cure = f"this is a fault of Fuseline: please report it with the traceback that {VERBOSE}=1 prints"
     return SOFTWARE, f"{type(error).__name__}: {line}; {cure}"
+
+
+def _of_prefect(error: Exception) -> bool:
+    """Return whether Prefect or its HTTP client raised: it tells an absent server by a plain RuntimeError."""
+    raised = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [type(error).__module__, *(raised[-1:] if isinstance(error, RuntimeError) else ())]
+    return any(module.partition(".")[0] in PREFECT for module in modules)
 
 
 def _close_workers() -> None:

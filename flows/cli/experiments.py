@@ -7,7 +7,7 @@ from flows.config import load_config
 from flows.graph import build
 from flows.outcome import check_failures
 from flows.progress import telling
-from flows.runtime import brief_flows, locked, prepare_prefect
+from flows.runtime import locked, prepare_prefect
 
 commands = command_group()
 
@@ -27,7 +27,7 @@ def sweep(
         from flows.grid import publish_sweep, sweep_table
         from flows.paper import publish_paper
 
-        with locked(settings, wait=wait), telling(err), brief_flows():
+        with locked(settings, wait=wait), telling(err):
             ran = 0
             if sweep_todo(settings):
                 prepare_prefect(Path(settings.root), verbose=verbose)

@@ -24,14 +24,15 @@ from flows.cli.app import (
 )
 from flows.config import Config, load_config
 from flows.graph import build
-from flows.leaderboard import published_leaderboard
+from flows.leaderboard import published_cautions, published_leaderboard
 from flows.options import plan_options
 from flows.outcome import TooManyFailuresError, absent, check_failures, notes
 from flows.progress import telling
 from flows.publish import plan_report, publish_results
 from flows.runs import last_accounts, last_keys
-from flows.runtime import brief_flows, locked, new_run, prepare_prefect
+from flows.runtime import locked, new_run, prepare_prefect
 from stores.errors import FuselineError
+from tasks.nodes import ShardStage
 from tasks.planner import Plan, plan_all
 
 commands = command_group()
@@ -97,14 +98,14 @@ def predict(
     with error_boundary(verbose):
         settings = load_config(config, set_)
         root = Path(settings.root)
-        with locked(settings, wait=wait), telling(err), brief_flows():
+        with locked(settings, wait=wait), telling(err):
             prepare_prefect(root, verbose=verbose)
             from flows.prediction import predict_new
 
             made = predict_new(settings, model, source, output, reader=reader, options=option)
         err.print(f"{made.rows:,} predictions in {output}")
         for note in absent(made.nodes, root):
-            err.print(note, markup=False)
+            err.print(note)
         check_failures(made.nodes, root, settings.run.allowed_failures, predictions=True)
 
 
@@ -133,12 +134,13 @@ def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = 
     plans, rows = _planned(settings, refit=refit, retry_failed=retry_failed)
     err.print(show.plan_table(rows))
     if any(row["stale"] or row["missing"] for row in rows) or _touched(plans):
+        _start_workers(settings, plans)
         prepare_prefect(root, verbose=verbose)
         # Prefect reads its settings when it is first imported.
         from flows.pipeline import pipeline
 
         # It is said below, after the results.
-        with telling(err), brief_flows(), suppress(TooManyFailuresError):
+        with telling(err), suppress(TooManyFailuresError):
             pipeline(settings, retry_failed=retry_failed, refit=refit)
         accounts = last_accounts(root)
         err.print(show.accounts_table(accounts))
@@ -151,7 +153,7 @@ def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = 
     nodes = build(settings)
     if standings := published_leaderboard(root):
         err.print(show.leaderboard_table(standings))
-    for note in notes(nodes, root):
+    for note in (*published_cautions(root), *notes(nodes, root)):
         err.print(note)
     err.print(show.where_table(root))
     check_failures(nodes, root, settings.run.allowed_failures)
@@ -164,6 +166,14 @@ def _planned(
     options = plan_options(settings, nodes, retry_failed=retry_failed, refit=refit)
     plans = plan_all(nodes, root, replace(options, last=last_keys(root, settings.name)))
     return plans, [*(plan.to_row() for plan in plans), plan_report(settings, nodes, root, plans)]
+
+
+def _start_workers(settings: Config, plans: list[Plan]) -> None:
+    """Start the workers that will be needed; they import while Prefect's server starts."""
+    if settings.run.executor == "local" and any(isinstance(plan.node, ShardStage) and plan.todo for plan in plans):
+        from tasks.pool import shared_pool
+
+        shared_pool(settings.run.workers).start()
 
 
 def _touched(plans: list[Plan]) -> bool:

@@ -61,7 +61,7 @@ def describe_(
         found = describe(kind.value, name)
         if not json:
             for line in tables.head_lines(found):
-                out.print(line, markup=False, soft_wrap=True)
+                out.print(line, soft_wrap=True)
         if json or found["options"]:
             print_rows(found, json, lambda: tables.options_table(found["options"]))
 
@@ -100,6 +100,6 @@ def weights_check(
         print_rows(rows, json, lambda: tables.weights_table(rows))
         faults = [row for row in rows if row["state"] == "wrong" or (config is not None and row["state"] != "ok")]
         for row in faults:
-            err.print(f"{row['state']}: {row['name']}: {row['detail']}", markup=False, soft_wrap=True)
+            err.print(f"{row['state']}: {row['name']}: {row['detail']}", soft_wrap=True)
         if faults:
             raise typer.Exit(1)

@@ -87,9 +87,9 @@ def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
         with locked(settings, wait=wait):
             for label, _, damage in find_all_damage(settings):
                 for one in damage:
-                    err.print(f"damaged: {label} {one}", markup=False)
+                    err.print(f"damaged: {label} {one}")
                     if said := one.mend():
-                        err.print(said, markup=False)
+                        err.print(said)
             run_settings(settings, verbose=verbose)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
@@ -81,7 +82,6 @@ class Dictionary:
     arena: NDArray[np.uint8]
     starts: NDArray[np.int64]  # (W + 1,)
     counts: NDArray[np.int64]  # (W,)
-    slots: NDArray[np.uint64]
     lowercase: bool
     word_ngrams: int
     minn: int
@@ -103,18 +103,23 @@ class Dictionary:
     @classmethod
     def of(cls, arena: NDArray[np.uint8], starts: NDArray[np.int64], counts: NDArray[np.int64], **shape: Any) -> Self:
         """Build from the words' bytes, their bounds (W + 1,) and counts (W,); raises ValueError for wild bounds."""
-        from models.fasttext import tokens
-
         if len(starts) != len(counts) + 1 or starts[0] != 0 or starts[-1] > len(arena) or (np.diff(starts) < 1).any():
             raise ValueError(
                 f"bounds of words: expected {len(counts) + 1!r} rising ones within {len(arena)!r} bytes, "
                 f"got {len(starts)!r} up to {int(starts.max(initial=0))!r}; train again"
             )
-        hashes = np.zeros(len(counts), np.uint32)
-        tokens.hash_words(starts, arena, len(counts), hashes)
-        slots = np.zeros(1 << max(4, (2 * len(counts)).bit_length()), np.uint64)
-        tokens.rehash(hashes, len(counts), slots)
-        return cls(arena, starts, counts, slots, **shape)
+        return cls(arena, starts, counts, **shape)
+
+    @cached_property
+    def slots(self) -> NDArray[np.uint64]:
+        """The hash table over the words, made for the first text: who opens a model for its facts compiles nothing."""
+        from models.fasttext import tokens
+
+        n = len(self.counts)
+        hashes, slots = np.zeros(n, np.uint32), np.zeros(1 << max(4, (2 * n).bit_length()), np.uint64)
+        tokens.hash_words(self.starts, self.arena, n, hashes)
+        tokens.rehash(hashes, n, slots)
+        return slots
 
     @property
     def rows(self) -> int:

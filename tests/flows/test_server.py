@@ -2,15 +2,19 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from flows.server import Server
-from tests.flows.live import alive, clean_env, descendants, wait_for
+from tests.flows.conftest import Cli, make_data, settings, write_config
+from tests.flows.live import alive, clean_env, descendants, program, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
 
@@ -44,3 +48,33 @@ def test_a_run_that_is_killed_while_its_server_starts_leaves_no_process(tmp_path
         assert len(family) == 1
         os.kill(run.pid, signal.SIGKILL)
     wait_for(lambda: not any(map(alive, family)), "the server to end", seconds=10)
+
+
+def test_it_answers_at_once(cli: Cli) -> None:
+    """A connection that sends no small packet before the last was acknowledged takes 40 ms for every answer."""
+    url, seconds = os.environ["PREFECT_API_URL"], []
+    with httpx.Client() as client:
+        for _ in range(20):
+            started = time.perf_counter()
+            client.post(f"{url}/flows/filter", json={}).raise_for_status()
+            seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.03
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_history_of_a_run_is_whole_when_it_ends(tmp_path: Path) -> None:
+    """The server is ended by the run, and may not be before it has written how the last tasks ended."""
+    make_data(folder := tmp_path / "data", 20)
+    text = {**settings(folder), "shard_size": 5, "embed": {}, "quantize": {}, "models": {"text": {"kind": "text"}}}
+    log, env = tmp_path / "run.log", clean_env(PREFECT_HOME=str(tmp_path / "home"))
+    with program("flows.cli", "run", write_config(folder, text), log=log, env=env) as run:
+        assert run.wait(240) == 0, log.read_text()
+        wait_for(lambda: not descendants(run.pid), "every process to end", seconds=60)
+    with closing(sqlite3.connect(tmp_path / "home" / "prefect.db")) as database:
+        tasks = dict(database.execute("SELECT name, state_type FROM task_run"))
+        flows = dict(database.execute("SELECT name, state_type FROM flow_run"))
+    assert set(tasks.values()) == set(flows.values()) == {"COMPLETED"}
+    assert {"ingest/shapes", "clean/text shard 3", "train/text", "predict/text shard 0", "evaluate/text"} <= set(tasks)
+    assert {"pipeline: shapes", "ingest: shapes", "train: shapes", "evaluate: shapes"} <= set(flows)
+    assert not {"extract: shapes", "quantize: shapes"} & set(flows)  # they have nothing to do

@@ -177,5 +177,7 @@ def test_the_interval_of_the_micro_f1_is_that_of_drawing_documents():
     drawn = rng.integers(0, 400, size=(4000, 400))
     expected = np.quantile(2 * hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
     np.testing.assert_allclose(found, expected, atol=0.006)
+    alike = [(["ant", "bee"], ["ant"], "ant", 1)] * 3
+    assert f1_interval(count(alike)) == share_interval(2 / 3, 3)
     assert f1_interval(count([(["ant"], ["ant"], "ant", 1)] * 3)) == share_interval(1, 3)
     assert f1_interval(count([(["ant"], [], None, 1)] * 3)) == share_interval(0, 3)

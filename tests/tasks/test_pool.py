@@ -62,6 +62,14 @@ def test_a_worker_makes_a_shard_with_one_thread(wanted, root, pool):
     assert content(stage, root)["d5"]["text"] == "1"
 
 
+def test_workers_that_were_started_early_make_the_shards(wanted, root, pool):
+    pool.start()
+    early = set(pool._executor._processes)
+    assert len(early) == 2
+    pool.make_shards([wanted.clean], root, 1, source="")
+    assert set(pool._executor._processes) == early
+
+
 def test_killed_workers_are_replaced_and_every_shard_is_made(wanted, root, pool, tmp_path):
     """Two threads that meet the same broken pool must not end each other's new one."""
     stage, reports = replace(wanted.clean, transform=dies_once), []

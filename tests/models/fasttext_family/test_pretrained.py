@@ -231,3 +231,15 @@ def test_good_vectors_help() -> None:
             scores.append(np.mean([model.labels[y] == name[0] for y, name in zip(best, unseen, strict=True)]))
     assert scores[1] == 1.0
     assert scores[0] < 0.8
+
+
+def test_a_model_is_opened_without_compiling_anything(tmp_path: Path) -> None:
+    """A run opens models to learn whether documents carry several labels: numba alone would take two seconds."""
+    Text(TextConfig(dim=3)).fit(Blocks(texts()), None, seed=0).save(tmp_path)
+    script = (
+        "import sys; from pathlib import Path; from models.registry import MODELS\n"
+        f"model = MODELS['text'].classifier.load(Path({str(tmp_path)!r}))\n"
+        "print(model.multi_label, 'numba' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
