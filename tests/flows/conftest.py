@@ -94,6 +94,10 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     before = dict(os.environ)
     os.environ.pop("PREFECT_API_URL", None)
     prepare_prefect(tmp_path_factory.mktemp("prefect"))
+    # A test module that imported Prefect before had it read its settings then.
+    from prefect.context import refresh_global_settings_context
+
+    refresh_global_settings_context()
     from flows.cli import app
     from tasks.pool import close_pool
 
