@@ -1,5 +1,6 @@
 """Every file under a root, harmed in every way: found, put right, and everything is as it was."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -184,10 +185,11 @@ def test_damaged_results_stop_no_erasure(cli: Cli, config: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_any_harmed_file_of_a_root_is_found_and_put_right(cli: Cli, config: Path) -> None:
-    """Whatever lies under the root after a run, but the lock and Prefect's history."""
+    """One of every kind of file under the root after a run, but the lock and Prefect's history."""
     root = config.parent / "out"
     names = [name for name in contents(root) if not name.startswith((".lock", ".prefect/"))]
-    for name, harm in zip(names, cycle(HARMS), strict=False):
+    kinds = {re.sub(r"[0-9a-f]{6,}|(?<=^models/)\w+", "#", name): name for name in names}
+    for name, harm in zip(kinds.values(), cycle(HARMS), strict=False):
         assert cli("gc", config).exit_code == 0
         if not (root / name).exists():
             continue  # an earlier version by now
