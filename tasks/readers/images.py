@@ -3,6 +3,7 @@
 import gc
 import os
 import posixpath
+import stat
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
@@ -13,6 +14,8 @@ from tasks.readers.places import Place, image_root, place, safe_references, same
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jfif", ".avif", ".jp2")
 COPY_ROWS = 256  # copied images are large: few per table
+ABSENT = ""  # where a folder is that is not there: nothing in it leads anywhere
+DEEP = 100  # folders in folders that are looked at one by one
 
 
 def is_image(name: str) -> bool:
@@ -74,7 +77,7 @@ def fenced(table: pa.Table, root: str) -> pa.Table:
     The bytes are compared with their digest when they are read, so that a link that is set later is noticed too.
     """
     uris = table["image"].combine_chunks().field("uri")
-    if "://" in root or uris.null_count == len(uris):
+    if "://" in root or uris.null_count == len(uris) or _nowhere(uris, root):
         return table
     fence = Fence(root)
     out = pa.array([uri is not None and fence.leaves(uri) for uri in uris.to_pylist()], pa.bool_())
@@ -85,25 +88,46 @@ def fenced(table: pa.Table, root: str) -> pa.Table:
     return mark(table.set_column(index, table.schema.field("image"), kept), out, "outside", blank=False)
 
 
+def _nowhere(uris: pa.Array, root: str) -> bool:
+    """Return whether all references start with one folder that is not there: metadata without their images."""
+    first = pc.min(uris).as_py().partition("/")[0]
+    absent = not os.path.lexists(os.path.join(root, first))  # noqa: PTH118
+    return absent and bool(pc.all(pc.starts_with(uris, f"{first}/")).as_py())
+
+
 class Fence:
-    """Tells which paths below a local folder lead out of it; folders are resolved once."""
+    """Tells which paths below a local folder lead out of it; each folder is looked at once."""
 
     def __init__(self, root: str) -> None:
         self._root = os.path.realpath(root)
-        self._folders: dict[str, str | None] = {}  # relative folder -> where it is, None outside
+        self._folders: dict[str, str | None] = {"": self._root}  # relative folder -> where it is, None outside
 
     def leaves(self, uri: str) -> bool:
         """Return whether the file `uri`, relative to the folder, lies elsewhere; False for a URL."""
         if "://" in uri or "\0" in uri:
             return False
-        folder, name = posixpath.split(uri)
-        if folder not in self._folders:
-            self._folders[folder] = self._inside(os.path.join(self._root, folder))  # noqa: PTH118 - many, and fast
-        base = self._folders[folder]
-        if base is None:
-            return True
-        path = os.path.join(base, name)  # noqa: PTH118
-        return os.path.islink(path) and self._inside(path) is None  # noqa: PTH114
+        folder, _, name = uri.rpartition("/")
+        base = self._folders[folder] if folder in self._folders else self._entered(folder)
+        if not base:
+            return base is None
+        path = f"{base}/{name}"
+        return os.path.islink(path) and self._inside(path) is None  # noqa: PTH114 - many, and fast
+
+    def _entered(self, folder: str) -> str | None:
+        """Return where a folder is, ABSENT where nothing is; its parents are looked at on the way."""
+        if ".." in folder or folder.count("/") > DEEP:
+            return self._folders.setdefault(folder, self._inside(f"{self._root}/{folder}"))
+        parent, _, name = folder.rpartition("/")
+        base = self._folders[parent] if parent in self._folders else self._entered(parent)
+        if base:
+            path = f"{base}/{name}"
+            try:
+                mode = os.lstat(path).st_mode
+            except OSError:
+                base = ABSENT
+            else:
+                base = self._inside(path) if stat.S_ISLNK(mode) else path
+        return self._folders.setdefault(folder, base)
 
     def _inside(self, path: str) -> str | None:
         real = os.path.realpath(path)

@@ -1,6 +1,7 @@
 """Links that lead out of a source: of folders and files, and inside HDF5 files. None is followed unasked."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,32 @@ def test_an_hdf5_file_that_reads_elsewhere_is_refused(tmp_path: Path, load, kind
     with pytest.raises(DataError, match="dataset imdb_ids: expected 'numbers that lie in the file itself'") as caught:
         load("mmimdb", path)
     assert "root:x" not in str(caught.value)
+
+
+def test_links_anywhere_on_the_way_are_seen(tmp_path: Path, outside: Path) -> None:
+    root = tmp_path / "root"
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "a" / "b" / "up").symlink_to(root)
+    (root / "a" / "out").symlink_to(outside)
+    (root / "a" / "lost").symlink_to(tmp_path / "nowhere")
+    fence = Fence(str(root))
+    told = {
+        "x.jpg": False, "a/b/x.jpg": False, "a/b/up/x.jpg": False, "a/b/up/a/out/x.jpg": True, "a/out/x.jpg": True,
+        "a/out/c/d/x.jpg": True, "a/lost/x.jpg": True, "a/none/c/x.jpg": False, "/".join("a" * 3000): False,
+    }  # fmt: skip
+    assert {uri: fence.leaves(uri) for _ in range(2) for uri in told} == told
+
+
+@pytest.mark.parametrize(("folder", "most"), [("there", 20), ("absent", 2)])
+def test_a_folder_is_looked_at_once_however_many_images(tmp_path: Path, load, monkeypatch, folder, most) -> None:
+    """Each look asks the disk, and costs more than parsing the row."""
+    root = tmp_path / "r"
+    (root / "there/a").mkdir(parents=True)
+    lines = [{"id": str(i), "image": f"{folder}/{'ab'[i % 2]}/{i}.jpg"} for i in range(1000)]
+    (root / "d.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    asked: list[str] = []
+    lstat = os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path, **more: asked.append(str(path)) or lstat(path, **more))
+    monkeypatch.setattr(os.path, "islink", lambda path: False)  # of the images themselves
+    assert {row["status"] for row in load("jsonl", root / "d.jsonl")} == {"ok"}
+    assert len([path for path in asked if path.startswith(f"{root}/{folder}")]) <= most
