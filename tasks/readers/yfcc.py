@@ -11,14 +11,14 @@ from pydantic import Field
 
 from stores.errors import ConfigError, mismatch
 from tasks.readers.aligned import AlignedLines
-from tasks.readers.base import ReaderOptions, SourceFile, documents, image_array, mark, numbered
+from tasks.readers.base import ReaderOptions, SourceFile, documents, mark, numbered
 from tasks.readers.delimited import Fields, cut
 from tasks.readers.images import copied, watched
 from tasks.readers.mapping import as_tabular, as_text, check_ids
 from tasks.readers.percent import decoded, decoded_lists
-from tasks.readers.places import Place, companion, image_root, listed, place, relative, safe_references, walk
+from tasks.readers.places import Place, companion, image_root, listed, place, relative, walk
 from tasks.readers.streams import file_blocks, text_bytes
-from tasks.readers.zipindex import MARK, ZipStore, zipped
+from tasks.readers.yfcc_images import Images, check_template, in_zips
 
 # fmt: off
 FIELDS = (
@@ -29,7 +29,6 @@ FIELDS = (
 # fmt: on
 OLD_FIELDS = tuple(name for name in FIELDS if name not in ("line", "hash"))  # the first release
 ENCODED = frozenset({"unickname", "capturedevice", "title", "description", "usertags", "machinetags"})
-PIECES = ("hash", "h3", "h6", "id", "line", "ext", "l2", "l3", "m3")
 PUBLISHED = {"documents": 100_000_000}
 Column = Callable[[str], pa.Array]  # the name of a field -> its values
 LOOKS_FOR = "yfcc100m_dataset, yfcc100m_dataset-0.bz2 and the like"
@@ -46,7 +45,8 @@ class YfccOptions(ReaderOptions):
     hashes: str | None = Field(None, description="For 23 columns: file of lines id TAB hash")
     image: str | None = Field(
         "data/images/{h3}/{h6}/{hash}.{ext}",
-        description="Path of an image of {hash} {h3} {h6} {id} {line} {ext} {l2} {l3} {m3}; null = none. After `.zip/`"
+        description="Path of an image of {hash} {h3} {h6} {id} {line} {ext} {l2} {l3} {m3}; null = none. {ext} is mp4"
+        " for videos and else jpg, or the original extension where only such a file is there. After `.zip/`"
         " a member: `images/{l2}/{l3}.zip/{m3}.jpg` (line numbers of 8 digits), `{h3}.zip/{hash}.jpg` (4,096 zips)",
     )
     tabular: dict[str, Literal["number", "category"]] = Field(
@@ -55,6 +55,9 @@ class YfccOptions(ReaderOptions):
     videos: Literal["mark", "keep"] = Field(
         "mark",
         description="mark: a video is a row with status `video` and nothing else; keep: it is a document like others",
+    )
+    encoding_errors: Literal["mark", "replace"] = Field(
+        "replace", description="What bytes that are not UTF-8 do: become U+FFFD (replace), or mark the row"
     )
 
 
@@ -69,7 +72,7 @@ def read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
 
 def _read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
     check_columns(options)
-    zips = ZipStore(place(image_root(path, options)), options) if in_zips(options) else None
+    images = Images(path, options.image, options)
     packs = {name: _pack(path, name, options) for name in ("autotags", "hashes")}
     for file, name in core_files(path):
         width = 0
@@ -81,9 +84,8 @@ def _read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
             for start in range(0, len(fields), options.batch_rows):
                 part = fields.part(start, start + options.batch_rows)
                 places = numbered(where, range(block.first + start, block.first + start + len(part)))
-                table = _table(part, places, width or len(FIELDS), packs, options)
-                table = table if zips is None else zipped(table, zips)
-                if broken is not None:
+                table = images.placed(_table(part, places, width or len(FIELDS), packs, images, options))
+                if broken is not None and options.encoding_errors == "mark":
                     table = mark(table, pa.array(broken[start : start + len(part)]), "bad_encoding")
                 if block.fault is not None:
                     yield refault(table, block.fault)
@@ -104,7 +106,12 @@ def told_width(fields: Fields) -> int:
 
 
 def _table(
-    fields: Fields, places: pa.Array, width: int, packs: dict[str, AlignedLines | None], options: YfccOptions
+    fields: Fields,
+    places: pa.Array,
+    width: int,
+    packs: dict[str, AlignedLines | None],
+    images: Images,
+    options: YfccOptions,
 ) -> pa.Table:
     rows, good = len(fields), fields.widths == width
     names = FIELDS if width == len(FIELDS) else OLD_FIELDS
@@ -124,7 +131,7 @@ def _table(
         labels=_labels(column, tags, options),
         title=_decoded(column("title")),
         description=_decoded(column("description")),
-        image=_images(options, ids=ids, line=column("line"), hashes=hashes, video=video),
+        image=images.of(lambda name: hashes if name == "hash" else column(name), video),
         extra=_tabular(column, options),
     )
     table = mark(table, pa.array(~good), "bad_row")
@@ -177,44 +184,12 @@ def _joined(pack: AlignedLines | None, ids: pa.Array, own: pa.Array) -> tuple[pa
     return pa.array(values, pa.string()), pc.and_(pc.invert(pa.array(theirs, pa.bool_())), ids.is_valid())
 
 
-def _images(options: YfccOptions, *, ids: pa.Array, line: pa.Array, hashes: pa.Array, video: pa.Array) -> pa.Array:
-    """Fill the template; null where a part of it is unknown. The stored hash counts: it may have 30 or 31 digits."""
-    if options.image is None:
-        return pa.nulls(len(ids))
-    hashes = pc.if_else(pc.equal(hashes, ""), pa.scalar(None, pa.string()), hashes)
-    padded = pc.utf8_lpad(line, 8, "0")
-    made = {
-        "hash": hashes,
-        "h3": pc.utf8_slice_codeunits(hashes, 0, 3),
-        "h6": pc.utf8_slice_codeunits(hashes, 3, 6),
-        "id": ids,
-        "line": line,
-        "l2": pc.utf8_slice_codeunits(padded, 0, 2),
-        "l3": pc.utf8_slice_codeunits(padded, 2, 5),
-        "m3": pc.utf8_slice_codeunits(padded, 5),
-        "ext": pc.if_else(video, "mp4", "jpg"),
-    }
-    pieces = options.image.replace("}", "{").split("{")
-    parts = [made[piece] if index % 2 else pa.scalar(piece) for index, piece in enumerate(pieces)]
-    uris, _ = safe_references(pc.binary_join_element_wise(*parts, ""))
-    return image_array(uris)
-
-
-def in_zips(options: YfccOptions) -> bool:
-    """Say whether the images lie in zips."""
-    return options.image is not None and MARK in options.image
-
-
 def check_columns(options: YfccOptions) -> None:
     """Refuse columns that the release does not have, and autotags without their file."""
     for name in options.tabular:
         if name not in FIELDS:
             raise ConfigError(mismatch("source.options.tabular", FIELDS, name, "name a column of the release"))
-    pieces = (options.image or "").replace("}", "{").split("{")[1::2]
-    for piece in pieces:
-        if piece not in PIECES:
-            cure = "use one of the names in braces"
-            raise ConfigError(mismatch("source.options.image", PIECES, piece, cure))
+    check_template(options.image)
     if options.labels == "autotags" and options.autotags is None:
         cure = "set source.options.autotags to the expansion pack"
         raise ConfigError(mismatch("source.options.autotags", "a file, for labels: autotags", None, cure))
@@ -241,7 +216,7 @@ def files(path: str, options: YfccOptions) -> Iterator[SourceFile]:
     yield from (listed(file, name) for file, name in core_files(path))
     packs = {"autotags": options.autotags, "hashes": options.hashes}
     yield from (listed(companion(path, name, option), name) for option, name in packs.items() if name is not None)
-    if not in_zips(options):
+    if not in_zips(options.image):
         yield from watched(path, options)
     elif options.watch_images:
         yield from (file for file in walk(place(image_root(path, options))) if file.uri.endswith(".zip"))

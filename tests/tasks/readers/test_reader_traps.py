@@ -115,63 +115,7 @@ def test_mmimdb_plots_are_chosen_and_an_author_is_cut_on_demand(tmp_path, load):
     assert load("mmimdb", tmp_path, genres="all")[0]["labels"] == ["Reality-TV", "Sci-Fi"]
 
 
-# YFCC100M and FlickrTag
-
-
-def core(**values: str) -> str:
-    from tasks.readers.yfcc import FIELDS
-
-    return "\t".join(values.get(name, "0" if name == "marker" else "") for name in FIELDS) + "\n"
-
-
-def test_yfcc_first_release_has_23_columns_and_its_hashes_beside(tmp_path, load):
-    """No line number and no hash: those lie in files of their own, aligned by line."""
-    lines = [core(photoid=str(number), title="a+b", marker="0") for number in (7, 8, 9)]
-    old = ["\t".join([line.split("\t")[1], *line.split("\t")[3:]]) for line in lines]
-    put(tmp_path / "yfcc100m_dataset-0", "".join(old))
-    put(tmp_path / "yfcc100m_hash", "7\tabcdef012\n55\tfff\n9\t" + "1" * 31 + "\n")
-    rows = load("yfcc", tmp_path, hashes="yfcc100m_hash")
-    assert told(rows, "id", "title", "status") == [("7", "a b", "ok"), ("8", "a b", "misaligned"), ("9", "a b", "ok")]
-    assert uris(rows) == ["data/images/abc/def/abcdef012.jpg", None, f"data/images/111/111/{'1' * 31}.jpg"]
-
-
-def test_yfcc_the_stored_hash_counts_however_long(tmp_path, load):
-    for digest in ("a" * 30, "b" * 31, "c" * 32):
-        put(tmp_path / "y.tsv", core(line="0", photoid="1", hash=digest))
-        assert uris(load("yfcc", tmp_path / "y.tsv")) == [f"data/images/{digest[:3]}/{digest[3:6]}/{digest}.jpg"]
-
-
-def test_yfcc_videos_are_marked_or_kept(tmp_path, load):
-    put(tmp_path / "y.tsv", core(photoid="1", hash="abcdef", marker="1", title="t") + core(photoid="2", title="u"))
-    assert told(load("yfcc", tmp_path / "y.tsv"), "id", "status", "title") == [("1", "video", None), ("2", "ok", "u")]
-    kept = load("yfcc", tmp_path / "y.tsv", videos="keep", image="data/videos/{ext}/{h3}/{h6}/{hash}.{ext}")
-    assert told(kept, "status", "title") == [("ok", "t"), ("ok", "u")]
-    assert uris(kept) == ["data/videos/mp4/abc/def/abcdef.mp4", None]
-
-
-def test_yfcc_autotags_above_a_confidence_are_labels(tmp_path, load):
-    put(tmp_path / "y.tsv", core(photoid="1", usertags="x") + core(photoid="2") + core(photoid="3") + core(photoid="4"))
-    put(tmp_path / "tags", "1\tdune:0.5100,a:b:0.9,fog:0.8610,odd:x\n2\t\n9\tfog:0.9\n")
-    rows = load("yfcc", tmp_path / "y.tsv", labels="autotags", autotags="tags", min_confidence=0.6)
-    assert told(rows, "labels", "status") == [
-        (["a:b", "fog"], "ok"), ([], "ok"), ([], "misaligned"), ([], "misaligned"),
-    ]  # fmt: skip
-    with pytest.raises(ConfigError, match="autotags"):
-        load("yfcc", tmp_path / "y.tsv", labels="autotags")
-    assert load("yfcc", tmp_path / "y.tsv", labels="none")[0]["labels"] == []
-
-
-def test_yfcc_ten_files_of_one_release_and_no_database(tmp_path, load):
-    put(tmp_path / "yfcc100m_dataset-1", core(photoid="2", longitude="-77.0", accuracy="16"))
-    put(tmp_path / "yfcc100m_dataset-0", core(photoid="1", machinetags="geo:lat=1,b"))
-    put(tmp_path / "yfcc100m_dataset.sql", b"SQLite format 3\0")
-    put(tmp_path / "yfcc100m_autotags", "1\tfog:0.9\n")
-    rows = load("yfcc", tmp_path, labels="machinetags", tabular={"longitude": "number", "accuracy": "category"})
-    assert told(rows, "id", "labels", "num_longitude", "cat_accuracy") == [
-        ("1", ["geo:lat=1", "b"], None, None), ("2", [], -77.0, "16"),
-    ]  # fmt: skip
-    with pytest.raises(ConfigError, match="name a column of the release"):
-        load("yfcc", tmp_path, tabular={"nonsense": "number"})
+# FlickrTag
 
 
 def test_fasttext_labels_stand_anywhere_and_blank_lines_are_documents(tmp_path, load):
