@@ -257,4 +257,5 @@ FINDINGS = {
     "bad_metadata": "metadata files of photos that cannot be read",
     "photo_count": "rows with another number of photos than they say",
     "no_image": "texts without their image",
+    "extra_line": "lines of files beside the metadata that belong to no row",
 }

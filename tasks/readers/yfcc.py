@@ -1,22 +1,24 @@
 """YFCC100M core metadata: tab-separated lines of 25 or 23 fields, parsed column by column."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from stores.errors import ConfigError, mismatch
-from tasks.readers.aligned import AlignedLines
-from tasks.readers.base import ReaderOptions, SourceFile, documents, mark, numbered
+from stores.errors import ConfigError, DataError, mismatch
+from tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, documents, mark, numbered
 from tasks.readers.delimited import Fields, cut
 from tasks.readers.images import copied, watched
 from tasks.readers.mapping import as_tabular, as_text, check_ids
+from tasks.readers.partners import IDS, PAIRS, Partners, extra_lines, joined
 from tasks.readers.percent import decoded, decoded_lists
 from tasks.readers.places import Place, companion, image_root, listed, place, relative, walk
+from tasks.readers.strays import stray_images
 from tasks.readers.streams import file_blocks, text_bytes
 from tasks.readers.yfcc_images import Images, check_template, in_zips
 
@@ -40,9 +42,12 @@ class YfccOptions(ReaderOptions):
     labels: Literal["usertags", "machinetags", "autotags", "none"] = Field(
         "usertags", description="Column that gives the labels"
     )
-    autotags: str | None = Field(None, description="Expansion pack of lines id TAB concept:confidence,...")
+    autotags: str | None = Field(
+        None, description="For labels: autotags: expansion pack of lines id TAB concept:confidence,..., joined by id"
+    )
     min_confidence: float = Field(0.5, ge=0, le=1, description="Confidence from which an autotag counts as a label")
-    hashes: str | None = Field(None, description="For 23 columns: file of lines id TAB hash")
+    hashes: str | None = Field(None, description="For 23 columns: file of lines id TAB hash, joined by id")
+    lines: str | None = Field(None, description="For 23 columns: file of lines line number TAB id, joined by id")
     image: str | None = Field(
         "data/images/{h3}/{h6}/{hash}.{ext}",
         description="Path of an image of {hash} {h3} {h6} {id} {line} {ext} {l2} {l3} {m3}; null = none. {ext} is mp4"
@@ -64,8 +69,12 @@ class YfccOptions(ReaderOptions):
 def read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
     """Yield one document per line; titles, descriptions and tags percent-decoded, plus signs as spaces.
 
-    Statuses: bad_row (not 25 or 23 fields), bad_encoding, video, misaligned (an aligned file speaks of another id),
-    too_large, bad_file, bomb.
+    What 23 columns lack, and autotags, are joined by id from files beside them, in any order and in bounded memory.
+    A field that a row has of its own stays. Statuses: bad_row (not 25 or 23 fields), bad_encoding, video, no_hash,
+    no_line, no_autotags (such a file has no line for the row, which stays), too_large, bad_file, bomb.
+
+    Raises:
+        DataError: such a file has none of the ids.
     """
     return copied(_read(path, options), path, options)
 
@@ -73,7 +82,42 @@ def read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
 def _read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
     check_columns(options)
     images = Images(path, options.image, options)
-    packs = {name: _pack(path, name, options) for name in ("autotags", "hashes")}
+    with _partners(path, options) as partners:
+        for part in _parts(path, options):
+            table = images.placed(_table(part, partners, images, options))
+            if part.broken is not None and options.encoding_errors == "mark":
+                table = mark(table, pa.array(part.broken), "bad_encoding")
+            if part.fault is not None:
+                yield refault(table, part.fault)
+            elif rows := table if part.fields.filled.all() else table.filter(pa.array(part.fields.filled)):
+                yield rows
+
+
+class Part(NamedTuple):
+    """Some lines of a file, or one fault."""
+
+    fields: Fields
+    where: str
+    first: int  # number of the first line
+    width: int  # fields of a line of this file, 25 or 23
+    fault: str | None
+    broken: list[bool] | None  # which lines were no UTF-8; None when all were
+
+    def column(self, name: str) -> pa.Array:
+        """Return a field of each line, (n,) string; null in a line of another width, or where no line has it."""
+        names = FIELDS if self.width == len(FIELDS) else OLD_FIELDS
+        if name not in names:
+            return pa.nulls(len(self.fields), pa.string())
+        return self.fields.column(names.index(name), self.fields.widths == self.width)
+
+    def ids(self) -> pa.Array:
+        """Return the id of each line, (n,) string; null without one."""
+        ids = self.column("photoid")
+        return pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids)
+
+
+def _parts(path: str, options: YfccOptions) -> Iterator[Part]:
+    """Yield the lines of all files, blank ones too, `batch_rows` at a time."""
     for file, name in core_files(path):
         width = 0
         for member, block in file_blocks(file, options):
@@ -82,15 +126,10 @@ def _read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
             fields = cut(data, "\t")
             width = width or told_width(fields)
             for start in range(0, len(fields), options.batch_rows):
-                part = fields.part(start, start + options.batch_rows)
-                places = numbered(where, range(block.first + start, block.first + start + len(part)))
-                table = images.placed(_table(part, places, width or len(FIELDS), packs, images, options))
-                if broken is not None and options.encoding_errors == "mark":
-                    table = mark(table, pa.array(broken[start : start + len(part)]), "bad_encoding")
-                if block.fault is not None:
-                    yield refault(table, block.fault)
-                elif rows := table if part.filled.all() else table.filter(pa.array(part.filled)):
-                    yield rows
+                stop = start + options.batch_rows
+                bad = None if broken is None else broken[start:stop]
+                first = block.first + start
+                yield Part(fields.part(start, stop), where, first, width or len(FIELDS), block.fault, bad)
 
 
 def refault(table: pa.Table, slug: str) -> pa.Table:
@@ -105,39 +144,35 @@ def told_width(fields: Fields) -> int:
     return best if counts[best] else 0
 
 
-def _table(
-    fields: Fields,
-    places: pa.Array,
-    width: int,
-    packs: dict[str, AlignedLines | None],
-    images: Images,
-    options: YfccOptions,
-) -> pa.Table:
-    rows, good = len(fields), fields.widths == width
-    names = FIELDS if width == len(FIELDS) else OLD_FIELDS
+def _table(part: Part, partners: Mapping[str, Partners], images: Images, options: YfccOptions) -> pa.Table:
+    rows, ids = len(part.fields), part.ids()
+    joined = {BESIDE[option].field: one.take(rows) for option, one in partners.items()}
 
     @cache
     def column(name: str) -> pa.Array:
-        return fields.column(names.index(name), good) if name in names else pa.nulls(rows, pa.string())
+        own = part.column(name)
+        if name not in joined:
+            return own
+        return pc.coalesce(pc.if_else(pc.equal(own, ""), pa.scalar(None, pa.string()), own), joined[name])
 
-    ids = column("photoid")
-    hashes, shifted = _joined(packs["hashes"], ids, column("hash"))
-    tags, moved = _joined(packs["autotags"], ids, pa.nulls(rows, pa.string()))
     video = pc.fill_null(pc.equal(column("marker"), "1"), False)
     table = documents(
         rows,
-        id=pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids),
-        source=places,
-        labels=_labels(column, tags, options),
+        id=ids,
+        source=numbered(part.where, range(part.first, part.first + rows)),
+        labels=_labels(column, options),
         title=_decoded(column("title")),
         description=_decoded(column("description")),
-        image=images.of(lambda name: hashes if name == "hash" else column(name), video),
+        image=images.of(column, video),
         extra=_tabular(column, options),
     )
-    table = mark(table, pa.array(~good), "bad_row")
+    table = mark(table, pa.array(part.fields.widths != part.width), "bad_row")
     if options.videos == "mark":
         table = mark(table, video, "video")
-    return check_ids(mark(table, pc.or_(shifted, moved), "misaligned", blank=False))
+    for option in partners:
+        lacks = pc.and_(column(BESIDE[option].field).is_null(), ids.is_valid())
+        table = mark(table, lacks, BESIDE[option].status, blank=False)
+    return check_ids(table)
 
 
 def _tabular(column: Column, options: YfccOptions) -> dict[str, pa.Array]:
@@ -152,12 +187,12 @@ def _decoded(values: pa.Array) -> pa.Array:
     return as_text(decoded(values))[0]
 
 
-def _labels(column: Column, autotags: pa.Array, options: YfccOptions) -> pa.Array:
+def _labels(column: Column, options: YfccOptions) -> pa.Array:
     if options.labels == "none":
-        return pa.array([[]] * len(autotags), pa.list_(pa.string()))
+        return pa.array([[]] * len(column("photoid")), pa.list_(pa.string()))
     if options.labels != "autotags":
         return decoded_lists(pc.fill_null(column(options.labels), ""), ",")
-    labels = [confident(one, options.min_confidence) for one in autotags.to_pylist()]
+    labels = [confident(one, options.min_confidence) for one in column("autotags").to_pylist()]
     return pa.array(labels, pa.list_(pa.string()))
 
 
@@ -174,14 +209,65 @@ def confident(tags: str | None, least: float) -> list[str]:
     return found
 
 
-def _joined(pack: AlignedLines | None, ids: pa.Array, own: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Return the values of an aligned file, and where it speaks of another id; `own` when there is no file."""
-    if pack is None:
-        return own, pa.array([False] * len(ids), pa.bool_())
-    pairs = pack.pairs(len(ids))
-    theirs = [one == known for (one, _), known in zip(pairs, ids.to_pylist(), strict=True)]
-    values = [value if same else None for (_, value), same in zip(pairs, theirs, strict=True)]
-    return pa.array(values, pa.string()), pc.and_(pc.invert(pa.array(theirs, pa.bool_())), ids.is_valid())
+class Beside(NamedTuple):
+    """A file beside the metadata that is keyed by id."""
+
+    field: str  # that it gives
+    key: int  # where the id stands in its lines of two fields
+    status: str  # of a row that it has nothing for
+    blank: bool = False  # whether the value may be empty
+
+
+BESIDE = {
+    "hashes": Beside("hash", 0, "no_hash"),
+    "lines": Beside("line", 1, "no_line"),
+    "autotags": Beside("autotags", 0, "no_autotags", blank=True),
+}
+
+
+def beside(path: str, options: YfccOptions) -> dict[str, Place]:
+    """Return option -> file, of the files beside the metadata that are in use."""
+    names: dict[str, str | None] = {option: getattr(options, option) for option in BESIDE}
+    if options.labels != "autotags":
+        names["autotags"] = None
+    return {option: companion(path, name, option) for option, name in names.items() if name is not None}
+
+
+@contextmanager
+def _partners(path: str, options: YfccOptions) -> Iterator[Mapping[str, Partners]]:
+    """Yield the values of the files beside the metadata by option; DataError when one has none of the ids."""
+    files = beside(path, options)
+    if not files:
+        yield {}
+        return
+    pairs = {option: _pairs(file, BESIDE[option], options) for option, file in files.items()}
+    with joined(_ids(path, options), pairs) as partners:
+        for option, one in partners.items():
+            if not one.found and any(table["id"].null_count < len(table) for table in _ids(path, options)):
+                spec = BESIDE[option]
+                form = " TAB ".join(("id", spec.field) if spec.key == 0 else (spec.field, "id"))
+                first = next((line for table in _pairs(files[option], spec, options) for line in table["id"]), None)
+                cure = f"take both from the same release; a line of this file is {form}"
+                raise DataError(mismatch(f"source.options.{option}", "ids of the metadata", str(first), cure))
+        yield partners
+
+
+def _ids(path: str, options: YfccOptions) -> Iterator[pa.Table]:
+    return (pa.table([part.ids()], schema=IDS) for part in _parts(path, options))
+
+
+def _pairs(file: Place, spec: Beside, options: YfccOptions) -> Iterator[pa.Table]:
+    """Yield the lines of a file, blank ones left out; those that are no pair, and faults, have a null id."""
+    for _, block in file_blocks(file, options):
+        if block.fault is not None:
+            yield pa.table([[None], [None], [block.first]], schema=PAIRS)
+            continue
+        fields = cut(text_bytes(block)[0], "\t")
+        ids, values = (fields.column(index, fields.widths == 2) for index in (spec.key, 1 - spec.key))
+        if not spec.blank:
+            ids = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), ids)
+        numbers = np.arange(block.first, block.first + len(fields))
+        yield pa.table([ids, values, numbers], schema=PAIRS).filter(pa.array(fields.filled))
 
 
 def check_columns(options: YfccOptions) -> None:
@@ -204,19 +290,20 @@ def core_files(path: str) -> list[tuple[Place, str]]:
     return [(found / name, name) for name in names if not name.endswith(".sql")]
 
 
-def _pack(path: str, option: str, options: YfccOptions) -> AlignedLines | None:
-    name: str | None = getattr(options, option)
-    if name is None:
-        return None
-    return AlignedLines(companion(path, name, option), options)
-
-
 def files(path: str, options: YfccOptions) -> Iterator[SourceFile]:
     """List the metadata, the expansion packs in use, and the images unless `watch_images` is off."""
     yield from (listed(file, name) for file, name in core_files(path))
-    packs = {"autotags": options.autotags, "hashes": options.hashes}
-    yield from (listed(companion(path, name, option), name) for option, name in packs.items() if name is not None)
+    yield from (listed(file, getattr(options, option)) for option, file in beside(path, options).items())
     if not in_zips(options.image):
         yield from watched(path, options)
     elif options.watch_images:
         yield from (file for file in walk(place(image_root(path, options))) if file.uri.endswith(".zip"))
+
+
+def findings(path: str, options: YfccOptions, refers: Refers) -> Iterator[Finding]:
+    """Yield the lines of the files beside the metadata that belong to no row, and the images that no row refers to."""
+    for option, file in beside(path, options).items():
+        lines = extra_lines(_ids(path, options), _pairs(file, BESIDE[option], options))
+        yield from (Finding("extra_line", f"{getattr(options, option)}:{line}") for line in lines)
+    if options.image is not None:
+        yield from stray_images(path, options, refers)

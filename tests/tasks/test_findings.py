@@ -120,6 +120,21 @@ def test_texts_without_an_image(tmp_path):
     assert rows == [("no_image", "release/texts_txt/apple_pie1/apple_pie1_999.txt", None)]
 
 
+def test_lines_of_yfcc_that_belong_to_no_row(tmp_path, caplog):
+    LAYOUTS["yfcc_first"].make(tmp_path / "set", 40)
+    first = (tmp_path / "set/yfcc100m_hash").read_text().partition("\n")[0]
+    with (tmp_path / "set/yfcc100m_hash").open("a") as stream:
+        stream.write(f"{first}\n5\tabc\n\nno pair\n")
+    put(tmp_path / "set/data/images/stray.jpg", JPEGS[0])
+    rows = found("yfcc", tmp_path / "set", tmp_path / "root", **LAYOUTS["yfcc_first"].options)
+    assert rows == [
+        *(("extra_line", f"yfcc100m_hash:{line}", None) for line in (41, 42, 44)),
+        ("no_row", "data/images/stray.jpg", None),
+    ]
+    told = "3 lines of files beside the metadata that belong to no row (extra_line); first: yfcc100m_hash:41"
+    assert f"ingest/x: {told}" in caplog.text
+
+
 def pets(path):
     """Write three pets: a has two photos and all that belongs to it, b says three photos, c has no description."""
     put(path / "train/train.csv", "PetID,Description,PhotoAmt\na,text,2.0\nb,text,3\nc,,0\nd,text,\n")

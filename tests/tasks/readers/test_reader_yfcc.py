@@ -1,12 +1,20 @@
 """YFCC100M: lines of 25 or 23 fields, companion files joined by id, images under the names of the store."""
 
+import bz2
+import errno
+import gzip
+import tempfile
 import zipfile
+from collections import Counter
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from fixtures.pieces import JPEGS, put
 
-from stores.errors import ConfigError
-from tasks.readers.yfcc import FIELDS
+from stores.errors import ConfigError, DataError, StorageError
+from tasks.readers import READERS, partners
+from tasks.readers.yfcc import FIELDS, YfccOptions
 
 
 def told(rows, *names):
@@ -21,15 +29,102 @@ def core(**values: str) -> str:
     return "\t".join(values.get(name, "0" if name == "marker" else "") for name in FIELDS) + "\n"
 
 
-def test_first_release_has_23_columns_and_its_hashes_beside(tmp_path, load):
-    """No line number and no hash: those lie in files of their own, aligned by line."""
-    lines = [core(photoid=str(number), title="a+b", marker="0") for number in (7, 8, 9)]
-    old = ["\t".join([line.split("\t")[1], *line.split("\t")[3:]]) for line in lines]
-    put(tmp_path / "yfcc100m_dataset-0", "".join(old))
-    put(tmp_path / "yfcc100m_hash", "7\tabcdef012\n55\tfff\n9\t" + "1" * 31 + "\n")
-    rows = load("yfcc", tmp_path, hashes="yfcc100m_hash")
-    assert told(rows, "id", "title", "status") == [("7", "a b", "ok"), ("8", "a b", "misaligned"), ("9", "a b", "ok")]
-    assert uris(rows) == ["data/images/abc/def/abcdef012.jpg", None, f"data/images/111/111/{'1' * 31}.jpg"]
+def old(*ids: str, **values: str) -> str:
+    """Return lines of the first release: without line number and hash."""
+    fields = [core(photoid=one, **values).split("\t") for one in ids]
+    return "".join("\t".join([line[1], *line[3:]]) for line in fields)
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 4096])
+def test_first_release_has_23_columns_and_its_hashes_and_lines_beside(tmp_path, load, batch_rows):
+    """Both files are keyed by id: nothing says that they lie in the order of the lines."""
+    put(tmp_path / "yfcc100m_dataset-0", old("7", "8") + "\n" + old("9") + "broken\n")
+    put(tmp_path / "yfcc100m_dataset-1", old("10", "8", title="a+b"))
+    put(
+        tmp_path / "yfcc100m_hash", bz2.compress(b"55\tfff\r\n9\t" + b"1" * 31 + b"\n\n10\tcccddd1\n8\tbbbddd1\n8\t0\n")
+    )
+    put(tmp_path / "yfcc100m_lines", "12345679\t8\n12345678\t7\n3\t10\n4\t99\n12345680\t9\n")
+    options = {"hashes": "yfcc100m_hash", "batch_rows": batch_rows}
+    rows = load("yfcc", tmp_path, **options)
+    assert told(rows, "id", "status", "title") == [
+        ("7", "no_hash", None), ("8", "ok", None), ("9", "ok", None), (None, "bad_row", None),
+        ("10", "ok", "a b"), ("8", "ok", "a b"),
+    ]  # fmt: skip
+    places = [None, "bbb/ddd/bbbddd1", f"111/111/{'1' * 31}", None, "ccc/ddd/cccddd1", "bbb/ddd/bbbddd1"]
+    assert uris(rows) == [one and f"data/images/{one}.jpg" for one in places]
+    both = load("yfcc", tmp_path, lines="yfcc100m_lines", image="{line}/{l2}{l3}{m3}/{hash}", **options)
+    assert [row["status"] for row in both] == [row["status"] for row in rows]
+    assert uris(both)[1:3] == ["12345679/12345679/bbbddd1", f"12345680/12345680/{'1' * 31}"]
+    assert uris(both)[4] == "3/00000003/cccddd1"
+    kept = load("yfcc", tmp_path, lines="yfcc100m_lines", image=None, tabular={"line": "number"})
+    assert [row["num_line"] for row in kept] == [12345678, 12345679, 12345680, None, 3, 12345679]
+
+
+def test_what_a_line_of_25_columns_says_of_itself_counts(tmp_path, load):
+    put(
+        tmp_path / "y.tsv",
+        core(photoid="1", hash="aaabbb", line="5") + core(photoid="2") + core(photoid="3", marker="1"),
+    )
+    put(tmp_path / "hashes", "2\tdddeee\n1\tzzz\n")
+    rows = load("yfcc", tmp_path / "y.tsv", hashes="hashes")
+    assert told(rows, "id", "status") == [("1", "ok"), ("2", "ok"), ("3", "video")]
+    assert uris(rows) == ["data/images/aaa/bbb/aaabbb.jpg", "data/images/ddd/eee/dddeee.jpg", None]
+
+
+@pytest.mark.parametrize("data", ["", "5\taaa\n", "aaa\t1\n", "1\n2\n", "1\t\n2\t\n", "1\ta\tb\n"])
+def test_a_file_that_has_none_of_the_ids_is_an_error(tmp_path, load, data):
+    put(tmp_path / "y.tsv", core(photoid="1") + core(photoid="2"))
+    put(tmp_path / "hashes", data)
+    with pytest.raises(DataError, match=r"source\.options\.hashes: expected 'ids of .*of this file is id TAB hash"):
+        load("yfcc", tmp_path / "y.tsv", hashes="hashes")
+    put(tmp_path / "y.tsv", "broken\n")
+    assert told(load("yfcc", tmp_path / "y.tsv", hashes="hashes"), "id", "status") == [(None, "bad_row")]
+
+
+def no_image(names):
+    return np.zeros(len(names), bool)
+
+
+def test_rows_after_the_damage_of_a_file_are_marked(tmp_path, load):
+    put(tmp_path / "y.tsv", "".join(core(photoid=str(number)) for number in range(50_000)))
+    packed = gzip.compress("".join(f"{number}\tabc{number}\n" for number in range(50_000)).encode(), mtime=0)
+    put(tmp_path / "hashes", packed[: len(packed) // 2])
+    counts = Counter(row["status"] for row in load("yfcc", tmp_path / "y.tsv", hashes="hashes"))
+    assert counts["ok"] > 10_000
+    assert counts["no_hash"] > 10_000
+    assert counts.total() == 50_000
+    found = list(READERS["yfcc"].findings(str(tmp_path / "y.tsv"), YfccOptions(hashes="hashes"), no_image))
+    assert [one.slug for one in found] == ["extra_line"]  # where the damage is
+
+
+def test_a_join_that_finds_no_room_is_told_in_one_line(tmp_path, load, monkeypatch):
+    put(tmp_path / "y.tsv", core(photoid="1"))
+    put(tmp_path / "hashes", "1\taaa\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(partners, "MEMORY", "1KB")
+        with pytest.raises(
+            StorageError, match=r"^cannot join files by id in .*; free some space, or name .* in TMPDIR$"
+        ):
+            load("yfcc", tmp_path / "y.tsv", hashes="hashes")
+
+    def full(self, table):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        load("yfcc", tmp_path / "y.tsv", hashes="hashes")
+
+
+def test_a_join_leaves_nothing_behind(tmp_path, load, monkeypatch):
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    put(tmp_path / "y.tsv", core(photoid="1") + core(photoid="2"))
+    put(tmp_path / "hashes", "1\taaa\n2\tbbb\n")
+    reading = READERS["yfcc"].read(str(tmp_path / "y.tsv"), YfccOptions(hashes="hashes", batch_rows=1))
+    next(reading)
+    assert list((tmp_path / "scratch").iterdir())
+    reading.close()
+    assert not list((tmp_path / "scratch").iterdir())
 
 
 def test_the_stored_hash_counts_however_long(tmp_path, load):
@@ -48,10 +143,10 @@ def test_videos_are_marked_or_kept(tmp_path, load):
 
 def test_autotags_above_a_confidence_are_labels(tmp_path, load):
     put(tmp_path / "y.tsv", core(photoid="1", usertags="x") + core(photoid="2") + core(photoid="3") + core(photoid="4"))
-    put(tmp_path / "tags", "1\tdune:0.5100,a:b:0.9,fog:0.8610,odd:x\n2\t\n9\tfog:0.9\n")
+    put(tmp_path / "tags", "9\tfog:0.9\n2\t\n4\tsea:0.7\n1\tdune:0.5100,a:b:0.9,fog:0.8610,odd:x\n")
     rows = load("yfcc", tmp_path / "y.tsv", labels="autotags", autotags="tags", min_confidence=0.6)
     assert told(rows, "labels", "status") == [
-        (["a:b", "fog"], "ok"), ([], "ok"), ([], "misaligned"), ([], "misaligned"),
+        (["a:b", "fog"], "ok"), ([], "ok"), ([], "no_autotags"), (["sea"], "ok"),
     ]  # fmt: skip
     with pytest.raises(ConfigError, match="autotags"):
         load("yfcc", tmp_path / "y.tsv", labels="autotags")
