@@ -4,15 +4,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rich.filesize import decimal
 from rich.table import Table
 
 from flows.cli.tables import column_table, count
 from flows.config import Config
-from flows.leaderboard import Standing
+from flows.leaderboard import Standing, cells, title
+from flows.publish import result_paths
 from flows.runs import last_run
 from flows.runtime import shares_of
-from reports.results import NAMES, number
 from stores.lock import holder
 from tasks.nodes import Fit, Node
 
@@ -63,30 +62,20 @@ def erasure_table(rows: dict[str, int]) -> Table:
 
 def leaderboard_table(rows: list[Standing]) -> Table:
     """Show the models of a run, the best first; scores in per cent."""
-    metric = rows[0].metric
-    table = column_table(
-        "model", valid="right", test="right", **{"95 % interval": "right", "fit": "right", "size": "right"}
-    )
-    sizes = ", ".join(f"{max(getattr(row, f'n_{split}') for row in rows):,} {split}" for split in ("valid", "test"))
-    table.title, table.title_justify = f"{NAMES[metric]}, %, on {sizes} documents", "left"
-    for row in rows:
-        low, high = (None if bound is None else number(metric, bound) for bound in (row.low, row.high))
-        table.add_row(
-            row.model,
-            *("" if score is None else number(metric, score) for score in (row.valid, row.test)),
-            "" if low is None or high is None else f"{low} to {high}",
-            "" if row.seconds is None else f"{row.seconds:,.1f} s",
-            "" if row.bytes is None else decimal(row.bytes),
-        )
+    printed = [cells(row) for row in rows]
+    first, *others = printed[0]
+    table = column_table(first, **dict.fromkeys(others, "right"))
+    table.title, table.title_justify = title(rows), "left"
+    for row in printed:
+        table.add_row(*row.values())
     return table
 
 
 def where_table(root: Path) -> Table:
     """Show where the results lie."""
     table = Table.grid(padding=(0, 2))
-    table.add_row("report", str(root / "latest" / "report.html"))
-    table.add_row("predictions", str(root / "latest" / "predictions.parquet"))
-    table.add_row("catalog", str(root / "catalog.duckdb"))
+    for name, path in result_paths(root).items():
+        table.add_row(name, str(path))
     return table
 
 

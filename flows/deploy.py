@@ -1,16 +1,34 @@
 """The step of `prefect deploy` that chooses the configuration: prefect.yaml names it."""
 
+from functools import cache
 from pathlib import Path
 
+from flows.cli.app import err, told
 from flows.config import parse_config
 from flows.config_files import folders_of, read_yaml, relative_to
-from stores.errors import ConfigError, mismatch
+from stores.errors import ConfigError, FuselineError, mismatch
 
 VARIABLE = "FUSELINE_CONFIG"
 
 
+@cache  # Prefect asks once per deployment
 def chosen_config(config: str = "") -> dict[str, str]:
-    """Return the path of the configuration that deployments run and its data set's name, after it was validated.
+    """Return the path of the configuration that deployments run and its data set's name; say so in a line.
+
+    A refusal ends the program: Prefect would print an error with a traceback around it.
+    """
+    try:
+        chosen = checked_config(config)
+    except FuselineError as error:
+        code, line = told(error)
+        err.print(f"error: {line}", style="red", soft_wrap=True)
+        raise SystemExit(code) from None
+    err.print(f"every deployment runs {chosen['config']}, data set {chosen['name']}", soft_wrap=True)
+    return chosen
+
+
+def checked_config(config: str) -> dict[str, str]:
+    """Return a configuration's path below the working directory and its data set's name, after it was validated.
 
     Raises:
         ConfigError: none is given, it lies outside the working directory, or it is refused.

@@ -7,10 +7,13 @@ from typing import NamedTuple
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich.filesize import decimal
 
-from reports.results import Row, headline, ranking, result_tables
+from reports.results import NAMES, Row, headline, number, ranking, result_tables
 from stores.files import check_files
 from stores.published import Published
+
+SPLITS = ("valid", "test")
 
 
 class Standing(NamedTuple):
@@ -42,7 +45,7 @@ def leaderboard(metrics: pa.Table, models: pa.Table, *, multi_label: bool) -> li
     ranked = ranking(metrics, multi_label=multi_label)
     standings = []
     for name in [*ranked, *sorted({*costs} - {*ranked})]:
-        valid, test = (scores.get(split, {}).get(name) for split in ("valid", "test"))
+        valid, test = (scores.get(split, {}).get(name) for split in SPLITS)
         cost = costs.get(name, {})
         standings.append(
             Standing(
@@ -84,6 +87,25 @@ def _published(root: Path, *names: str) -> list[Path]:
         return []
     check_files(root, files)
     return [root / name for name in files]
+
+
+def title(standings: list[Standing]) -> str:
+    """Return what the scores are, and of how many documents: "accuracy, %, on 12 valid, 21 test documents"."""
+    sizes = ", ".join(f"{max(getattr(one, f'n_{split}') for one in standings):,} {split}" for split in SPLITS)
+    return f"{NAMES[standings[0].metric]}, %, on {sizes} documents"
+
+
+def cells(standing: Standing) -> dict[str, str]:
+    """Return a model's cells by column, as they are printed; scores in per cent, empty where nothing was measured."""
+    metric, low, high = standing.metric, standing.low, standing.high
+    scores = {split: score for split in SPLITS if (score := getattr(standing, split)) is not None}
+    return {
+        "model": standing.model,
+        **{split: number(metric, scores[split]) if split in scores else "" for split in SPLITS},
+        "95 % interval": "" if low is None or high is None else f"{number(metric, low)} to {number(metric, high)}",
+        "fit": "" if standing.seconds is None else f"{standing.seconds:,.1f} s",
+        "size": "" if standing.bytes is None else decimal(standing.bytes),
+    }
 
 
 def _of(row: Row | None, value: Callable[[Row], float | None]) -> float | None:

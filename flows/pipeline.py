@@ -1,21 +1,28 @@
 """The whole DAG: every step's flow, in order."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from prefect import flow
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 
 from flows.artifacts import publish_artifacts
+from flows.config import Config
 from flows.graph import build
+from flows.leaderboard import cells, published_leaderboard, title
 from flows.outcome import check_failures
 from flows.parameters import Chosen, Values, settings_of
-from flows.report import report
+from flows.publish import publish_results, result_paths
+from flows.recorded import recorded_flow
 from flows.runs import write_run
 from flows.runtime import locked, new_run
 from flows.step import Wishes
 from flows.steps import STEPS
 
 
-@flow(name="pipeline", flow_run_name="pipeline: {config}", persist_result=False)
+@recorded_flow("pipeline")
 def pipeline(
     config: Chosen,
     set: Values = None,  # noqa: A002
@@ -28,11 +35,47 @@ def pipeline(
         TooManyFailuresError: when all is published.
     """
     settings, wishes, run, accounts = settings_of(config, set), Wishes(retry_failed, refit), new_run(), []
+    lines = get_run_logger()  # those of the steps are on their own pages
     with locked(settings) as root:
         for step in STEPS:
-            accounts += step(settings, wishes)
-        page = report(settings, accounts=accounts, run=run)
+            done = step(settings, wishes)
+            accounts += done
+            for row in done:
+                if row["computed_shards"]:
+                    lines.info("%s", _line(row))
+        page = publish.with_options(task_run_name=f"report/{settings.name}")(Results(settings, accounts, run))
         write_run(root, run, settings, accounts, page)
-        publish_artifacts(settings, root, page)
+        publish_artifacts(settings)
+        for line in (*_standings(root), *(f"{name}: {path}" for name, path in result_paths(root).items())):
+            lines.info("%s", line)
         check_failures(build(settings), root, settings.run.allowed_failures)
     return accounts
+
+
+class Results:
+    """What is published, opaque to Prefect."""
+
+    def __init__(self, config: Config, accounts: list[dict[str, Any]], run: str) -> None:
+        self.config, self.accounts, self.run = config, accounts, run
+
+
+@task(name="report", cache_policy=NO_CACHE, persist_result=False, retries=0)
+def publish(results: Results) -> str:
+    """Publish the results if they changed; return the report's path."""
+    return publish_results(results.config, results.accounts, results.run)
+
+
+def _standings(root: Path) -> Iterator[str]:
+    """Yield the leaderboard, a sentence per model."""
+    for place, standing in enumerate(standings := published_leaderboard(root), 1):
+        model, *scores = ((name, cell) for name, cell in cells(standing).items() if cell)
+        if place == 1:
+            yield title(standings)
+        yield f"{place}. {model[1]}: {', '.join(f'{name} {cell}' for name, cell in scores)}"
+
+
+def _line(account: dict[str, Any]) -> str:
+    """Return what a stage did in a sentence."""
+    shards, rows, reused = (account[name] for name in ("computed_shards", "rows_computed", "rows_reused"))
+    kept = f", {reused:,} rows kept" if reused else ""
+    return f"{account['stage']}: {shards:,} made, {rows:,} rows computed{kept}, {account['seconds']:,.1f} s"

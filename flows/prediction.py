@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from prefect import flow
 from pydantic import ValidationError
 
 from flows.config import Config
 from flows.config_files import parse_overrides
 from flows.graph import build_prediction
 from flows.output import check_output, written
+from flows.recorded import recorded_flow
 from flows.step import Wishes, run_nodes
 from stores.dataset import MANIFEST
 from stores.digests import key_digest
@@ -64,7 +64,7 @@ def predict_new(
     images = given.image_root()
 
     # Prefect records what a flow is called with: nodes and places are nobody's business there.
-    @flow(name="predict-new", flow_run_name="predict-new: {config}", persist_result=False, validate_parameters=False)
+    @recorded_flow("predict-new", validate_parameters=False)
     def predict_new_documents(config: Config) -> list[dict[str, Any]]:
         return run_nodes(nodes, config, Wishes(), source=images)
 

@@ -71,6 +71,12 @@ def plan_report(config: Config, nodes: list[Node], root: Path, plans: list[Plan]
     return {**row, ("stale" if published.inputs else "missing"): 1, "why": "the published results are not of this run"}
 
 
+def result_paths(root: Path) -> dict[str, Path]:
+    """Return where the results lie, by what they are."""
+    return {"report": root / LATEST / "report.html", "predictions": root / LATEST / "predictions.parquet",
+            "catalog": root / CATALOG}  # fmt: skip
+
+
 def publish_results(config: Config, accounts: list[dict[str, Any]], run: str) -> str:
     """Publish unless what is published is of today's datasets; return the path of the report."""
     root, nodes = Path(config.root), build(config)

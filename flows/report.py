@@ -1,19 +1,18 @@
 """The report flow: results go to latest/, metrics/, the catalog and an HTML page."""
 
-from typing import Any
-
-from prefect import flow
-
+from flows.artifacts import publish_artifacts
 from flows.parameters import Chosen, Values, settings_of
 from flows.publish import publish_results
+from flows.recorded import recorded_flow
+from flows.runs import last_accounts
 from flows.runtime import locked, new_run
 
 
-@flow(name="report", flow_run_name="report: {config}", persist_result=False)
-def report(
-    config: Chosen, set: Values = None, accounts: list[dict[str, Any]] | None = None, run: str | None = None,  # noqa: A002
-) -> str:  # fmt: skip
-    """Publish the results if they changed; return the report's path."""
+@recorded_flow("report")
+def report(config: Chosen, set: Values = None) -> str:  # noqa: A002
+    """Publish the results of the last run if they changed; return the report's path."""
     settings = settings_of(config, set)
-    with locked(settings):
-        return publish_results(settings, accounts or [], run or new_run())
+    with locked(settings) as root:
+        page = publish_results(settings, last_accounts(root), new_run())
+        publish_artifacts(settings)
+        return page

@@ -15,11 +15,13 @@ from typing import Any
 
 from flows.config import Config
 from flows.server import Server
+from models.errors import ModelError
+from stores.errors import FuselineError
 from stores.lock import hold
 from stores.redaction import redact_logs
 
 logger = logging.getLogger("fuseline")
-redact_logs()  # of commands, and of flows that a worker runs
+redact_logs(FuselineError, ModelError)  # of commands, and of flows that a worker runs
 
 # Measured: the recorder loses records unless it writes in batches. Nothing is sent anywhere.
 PREFECT_SETTINGS = {
@@ -31,10 +33,6 @@ PREFECT_SETTINGS = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "DO_NOT_TRACK": "1",
 }
-
-
-# Nobody watches the heartbeats of flows on a server that ends with them, and each flow would wait a second for theirs.
-OWN_SETTINGS = {"PREFECT_FLOWS": '{"heartbeat_frequency": null}'}
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,8 @@ def prepare_prefect(root: Path, *, verbose: bool = False, serve: bool = True) ->
     if "PREFECT_API_URL" in os.environ:
         return
     os.environ.setdefault("PREFECT_HOME", str((root / ".prefect").absolute()))
-    for name, value in OWN_SETTINGS.items():
-        os.environ.setdefault(name, value)
+    # Nobody watches heartbeats on a server that ends with its flows, and each flow would wait a second for its own.
+    os.environ.setdefault("PREFECT_FLOWS", '{"heartbeat_frequency": null}')
     if serve:
         server = Server(Path(os.environ["PREFECT_HOME"]))
         atexit.register(server.stop)

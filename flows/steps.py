@@ -4,11 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prefect import Flow, flow
-
 from flows.config import Config
 from flows.graph import build
 from flows.parameters import Chosen, Values, settings_of
+from flows.recorded import RecordedFlow, recorded_flow
 from flows.runtime import locked
 from flows.step import Wishes, fresh_accounts, run_step
 from tasks.drift import refits
@@ -20,7 +19,7 @@ COUNTS = ("computed_shards", "rows_computed", "rows_reused", "failed_shards", "s
 class Step(NamedTuple):
     """Some stages that are made together: their flow, and the names that their nodes give to it."""
 
-    flow: Flow[..., Accounts]
+    flow: RecordedFlow[..., Accounts]
     names: tuple[str, ...]
 
     def __call__(self, config: Config, wishes: Wishes) -> Accounts:
@@ -53,7 +52,7 @@ def _added(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
 
 
 def _step(name: str, *names: str, make: Callable[..., Accounts] = _make) -> Step:
-    @flow(name=name, flow_run_name=f"{name}: {{config}}", persist_result=False)
+    @recorded_flow(name)
     def step(
         config: Chosen,
         set: Values = None,  # noqa: A002

@@ -6,7 +6,7 @@ from collections import deque
 from contextlib import closing
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
 
@@ -15,6 +15,7 @@ from flows.config import Config
 from flows.graph import build
 from flows.grid import publish_sweep
 from flows.progress import Expected, teller
+from flows.recorded import recorded_flow
 from flows.runtime import locked
 from flows.step import Wishes, run_nodes, task_runner
 from flows.steps import STEPS, TRAIN
@@ -41,7 +42,7 @@ def train_cell(training: Training) -> ShardReport:
     return make_fit(training.node, training.root, source=training.source, seen=training.seen, shelf=SHELF)
 
 
-@flow(name="sweep", flow_run_name="sweep: {config}", persist_result=False)
+@recorded_flow("sweep")
 def sweep(config: Config) -> int:
     """Bring features, grids and their best cells up to date, model by model; return the number of trainings.
 

@@ -32,8 +32,12 @@ def redacted_values(values: Any) -> Any:
     return [redacted_values(value) for value in values] if isinstance(values, list | tuple) else values
 
 
-def redact_logs() -> None:
-    """Have every log record of this process redacted, tracebacks too; calling it again changes nothing."""
+def redact_logs(*brief: type[BaseException]) -> None:
+    """Have every log record of this process redacted, tracebacks too; calling it again changes nothing.
+
+    Args:
+        brief: errors that say in a line what is wrong: they are logged without a traceback.
+    """
     make = logging.getLogRecordFactory()
     if getattr(make, "redacts", False):
         return
@@ -44,6 +48,8 @@ def redact_logs() -> None:
         message = made.getMessage() if made.args or "://" in str(made.msg) else None
         if message is not None and (hidden := redacted(message)) != message:
             made.msg, made.args = hidden, None
+        if made.exc_info and isinstance(made.exc_info[1], brief):
+            made.exc_info = None
         if made.exc_info and made.exc_info[0] is not None:
             made.exc_text = redacted(formatter.formatException(made.exc_info))
         return made

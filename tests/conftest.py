@@ -8,10 +8,6 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, settings
 
-from flows.runtime import OWN_SETTINGS
-
-os.environ.update(OWN_SETTINGS)  # before any test imports Prefect, which reads its settings then
-
 settings.register_profile("fuseline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fuseline")
 

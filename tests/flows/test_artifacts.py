@@ -2,8 +2,8 @@
 
 import pytest
 
-from flows.artifacts import artifact_key, standing_row
-from flows.leaderboard import Standing
+from flows.artifacts import artifact_key
+from flows.leaderboard import Standing, cells, title
 
 
 @pytest.mark.parametrize(
@@ -14,8 +14,8 @@ def test_keys_are_lower_case_words(name: str, key: str) -> None:
 
 
 def test_what_was_not_measured_is_an_empty_cell() -> None:
-    standing = Standing("pq", "accuracy", 0.51234567, None, None, None, 10, 0, 1.5, None)
-    assert standing_row(standing) == {
-        "model": "pq", "valid": 0.5123, "test": "", "95 % interval": "", "documents": 0, "fit seconds": 1.5,
-        "bytes": "",
+    standing = Standing("pq", "accuracy", 0.51234567, None, None, None, 1234, 0, 1.5, None)
+    assert cells(standing) == {
+        "model": "pq", "valid": "51.2", "test": "", "95 % interval": "", "fit": "1.5 s", "size": "",
     }  # fmt: skip
+    assert title([standing]) == "accuracy, %, on 1,234 valid, 0 test documents"

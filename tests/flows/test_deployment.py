@@ -1,6 +1,7 @@
 """A real Prefect server, a process worker and prefect.yaml as it is shipped."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -108,7 +109,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         wait_for(lambda: process.poll() is not None or service.healthy(), "the server to answer")
         assert process.poll() is None, (home / "serve.log").read_text()
         service.prefect("work-pool", "create", "local-process", "--type", "process")
-        service.prefect("--no-prompt", "deploy", "--all")
+        deployed = service.prefect("--no-prompt", "deploy", "--all")
+        assert deployed.count("every deployment runs conf/demo.yaml, data set clipart") == 1
         work = program("prefect", "worker", "start", "--pool", "local-process", "--name", "w1",
                        log=home / "worker.log", env=env)  # fmt: skip
         with work:
@@ -157,24 +159,27 @@ def test_the_configuration_is_a_form(service: Service) -> None:
     assert (fields["config"]["type"], fields["set"]["type"]) == ("string", "object")
     assert schema["required"] == ["config"]
     assert "conf/demo.yaml, data set clipart" in nightly["description"]
+    (report,) = [d for d in service.post("deployments/filter") if d["name"] == "report"]
+    assert set(report["parameter_openapi_schema"]["properties"]) == {"config", "set"}
 
 
 def test_a_deployment_without_a_configuration_is_refused(service: Service) -> None:
     for chosen in (None, "conf/absent.yaml", "/etc/hosts"):
         env = {name: value for name, value in service.env.items() if name != "FUSELINE_CONFIG"}
         other = Service(service.url, {**env, **({"FUSELINE_CONFIG": chosen} if chosen else {})}, service.home)
-        output = other.prefect("--no-prompt", "deploy", "--all", code=1)
-        assert "FUSELINE_CONFIG: expected" in output or "CONFIG: expected" in output
+        output = other.prefect("--no-prompt", "deploy", "--all", code=2)
+        assert "expected" in output.splitlines()[-1]
+        assert "Traceback" not in output
 
 
 def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) -> None:
     folder, root = data.parent, data.parent / "out"
-    service.run_pipeline(data)
+    watched = service.run_pipeline(data)
     first = last_accounts(root)
     assert first["embed/image"]["computed_shards"] == 3
     names = {row["name"] for row in service.post("task_runs/filter", {"limit": 200})}
     assert {"ingest/shapes", "embed/image shard 2", "train/additive", "predict/pq shard 0"} <= names
-    shows_its_result(service, root)
+    shows_its_result(service, root, watched)
 
     write_documents(folder, [document(folder, number) for number in range(63)])
     service.run_pipeline(data)
@@ -193,18 +198,29 @@ def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) 
     assert not list((service.home / "storage").glob("*"))
 
 
-def shows_its_result(service: Service, root: Path) -> None:
+def shows_its_result(service: Service, root: Path, watched: str) -> None:
     """Assert that the UI holds the leaderboard, a link to the report, flows with names, and lines of ours."""
     artifacts = {one["key"]: one for one in service.post("artifacts/filter")}
     table = json.loads(artifacts["leaderboard-shapes"]["data"])
     assert {row["model"] for row in table} == {"text", "additive", "pq"}
-    assert all(0 <= row["valid"] <= 1 and row["fit seconds"] > 0 for row in table)
+    assert all(0 <= float(row["valid"]) <= 100 and row["fit"].endswith(" s") for row in table)
     assert (root / "latest" / "report.html").as_uri() in artifacts["report-shapes"]["data"]
-    names = {row["name"] for row in service.post("flow_runs/filter", {"limit": 200})}
-    assert {"ingest: shapes", "train: shapes", "report: shapes"} <= names
+    runs = service.post("flow_runs/filter", {"limit": 200})
+    names = {row["name"] for row in runs}
+    assert {"ingest: shapes", "train: shapes"} <= names
+    assert "report/shapes" in {row["name"] for row in service.post("task_runs/filter", {"limit": 200})}
     assert any(name.startswith("pipeline: runs/") for name in names)
     messages = [row["message"] for row in service.post("logs/filter", {"limit": 200})]
     assert any("embed/image" in message and "docs/s" in message for message in messages)
+    assert all(set(run["parameters"]["config"]) == {"name", "digest"} for run in runs if run["parent_task_run_id"])
+
+    own = {"flow_run_id": {"any_": [run["id"] for run in runs if run["name"].startswith("pipeline: runs/")]}}
+    page = [row["message"] for row in service.post("logs/filter", {"logs": own, "limit": 200})]
+    assert any(re.fullmatch(r"embed/image: 3 made, 50 rows computed, .* s", line) for line in page)
+    assert sum(bool(re.match(r"[123]\. (text|additive|pq): valid [0-9.]+, test ", line)) for line in page) == 3
+    assert f"report: {root / 'latest' / 'report.html'}" in page
+    for line in page:  # --watch shows the page
+        assert line in watched
 
 
 def test_a_step_runs_alone(service: Service, data: Path) -> None:
@@ -217,6 +233,7 @@ def test_a_step_runs_alone(service: Service, data: Path) -> None:
 def test_a_wrong_configuration_fails_with_our_line(service: Service, data: Path) -> None:
     output = service.run_pipeline(data, **{"embed.image.encoder": "efficientnet_lite3"}, code=None)
     assert "efficientnet_lite2" in output
+    assert "Traceback" not in output
     run = service.last_run()
     assert run["state"]["type"] == "FAILED"
     assert "efficientnet_lite2" in run["state"]["message"]
@@ -229,3 +246,7 @@ def test_data_that_cannot_be_used_fail_with_our_line(service: Service, data: Pat
     run = service.last_run()
     assert run["state"]["type"] == "FAILED"
     assert "absent.jsonl" in run["state"]["message"]
+    assert "Traceback" not in output
+    lines = [row["message"] for row in service.post("logs/filter", {"limit": 200, "sort": "TIMESTAMP_DESC"})]
+    assert not [line for line in lines if "Traceback" in line]
+    assert not list((service.home / "storage").glob("*"))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prefect.settings import get_current_settings
 
 from flows.server import Server
 from tests.flows.conftest import Cli, make_data, settings, write_config
@@ -59,6 +60,10 @@ def test_it_answers_at_once(cli: Cli) -> None:
             client.post(f"{url}/flows/filter", json={}).raise_for_status()
             seconds.append(time.perf_counter() - started)
     assert min(seconds) < 0.03
+
+
+def test_flows_wait_for_no_heartbeat(cli: Cli) -> None:
+    assert get_current_settings().flows.heartbeat_frequency is None
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from stores.errors import DataError
 from stores.redaction import redact_logs, redacted, redacted_values
 
 
@@ -57,5 +58,22 @@ def test_logs_and_their_tracebacks_are_redacted(caplog: pytest.LogCaptureFixture
             logging.getLogger("x").exception("cannot read %s", "https://SECRET@h/a")
         assert "cannot read https://***@h/a" in caplog.text
         assert "SECRET" not in caplog.text
+    finally:
+        logging.setLogRecordFactory(before)
+
+
+def test_errors_that_say_all_are_logged_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """A failed run of a worker showed them twice on its page, 70 lines around the one that counts."""
+    before = logging.getLogRecordFactory()
+    try:
+        redact_logs(DataError)
+        for error in (DataError("source.path: expected this, got that"), KeyError("odd")):
+            try:
+                raise error
+            except (DataError, KeyError):
+                logging.getLogger("x").exception("failed: %s", error)
+        assert caplog.text.count("Traceback") == 1
+        assert "KeyError: 'odd'" in caplog.text
+        assert "failed: source.path: expected this, got that" in caplog.text
     finally:
         logging.setLogRecordFactory(before)
