@@ -22,15 +22,19 @@ lines = logging.getLogger("fuseline")  # what the user reads
 
 
 class References:
-    """The files that the rows of a source refer to, by the hashes of their names: 8 bytes each."""
+    """The files that the rows of a source refer to, by the hashes of their names: 8 bytes each.
+
+    What lies in an archive is known as "archive:offset".
+    """
 
     def __init__(self) -> None:
         self._seen = HashSet()
 
     def add(self, images: pa.ChunkedArray) -> None:
         """Take in the images of some rows."""
-        uris = pc.struct_field(images, "uri").drop_null()
-        hashes = np.unique(name_hashes(uris.to_pylist()))
+        uris, offsets = (pc.struct_field(images, name) for name in ("uri", "offset"))
+        within = pc.binary_join_element_wise(uris, offsets.cast(pa.string()), ":")  # null where one is
+        hashes = np.unique(name_hashes(pc.coalesce(within, uris).drop_null().to_pylist()))
         self._seen.add(hashes[~self._seen.has(hashes)])
 
     def has(self, names: list[str]) -> NDArray[np.bool_]:

@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 
 from tasks.readers.base import ReaderOptions
-from tasks.readers.places import Place
+from tasks.readers.places import Openable
 from tasks.readers.streams import file_blocks, text_lines
 
 
 class AlignedLines:
     """Hands out the lines of a text file as many at a time as asked for; "" after its end or damage, or without it."""
 
-    def __init__(self, file: Place | None, options: ReaderOptions) -> None:
+    def __init__(self, file: Openable | None, options: ReaderOptions) -> None:
         self._lines = iter(()) if file is None else self._all(file, options)
 
     @staticmethod
-    def _all(file: Place, options: ReaderOptions) -> Iterator[str]:
+    def _all(file: Openable, options: ReaderOptions) -> Iterator[str]:
         for _, block in file_blocks(file, options):
             if block.fault:
                 yield ""  # a line that is too long keeps its place; after damage nothing follows

@@ -152,7 +152,8 @@ class Finding(NamedTuple):
     id: str | None = None  # of the document that it is about
 
 
-Refers = Callable[[list[str]], NDArray[np.bool_]]  # names of n files -> which of them a row refers to, (n,)
+# names of n files, "archive:offset" within one -> which of them a row refers to, (n,)
+Refers = Callable[[list[str]], NDArray[np.bool_]]
 
 
 class Entry(NamedTuple):

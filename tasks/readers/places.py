@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Protocol
 
 import fsspec
 import pyarrow as pa
@@ -19,6 +19,14 @@ from tasks.readers.base import ReaderOptions, SourceFile
 from tasks.readers.remote import UnreachableError, buffered, reached, refuse_secret, stamp
 
 LOOKED_AT = 20_000  # names among which a misspelt one is looked for
+
+
+class Openable(Protocol):
+    """What is read like a file: a file, or a member where it lies in an archive."""
+
+    def open(self) -> IO[bytes]:
+        """Open for reading."""
+        ...
 
 
 class Place(NamedTuple):

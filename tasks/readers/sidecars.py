@@ -7,11 +7,11 @@ import orjson
 
 from stores.errors import DataError, mismatch
 from tasks.readers.base import ReaderOptions
-from tasks.readers.places import Place
+from tasks.readers.places import Openable, Place
 from tasks.readers.streams import DAMAGE, Bomb, unpacked
 
 
-def whole_text(file: Place, options: ReaderOptions, *, encoding: str = "utf-8") -> tuple[str | None, str]:
+def whole_text(file: Openable, options: ReaderOptions, *, encoding: str = "utf-8") -> tuple[str | None, str]:
     """Return (text, "ok") of a small file, unpacked, decoded with U+FFFD for what is no text, NUL dropped (R10).
 
     (None, slug) when it cannot be had: missing, too_large (over `max_line_bytes`), bad_file.
@@ -36,7 +36,7 @@ def whole_text(file: Place, options: ReaderOptions, *, encoding: str = "utf-8") 
     return data.decode(encoding, "replace").replace("\0", ""), "ok"
 
 
-def whole_json(file: Place, options: ReaderOptions) -> tuple[Any, str]:
+def whole_json(file: Openable, options: ReaderOptions) -> tuple[Any, str]:
     """Return (value, "ok") of a small JSON file; (None, slug) when it cannot be had: also bad_json."""
     text, slug = whole_text(file, options)
     if text is None:

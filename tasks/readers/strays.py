@@ -17,11 +17,12 @@ def stray_images(path: str, options: ReaderOptions, refers: Refers) -> Iterator[
     """
     if options.root is None and options.watch_images and place(path).is_dir():
         images = (file.uri for file in walk(place(path)) if is_image(file.uri) and is_utf8(file.uri))
-        yield from unreferred(images, refers)
+        yield from unreferred(((uri, uri) for uri in images), refers)
 
 
-def unreferred(names: Iterable[str], refers: Refers) -> Iterator[Finding]:
-    """Yield `no_row` for each name that no row refers to."""
+def unreferred(names: Iterable[tuple[str, str]], refers: Refers) -> Iterator[Finding]:
+    """Yield `no_row` for each (name, what a message calls it) that no row refers to."""
     left = iter(names)
     while batch := list(islice(left, BATCH)):
-        yield from (Finding("no_row", name) for name in compress(batch, ~refers(batch)))
+        unknown = ~refers([name for name, _ in batch])
+        yield from (Finding("no_row", shown) for _, shown in compress(batch, unknown))

@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple
 import zstandard
 
 from tasks.readers.base import ReaderOptions
-from tasks.readers.places import Place
+from tasks.readers.places import Openable
 
 BLOCK = 1 << 20
 LINES = 1 << 16  # in one block, for each becomes some objects
@@ -114,7 +114,7 @@ def unpacked(raw: IO[bytes], options: ReaderOptions) -> IO[bytes]:
     return io.BufferedReader(Guard(stream, raw, options), BLOCK)
 
 
-def members(file: Place, options: ReaderOptions) -> Iterator[tuple[str, IO[bytes]]]:
+def members(file: Openable, options: ReaderOptions) -> Iterator[tuple[str, IO[bytes]]]:
     """Yield (member name, stream) of a file: itself under "", or each regular member of a zip in its own order.
 
     Damage while opening raises one of DAMAGE.
@@ -144,13 +144,13 @@ def poured(stream: IO[bytes], target: Path) -> str:
     return "ok"
 
 
-def is_packed(file: Place) -> bool:
+def is_packed(file: Openable) -> bool:
     """Say whether a file's first bytes are those of gzip, bzip2, Zstandard or zip."""
     with file.open() as raw:
         return raw.read(4).startswith(PACKED)
 
 
-def file_blocks(file: Place, options: ReaderOptions, encoding: str = "utf-8") -> Iterator[tuple[str, Block]]:
+def file_blocks(file: Openable, options: ReaderOptions, encoding: str = "utf-8") -> Iterator[tuple[str, Block]]:
     """Yield (member name, block) of a text file, whatever it is packed in; damage ends the file with one fault."""
     name = ""
     try:

@@ -6,26 +6,27 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from tasks.readers.base import ReaderOptions, Split
-from tasks.readers.places import Place
+from tasks.readers.places import Openable
 from tasks.readers.streams import file_blocks, text_lines
+from tasks.readers.webvision_tars import Release
 
 logger = logging.getLogger(__name__)
 
+MAP = "queries_synsets_map.txt"
 SAMPLE = 20_000  # training lines that are compared with the map
-MAP = ("info/queries_synsets_map.txt", "queries_synsets_map.txt")
 Lists = Sequence[tuple[Split, Sequence[tuple[str, str, str]]]]  # what `webvision.file_lists` returns
 
 
-def query_synsets(root: Place, lists: Lists, options: ReaderOptions) -> dict[int, int]:
+def query_synsets(release: Release, lists: Lists, options: ReaderOptions) -> dict[int, int]:
     """Return query number -> label from 0; {} without the map, or when the file lists do not bear it out."""
-    file = next((root / name for name in MAP if (root / name).exists()), None)
+    file = release.info(MAP)
     if file is None:
         return {}
     synsets = dict(pairs(_lines(file, options)))
     names = [name for split, some in lists if split == "train" for name, _, _ in some]
-    base = map_base(synsets, (line for name in names for line in _head(root / name, options)))
+    base = map_base(synsets, (line for name in names for line in _head(release.lists[name][1], options)))
     if base is None:
-        logger.warning("%s does not agree with the training file lists and is not used", file.path)
+        logger.warning("%s does not agree with the training file lists and is not used", MAP)
         return {}
     return {query: synset - base for query, synset in synsets.items()}
 
@@ -59,13 +60,13 @@ def pairs(lines: Iterable[str]) -> Iterator[tuple[int, int]]:
             yield int(parts[0]), int(parts[1])
 
 
-def _lines(file: Place, options: ReaderOptions) -> Iterator[str]:
+def _lines(file: Openable, options: ReaderOptions) -> Iterator[str]:
     for _, block in file_blocks(file, options):
         if block.fault is None:
             yield from text_lines(block)[0]
 
 
-def _head(file: Place, options: ReaderOptions) -> Iterator[str]:
+def _head(file: Openable, options: ReaderOptions) -> Iterator[str]:
     for index, line in enumerate(_lines(file, options)):
         if index == SAMPLE:
             return

@@ -1,10 +1,12 @@
 """What is told of a source beside its rows (R4): listed, counted, and no row and no document more or less."""
 
 import logging
+import tarfile
 from collections import Counter
 
 import pytest
 from fixtures.layouts import LAYOUTS
+from fixtures.layouts_archives import add
 from fixtures.pieces import JPEGS, dump, put
 
 import tasks.findings
@@ -61,6 +63,22 @@ def test_images_without_a_row(name, folder, tmp_path, caplog):
     assert rows == [("no_row", f"{folder}/stray-{number}.jpg", None) for number in range(5)]
     told = ", ".join(f"{folder}/stray-{number}.jpg" for number in range(3))
     assert f"ingest/x: 5 files that no row refers to (no_row); first: {told}" in caplog.text
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_images_in_tars_without_a_row(kept, tmp_path):
+    """Those alone that no list names: no other image, and nothing twice where the tars were unpacked and kept."""
+    LAYOUTS["webvision_tars"].make(tmp_path / "set", 40)
+    tar = tmp_path / "set/google_resized_256.tar"
+    with tarfile.open(tar, "a") as archive:
+        for name in ("google/q0001/stray.jpg", "google/q0001/._stray.jpg", "other/x.jpg", "google/q0001/stray.txt"):
+            add(archive, name, JPEGS[0])
+    if kept:
+        with tarfile.open(tar) as archive:
+            archive.extract("google/q0001/i0.jpg", tmp_path / "set", filter="data")
+    rows = found("webvision", tmp_path / "set", tmp_path / "root")
+    assert rows == [("no_row", "google_resized_256.tar:google/q0001/stray.jpg", None)]
+    assert found("webvision", tmp_path / "set", tmp_path / "root2", sources=["google"]) == []
 
 
 def test_many_are_counted_and_the_first_listed(tmp_path, caplog, monkeypatch):

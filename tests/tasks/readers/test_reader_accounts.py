@@ -25,6 +25,8 @@ REASONS = {  # what stands in the quarantine table; bad_row where nothing is sai
     "img2dataset_files": "missing_id",
     "img2dataset_parquet": "missing_id",
     "webdataset": "bad_member",
+    "webvision_tars": "bad_member",
+    "webvision2_tars": "bad_member",
     "imagefolder": "bad_name",
     "food101": "bad_name",
 }

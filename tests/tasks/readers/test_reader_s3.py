@@ -61,7 +61,7 @@ def pipeline(name: str, url: str, root: Path) -> tuple[Config, Ingest]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["jsonl", "parquet", "webdataset", "imagefolder", "img2dataset"])
+@pytest.mark.parametrize("name", ["jsonl", "parquet", "webdataset", "imagefolder", "img2dataset", "webvision_tars"])
 def test_a_store_gives_the_same_documents_as_a_folder(store, tmp_path, name, caplog):
     caplog.set_level(logging.DEBUG)
     url = uploaded(store, name, tmp_path)
