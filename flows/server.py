@@ -5,12 +5,14 @@ asks it for minutes; and it outlives a run that is killed.
 """
 
 import asyncio
+import logging
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
@@ -22,29 +24,48 @@ START_SECONDS = 120.0  # measured: up to 30 s cold on two busy cores
 DRAIN_SECONDS = 5.0  # for the records of task runs that are still on their way
 RECORDER_SECONDS = 1.1  # it writes once a second
 STOP_SECONDS = 15.0
+RESTART_SECONDS = 60.0  # from its death until another one answers, or the run ends; Prefect's clients ask for as long
+BACKLOG = 128
+
+logger = logging.getLogger("fuseline")
 
 
 class Server:
-    """A server in a child process that reads our end of a pipe: when we die, it sees the end of it."""
+    """A server in a child process that reads our end of a pipe: when we die, it sees the end of it.
 
-    def __init__(self, home: Path) -> None:
+    When it dies, another one takes its place: the socket is ours, so that nobody is turned away meanwhile, and
+    Prefect's clients ask again for what was not answered.
+    """
+
+    def __init__(self, home: Path, lost: Callable[[str], None] | None = None) -> None:
         home.mkdir(parents=True, exist_ok=True)
-        self.log = home / "server.log"
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "flows.server"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-                env={**os.environ, "PREFECT_HOME": str(home)},
-            )  # fmt: skip
-        self._stdin, self._stdout = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
-        self.url = f"http://{HOST}:{self._line(START_SECONDS)}/api"
+        self.home, self.log, self._lost = home, home / "server.log", lost or end_run
+        # asyncio sends at once only where the protocol is named: otherwise every answer waits 40 ms for its last part.
+        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._listener.bind((HOST, 0))
+        self._listener.listen(BACKLOG)
+        self.url = f"http://{HOST}:{self._listener.getsockname()[1]}/api"
+        self._lock, self._stopped = threading.Lock(), threading.Event()
+        self.log.unlink(missing_ok=True)
+        self._start()
+
+    def command(self) -> list[str]:
+        """Return what serves the listening socket: it prints `ready` when it answers, and ends with standard input."""
+        return [sys.executable, "-m", "flows.server", str(self._listener.fileno())]
 
     def wait(self, seconds: float = START_SECONDS) -> None:
         """Wait until it answers; raises FuselineError when it does not start."""
-        self._line(seconds)
+        if not self._ready(seconds):
+            self.stop()
+            cure = f"see {self.log}, or start `prefect server start` and set PREFECT_API_URL"
+            raise FuselineError(mismatch("Prefect's server", f"an answer within {seconds:g} s", "none", cure))
+        threading.Thread(target=self._keep, daemon=True).start()
 
     def stop(self) -> None:
         """End it once it has recorded what it was told."""
+        with self._lock:
+            self._stopped.set()
+        self._listener.close()
         self._stdin.close()
         try:
             self._process.wait(STOP_SECONDS)
@@ -53,30 +74,74 @@ class Server:
             self._process.wait()
         self._stdout.close()
 
-    def _line(self, seconds: float) -> str:
+    def _start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+                pass_fds=[self._listener.fileno()], env={**os.environ, "PREFECT_HOME": str(self.home)},
+            )  # fmt: skip
+        self._stdin, self._stdout = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+
+    def _ready(self, seconds: float) -> bool:
         alarm = threading.Timer(seconds, self._process.kill)
         alarm.start()
-        line = self._stdout.readline().decode().strip()
+        line = self._stdout.readline()
         alarm.cancel()
-        if not line:
-            self.stop()
-            cure = f"see {self.log}, or start `prefect server start` and set PREFECT_API_URL"
-            raise FuselineError(mismatch("Prefect's server", f"an answer within {seconds:g} s", "none", cure))
-        return line
+        return bool(line)
+
+    def _keep(self) -> None:
+        while True:
+            code = self._process.wait()
+            if self._stopped.is_set():
+                return
+            answers = self._revived(time.monotonic() + RESTART_SECONDS)
+            if self._stopped.is_set():
+                return
+            if not answers:
+                self._lost(_loss(code, self.log))
+                return
+            logger.warning("Prefect's server ended (exit code %d) and was started again; the run goes on", code)
+
+    def _revived(self, deadline: float) -> bool:
+        while (left := deadline - time.monotonic()) > 0:
+            with self._lock:
+                if self._stopped.is_set():
+                    return False
+                self._stdin.close()
+                self._stdout.close()
+                self._start()
+            if self._ready(left):
+                return True
+            self._process.kill()
+            self._process.wait()
+            time.sleep(min(1.0, RESTART_SECONDS / 10))
+        return False
+
+
+def _loss(code: int, log: Path) -> str:
+    got = f"its end (exit code {code})"
+    cure = f"every shard that was committed is kept: run again; what it said is in {log}"
+    return mismatch("Prefect's server", f"another one that answers within {RESTART_SECONDS:g} s", got, cure)
+
+
+def end_run(message: str) -> None:
+    """End this process and its workers at once, with one line: Prefect would ask a server that is gone for minutes."""
+    from tasks.pool import close_pool
+
+    logger.error("error: %s", message)
+    close_pool(kill=True)
+    os._exit(1)
 
 
 def main() -> None:
-    """Serve until standard input ends: the port goes to standard output first, `ready` when it answers."""
+    """Serve the listening socket until standard input ends; say `ready` on standard output when it answers."""
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else is printed belongs into the log
-    # asyncio sends at once only where the protocol is named: otherwise every answer waits 40 ms for its last part.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind((HOST, 0))
-    port = listener.getsockname()[1]
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=int(sys.argv[1]))
     running: list[Any] = []  # the server, once it is there
     # From the first moment: a run that is killed while its server starts must not leave it behind.
-    threading.Thread(target=_follow, args=(f"http://{HOST}:{port}/api", running), daemon=True).start()
-    print(port, file=told, flush=True)
+    url = f"http://{HOST}:{listener.getsockname()[1]}/api"
+    threading.Thread(target=_follow, args=(url, running), daemon=True).start()
     _serve(listener, running, told)
 
 

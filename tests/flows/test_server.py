@@ -15,7 +15,7 @@ from prefect.settings import get_current_settings
 
 from flows.server import Server
 from tests.flows.conftest import Cli, make_data, settings, write_config
-from tests.flows.live import alive, clean_env, descendants, program, wait_for
+from tests.flows.live import alive, clean_env, command_of, descendants, program, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
 
@@ -25,6 +25,7 @@ def test_it_ends_when_the_run_ends_before_it_answers(tmp_path: Path, pause: floa
     """A watcher that waited for the server to start first left a server of 213 MB behind, for ever."""
     server = Server(tmp_path)
     time.sleep(pause)  # in the middle of its imports
+    server._listener.close()
     server._stdin.close()
     server._process.wait(10)
     server._stdout.close()
@@ -83,3 +84,68 @@ def test_the_history_of_a_run_is_whole_when_it_ends(tmp_path: Path) -> None:
     assert {"ingest/shapes", "clean/text shard 3", "train/text", "predict/text shard 0", "evaluate/text"} <= set(tasks)
     assert {"pipeline: shapes", "ingest: shapes", "train: shapes", "evaluate: shapes"} <= set(flows)
     assert not {"extract: shapes", "quantize: shapes"} & set(flows)  # they have nothing to do
+
+
+FAKE = "print('ready', flush=True); sys.stdin.read()"
+
+
+class Fake(Server):
+    """Answers at once, and not at all where `broken` exists."""
+
+    def command(self) -> list[str]:
+        broken = self.home / "broken"
+        return [sys.executable, "-c", f"import os, sys\nif os.path.exists({str(broken)!r}): sys.exit(3)\n{FAKE}"]
+
+
+def test_one_that_dies_is_started_again_until_it_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("flows.server.RESTART_SECONDS", 2.0)
+    monkeypatch.setattr("flows.server.logger.propagate", True)
+    lost: list[str] = []
+    server = Fake(tmp_path, lost.append)
+    server.wait()
+    first = server._process
+    first.kill()
+    wait_for(lambda: "the run goes on" in caplog.text, "another server", seconds=10)
+    assert server._process is not first
+    assert not lost
+
+    (tmp_path / "broken").touch()
+    server._process.kill()
+    wait_for(lambda: lost, "the end", seconds=10)
+    (line,) = lost
+    assert line.startswith("Prefect's server: expected 'another one that answers within 2 s'")
+    assert "\n" not in line
+    server.stop()
+
+
+def test_one_that_is_stopped_is_not_started_again(tmp_path: Path) -> None:
+    lost: list[str] = []
+    server = Fake(tmp_path, lost.append)
+    server.wait()
+    process = server._process
+    server.stop()
+    time.sleep(0.5)
+    assert server._process is process
+    assert process.poll() is not None
+    assert not lost
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_run_goes_on_when_its_server_is_killed(tmp_path: Path) -> None:
+    """Prefect asked a server that was gone for 74 s and ended in an error."""
+    make_data(folder := tmp_path / "data", 20)
+    text = {**settings(folder), "shard_size": 5, "embed": {}, "quantize": {}, "models": {"text": {"kind": "text"}}}
+    log, env = tmp_path / "run.log", clean_env(PREFECT_HOME=str(tmp_path / "home"))
+    with program("flows.cli", "run", write_config(folder, text), log=log, env=env) as run:
+        wait_for(lambda: list((folder / "out" / "documents").glob("*")), "the first stage to begin")
+        (server,) = [pid for pid in descendants(run.pid) if "flows.server" in command_of(pid)]
+        os.kill(server, signal.SIGKILL)
+        assert run.wait(300) == 0, log.read_text()
+        wait_for(lambda: not descendants(run.pid), "every process to end", seconds=60)
+    told = log.read_text()
+    assert "Prefect's server ended (exit code -9) and was started again; the run goes on" in told
+    assert "Traceback" not in told
+    assert (folder / "out" / "latest" / "report.html").exists()
