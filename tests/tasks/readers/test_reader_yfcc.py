@@ -8,7 +8,7 @@ import zipfile
 from collections import Counter
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 from fixtures.pieces import JPEGS, put
 
@@ -100,19 +100,35 @@ def test_rows_after_the_damage_of_a_file_are_marked(tmp_path, load):
 def test_a_join_that_finds_no_room_is_told_in_one_line(tmp_path, load, monkeypatch):
     put(tmp_path / "y.tsv", core(photoid="1"))
     put(tmp_path / "hashes", "1\taaa\n")
-    with monkeypatch.context() as patch:
-        patch.setattr(partners, "MEMORY", "1KB")
-        with pytest.raises(
-            StorageError, match=r"^cannot join files by id in .*; free some space, or name .* in TMPDIR$"
-        ):
-            load("yfcc", tmp_path / "y.tsv", hashes="hashes")
 
-    def full(self, table):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
-    with pytest.raises(StorageError, match="the disk is full"):
+    monkeypatch.setattr(pa.ipc, "new_stream", full)
+    with pytest.raises(StorageError, match=r"cannot write .*fuseline-.*; the disk is full: free some space"):
         load("yfcc", tmp_path / "y.tsv", hashes="hashes")
+
+
+@pytest.mark.parametrize("window", [1, 7, 1 << 16])
+def test_a_join_gives_each_row_its_own_whatever_is_held_at_once(monkeypatch, window):
+    """Ids by chance, some of them twice, some unknown, in tables and takes of any size."""
+    for name, value in {"WINDOW": window, "BATCH": 3, "HELD_ROWS": 50}.items():
+        monkeypatch.setattr(partners, name, value)
+    rng = np.random.default_rng(window)
+    ids = [None if one % 9 == 0 else str(one) for one in rng.integers(0, 400, 500).tolist()]
+    keys = [None if one % 7 == 0 else str(one) for one in rng.integers(0, 500, 300).tolist()]
+    known = dict(zip(reversed(keys), reversed(range(300)), strict=True))  # the first of each
+
+    def tables(schema, *columns):
+        for start in range(0, len(columns[0]), 70):
+            yield pa.table([column[start : start + 70] for column in columns], schema=schema)
+
+    pairs = (keys, [f"v{line}" for line in range(300)], list(range(300)))
+    with partners.joined(tables(partners.IDS, ids), {"x": tables(partners.PAIRS, *pairs)}) as found:
+        taken = [value for count in (1, 0, 200, 299) for value in found["x"].take(count).to_pylist()]
+    assert taken == [None if one is None or one not in known else f"v{known[one]}" for one in ids]
+    extra = [line for line, key in enumerate(keys) if key is None or key not in ids or known[key] != line]
+    assert list(partners.extra_lines(tables(partners.IDS, ids), tables(partners.PAIRS, *pairs))) == extra
 
 
 def test_a_join_leaves_nothing_behind(tmp_path, load, monkeypatch):
