@@ -19,7 +19,7 @@ from flows.maintenance import find_garbage, old_checkpoints
 from flows.runs import configs_of_runs, last_accounts, last_configs, last_run, runs_of, write_run
 from stores.dataset import Dataset
 from stores.errors import DataError
-from tasks.nodes import Node
+from tasks.nodes import Fit, Node
 from tasks.planner import PlanOptions, plan_all
 
 
@@ -192,6 +192,17 @@ class TestGarbage:
     def files(config: Config) -> set[Path]:
         """Return the shards' files of all datasets."""
         return {path for path in Path(config.root).glob("*/*/*/*.parquet") if path.name.startswith("0000")}
+
+    def test_a_checkpoint_that_was_replaced_is_garbage(self, tmp_path: Path):
+        source = {"path": str(tmp_path / "x.jsonl"), "options": {}}
+        values = {"name": "x", "root": str(tmp_path / "root"), "source": source, "models": {"t": {"kind": "text"}}}
+        config = parse_config(values)
+        node = next(node for node in build(config) if isinstance(node, Fit))
+        fitted, seen = node.fitted(Path(config.root)), {"n_rows": 1, "shards": {}, "fitted": {}, "facts": {}}
+        old = fitted.path(fitted.commit(lambda folder: (folder / "x").write_bytes(b"1"), **seen))
+        assert find_garbage(config) == []
+        fitted.commit(lambda folder: (folder / "x").write_bytes(b"2"), **seen)
+        assert find_garbage(config) == [old]
 
     def test_checkpoints_are_never_garbage_without_their_record(self, made: tuple[Nodes, Path]):
         wanted, root = made

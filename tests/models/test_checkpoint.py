@@ -1,12 +1,22 @@
 """Checkpoints: equal bytes for equal values, and refusals."""
 
 import json
+import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.checkpoint import ARRAYS, META, load_checkpoint, save_checkpoint
+from models.checkpoint import (
+    ARRAYS,
+    META,
+    Checkpoint,
+    checked_number,
+    checked_texts,
+    load_checkpoint,
+    save_checkpoint,
+)  # fmt: skip
 from models.errors import CheckpointError
 
 
@@ -46,3 +56,70 @@ def test_damage_and_the_wrong_kind_are_refused(tmp_path: Path) -> None:
 def test_no_number_that_json_lacks(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         save_checkpoint(tmp_path, "x", meta={"threshold": float("nan")}, arrays={})
+
+
+@pytest.mark.parametrize(
+    ("shape", "ok"), [((2, 3), True), ((None, 3), True), ((None, None), True), ((2,), False), ((2, 3, 1), False),
+                      ((2, 2), False), ((None, 2), False), ((3, 2), False)],
+)  # fmt: skip
+def test_an_array_has_exactly_the_shape_asked_for(shape: tuple[int | None, ...], ok: bool) -> None:
+    saved = Checkpoint({}, {"a": np.zeros((2, 3), np.int64)})
+    if ok:
+        assert saved.array("a", np.int64, *shape) is saved.counts("a", *shape) is saved.arrays["a"]
+    else:
+        with pytest.raises(CheckpointError, match=re.escape("got int64 (2, 3)")):
+            saved.array("a", np.int64, *shape)
+
+
+def test_an_array_has_exactly_the_type_asked_for() -> None:
+    with pytest.raises(CheckpointError, match=r"expected float32.*got float64"):
+        Checkpoint({}, {"a": np.zeros(2)}).array("a", np.float32, 2)
+    with pytest.raises(CheckpointError, match="got none"):
+        Checkpoint({}, {}).array("a", np.float32, 2)
+
+
+@pytest.mark.parametrize("values", [[-1], [3, -1], [-1, 3]])
+def test_counts_are_not_below_zero(values: list[int]) -> None:
+    with pytest.raises(CheckpointError, match="no number below 0, got -1"):
+        Checkpoint({}, {"a": np.array(values)}).counts("a", None)
+    assert Checkpoint({}, {"a": np.array([], np.int64)}).counts("a", None).size == 0
+
+
+@pytest.mark.parametrize("value", [True, False, "1", None, [1], -0.1, 1.1, math.nan, math.inf, -math.inf])
+def test_a_number_lies_within_its_bounds(value: object) -> None:
+    with pytest.raises(CheckpointError, match=r"a number within 0\.\.1"):
+        checked_number("share", value, low=0, high=1)
+    assert [checked_number("share", v, low=0, high=1) for v in (0, 0.5, 1)] == [0, 0.5, 1]
+
+
+def test_no_number_is_endless() -> None:
+    with pytest.raises(CheckpointError, match="got inf"):
+        checked_number("share", math.inf)
+    assert checked_number("share", 1e300) == 1e300
+
+
+@pytest.mark.parametrize("values", [None, "ab", ("a",), {"a": 1}, [1], ["a", 1], [1, "a"], ["a", "b", "a"]])
+def test_labels_are_a_list_of_different_strings(values: object) -> None:
+    with pytest.raises(CheckpointError, match="labels of a checkpoint"):
+        checked_texts("labels", values)
+    assert checked_texts("labels", ["b", "a"]) == ["b", "a"]
+
+
+def test_half_a_character_is_no_label() -> None:
+    with pytest.raises(ValueError, match="surrogates"):
+        checked_texts("labels", ["a", "\ud800"])
+
+
+@pytest.mark.parametrize("head", [[], "x", None, {"format": True, "kind": "x"}, {"kind": "x"}])
+def test_a_head_that_is_none_is_refused(tmp_path: Path, head: object) -> None:
+    save_checkpoint(tmp_path, "x", meta={}, arrays={})
+    (tmp_path / META).write_text(json.dumps(head))
+    with pytest.raises(CheckpointError, match="train again"):
+        load_checkpoint(tmp_path)
+
+
+def test_nested_without_end_is_no_json(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "x", meta={}, arrays={})
+    (tmp_path / META).write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="JSON"):
+        load_checkpoint(tmp_path)

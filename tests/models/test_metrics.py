@@ -138,9 +138,10 @@ def test_a_document_with_several_labels_is_right_when_the_best_is_one_of_them():
     assert counts.confusion == {("bee", "bee"): 1, ("ant", "cat"): 1}
 
 
-def test_an_unlabelled_document_is_refused():
+@pytest.mark.parametrize("others", [[], [(["ant"], ["ant"], "ant", 1)]])
+def test_an_unlabelled_document_is_refused(others):
     with pytest.raises(ValueError, match="leave unlabelled documents out"):
-        count([([], ["ant"], "ant", 1)])
+        count([*others, ([], ["ant"], "ant", 1)])
 
 
 def test_no_documents_have_no_scores():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stores.errors import DataError
-from stores.manifest import FileRecord, Manifest, ShardRecord
+from stores.manifest import FileRecord, Manifest, ShardRecord, expanded
 
 MANIFEST = Manifest("embed/image", 2, {"size": 224, "crop": {"mode": "fit", "pad": 0.5}}, {"documents/x": "k1"}, "zarr")
 RECORD = ShardRecord(
@@ -111,3 +111,9 @@ def test_a_consumer_depends_on_the_columns_it_reads_alone():
 
 def test_the_digest_covers_the_ids():
     assert RECORD.digest(("status",)) != replace(RECORD, ids="xxh3:0").digest(("status",))
+
+
+def test_a_pattern_stands_for_the_columns_that_it_matches_and_a_name_for_itself():
+    columns = ("num_b", "x1", "num_a", "x[1]")
+    assert expanded(("b", "num_*", "x[1]"), columns) == ("b", "num_a", "num_b", "x[1]")
+    assert RECORD.digest(("absent",)) != RECORD.digest()

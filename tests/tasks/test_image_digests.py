@@ -14,7 +14,8 @@ from stores.schemas import IMAGE
 from tasks.image_digests import ImageDigests
 from tasks.ingest import ingest_quarantine
 from tasks.listing import Listing
-from tasks.readers import SourceFile
+from tasks.readers import READERS, SourceFile
+from tasks.readers.base import image_array
 
 
 @pytest.fixture
@@ -72,6 +73,34 @@ def test_a_changed_image_changes_its_document_alone(folder, root, opened):
     assert set(opened) == {"1.png"}
     after = digests(wanted, root)
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
+
+
+@pytest.mark.parametrize("place", [("moved.bin", 7), ("pack.bin", 7 + 80)], ids=["file", "offset"])
+def test_a_document_follows_its_image_to_another_place(folder, root, monkeypatch, place):
+    """The same bytes elsewhere: a stage that reads the old place finds none, or others."""
+    image = (folder / "0.png").read_bytes()
+    for name in ("pack.bin", "moved.bin"):
+        (folder / name).write_bytes(b"\0" * 7 + image.ljust(80, b"\0") + image)
+    source, now = Source(folder / "x.jsonl"), ["pack.bin", 7]
+
+    def read(path, options):
+        for table in reader.read(path, options):
+            images = image_array([now[0], None], offset=[now[1], None], length=[len(image), None])
+            yield table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), images)
+
+    reader = READERS["jsonl"]
+    monkeypatch.setitem(READERS, "jsonl", reader._replace(read=read))
+    wanted = nodes(source.write([{"id": "d0", "text": "t"}, {"id": "d1", "text": "t"}]))
+    run([wanted.documents], root)
+    kept = digests(wanted, root)
+    assert kept[0].startswith("xxh3:")
+    now[:] = place
+    source.write([{"id": "d0", "text": "t"}, {"id": "d1", "text": "t"}])
+    assert counts(run([wanted.documents], root)) == {"documents/x": (1, 1, 1)}
+    assert digests(wanted, root) == kept
+    dataset = wanted.documents.dataset(root)
+    (found, _) = dataset.read(dataset.record(0), ("image",))["image"].to_pylist()
+    assert (found["uri"], found["offset"]) == place
 
 
 def test_a_missing_image_has_its_reason_and_is_found_when_it_comes(folder, root):

@@ -311,6 +311,8 @@ def test_a_lost_shard_whose_documents_are_not_known_any_more(source, root):
     run(wanted, root)
     shard_file(wanted, root, 1).unlink()
     shutil.rmtree(wanted.documents.dataset(root).folder / "rows")
+    plan = plan_node(wanted.documents, root, PlanOptions())
+    assert plan.missing == {1: "its file is missing", 3: "new documents"}
     run(wanted, root)
     assert ids_of(wanted, root) == {
         0: [f"d{i}" for i in range(10)], 1: [], 2: [f"d{i}" for i in range(20, 25)], 3: [f"d{i}" for i in range(10, 20)]

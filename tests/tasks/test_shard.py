@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from drive import Source, clean, content, documents, make_shard, nodes, run
+from drive import Source, clean, content, counts, documents, make_shard, nodes, run
 
 from stores.errors import AlignmentError
 from tasks.inputs import Tables, shard_inputs, upstream_tables
@@ -18,8 +18,13 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def wanted(tmp_path, root):
-    wanted = nodes(Source(tmp_path / "x.jsonl").write(documents(15)))
+def source(tmp_path):
+    return Source(tmp_path / "x.jsonl")
+
+
+@pytest.fixture
+def wanted(source, root):
+    wanted = nodes(source.write(documents(15)))
     run([wanted.documents, wanted.clean], root)
     return wanted
 
@@ -35,6 +40,11 @@ def fewer_rows(tables, config, context):
 
 def without_ids(tables, config, context):
     return clean(tables, config, context).drop_columns("id")
+
+
+def mended(tables, config, context):
+    made = clean(tables, config, context)
+    return made.set_column(1, "status", pa.array(["ok"] * made.num_rows))
 
 
 def exploding(tables, config, context):
@@ -116,3 +126,56 @@ def test_a_stage_over_whole_shards_may_return_other_rows(wanted, root):
     assert [t.to_pylist() for t in upstream_tables(replace(stage, reads=(Read(stage, ("n",)),)), root, 1)] == [
         [{"n": 5}]
     ]
+
+
+def test_a_summary_is_over_all_shards(wanted, root):
+    run(wanted, root)
+    dataset = wanted.total.dataset(root)
+    assert dataset.read(dataset.record(0)).to_pylist() == [{"n": 15, "total": 10}]
+
+
+class TestReusedRows:
+    """Each row is found by its id and its inputs, wherever it and its neighbours lay before."""
+
+    def test_the_first_row_is_tried_again_as_others_are(self, source, root):
+        wanted = nodes(source.write(documents(5, d0="bad", d3="bad too")))
+        run(wanted, root)
+        assert counts(run([wanted.clean], root, retry_failed=True)) == {"clean/text": (1, 2, 3)}
+
+    def test_what_failed_is_tried_again_where_it_lies_now(self, source, root):
+        wanted = nodes(source.write(documents(6, d4="bad")))
+        run(wanted, root)
+        source.write([d for d in documents(6, d4="bad") if d["id"] not in ("d1", "d2")])
+        again = replace(wanted.clean, transform=mended)
+        run([wanted.documents, again], root, retry_failed=True)
+        assert {i: row["status"] for i, row in content(again, root).items()} == dict.fromkeys(
+            ("d0", "d3", "d4", "d5"), "ok"
+        )
+
+    @pytest.mark.parametrize("gone", [0, 2, 4])
+    def test_a_row_that_is_gone_leaves_the_others_as_they_were(self, source, root, gone):
+        wanted = nodes(source.write(documents(5)))
+        run(wanted, root)
+        kept = content(wanted.clean, root)
+        source.write([d for d in documents(5) if d["id"] != f"d{gone}"])
+        assert counts(run(wanted, root))["clean/text"] == (1, 0, 4)
+        assert content(wanted.clean, root) == {i: row for i, row in kept.items() if i != f"d{gone}"}
+
+    def test_a_changed_row_behind_one_that_is_gone(self, source, root):
+        wanted = nodes(source.write(documents(5)))
+        run(wanted, root)
+        source.write(documents(5, d3="another")[1:])
+        assert counts(run(wanted, root))["clean/text"] == (1, 1, 3)
+        assert [row["text"] for row in content(wanted.clean, root).values()] == [
+            "TEXT D1",
+            "TEXT D2",
+            "ANOTHER",
+            "TEXT D4",
+        ]
+
+    def test_a_shard_whose_documents_are_all_gone_is_made_where_it_never_was(self, source, root):
+        wanted = nodes(source.write(documents(15)))
+        run([wanted.documents], root)
+        source.write(documents(10))
+        run(wanted, root)
+        assert wanted.clean.dataset(root).record(1).n_rows == 0
