@@ -40,7 +40,7 @@ def stratified_split(keys: pa.Array, labels: pa.Array, *, valid: float, test: fl
     check_shares(valid, test)
     _, inverse, rank, size = _ranks(keys, labels, seed=seed)
     n_test = np.rint(size * test)
-    n_valid = np.minimum(np.rint(size * valid), size - n_test)
+    n_valid = np.rint(size * valid)
     index = np.where(rank < n_test, 2, np.where(rank < n_test + n_valid, 1, 0)).astype(np.int8)
     return pa.DictionaryArray.from_arrays(index[inverse], pa.array(NAMES)).cast(pa.string())
 

@@ -138,6 +138,10 @@ def test_a_document_with_several_labels_is_right_when_the_best_is_one_of_them():
     assert counts.confusion == {("bee", "bee"): 1, ("ant", "cat"): 1}
 
 
+def test_a_label_that_comes_twice_counts_once():
+    assert count([(["ant", "ant"], ["ant", "ant", "bee"], "ant", 1)]) == count([(["ant"], ["ant", "bee"], "ant", 1)])
+
+
 @pytest.mark.parametrize("others", [[], [(["ant"], ["ant"], "ant", 1)]])
 def test_an_unlabelled_document_is_refused(others):
     with pytest.raises(ValueError, match="leave unlabelled documents out"):

@@ -136,3 +136,16 @@ def test_a_failure_at_any_call_leaves_the_old_checkpoint_or_the_new(new, after, 
         fitted(root).commit(save(new), **SEEN)
         assert weights(root) == new
     assert 3 < calls < 199
+
+
+def test_the_last_checkpoint_is_known_without_a_record_where_there_is_one_alone(tmp_path):
+    one = fitted(tmp_path)
+    assert one.last_name() is None
+    first = one.commit(save(b"one"), **SEEN)
+    assert one.last_name() == first.name
+    (one.folder / "record.json").unlink()
+    assert one.last_name() == first.name
+    second = one.commit(save(b"two"), **SEEN)
+    assert one.last_name() == second.name != first.name
+    (one.folder / "record.json").unlink()
+    assert one.last_name() is None

@@ -1,8 +1,10 @@
 """Forgotten documents: gone from every dataset, with nothing else to make again, whatever was damaged or killed."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from drive import CleanConfig, Nodes, Source, aligned, content, counts, documents, nodes, run
@@ -103,6 +105,27 @@ def test_every_version_is_erased_and_the_old_one_is_found_again(source, root):
     assert todo(old, root) == {"evaluation/total"}
     # Of this one nobody said how it is made: its shard is compared row by row, and no row is computed.
     assert counts(run(new, root))["clean/text"] == (1, 0, 9)
+
+
+def shown(shards, config, context):
+    """Name the first document of each shard, and say something of no document."""
+    documents = [[{"id": table["id"][0].as_py(), "n": 1}] for (table,) in shards()]
+    return pa.table({"label": [str(n) for n in range(len(documents))], "documents": documents})
+
+
+def test_a_table_that_names_a_document_among_others_goes_whole(source, root):
+    wanted = nodes(source.write(documents(25)))
+    wanted = wanted._replace(total=replace(wanted.total, summarise=shown))
+    run(wanted, root)
+    assert forget(root, wanted, "d1").get("evaluation/total") is None
+    assert wanted.total.dataset(root).record(0) is not None
+    assert forget(root, wanted, "d10")["evaluation/total"] == 1
+    assert wanted.total.dataset(root).records() == {}
+    assert left(root) == []
+    run(wanted, root)
+    dataset = wanted.total.dataset(root)
+    named = dataset.read(dataset.record(0))["documents"].to_pylist()
+    assert [one["id"] for ones in named for one in ones] == ["d0", "d11", "d20"]
 
 
 def test_superseded_bytes_go_too(source, root):

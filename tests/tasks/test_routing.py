@@ -125,6 +125,11 @@ def test_new_documents_are_held_back_until_their_number_is_known(monkeypatch):
     assert routed(Router(known_of([[(f"i{n}", "a") for n in range(15)]]), None, workers=2), 30, 30) == [15, 15]
 
 
+def test_the_size_of_new_shards_is_chosen_by_all_documents():
+    before = known_of([[(f"i{n}", "a") for n in range(start, start + 100)] for start in range(0, 1000, 100)])
+    assert routed(Router(before, None, workers=1), 600, 100) == [400, 200]
+
+
 def test_a_zero_digest_counts_as_changed():
     found = table([("a", "x")]).append_column("d", pa.array([bytes(16)], pa.binary(16)))
     router = Router(Known.of({7: found}, "d"), 10)
