@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 from faults import Killed, caught, failing
 
-from stores.dataset import Dataset, changed_rows, check_aligned, check_ids, list_datasets
+from stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_aligned, check_ids, list_datasets
 from stores.digests import cell_digests, row_digests
 from stores.errors import AlignmentError, DamagedError, DataError, StorageError
+from stores.files import record_file
 from stores.manifest import FileRecord, Manifest
 
 
@@ -266,3 +267,36 @@ def test_a_broken_record_is_a_data_error_that_names_the_cure(tmp_path):
     next((data.folder / "shards").iterdir()).write_bytes(b"{")
     with pytest.raises(DataError, match="fuseline repair"):
         data.records()
+
+
+def test_files_beside_a_shard_are_part_of_its_record_and_of_its_damage(tmp_path):
+    data = dataset(tmp_path)
+    data.commit(0, table(1), {})
+    (data.folder / "ids").write_bytes(b"d1")
+    beside = {"ids": record_file(data.folder / "ids")}
+    record = data.commit(0, table(1), {}, beside=beside)
+    assert data.record(0).beside == record.beside == beside
+    assert data.recommit(record, {"up": "y"}) == data.record(0) == replace(record, inputs={"up": "y"})
+    assert data.damaged(data.record(0)) == []
+    (data.folder / "ids").write_bytes(b"d2")
+    assert data.damaged(data.record(0)) == ["ids"]
+    assert data.recommit(record, {}, beside={}).beside == data.record(0).beside == {}
+    assert data.damaged(data.record(0)) == []
+    data.recommit(record, {})
+    data.store.delete(record.name)
+    assert len(data.damaged(data.record(0))) == 2
+
+
+@pytest.mark.parametrize("rows", [(1,), (1, 2, 3)])
+def test_a_shard_has_as_many_rows_as_its_record_says(tmp_path, rows):
+    data = dataset(tmp_path)
+    record = data.commit(0, table(*rows), {})
+    with pytest.raises(DamagedError, match=f"has {len(rows)} rows, not 2"):
+        data.read(replace(record, n_rows=2))
+
+
+def test_rows_are_reused_by_the_inputs_of_their_own_id():
+    digests = [bytes([n]) * 16 for n in (1, 2, 3)]
+    before = pa.table({"id": ["a", "b", "c"], ROW_INPUTS: pa.array(digests, pa.binary(16))})
+    now = np.frombuffer(b"".join([digests[2], digests[1], digests[1]]), np.uint8).reshape(3, 16)
+    assert changed_rows(before, pa.chunked_array([["c", "b", "a"]]), now).tolist() == [2, 1, -1]

@@ -149,3 +149,20 @@ def test_the_last_checkpoint_is_known_without_a_record_where_there_is_one_alone(
     assert one.last_name() == second.name != first.name
     (one.folder / "record.json").unlink()
     assert one.last_name() is None
+
+
+def test_what_is_dropped_is_lost_and_what_it_was_is_known(tmp_path):
+    one = fitted(tmp_path)
+    assert not one.is_lost()
+    record = one.commit(save(b"one"), **SEEN)
+    assert not one.is_lost()
+    one.drop()
+    assert one.record() is None
+    assert one.is_lost()
+    assert one.last() == record
+    one.commit(save(b"one"), **SEEN)
+    (one.folder / "record.json").write_bytes(b"{")
+    one.drop()
+    assert not (one.folder / "record.json").exists()
+    assert one.is_lost()
+    assert one.last_name() == record.name

@@ -1,11 +1,12 @@
 """What is done again after which change: counted, not believed."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from drive import CleanConfig, Scale, Source, aligned, content, counts, documents, nodes, run
 
-from tasks.nodes import Fit, Node
+from tasks.nodes import Fit, Node, Read
 from tasks.planner import PlanOptions, explain_key, fit_is_due, plan_all, plan_node, seen_by
 
 
@@ -105,6 +106,16 @@ def test_the_reason_compares_with_the_newest_other_version(source, root):
     run([nodes(path).documents, nodes(path, cleaning=CleanConfig(suffix="1")).clean], root)
     run([nodes(path, cleaning=CleanConfig(suffix="2")).clean], root)
     assert explain_key(nodes(path, cleaning=CleanConfig(suffix="3")).clean, root) == "suffix: '2' -> '3'"
+
+
+def test_the_reason_compares_like_with_like(source, root):
+    path = source.write(documents(5))
+    mine = nodes(path, cleaning=CleanConfig(suffix="1"))
+    run([mine.documents, mine.clean], root)
+    others = replace(mine.documents, name="documents/y")
+    theirs = replace(mine.clean, reads=(Read(others, ("text",)),), config=CleanConfig(suffix="2"))
+    run([others, theirs], root)
+    assert explain_key(nodes(path, cleaning=CleanConfig(suffix="3")).clean, root) == "suffix: '1' -> '3'"
 
 
 def test_one_document_of_a_thousand_costs_one_row(source, root):
