@@ -15,7 +15,7 @@ from flows.config import Config, parse_config
 from flows.console import status_of
 from flows.damage import Damage, find_all_damage, find_damage
 from flows.graph import build
-from flows.maintenance import find_garbage, old_checkpoints
+from flows.maintenance import find_garbage, old_checkpoints, size_of
 from flows.runs import configs_of_runs, last_accounts, last_configs, last_run, runs_of, write_run
 from stores.dataset import Dataset
 from stores.errors import DataError
@@ -137,6 +137,13 @@ def test_nothing_is_damaged_before_the_first_run(tmp_path, tried):
     found = {label: (checked, damage) for label, checked, damage in find_damage(list(wanted), tmp_path / "root")}
     assert found.pop("train/longest") == (1, [])
     assert list(found.values()) == [(0, [])] * 6
+
+
+def test_the_size_of_a_folder_is_that_of_all_files_in_it(tmp_path: Path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("x", "a/y", "a/b/z"):
+        (tmp_path / name).write_bytes(b"123")
+    assert (size_of(tmp_path), size_of(tmp_path / "x")) == (9, 3)
 
 
 class TestGarbage:

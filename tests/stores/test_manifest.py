@@ -117,3 +117,9 @@ def test_a_pattern_stands_for_the_columns_that_it_matches_and_a_name_for_itself(
     columns = ("num_b", "x1", "num_a", "x[1]")
     assert expanded(("b", "num_*", "x[1]"), columns) == ("b", "num_a", "num_b", "x[1]")
     assert RECORD.digest(("absent",)) != RECORD.digest()
+
+
+def test_equal_records_have_equal_bytes():
+    turned = replace(RECORD, columns=dict(reversed(RECORD.columns.items())))
+    assert turned == RECORD
+    assert turned.to_bytes() == RECORD.to_bytes()

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from drive import Source, clean, content, counts, documents, make_shard, nodes, run
 
-from stores.errors import AlignmentError
+from stores.errors import AlignmentError, MismatchError
 from tasks.inputs import Tables, shard_inputs, upstream_tables
 from tasks.nodes import Read
 from tasks.shard import make_shards
@@ -97,6 +97,17 @@ def test_upstream_shards_of_other_documents_are_refused(wanted, root):
     other.commit(0, other.read(other.record(0)).slice(1), {})
     with pytest.raises(AlignmentError, match="hold different documents"):
         upstream_tables(both, root, 0)
+
+
+def test_shards_made_with_another_version_of_a_fitted_thing_are_refused(wanted, root):
+    run(wanted, root)
+    reader = replace(wanted.predictions, reads=(Read(wanted.predictions, ("value",)),))
+    assert upstream_tables(reader, root, 0)[0].num_rows == 10
+    dataset = wanted.predictions.dataset(root)
+    record = dataset.record(0)
+    dataset.recommit(record, {**record.inputs, "models/longest": "xxh3:another"})
+    with pytest.raises(MismatchError, match="version of models/longest"):
+        upstream_tables(reader, root, 0)
 
 
 def test_only_the_columns_asked_for_are_read_ids_first(wanted, root):
