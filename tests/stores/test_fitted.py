@@ -166,3 +166,12 @@ def test_what_is_dropped_is_lost_and_what_it_was_is_known(tmp_path):
     assert not (one.folder / "record.json").exists()
     assert one.is_lost()
     assert one.last_name() == record.name
+
+
+def test_the_digest_of_a_checkpoint_covers_names_and_bytes(tmp_path):
+    def saving(**files: bytes):
+        return lambda folder: [(folder / name).write_bytes(data) for name, data in files.items()]
+
+    different = [{"a": b"1"}, {"a": b"2"}, {"b": b"1"}, {"a": b"1", "b": b"2"}, {"a": b"2", "b": b"1"}]
+    digests = [fitted(tmp_path).commit(saving(**files), **SEEN).digest for files in different]
+    assert len(set(digests)) == len(different)

@@ -20,6 +20,7 @@ RECORD = ShardRecord(
     inputs={"documents/x": "xxh3:4"},
     files={"000003-abc.parquet": FileRecord(10, "blake3:5")},
     tallies={"status": {"ok": 1, "missing": 1}},
+    beside={"rows/000003.parquet": FileRecord(11, "blake3:6")},
 )
 
 

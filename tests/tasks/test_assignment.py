@@ -45,6 +45,22 @@ def test_stratified_splits_have_the_same_share_of_every_label():
         assert own.count("valid") == round(0.02 * len(ids))
 
 
+@pytest.mark.parametrize("method", ["hash", "stratified"])
+def test_shares_seed_and_folds_are_those_of_the_configuration(method):
+    parts = batch(700), batch(500, start=700)
+    drawn = []
+    for seed in (3, 4):
+        config = SplitConfig(method=method, valid=0.1, test=0.3, folds=4, seed=seed)
+        assignment = Assignment(config).learn(iter(parts))
+        table = pa.concat_tables([assignment.apply(part) for part in parts])
+        split, fold = table["split"].to_pylist(), table["fold"].to_pylist()
+        assert [split.count(name) for name in ("train", "valid", "test")] == pytest.approx([720, 120, 360], abs=50)
+        assert set(fold) == {0, 1, 2, 3}
+        drawn.append((split, fold))
+    assert drawn[0][0] != drawn[1][0]
+    assert drawn[0][1] != drawn[1][1]
+
+
 def test_groups_are_never_torn_apart():
     for method in ("hash", "stratified"):
         table = batch(400, group=True)

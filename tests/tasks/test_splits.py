@@ -35,6 +35,16 @@ def test_shares_are_met():
     assert counts(hash_split(KEYS, valid=1.0, test=0.0, seed=3)) == {"valid": 20_000}
 
 
+@pytest.mark.parametrize("draw", [
+    lambda seed: hash_split(KEYS, valid=0.1, test=0.1, seed=seed).to_pylist(),
+    lambda seed: stratified_split(KEYS, LABELS, valid=0.1, test=0.1, seed=seed).to_pylist(),
+    lambda seed: hash_folds(KEYS, k=5, seed=seed).tolist(),
+    lambda seed: stratified_folds(KEYS, LABELS, k=5, seed=seed).tolist(),
+])  # fmt: skip
+def test_every_draw_follows_its_seed(draw):
+    assert draw(1) == draw(1) != draw(2)
+
+
 def test_seeds_differ_and_larger_shares_keep_the_smaller():
     one, other = (hash_split(KEYS, valid=0.1, test=0.1, seed=seed).to_numpy(zero_copy_only=False) for seed in (0, 1))
     assert (one != other).mean() > 0.2
