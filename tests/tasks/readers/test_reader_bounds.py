@@ -14,7 +14,7 @@ from tasks.readers.base import ReaderOptions
 
 LIMIT = 1 << 16
 READ = """
-for table in READERS[{reader!r}].read({path!r}, READERS[{reader!r}].options()):
+for table in READERS[{reader!r}].read({path!r}, READERS[{reader!r}].options(**{options})):
     rows += len(table)
     slugs.update(table["status"].to_pylist())
 """
@@ -46,7 +46,8 @@ print(json.dumps([rows, sorted(slugs), peak() - before]))
 
 def child(work: str, **names: object) -> tuple[int, list[str], int]:
     """Read or ingest in a process of its own; return rows, statuses, and the bytes that its peak grew by."""
-    script = SCRIPT.replace("{work}", work.format(**{name: str(value) for name, value in names.items()}))
+    told = {"options": "{}", **{name: str(value) for name, value in names.items()}}
+    script = SCRIPT.replace("{work}", work.format(**told))
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return tuple(json.loads(found.stdout))
 
@@ -141,6 +142,20 @@ def test_20_million_lines_are_read_in_flat_memory(tmp_path, reader, name):
     rows, slugs, memory = child(READ, reader=reader, path=tmp_path / name)
     assert (rows, slugs) == (20_000_000, ["ok"])
     assert memory < 150 << 20
+
+
+@pytest.mark.slow
+def test_3_million_hashes_in_another_order_are_joined_in_flat_memory(tmp_path):
+    rows, blank = 3_000_000, "\t" * 21
+    with (tmp_path / "yfcc100m_dataset").open("w") as lines, (tmp_path / "yfcc100m_hash").open("w") as hashes:
+        for row in range(rows):
+            lines.write(f"{row}{blank}\t0\n")
+            one = row * 7919 % rows
+            hashes.write(f"{one}\t{one:032x}\n")
+    options = {"hashes": "yfcc100m_hash"}
+    found, slugs, memory = child(READ, reader="yfcc", path=tmp_path, options=options)
+    assert (found, slugs) == (rows, ["ok"])
+    assert memory < 250 << 20
 
 
 @pytest.mark.slow
