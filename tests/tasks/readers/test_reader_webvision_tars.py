@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import random
 import shutil
 import tarfile
 import tracemalloc
@@ -359,3 +360,23 @@ def test_a_part_reads_like_a_file(tmp_path):
         assert stream.seek(256) == 256
         assert stream.read1(2) == b"\0\1"
         assert stream.tell() == 258
+
+
+@pytest.mark.parametrize("tar", ["google.tar", "google_images.tar"])
+def test_whatever_bytes_a_tar_holds_no_row_is_lost(tmp_path, load, tar):
+    """Cut anywhere, or with bytes of its headers changed: each line is a document, with its own title or marked."""
+    good = small(tmp_path) / tar
+    whole, rng = good.read_bytes(), random.Random(0)
+    for turn in range(120):
+        data = bytearray(whole[: rng.randrange(len(whole))] if turn % 3 == 0 else whole)
+        for _ in range(turn % 3):
+            header = 1024 * rng.randrange(4)
+            data[min(header + rng.randrange(345), len(data) - 1)] = rng.choice(b"\0 /.07x5L\x80\xff")
+        good.write_bytes(data)
+        rows = load("webvision", tmp_path)
+        assert [row["id"] for row in rows[:4]] == NAMES
+        assert {row["status"] for row in rows[:4]} <= {"ok", "bad_metadata", "bad_member"}
+        assert {row["status"] for row in rows[4:]} <= {"bad_member", "bad_file"}
+        for row in rows[:4]:
+            expected = None if row["status"] == "bad_metadata" else f"title {Path(row['id']).stem}"
+            assert row["title"] == expected
