@@ -169,7 +169,7 @@ class TarStore:
 
     def _members(self, tar: str) -> Iterator[tuple[str, Member]]:
         """Yield (path below the root, member); a tar that cannot be indexed is one member with its slug."""
-        slug = _unreadable(self.root / tar)
+        slug = _unreadable(self.root / tar) if is_utf8(tar) else "bad_name"  # it could not be referred to
         if slug is not None:
             yield tar, Member("", None, 0, slug=slug)
             return
@@ -182,8 +182,6 @@ class TarStore:
 
 def _unreadable(tar: Place) -> str | None:
     """Return why nothing in a tar can be read where it lies, if so."""
-    if not is_utf8(tar.name):  # it could not be referred to
-        return "bad_name"
     try:
         return "packed" if is_packed(tar) else None
     except OSError:

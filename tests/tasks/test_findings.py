@@ -78,7 +78,8 @@ def test_images_in_tars_without_a_row(kept, tmp_path):
             archive.extract("google/q0001/i0.jpg", tmp_path / "set", filter="data")
     rows = found("webvision", tmp_path / "set", tmp_path / "root")
     assert rows == [("no_row", "google_resized_256.tar:google/q0001/stray.jpg", None)]
-    assert found("webvision", tmp_path / "set", tmp_path / "root2", sources=["google"]) == []
+    for number, options in enumerate(({"sources": ["google"]}, {"images": "copy"})):
+        assert found("webvision", tmp_path / "set", tmp_path / f"root{number}", **options) == []
 
 
 def test_many_are_counted_and_the_first_listed(tmp_path, caplog, monkeypatch):

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import random
 import shutil
 import tarfile
@@ -151,8 +152,9 @@ def test_an_unpacked_file_comes_before_tars_and_the_last_tar_before_others(tmp_p
     assert [one["bytes"] for one in told(rows, tmp_path)] == [JPEGS[6], JPEGS[5], JPEGS[2], JPEGS[3]]
     put(tmp_path / "google/q1.json", '[{"id": "i10", "title": "mine"}, {"id": "i11", "title": "mine"}]')
     put(tmp_path / "info/synsets.txt", "n7 bird\nn8 fish\n")
+    put(tmp_path / "info/train_filelist_google.txt", "".join(f"{name} 1\n" for name in NAMES))
     rows = load("webvision", tmp_path)
-    assert [(row["title"], row["labels"]) for row in rows[1:3]] == [("title i01", ["n7"]), ("mine", ["n8"])]
+    assert [(row["title"], row["labels"]) for row in rows[1:3]] == [("title i01", ["n8"]), ("mine", ["n8"])]
 
 
 @pytest.mark.parametrize("folder", ["metadata", "metadata/", "/metadata/"])
@@ -218,13 +220,19 @@ def test_an_image_that_is_no_plain_member_is_marked(tmp_path, load, kind):
 
 def test_members_that_no_line_names_are_rows_of_their_own_when_they_lie(tmp_path, load):
     root = small(tmp_path / "root")
-    odd = {"../../up.jpg": b"x", "/abs.jpg": b"x", "l.jpg": member("l.jpg", tarfile.SYMTYPE, "/etc/passwd")}
+    odd = {
+        "../../up.jpg": b"x",
+        "google/x/../q1/i10.jpg": b"x",
+        "/abs.jpg": b"x",
+        "l.jpg": member("l.jpg", tarfile.SYMTYPE, "/etc/passwd"),
+    }
     rewrite(root / "google_images.tar", odd)
     rewrite(root / "info.tar", {"info/train_filelist_google.txt": "".join(f"{n} 0\n" for n in LYING).encode()})
     assert statuses(load("webvision", root)) == {
         "../../up.jpg": "bad_path", NAMES[2]: "ok",
         "google_images.tar:/abs.jpg": "bad_member", "google_images.tar:l.jpg": "bad_member",
-    } | {"google_images.tar:../../up.jpg": "bad_member"}  # fmt: skip
+        "google_images.tar:../../up.jpg": "bad_member", "google_images.tar:google/x/../q1/i10.jpg": "bad_member",
+    }  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
 
 
@@ -253,7 +261,7 @@ def test_a_list_that_ends_with_its_tar_is_not_whole(tmp_path, load):
         lines = archive.getmember("info/train_filelist_google.txt")
     data = (tmp_path / "info.tar").read_bytes()
     rewrite(tmp_path / "info.tar", {"info/train_filelist_google.txt": None})
-    cut = data[lines.offset : lines.offset_data + 30]
+    cut = data[lines.offset : lines.offset_data + 20]  # the first line, whole
     whole = (tmp_path / "info.tar").read_bytes()
     end = whole.rindex(b"n1 dog") // 512 * 512 + 512
     (tmp_path / "info.tar").write_bytes(whole[:end] + cut)
@@ -302,6 +310,17 @@ def test_names_that_are_no_utf_8_never_stand_for_each_other(tmp_path, load):
     rewrite(tmp_path / "info.tar", {"info/train_filelist_google.txt": "google/q0/é.jpg 0\n".encode("latin-1")})
     rows = load("webvision", tmp_path)
     assert (rows[0]["id"], rows[0]["status"], rows[0]["image"]) == ("google/q0/\ufffd.jpg", "bad_member", None)
+
+
+@pytest.mark.parametrize("folder", [b"", b"odd\xff/"])
+def test_a_tar_whose_own_name_is_no_utf_8_is_listed(tmp_path, load, folder):
+    small(tmp_path)
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + folder + (b"" if folder else b"\xff") + b"google_images.tar"))
+    odd.parent.mkdir(exist_ok=True)
+    (tmp_path / "google_images.tar").rename(odd)
+    rows = load("webvision", tmp_path)
+    assert [row["status"] for row in rows] == ["ok"] * 4 + ["bad_name"]
+    assert [row["image"]["uri"] for row in rows[:4]] == NAMES
 
 
 def test_images_in_tars_below_a_root_of_their_own(tmp_path, load):
