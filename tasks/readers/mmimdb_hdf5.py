@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stores.errors import ConfigError, DataError, mismatch
-from tasks.readers.base import Split, documents, image_array
+from tasks.readers.base import Split, chosen, documents, image_array
 from tasks.readers.places import place
 
 MEANS = (103.939, 116.779, 123.68)  # blue, green, red: what the release subtracted before it cut to integers
@@ -40,9 +40,10 @@ def read(path: str, words_file: str | None) -> Iterator[pa.Table]:
             for name in USED:
                 refuse_elsewhere(file, name)
             ids, names = file["imdb_ids"][:], _names(file["genres"].attrs["target_names"])
+            splits = row_splits(file, len(ids))
             for start in range(0, len(ids), ROWS):
                 part = slice(start, start + ROWS)
-                yield _table(file, part, ids[part], names, words, place(path).name)
+                yield _table(file, part, ids[part], splits[part], names, words, place(path).name)
     except (OSError, KeyError, ValueError) as error:
         cure = "download it again; expected images, genres and imdb_ids in it"
         raise DataError(mismatch(path, "the Fuel file of MM-IMDB", str(error), cure)) from error
@@ -66,26 +67,54 @@ def _names(attribute: Any) -> list[str]:
     return [str(name) for name in (json.loads(text) if isinstance(text, str) else text)]
 
 
-def _table(file: Any, part: slice, ids: Any, names: list[str], words: list[str], name: str) -> pa.Table:
+def _table(
+    file: Any, part: slice, ids: Any, splits: Sequence[Split | None], names: list[str], words: list[str], name: str
+) -> pa.Table:
     hot = file["genres"][part]
     numbers = file["sequences"][part] if words and "sequences" in file else [()] * len(ids)
-    total = len(file["imdb_ids"])
     return documents(
         len(ids),
         id=[one.decode("ascii", "replace") for one in ids],
         source=[f"{name}:{part.start + index}" for index in range(len(ids))],
-        split=[row_split(part.start + index, total) for index in range(len(ids))],
+        split=splits,
         labels=[[names[column] for column in np.flatnonzero(row)] for row in hot],
         text=[" ".join(words[number] for number in row if 0 <= number < len(words)) or None for row in numbers],
         image=image_array(None, data=[bitmap(rebuilt(poster)) for poster in file["images"][part]]),
     )
 
 
-def row_split(row: int, total: int) -> Split | None:
-    """Return the split of a row; the release's bounds hold for the whole release only."""
-    if total != SPLITS[-1][1]:
-        return None
-    return next(name for start, end, name in SPLITS if start <= row < end)
+def row_splits(file: Any, total: int) -> list[Split | None]:
+    """Return the split of each of `total` rows, as Fuel's split table says; null for a row that it does not name.
+
+    Without that attribute the release's bounds hold, for the whole release only. ValueError for a table of another
+    form or bounds outside of the rows.
+    """
+    splits: list[Split | None] = [None] * total
+    if "split" not in file.attrs:
+        for first, end, split in SPLITS if total == SPLITS[-1][1] else ():
+            splits[first:end] = [split] * (end - first)
+        return splits
+    table = np.asarray(file.attrs["split"])
+    if not {"split", "start", "stop", "indices", "available"} <= set(table.dtype.names or ()):
+        raise ValueError("its split table is none of Fuel's")
+    for row in table[table["available"].astype(bool)]:
+        start, stop = int(row["start"]), int(row["stop"])
+        if not 0 <= start <= stop <= total:
+            raise ValueError(f"its split table gives rows {start} to {stop} of {total}")
+        rows = _indices(file, row["indices"]) if row["indices"] else np.arange(start, stop)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < total:
+            raise ValueError(f"its split table names row {rows.max()} of {total}")
+        name = row["split"].decode("ascii", "replace") if isinstance(row["split"], bytes) else str(row["split"])
+        for index in rows.tolist():
+            splits[index] = chosen(name)
+    return splits
+
+
+def _indices(file: Any, reference: Any) -> NDArray[np.int64]:
+    found = file[reference]
+    refuse_elsewhere(file, found.name)
+    rows: NDArray[np.int64] = np.asarray(found[:], np.int64)
+    return rows
 
 
 def rebuilt(poster: NDArray[Any]) -> NDArray[np.uint8]:

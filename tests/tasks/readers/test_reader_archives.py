@@ -12,6 +12,7 @@ import zstandard
 from fixtures.layouts_archives import add
 from fixtures.pieces import JPEGS
 
+from stores.errors import DataError
 from tasks.images import ImageLimits, open_image
 from tasks.readers import READERS, image_root
 from tasks.readers.archives import tar_members
@@ -210,6 +211,43 @@ def test_hdf5_posters_come_back_upright_and_in_their_colours(tmp_path, load):
     got = np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB")).astype(int)
     assert got.shape == (256, 160, 3)
     assert abs(got - colour).max() <= 1
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("text", ["S5", "str"])
+def test_hdf5_split_table_holds_whatever_the_number_of_rows(tmp_path, load, listed, text):
+    """Fuel writes one row per split and source; a split is a range of rows or a list of them."""
+    file = h5_with_splits(tmp_path, {"train": (0, 2), "dev": (2, 3), "test": (3, 4)}, listed=listed, text=text)
+    want = ["train", "valid", "train", "test", None] if listed else ["train", "train", "valid", "test", None]
+    assert [row["split"] for row in load("mmimdb", file)] == want
+
+
+@pytest.mark.parametrize("splits", [{"train": (0, 9)}, {"train": (-2, 1)}, {"train": (2, 1)}, None])
+def test_hdf5_split_table_that_lies_is_one_line(tmp_path, load, splits):
+    with pytest.raises(DataError, match="split table"):
+        load("mmimdb", h5_with_splits(tmp_path, splits))
+
+
+def h5_with_splits(folder, splits, *, listed=False, text="S5"):
+    """Write five films with Fuel's split table; `listed`: dev is row 1, train 0 and 2. None: numbers alone."""
+    h5py = pytest.importorskip("h5py")
+    import numpy as np
+
+    with h5py.File(folder / "multimodal_imdb.hdf5", "w") as file:
+        file["images"], file["genres"] = np.zeros((5, 3, 2, 2), np.int32), np.ones((5, 1), np.int32)
+        file["genres"].attrs["target_names"] = '["Drama"]'
+        file["imdb_ids"] = np.array([f"{row:07}".encode() for row in range(5)])
+        names = h5py.string_dtype() if text == "str" else text
+        kinds = [("split", names), ("source", "S7"), ("start", "i8"), ("stop", "i8"), ("indices", h5py.ref_dtype)]
+        table = np.zeros(2 * len(splits or ()), [*kinds, ("available", "?"), ("comment", "S1")])
+        for index, (name, (start, stop)) in enumerate((splits or {}).items()):
+            rows = {"train": [0, 2], "dev": [1]}.get(name) if listed else None
+            place = h5py.Reference() if rows is None else file.create_dataset(f"rows_{name}", data=rows).ref
+            name = name if text == "str" else name.encode()
+            table[2 * index] = (name, b"images", start, stop, place, True, b".")
+            table[2 * index + 1] = (name, b"features", 0, 0, h5py.Reference(), False, b".")
+        file.attrs["split"] = np.arange(3) if splits is None else table
+    return folder / "multimodal_imdb.hdf5"
 
 
 def yfcc_line(line: int, digest: str) -> str:
