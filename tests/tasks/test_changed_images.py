@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from tasks.image_pass import ImageTransform, Outcome
 from tasks.images import WHITE, ImageError, ImageLimits, Rgb, image_digest, open_image
 from tasks.nodes import Ingest, Node, Read, ShardStage
 from tasks.planner import PlanOptions, changed_images, plan_all
+from tasks.shard import make_shards
 
 N, SHARD = 7, 4
 
@@ -170,3 +172,15 @@ def test_the_report_shows_no_other_picture_in_its_place(world: World) -> None:
     wishes: dict[str, Any] = {"source": str(world.folder), "limits": ImageLimits()}
     assert thumbnail(image, **wishes, digest=image_digest(world.picture.read_bytes())) is not None
     assert thumbnail(image, **wishes, digest=image_digest(b"")) is None
+
+
+def test_stages_share_a_pass_though_one_of_them_has_most_of_its_rows(world: World) -> None:
+    documents, red = world.nodes()
+    world.run()
+    other = replace(red, name="embed/other")
+    paint(world.folder / "2.bmp", 90)
+    world.run([documents])
+    reports = make_shards([red, other], world.root, 0, source=str(world.folder))
+    assert [(report.error, report.computed, report.reused) for report in reports] == [("", 1, 3), ("", 4, 0)]
+    reds = [[row["red"] for row in content(node, world.root).values()][:SHARD] for node in (red, other)]
+    assert reds == [[0, 1, 90, 3], [0, 1, 90, 3]]

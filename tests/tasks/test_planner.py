@@ -8,6 +8,7 @@ from drive import CleanConfig, Scale, Source, aligned, content, counts, document
 
 from tasks.nodes import Fit, Node, Read
 from tasks.planner import PlanOptions, explain_key, fit_is_due, plan_all, plan_node, seen_by
+from tasks.seen import fit_shards
 
 
 @pytest.fixture
@@ -220,6 +221,15 @@ def test_trying_again_spares_stages_without_a_status(source, root):
     made = counts(run(wanted, root, retry_failed=True))
     assert made["clean/text"] == (1, 2, 8)
     assert made["embed/length"] == (1, 1, 9)
+
+
+def test_a_fit_sees_the_shards_that_all_it_reads_have(source, root):
+    wanted = nodes(source.write(documents(25)))
+    run(wanted, root)
+    whole = fit_shards(wanted.model, root)
+    wanted.clean.dataset(root).drop(1)
+    assert list(whole) == ["0", "1", "2"]
+    assert fit_shards(wanted.model, root) == {index: whole[index] for index in "02"}
 
 
 class TestRefit:

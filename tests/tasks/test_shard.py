@@ -7,8 +7,8 @@ import pytest
 from drive import Source, clean, content, counts, documents, make_shard, nodes, run
 
 from stores.errors import AlignmentError, MismatchError
-from tasks.inputs import Tables, shard_inputs, upstream_tables
-from tasks.nodes import Read
+from tasks.inputs import Tables, context, shard_inputs, upstream_tables
+from tasks.nodes import Context, Read
 from tasks.shard import make_shards
 
 
@@ -123,6 +123,18 @@ def test_an_unchanged_shard_gets_a_new_note_and_keeps_its_bytes(wanted, root):
     assert (report.n_rows, report.computed, report.reused) == (10, 0, 10)
     assert dataset.record(0) == before
     assert shard_inputs(wanted.clean, root, 0) == before.inputs
+
+
+def test_where_no_row_is_to_do_nothing_is_computed(wanted, root):
+    dataset = wanted.clean.dataset(root)
+    dataset.recommit(dataset.record(0), {"documents/x": "old"})
+    report = make_shard(replace(wanted.clean, transform=exploding), root, 0)
+    assert (report.error, report.computed, report.reused) == ("", 0, 10)
+
+
+def test_a_node_is_told_the_keys_of_what_it_reads(wanted, root):
+    keys = {"clean/text": wanted.clean.key, "models/longest": wanted.model.key, "self": wanted.predictions.key}
+    assert context(wanted.predictions, root, "here") == Context("here", {}, keys)
 
 
 def by_shard(tables, config, context):

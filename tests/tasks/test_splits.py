@@ -1,5 +1,7 @@
 """Splits and folds: shares, balance, groups, and that nobody moves when documents are added."""
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -80,6 +82,15 @@ def test_strata_get_the_same_share_to_the_document():
         assert (mine.count("valid"), mine.count("test")) == (round(total * 0.02), round(total * 0.02))
     tiny = stratified_split(pa.array(["x"]), pa.array(["rare"]), valid=0.5, test=0.6 - 0.1, seed=0)
     assert len(tiny) == 1
+
+
+def test_groups_count_under_the_label_of_their_first_document():
+    groups = [f"g{i // 4}" for i in range(1600)]
+    labels = [f"l{i // 4 % 4}" if i % 4 == 0 else f"l{i % 3}" for i in range(1600)]
+    split = stratified_split(pa.array(groups), pa.array(labels), valid=0.1, test=0.2, seed=0).to_pylist()
+    found = Counter(zip(labels[::4], split[::4], strict=True))
+    assert {found[f"l{n}", "test"] for n in range(4)} == {20}
+    assert {found[f"l{n}", "valid"] for n in range(4)} == {10}
 
 
 def test_stratified_folds_are_balanced_by_label():
