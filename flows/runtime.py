@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.config import Config
+from flows.imports import uncollected
 from flows.server import Server
 from models.errors import ModelError
 from stores.errors import FuselineError
@@ -87,7 +88,8 @@ def prepare_prefect(root: Path, *, verbose: bool = False, serve: bool = True) ->
         atexit.register(server.stop)
         os.environ["PREFECT_API_URL"] = server.url
         # Both take seconds: the import goes on here while the server starts there.
-        import flows.pipeline  # noqa: F401
+        with uncollected():
+            import flows.pipeline  # noqa: F401
 
         server.wait()
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
+from flows.imports import uncollected
 from stores.errors import FuselineError, mismatch
 
 HOST = "127.0.0.1"
@@ -158,10 +159,11 @@ def _follow(url: str, running: list[Any]) -> None:
 
 
 def _serve(listener: socket.socket, running: list[Any], told: Any) -> None:
-    import uvicorn
-    from prefect.server.api.server import create_app
+    with uncollected():
+        import uvicorn
+        from prefect.server.api.server import create_app
 
-    app = create_app(ephemeral=True, final=True)
+        app = create_app(ephemeral=True, final=True)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
     running.append(server)
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from flows.imports import uncollected
+
 
 class Lazy(NamedTuple):
     """Where a command is defined, and the first line of its help."""
@@ -55,7 +57,9 @@ class LazyGroup(TyperGroup):
         """Import and return one command; None when there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        return get_group(import_module(COMMANDS[cmd_name].module).commands).commands[cmd_name]
+        with uncollected():
+            module = import_module(COMMANDS[cmd_name].module)
+        return get_group(module.commands).commands[cmd_name]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands with their summaries."""
