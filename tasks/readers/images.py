@@ -46,12 +46,17 @@ def rebased(table: pa.Table, folder: str) -> pa.Table:
         return table
     images = table["image"].combine_chunks()
     uris = images.field("uri")
-    moved = pc.binary_join_element_wise(strings([folder.strip("/")])[0], uris, "/")
+    before = folder.strip("/") + "/"
+    moved = pc.binary_join_element_wise(strings([before])[0], uris, "")
     uris = pc.if_else(pc.match_substring_regex(uris, pattern=r"^https?://"), uris, moved)
     made = image_array(uris, offset=images.field("offset"), length=images.field("length"), data=images.field("bytes"))
-    # documents known by their image's name would be mixed up with those of another folder
-    named = pc.fill_null(pc.equal(table["id"], images.field("uri")), False)
-    table = table.set_column(0, table.schema.field(0), pc.if_else(named, moved, table["id"]))
+    # documents known by their images' names, one a line, would be mixed up with those of another folder
+    ids, uri = table["id"].combine_chunks(), images.field("uri")
+    first = pc.list_element(pc.split_pattern(ids, "\n"), 0)
+    paths = pc.binary_join_element_wise(before, pc.replace_substring(ids, "\n", f"\n{before}"), "")
+    alone, several = (pc.fill_null(pc.equal(one, uri), False) for one in (ids, first))
+    ids = pc.if_else(alone, moved, pc.if_else(several, paths, ids))
+    table = table.set_column(0, table.schema.field(0), ids)
     return table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), made)
 
 

@@ -325,7 +325,8 @@ def as_splits(column: Column, options: TableOptions, default: Split | None) -> t
 def as_images(columns: Mapping[str, Column], column: str, rows: int) -> tuple[pa.Array, pa.Array, pa.Array]:
     """Return the images, which references are refused (R11), and which are not references at all.
 
-    A value is a path, a list of paths (the first counts), a data: URL, the base64 text of an image, or null.
+    A value is a path, a list of paths (the first that is there counts), a data: URL,
+    the base64 text of an image, or null.
     """
     if "{" in column:
         return as_references(fill_template(columns, column))
@@ -333,8 +334,7 @@ def as_images(columns: Mapping[str, Column], column: str, rows: int) -> tuple[pa
     if isinstance(values, pa.Array) and pa.types.is_nested(values.type):
         values = values.to_pylist()
     if not isinstance(values, pa.Array) and list in map(type, values):
-        values = [value[0] if isinstance(value, list) and value else value for value in values]
-        values = [None if isinstance(value, list) else value for value in values]
+        values = [_first(value) if isinstance(value, list) else value for value in values]
     uris, broken = as_text(values)
     inline = pc.fill_null(pc.match_substring_regex(uris, INLINE), False)
     if not pc.any(inline).as_py():
@@ -344,6 +344,11 @@ def as_images(columns: Mapping[str, Column], column: str, rows: int) -> tuple[pa
     broken = pc.or_(broken, pc.and_(inline, pa.array([one is None for one in data])))
     uris, climbs = safe_references(pc.if_else(inline, pa.scalar(None, pa.string()), uris))
     return image_array(uris, data=pa.array(data, pa.large_binary())), climbs, broken
+
+
+def _first(paths: list[Any]) -> Any:
+    found = next((path for path in paths if path is not None and path != ""), None)
+    return None if isinstance(found, list) else found
 
 
 def as_references(uris: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:

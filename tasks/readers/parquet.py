@@ -99,7 +99,14 @@ def _groups(opened: pq.ParquetFile, name: str, options: ParquetOptions, split: S
 
 def holds_bytes(schema: pa.Schema, column: str) -> bool:
     """Say whether the image column holds the images themselves."""
-    return column in schema.names and not pa.types.is_string(schema.field(column).type)
+    return column in schema.names and not is_path(schema.field(column).type)
+
+
+def is_path(kind: pa.DataType) -> bool:
+    """Say whether a column of this type holds paths of images, one or a list of them."""
+    several = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    kind = kind.value_type if several else kind
+    return bool(pa.types.is_string(kind) or (several and pa.types.is_large_string(kind)))
 
 
 def class_names(schema: pa.Schema, column: str | None) -> tuple[str, ...]:
@@ -121,7 +128,7 @@ def _table(
         columns[name], odd = whole_text(array)
         broken = pc.or_(broken, odd)
     column = roles.get("image", "")
-    stored = column in columns and not pa.types.is_string(columns[column].type)
+    stored = column in columns and not is_path(columns[column].type)
     rest = {role: name for role, name in roles.items() if not (stored and role == "image")}
     table = map_rows(columns, places, options, rest, split=split)
     if stored:

@@ -383,6 +383,29 @@ def test_imagefolder_columns_of_file_names(tmp_path, load):
     assert (told(rows, "id", "labels"), uris(rows)) == ([("x", ["1"])], ["2.jpg"])
 
 
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ({"file_names": ["1.jpg", "2.jpg"]}, "{0}/1.jpg\n{0}/2.jpg"),
+        ({"pair_file_names": ["s/1.jpg", "s/2.jpg"]}, "{0}/s/1.jpg\n{0}/s/2.jpg"),
+        ({"file_names": [None, "2.jpg"]}, "{0}/2.jpg"),
+        ({"left_file_name": "1.jpg", "right_file_name": "2.jpg"}, "{0}/1.jpg"),
+        ({"file_name": "1\n2.jpg"}, "{0}/1\n2.jpg"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_imagefolder_rows_of_several_files_keep_their_folder(tmp_path, load, row, named, suffix):
+    """Rows of two folders that list files of the same names are two documents."""
+    for folder in ("a/x", "b/x"):
+        put(tmp_path / folder / "metadata.jsonl", json.dumps(row) + "\n")
+        if suffix == "parquet":
+            (tmp_path / folder / "metadata.jsonl").unlink()
+            pq.write_table(pa.Table.from_pylist([row]), tmp_path / folder / "metadata.parquet")
+    rows = load("imagefolder", tmp_path)
+    assert [row["id"] for row in rows] == [named.format("a/x"), named.format("b/x")]
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+
+
 def test_manifest_lines_end_as_they_like(tmp_path, load):
     """CRLF, a byte order mark, blank last lines, a base64 image and labels joined by a mark."""
     put(tmp_path / "d.tsv", b"\xef\xbb\xbfid\tlabel\timage\r\n1\ta|b\tdata:image/png;base64,eA==\r\n2\t\t\r\n\r\n")
