@@ -124,5 +124,7 @@ def test_empty_input():
 def test_shares_out_of_range_are_refused(valid, test):
     with pytest.raises(ConfigError, match=r"split\.valid and split\.test"):
         hash_split(KEYS, valid=valid, test=test, seed=0)
+    with pytest.raises(ConfigError):
+        stratified_split(KEYS, LABELS, valid=valid, test=test, seed=0)
     with pytest.raises(ConfigError, match=r"split\.folds"):
         hash_folds(KEYS, k=1, seed=0)
