@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stores import manifest
 from stores.errors import DataError
 from stores.manifest import FileRecord, Manifest, ShardRecord, expanded
 
@@ -41,6 +42,14 @@ class TestForeignBytes:
         values = orjson.loads(value.to_bytes())
         with pytest.raises(DataError, match="format: expected 1, got 2; it was written by another Fuseline version"):
             kind.from_bytes(orjson.dumps({**values, "format": 2}))
+
+    def test_whole_bytes_of_another_version_are_refused(self, kind, value, monkeypatch):
+        monkeypatch.setattr(manifest, "FORMAT", 2)
+        data = value.to_bytes()
+        assert kind.from_bytes(data) == value
+        monkeypatch.undo()
+        with pytest.raises(DataError, match="format: expected 1, got 2; it was written by another Fuseline version"):
+            kind.from_bytes(data)
 
     def test_no_format_version_is_refused(self, kind, value):
         values = orjson.loads(value.to_bytes())

@@ -5,6 +5,7 @@ import pytest
 
 from tasks.assignment import Assignment, SplitConfig, settle_splits
 from tasks.readers.base import documents
+from tasks.splits import stratified_folds, stratified_split
 
 
 def batch(n: int, *, start: int = 0, labels: int = 5, group: bool = False, split: str | None = None) -> pa.Table:
@@ -59,6 +60,15 @@ def test_shares_seed_and_folds_are_those_of_the_configuration(method):
         drawn.append((split, fold))
     assert drawn[0][0] != drawn[1][0]
     assert drawn[0][1] != drawn[1][1]
+
+
+def test_stratified_draws_reach_the_documents_that_they_were_made_for():
+    config, table = SplitConfig(method="stratified", valid=0.1, test=0.2, folds=3), batch(300, group=True)
+    found = Assignment(config).learn(iter([table])).apply(table)
+    labels = pa.array([one[0] if one else None for one in table["labels"].to_pylist()])
+    keys = table["group"].combine_chunks()
+    assert found["split"].to_pylist() == stratified_split(keys, labels, valid=0.1, test=0.2, seed=0).to_pylist()
+    assert found["fold"].to_pylist() == stratified_folds(keys, labels, k=3, seed=0).tolist()
 
 
 def test_groups_are_never_torn_apart():

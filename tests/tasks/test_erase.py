@@ -164,6 +164,7 @@ def test_what_cannot_be_read_goes_whole_and_is_made_again_without_them(name, sou
     assert any("cannot be read" in place or "forgotten" in place for place in left_with(root, "d3"))
     forget(root, wanted, "d3")
     assert left(root) == []
+    assert (0 in data.records()) is (name == "documents")  # where its documents belong is known by its record
     run(wanted, root)
     assert left(root) == []
     assert todo(wanted, root) == set()
