@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stores import manifest
-from stores.errors import DataError
+from stores.errors import DamagedError, DataError
 from stores.manifest import FileRecord, Manifest, ShardRecord, expanded
 
 MANIFEST = Manifest("embed/image", 2, {"size": 224, "crop": {"mode": "fit", "pad": 0.5}}, {"documents/x": "k1"}, "zarr")
@@ -50,6 +50,12 @@ class TestForeignBytes:
         monkeypatch.undo()
         with pytest.raises(DataError, match="format: expected 1, got 2; it was written by another Fuseline version"):
             kind.from_bytes(data)
+
+    def test_a_file_without_its_seal_is_damaged(self, kind, value):
+        values = orjson.loads(value.to_bytes())
+        del values[manifest.SEAL]
+        with pytest.raises(DamagedError, match="its seal does not fit"):
+            kind.from_bytes(orjson.dumps(values))
 
     def test_no_format_version_is_refused(self, kind, value):
         values = orjson.loads(value.to_bytes())
