@@ -117,7 +117,7 @@ def _ancestors(nodes: list[Node]) -> set[str]:
 def _features(config: Config, name: str, source: SourceConfig, *, trained: Features | None = None) -> Features:
     """Return the datasets made from some documents; with `trained`, by what was fitted on others."""
     documents = Ingest(
-        name=f"documents/{name}", flow="ingest", version=4, source=source,
+        name=f"documents/{name}", flow="ingest", version=5, source=source,
         config=ingest_config(
             name, source, shard_size=config.shard_size, split=config.split, duplicates=config.duplicates,
             workers=config.run.workers,

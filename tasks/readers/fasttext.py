@@ -50,7 +50,8 @@ class Lines(NamedTuple):
 def read(path: str, options: FasttextOptions) -> Iterator[pa.Table]:
     """Yield one document per line, blank lines too, for other files may be aligned with them by line.
 
-    Statuses: bad_encoding, no_label, too_large, bad_file, bomb, and bad_path with `images.pattern`.
+    Statuses: bad_encoding, bad_row (a line of NUL bytes alone), no_label, too_large, bad_file, bomb, and bad_path with
+    `images.pattern`.
     """
     return copied(_read(path, options), path, options)
 
@@ -127,7 +128,15 @@ def parse(block: Block, prefix: str, frequent: frozenset[str] | None = None) -> 
             texts[len(slugs) :] = [None]
             slugs.append("bad_encoding")
         labels.append([one for one in names if one and (frequent is None or one in frequent)])
+    for hole in _holes(block.data) if b"\0" in block.data else ():
+        slugs[hole] = "bad_row"
     return Lines(block.first, labels, texts, slugs)
+
+
+def _holes(data: bytes) -> list[int]:
+    """Return the lines of NUL bytes alone: a writer that crashed leaves them, and fastText would see a blank line."""
+    lines = (line.removesuffix(b"\r") for line in data.split(b"\n"))
+    return [index for index, line in enumerate(lines) if line and not line.strip(b"\0")]
 
 
 def frequent_labels(path: str, options: FasttextOptions) -> frozenset[str]:

@@ -175,7 +175,7 @@ def _title_rows(root: Place, titles: list[str], wrapper: str, options: Food101Op
         split = chosen(posixpath.basename(name).removesuffix("_titles.csv"))
         folder = posixpath.join(images, split or "")
         for _, block in file_blocks(root / name, options, options.encoding):
-            lines, _ = text_lines(block)
+            lines, _ = text_lines(block, holes=True)
             for number, line in enumerate(lines, block.first):
                 row = title_row(line, f"{name}:{number}", split, folder)
                 if block.fault:

@@ -94,7 +94,7 @@ def _all_objects(lines: list[bytes]) -> list[dict[str, Any] | None] | None:
 
 def _each(block: Block, where: str, options: TableOptions) -> Objects:
     texts, numbers, rows, slugs = [], [], [], []
-    for number, (text, broken) in enumerate(zip(*text_lines(block), strict=True), block.first):
+    for number, (text, broken) in enumerate(zip(*text_lines(block, holes=True), strict=True), block.first):
         if not text or text.isspace():
             continue
         row, slug = parse_line(text)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from tasks.readers.base import numbered
 from tasks.readers.mapping import TableOptions
 from tasks.readers.places import Place
-from tasks.readers.streams import Block, file_blocks, text_lines
+from tasks.readers.streams import HOLE, Block, file_blocks, text_lines
 
 # The csv module's limit is global and small; ours is `max_line_bytes` per record, in _Feed.
 csv.field_size_limit((1 << 31) - 1)
@@ -124,8 +124,10 @@ def plain_records(file: Place, name: str, options: TableOptions, *, delimiter: s
         if block.fault:
             batch.add(None, block.first, block.fault, _head(block))
             continue
-        for number, (text, broken) in enumerate(zip(*text_lines(block), strict=True), block.first):
-            if text:
+        for number, (text, broken) in enumerate(zip(*text_lines(block, holes=True), strict=True), block.first):
+            if text == HOLE:
+                batch.add(None, number, "bad_row")
+            elif text:
                 batch.add(text.split(delimiter), number, "bad_encoding" if broken and mark else "ok")
             if len(batch.lines) == options.batch_rows:
                 yield batch
@@ -157,7 +159,10 @@ def _parsed(feed: "_Feed", delimiter: str) -> Iterator[tuple[list[str] | None, i
     while True:
         try:
             for fields in csv.reader(feed.lines(), delimiter=delimiter, strict=True):
-                if fields:
+                if fields == [HOLE]:
+                    yield None, feed.first + feed.start, "bad_row", ""
+                elif fields:
+                    fields = [one.replace(HOLE, "") for one in fields] if feed.holes else fields
                     yield fields, feed.first + feed.start, "ok" if feed.broken is None else feed.slug(), ""
                 feed.start = feed.at
         except csv.Error:
@@ -186,6 +191,7 @@ class _Feed:
         self.held = 0  # characters taken in since the caller last set it to 0
         self.fault: Block | None = None  # what comes next is no part of any record
         self.over = False  # the record at hand is too long
+        self.holes = False  # some of `_texts` are lines of NUL bytes
 
     def open_member(self) -> bool:
         """Go to the next member; False when there is none."""
@@ -221,7 +227,8 @@ class _Feed:
         if block.fault:
             self.fault = block
             return False
-        texts, broken = text_lines(block)
+        texts, broken = text_lines(block, holes=True)
+        self.holes = b"\0" in block.data or (self.holes and self.at > self.start)
         kept = slice(self.start, self.at)
         before = self.broken[kept] if self.broken is not None else [False] * (self.at - self.start)
         marks = before + (broken if self._mark else [False] * len(texts))
@@ -256,12 +263,12 @@ class _Feed:
             if b"\0" not in block.data and b'"' not in block.data.replace(b'""', b""):
                 texts = []  # nothing in it can close the quote
                 continue
-            first, (texts, marks) = block.first, text_lines(block)
+            first, (texts, marks) = block.first, text_lines(block, holes=True)
             broken = marks if self._mark and any(marks) else None
         if end > 0:
             ahead.drop()
             self._texts, self.first, self.start, self.at = texts[end:], first + end, 0, 0
-            self.broken = None if broken is None else broken[end:]
+            self.broken, self.holes = None if broken is None else broken[end:], HOLE in self._texts
             return told
         self._again += ahead.size
         self._blocks = chain(ahead.blocks(), () if self._next is None else (self._next,), self._blocks)

@@ -20,6 +20,7 @@ BLOCK = 1 << 20
 LINES = 1 << 16  # in one block, for each becomes some objects
 FREE_BYTES = 64 << 20  # below this much output the ratio says nothing about a bomb
 PACKED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"PK\x05\x06")
+HOLE = "\0"  # a line of nothing but NUL bytes
 HEAD = 4096  # what is kept of a line that is too long: enough to tell its id
 DAMAGE = (EOFError, OSError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
@@ -244,8 +245,8 @@ def _pieces(stream: IO[bytes], encoding: str) -> Iterator[bytes]:
         return
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     while piece:
-        # an empty piece would mean the end
-        yield decoder.decode(piece).encode("utf-8", "replace") or b"\0"
+        if told := decoder.decode(piece):  # an empty piece would mean the end
+            yield told.encode("utf-8", "replace")
         piece = read(BLOCK)
     yield decoder.decode(b"", final=True).encode("utf-8", "replace")
 
@@ -253,12 +254,12 @@ def _pieces(stream: IO[bytes], encoding: str) -> Iterator[bytes]:
 def text_bytes(block: Block) -> tuple[bytes, list[bool] | None]:
     """Return a block's lines as UTF-8 without carriage returns at their ends and NUL bytes, and which were no UTF-8.
 
-    None means that every line was; see `text_lines`.
+    None means that every line was; a line of NUL bytes alone is one; see `text_lines`.
     """
     data = block.data
     if b"\r" not in data and b"\0" not in data and _is_utf8(data):
         return data, None
-    lines, broken = text_lines(block)
+    lines, broken = text_lines(block, holes=True)
     return "\n".join(lines).encode(), broken
 
 
@@ -269,10 +270,11 @@ def _is_utf8(data: bytes) -> bool:
         return False
 
 
-def text_lines(block: Block) -> tuple[list[str], list[bool]]:
+def text_lines(block: Block, *, holes: bool = False) -> tuple[list[str], list[bool]]:
     """Decode a block into lines without their line ends, and say which held bytes that are not UTF-8 (R10).
 
-    Such bytes become U+FFFD; NUL bytes are dropped.
+    Such bytes become U+FFFD; NUL bytes are dropped. With `holes`, a line of nothing else, as a crash of its writer
+    leaves it, comes as HOLE, for a blank line would be no row.
     """
     try:
         lines = block.data.decode("utf-8").split("\n")
@@ -284,5 +286,5 @@ def text_lines(block: Block) -> tuple[list[str], list[bool]]:
     if b"\r" in block.data:
         lines = [line.removesuffix("\r") for line in lines]
     if b"\0" in block.data:
-        lines = [line.replace("\0", "") for line in lines]
+        lines = [line.replace("\0", "") or (HOLE if holes and line else "") for line in lines]
     return lines, broken
