@@ -41,6 +41,8 @@ def test_a_checkpoint_comes_back(tmp_path):
     assert (record.n_rows, record.shards, record.facts) == (7, {"0": "xxh3:1"}, {"loss": 0.5})
     assert weights(tmp_path) == b"one"
     assert fitted(tmp_path).damaged() == []
+    written = Manifest.from_bytes((fitted(tmp_path).folder / "manifest.json").read_bytes())
+    assert written == fitted(tmp_path).manifest
 
 
 def test_a_refit_has_another_digest_only_when_bytes_differ(tmp_path):

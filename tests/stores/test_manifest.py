@@ -139,3 +139,9 @@ def test_equal_records_have_equal_bytes():
     turned = replace(RECORD, columns=dict(reversed(RECORD.columns.items())))
     assert turned == RECORD
     assert turned.to_bytes() == RECORD.to_bytes()
+
+
+def test_columns_that_change_places_are_another_content():
+    swapped = replace(RECORD, columns={"status": RECORD.columns["text"], "text": RECORD.columns["status"]})
+    moved = replace(RECORD, columns={"status": RECORD.columns["status"], "title": RECORD.columns["text"]})
+    assert len({record.digest() for record in (RECORD, swapped, moved)}) == 3
