@@ -52,7 +52,7 @@ READERS: dict[str, Entry] = {
     "csv": _entry(csv, csv.CsvOptions, "CSV and TSV manifests"),
     "fasttext": _entry(fasttext, fasttext.FasttextOptions, "fastText label files"),
     "flickrtag": _entry(flickrtag, flickrtag.FlickrtagOptions, "FlickrTag label files, images joined by id or line"),
-    "food101": _entry(food101, food101.Food101Options, "UPMC Food-101: original tree or Kaggle titles"),
+    "food101": _entry(food101, food101.Food101Options, "UPMC Food-101: original tree, Kaggle titles or JSON"),
     "imagefolder": _entry(
         imagefolder, imagefolder.ImagefolderOptions, "image folders: <split>/<label>/ or metadata.{csv,jsonl,parquet}"
     ),

@@ -1,7 +1,8 @@
-"""UPMC Food-101: the original tree with one text per image, and the Kaggle re-release with a titles CSV per split."""
+"""UPMC Food-101: the original tree with one text per image, the Kaggle re-release with a titles CSV per split, and the
+JSON files of papers."""
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +21,7 @@ from tasks.readers.base import (
     chosen,
     documents,
     image_array,
+    mark,
 )
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
@@ -30,20 +32,24 @@ from tasks.splits import hash_split
 
 PUBLISHED = {"train": 67_988, "test": 22_716, "labels": 101}
 SPLIT_FILE: dict[str, Split] = {"train": "train", "val": "valid", "test": "test"}
-LOOKS_FOR = "images/<split>/<class>/*.jpg with texts_txt/<class>/*.txt, or texts/<split>_titles.csv"
+LOOKS_FOR = "images/<split>/<class>/*.jpg with texts_txt/<class>/*.txt, texts/<split>_titles.csv, or text.json"
 
 
 class Food101Options(ReaderOptions):
     """Options of the Food-101 reader."""
 
-    form: Literal["auto", "tree", "titles"] = Field(
-        "auto", description="tree: a page per document; titles: texts/{train,test}_titles.csv"
+    form: Literal["auto", "tree", "titles", "json"] = Field(
+        "auto",
+        description="tree: a page per document; titles: texts/{train,test}_titles.csv; json: text.json of {file name: "
+        "title}, and split.json beside it",
     )
     text_folder: str = Field("texts_txt", description="Folder of the texts")
     text_suffix: str = Field(".txt", description="Suffix of the texts; .html and .htm fill `html` instead of `text`")
     encoding: Encoding = Field("utf-8", description="Encoding of the texts; the release declares none")
     split_file: str | None = Field(
-        None, description="split.json of {train, val, test: [file name]}, as prompt-tuning papers use it"
+        None,
+        description="split.json of {train, val, test: [file name]}, as prompt-tuning papers use it; form json "
+        "takes the one beside text.json",
     )
     valid: float = Field(
         0.0, ge=0, lt=1, description="Share of the pages of train that becomes valid: the release has none"
@@ -58,27 +64,36 @@ class Row(NamedTuple):
     uri: str | None
     split: Split | None
     label: str | None
-    title: str | None = None
+    title: Any = None  # of text.json, whatever it holds
     text: str | None = None
     html: str | None = None
     status: str = "ok"
 
 
 def read(path: str, options: Food101Options) -> Iterator[pa.Table]:
-    """Yield one document per image, or per row of the titles files and per image that has no row (R4).
+    """Yield one document per image, and per row of the titles files, or name in the JSON files, without one (R4).
 
     The id is the file's name without suffix, the group what comes before "-2" in it: such numbers are probably
-    images of one page. Statuses: bad_row, bad_name, too_large, bad_file, bomb.
+    images of one page. Statuses: bad_row, bad_name, bad_value (a title that is no text), too_large, bad_file, bomb.
     """
     return copied(_read(path, options), path, options)
 
 
 def _read(path: str, options: Food101Options) -> Iterator[pa.Table]:
     wrapper, root = release_root(path)
-    titles = sorted(file.uri for file in walk(root) if file.uri.endswith("_titles.csv"))
-    form = options.form if options.form != "auto" else ("titles" if titles else "tree")
-    rows = _title_rows(root, titles, wrapper, options) if form == "titles" else _tree_rows(root, wrapper, options)
+    names = [file.uri for file in walk(root) if file.uri.endswith(("_titles.csv", TITLES))]
+    titles = sorted(name for name in names if not name.endswith(TITLES))
+    papers = sorted(name for name in names if posixpath.basename(name) == TITLES)
+    form = _form(root, titles, papers, options)
+    if form == "json":
+        beside = posixpath.join(posixpath.dirname(papers[0]), "split.json")
+        if options.split_file is None and (root / beside).exists():
+            options = options.model_copy(update={"split_file": beside})
     splits, matched = given_splits(path, wrapper, options), False
+    if form == "json":
+        rows = _json_rows(root, papers[0], splits, wrapper, options)
+    else:
+        rows = _title_rows(root, titles, wrapper, options) if form == "titles" else _tree_rows(root, wrapper, options)
     batch: list[Row] = []
     for row in rows:
         batch.append(row if splits is None else row._replace(split=splits.get(row.name)))
@@ -89,8 +104,27 @@ def _read(path: str, options: Food101Options) -> Iterator[pa.Table]:
     if batch:
         yield with_valid(table(batch), options.valid)
         if not matched:
-            cure = f"it names {nearest(batch[0].name, splits or ()).removeprefix('there are ')}"
-            raise ConfigError(mismatch("source.options.split_file", "names of the images", batch[0].name, cure))
+            _check_names("source.options.split_file", splits or (), [row.name for row in batch])
+
+
+def _form(root: Place, titles: list[str], papers: list[str], options: Food101Options) -> str:
+    """Return where the texts come from; ConfigError when that is not there, or not one place."""
+    if options.form not in ("auto", "json") or not (papers or options.form == "json"):
+        return options.form if options.form != "auto" else ("titles" if titles else "tree")
+    found = [*papers, *titles, *([options.text_folder] if (root / options.text_folder).is_dir() else ())]
+    if not papers:
+        raise ConfigError(mismatch("source.options.form", f"a {TITLES}", options.form, "leave it out, or add the file"))
+    if len(papers) > 1 or (options.form == "auto" and len(found) > 1):
+        cure = "set it to json, titles or tree" if len(papers) == 1 else f"leave one {TITLES}"
+        raise ConfigError(mismatch("source.options.form", "one source of texts", found, cure))
+    return "json"
+
+
+def _check_names(what: str, names: Collection[str], images: list[str]) -> None:
+    """Raise ConfigError when none of some images is named."""
+    if images and not any(image in names for image in images):
+        cure = f"it names {nearest(images[0], names).removeprefix('there are ')}"
+        raise ConfigError(mismatch(what, "names of the images", images[0], cure))
 
 
 def with_valid(table: pa.Table, share: float) -> pa.Table:
@@ -188,6 +222,33 @@ def _title_rows(root: Place, titles: list[str], wrapper: str, options: Food101Op
             yield image_row(posixpath.join(images, uri), image_split, label)
 
 
+def _json_rows(
+    root: Place, file: str, splits: Mapping[str, Split] | None, wrapper: str, options: Food101Options
+) -> Iterator[Row]:
+    """Yield a row per image, and per name without one; an image that is nowhere lies where the release has it."""
+    titles: dict[str, Any] = required_json(root / file, options, dict)
+    images, seen = posixpath.join(wrapper, _image_folder(root)), set[str]()
+    for uri, split, label in _images(root, _image_folder(root)):
+        row = image_row(posixpath.join(images, uri), split, label)
+        if row.name:
+            seen.add(row.name)
+        yield row._replace(title=titles.get(row.name) if row.name else None)
+    for name, names in ((file, titles), (options.split_file, splits)):
+        if names is not None:
+            _check_names(posixpath.join(wrapper, name or ""), names, sorted(seen))
+    for name, names in ((file, titles), (options.split_file, splits or {})):
+        for number, image in enumerate(names, 1):
+            if image not in seen:
+                seen.add(image)
+                source = f"{posixpath.join(wrapper, name or '')}:{number}"
+                folder = "test" if (splits or {}).get(image) == "test" else "train"
+                label = class_of(image)
+                uri = posixpath.join(images, folder, label, image)
+                good = bool(label) and "/" not in image and "\0" not in image
+                row = Row(source, image, uri, None, label, title=titles.get(image))
+                yield row if good else Row(source, "", None, None, None, status="bad_row")
+
+
 def title_row(line: str, source: str, split: Split | None, folder: str) -> Row | None:
     """Parse one physical line: before the first comma the file, after the last the class, the title in between (R3).
 
@@ -226,6 +287,7 @@ def table(rows: list[Row]) -> pa.Table:
     names = as_text(columns["name"])[0]
     stems = pc.replace_substring_regex(names, r"(?s)^(\.*[^.].*)\.[^./]*$", r"\1")
     none = pa.scalar(None, pa.string())
+    titles, odd = as_text(columns["title"])
     made = documents(
         len(rows),
         id=stems,
@@ -234,12 +296,12 @@ def table(rows: list[Row]) -> pa.Table:
         split=columns["split"],
         group=pc.if_else(good, pc.replace_substring_regex(stems, r"-\d+$", ""), none),
         labels=as_labels(pc.if_else(good, as_text(columns["label"])[0], none), TableOptions())[0],
-        title=columns["title"],
+        title=titles,
         text=columns["text"],
         html=columns["html"],
         image=image_array(columns["uri"]),
     )
-    return check_ids(made)
+    return check_ids(mark(made, odd, "bad_value", blank=False))
 
 
 def vocabulary(path: str, options: Food101Options) -> tuple[str, ...]:
@@ -258,7 +320,7 @@ def findings(path: str, options: Food101Options, refers: Refers) -> Iterator[Fin
     """Yield the texts of the original tree that have no image of their class and name."""
     wrapper, root = release_root(path)
     texts = root / options.text_folder
-    if options.form == "titles" or not texts.is_dir():
+    if options.form in ("titles", "json") or not texts.is_dir():
         return
     images = _images(root, _image_folder(root))
     shown = {f"{label}/{posixpath.splitext(posixpath.basename(uri))[0]}" for uri, _, label in images}
@@ -277,4 +339,5 @@ def files(path: str, options: Food101Options) -> Iterator[SourceFile]:
 
 IMAGES = ("images", "image")
 HEADERS = frozenset({"image_path", "image", "file", "filename", "file_name", "name", "img", "path"})
+TITLES = "text.json"
 TEXTS = (".txt", ".html", ".htm", ".csv", ".json")
