@@ -125,6 +125,14 @@ def test_new_documents_are_held_back_until_their_number_is_known(monkeypatch):
     assert routed(Router(known_of([[(f"i{n}", "a") for n in range(15)]]), None, workers=2), 30, 30) == [15, 15]
 
 
+def test_documents_that_take_much_room_are_not_held_back(monkeypatch):
+    part = table([(f"n{i}", "x") for i in range(200)])
+    assert list(Router(known_of([]), None, workers=2).take(part, digests(part))[0]) == []
+    monkeypatch.setattr(routing, "HELD_BYTES", 1)
+    shards = list(Router(known_of([]), None, workers=2).take(part, digests(part))[0])
+    assert [shard.num_rows for shard in shards] == [64, 64, 64]
+
+
 def test_the_size_of_new_shards_is_chosen_by_all_documents():
     before = known_of([[(f"i{n}", "a") for n in range(start, start + 100)] for start in range(0, 1000, 100)])
     assert routed(Router(before, None, workers=1), 600, 100) == [400, 200]

@@ -84,6 +84,13 @@ def test_strata_get_the_same_share_to_the_document():
     assert len(tiny) == 1
 
 
+def test_shares_are_rounded_to_the_nearest_document():
+    labels = pa.array(["a"] * 13 + ["b"] * 12)
+    split = stratified_split(KEYS[:25], labels, valid=0.2, test=0.2, seed=0).to_pylist()
+    assert [split[:13].count("test"), split[13:].count("test")] == [3, 2]  # of 2.6 and 2.4
+    assert [split[:13].count("valid"), split[13:].count("valid")] == [3, 2]
+
+
 def test_groups_count_under_the_label_of_their_first_document():
     groups = [f"g{i // 4}" for i in range(1600)]
     labels = [f"l{i // 4 % 4}" if i % 4 == 0 else f"l{i % 3}" for i in range(1600)]
