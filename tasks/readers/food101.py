@@ -44,8 +44,13 @@ class Food101Options(ReaderOptions):
         "title}, and split.json beside it",
     )
     text_folder: str = Field("texts_txt", description="Folder of the texts")
-    text_suffix: str = Field(".txt", description="Suffix of the texts; .html and .htm fill `html` instead of `text`")
-    encoding: Encoding = Field("utf-8", description="Encoding of the texts; the release declares none")
+    text_suffix: str = Field(
+        ".txt",
+        description="Suffix of the texts; .html or .htm: pages under either, which fill `html` instead of `text`",
+    )
+    encoding: Encoding = Field(
+        "utf-8", description="Encoding of the texts; the release declares none. A page's own charset comes first"
+    )
     split_file: str | None = Field(
         None,
         description="split.json of {train, val, test: [file name]}, as prompt-tuning papers use it; form json "
@@ -154,13 +159,16 @@ def _image_folder(root: Place) -> str:
 
 def _tree_rows(root: Place, wrapper: str, options: Food101Options) -> Iterator[Row]:
     images = _image_folder(root)
+    suffixes = _suffixes(options)
     field = "html" if options.text_suffix.lower().startswith(".htm") else "text"
     found, rows = 0, 0
     for uri, split, label in _images(root, images):
         stem = posixpath.splitext(posixpath.basename(uri))[0]
-        text, slug = whole_text(
-            root / f"{options.text_folder}/{label}/{stem}{options.text_suffix}", options, encoding=options.encoding
-        )
+        text, slug = None, "missing"
+        for name in (f"{options.text_folder}/{label}/{stem}{suffix}" for suffix in suffixes):
+            text, slug = whole_text(root / name, options, encoding=options.encoding, page=field == "html")
+            if slug != "missing":
+                break
         found, rows = found + (slug != "missing"), rows + 1
         status = slug if slug not in ("ok", "missing") else "ok"
         row = image_row(posixpath.join(wrapper, images, uri), split, label)
@@ -170,9 +178,15 @@ def _tree_rows(root: Place, wrapper: str, options: Food101Options) -> Iterator[R
         _check_texts(root, options)
 
 
+def _suffixes(options: Food101Options) -> tuple[str, ...]:
+    """Return the suffixes that texts may have: pages lie under either of two."""
+    asked = options.text_suffix
+    return (asked, *(one for one in PAGES if one != asked)) if asked in PAGES else (asked,)
+
+
 def _check_texts(root: Place, options: Food101Options) -> None:
     """Raise ConfigError when no image has a text although there are texts, of another folder or with another suffix."""
-    texts = [file.uri for file in islice(walk(root), LOOKED_AT) if file.uri.endswith((".txt", ".html", ".htm"))]
+    texts = [file.uri for file in islice(walk(root), LOOKED_AT) if file.uri.endswith((".txt", *PAGES))]
     places = sorted({f"{uri.split('/', 1)[0]}/**/*{posixpath.splitext(uri)[1]}" for uri in texts if "/" in uri})
     if texts or options.model_fields_set & {"text_folder", "text_suffix"}:
         wanted = f"{options.text_folder}/<class>/<image>{options.text_suffix}"
@@ -325,7 +339,8 @@ def findings(path: str, options: Food101Options, refers: Refers) -> Iterator[Fin
     images = _images(root, _image_folder(root))
     shown = {f"{label}/{posixpath.splitext(posixpath.basename(uri))[0]}" for uri, _, label in images}
     for file in walk(texts):
-        if file.uri.endswith(options.text_suffix) and file.uri.removesuffix(options.text_suffix) not in shown:
+        suffix = next((one for one in _suffixes(options) if file.uri.endswith(one)), None)
+        if suffix is not None and file.uri.removesuffix(suffix) not in shown:
             yield Finding("no_image", posixpath.join(wrapper, options.text_folder, file.uri))
 
 
@@ -340,4 +355,5 @@ def files(path: str, options: Food101Options) -> Iterator[SourceFile]:
 IMAGES = ("images", "image")
 HEADERS = frozenset({"image_path", "image", "file", "filename", "file_name", "name", "img", "path"})
 TITLES = "text.json"
-TEXTS = (".txt", ".html", ".htm", ".csv", ".json")
+PAGES = (".html", ".htm")
+TEXTS = (".txt", *PAGES, ".csv", ".json")

@@ -33,7 +33,7 @@ OBVIOUS: dict[str, tuple[str, ...]] = {
     "title": ("title",),
     "description": ("description",),
     "text": ("text", "caption"),
-    "html": ("html",),
+    "html": ("html", "htm"),
     "image": ("image", "file_name", "img", "image_path"),
     "labels": ("labels", "label", "tags"),
     "split": ("split",),

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.readers.base import ReaderOptions, SourceFile, Split, faults, image_array, mark
+from tasks.readers.charsets import page_text
 from tasks.readers.images import COPY_ROWS, copied
 from tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
 from tasks.readers.places import Place, safe_references
@@ -125,7 +126,8 @@ def _table(
 ) -> pa.Table:
     columns, broken = {}, pa.array([False] * len(places))
     for name, array in zip(batch.schema.names, batch.columns, strict=True):
-        columns[name], odd = whole_text(array)
+        is_page = name == roles.get("html") and is_binary(array.type)
+        columns[name], odd = _pages(array, options.encoding) if is_page else whole_text(array)
         broken = pc.or_(broken, odd)
     column = roles.get("image", "")
     stored = column in columns and not is_path(columns[column].type)
@@ -136,6 +138,19 @@ def _table(
         table = table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), images)
         table = mark(table, climbs, "bad_path", blank=False)
     return mark(table, broken, "bad_encoding") if options.encoding_errors == "mark" else table
+
+
+def _pages(array: pa.Array, encoding: str) -> tuple[pa.Array, pa.Array]:
+    """Return the text of HTML pages, and which rows held bytes that are not in the charset they name."""
+    texts, odd = [], []
+    for raw in array.to_pylist():
+        try:
+            texts.append(None if raw is None else page_text(raw, encoding, "strict"))
+            odd.append(False)
+        except UnicodeDecodeError:
+            texts.append(page_text(raw, encoding))
+            odd.append(True)
+    return pa.array(texts, pa.string()), pa.array(odd, pa.bool_())
 
 
 def whole_text(array: pa.Array) -> tuple[pa.Array, pa.Array]:

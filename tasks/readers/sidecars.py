@@ -1,19 +1,22 @@
 """Small files read whole: texts and JSON beside the documents."""
 
-import codecs
 from typing import Any
 
 import orjson
 
 from stores.errors import DataError, mismatch
 from tasks.readers.base import ReaderOptions
+from tasks.readers.charsets import page_text, without_bom
 from tasks.readers.places import Openable, Place
 from tasks.readers.streams import DAMAGE, Bomb, unpacked
 
 
-def whole_text(file: Openable, options: ReaderOptions, *, encoding: str = "utf-8") -> tuple[str | None, str]:
+def whole_text(
+    file: Openable, options: ReaderOptions, *, encoding: str = "utf-8", page: bool = False
+) -> tuple[str | None, str]:
     """Return (text, "ok") of a small file, unpacked, decoded with U+FFFD for what is no text, NUL dropped (R10).
 
+    The charset that an HTML `page` names comes before `encoding`, and a byte order mark before both.
     (None, slug) when it cannot be had: missing, too_large (over `max_line_bytes`), bad_file.
     """
     limit = options.max_line_bytes
@@ -26,13 +29,9 @@ def whole_text(file: Openable, options: ReaderOptions, *, encoding: str = "utf-8
         return None, "bad_file"
     if len(data) > limit:
         return None, "too_large"
-    for bom, name in (
-        (codecs.BOM_UTF8, "utf-8"),
-        (codecs.BOM_UTF16_LE, "utf-16-le"),
-        (codecs.BOM_UTF16_BE, "utf-16-be"),
-    ):
-        if data.startswith(bom):
-            data, encoding = data[len(bom) :], name
+    if page:
+        return page_text(data, encoding).replace("\0", ""), "ok"
+    data, encoding = without_bom(data, encoding)
     return data.decode(encoding, "replace").replace("\0", ""), "ok"
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from tasks.readers.archives import Member, tar_members
 from tasks.readers.base import SourceFile, Split, image_array, mark, strings
+from tasks.readers.charsets import page_text
 from tasks.readers.images import copied, is_image
 from tasks.readers.mapping import LINE, OBVIOUS, Role, TableOptions, map_rows, resolve
 from tasks.readers.overlay import overlay
@@ -16,6 +17,7 @@ from tasks.readers.tables import finished, sources
 
 SUFFIXES = (".tar", ".tgz")
 TEXTS = frozenset({"txt", "json", "cls", "htm", "html", "title", "caption"})
+PAGES = ("html", "htm")
 KEY = "__key__"
 BATCH_BYTES = 64 << 20  # of texts and packed images in one table, about
 BOM = b"\xef\xbb\xbf"
@@ -24,7 +26,7 @@ LOOKS_FOR = "*.tar, *.tgz; each may be packed"
 
 
 class WebdatasetOptions(TableOptions):
-    """Options of the WebDataset reader; columns are the fields txt, html, cls, title, and the keys of the json."""
+    """Options of the WebDataset reader; columns are the fields txt, html, htm, cls, title, and the keys of the json."""
 
     patterned: ClassVar[bool] = False
 
@@ -46,7 +48,8 @@ def read(path: str, options: WebdatasetOptions) -> Iterator[pa.Table]:
     """Yield one document per key and run, in the order of the archives.
 
     Statuses: bad_member (a link or a name that climbs out), bad_row (a field twice), bad_json, bad_encoding,
-    too_large, bad_file, bomb, and map_rows'. Members without a dot are no part of any document.
+    too_large, bad_file, bomb, and map_rows'. Members without a dot are no part of any document. Texts are UTF-8, a page
+    (html or htm) is in the charset that it names.
     """
     return copied(_read(path, options), path, options)
 
@@ -118,7 +121,10 @@ def _add(sample: Sample, field: str, member: Member, errors: str) -> None:
         sample.slug = member.slug
         return
     try:
-        text = (data[3:] if data.startswith(BOM) else data).decode("utf-8", errors)
+        if field in PAGES:
+            text = page_text(data, "utf-8", errors)
+        else:
+            text = (data[3:] if data.startswith(BOM) else data).decode("utf-8", errors)
         if field == "json":
             sample.texts = {**_object(text), **sample.texts}
         else:
