@@ -88,7 +88,7 @@ def webvision(folder: Path, data: tuple[bytes, bytes, bytes]) -> None:
         },
     )
     rows = rows_of("webvision", folder)
-    assert len(rows) == 4 * filled(listed) + 1
+    assert len(rows) == 4 * filled(listed.replace(b"\0", b"")) + 1  # its lists skip lines of NUL bytes
     fine = ("ok", "bad_metadata")
     good = [row for row in rows if row["id"] == "google/q1/x.jpg" and row["status"] in fine]
     assert good
@@ -109,7 +109,7 @@ def webvision2(folder: Path, data: tuple[bytes, bytes, bytes]) -> None:
             "google/q1.json": array,
         },
     )
-    assert len(rows_of("webvision", folder)) == filled(listed)
+    assert len(rows_of("webvision", folder)) == filled(listed.replace(b"\0", b""))
 
 
 ADS = {"columns": {"id": "ad", "text": "slogan", "labels": "verdict"}, "finer": "kind", "naturalness": "natural"}
@@ -188,6 +188,25 @@ def food101_titles(folder: Path, data: tuple[bytes, bytes, bytes]) -> None:
     )
     split = run("food101", folder, split_file="split.json")
     assert split is None or len(split) == len(rows)
+
+
+FOOD_NAMES = st.sampled_from(["tacos_9.jpg", "tacos_1.jpg", "hot_dog_2-3.jpg", "", "../x_1.jpg", "x"]) | st.text(
+    max_size=4
+)
+FOOD_TITLES = st.dictionaries(FOOD_NAMES, JSON, max_size=4).map(dump) | JSON.map(dump)
+FOOD_LISTS = st.dictionaries(st.sampled_from(["train", "val", "test"]), st.lists(FOOD_NAMES, max_size=3) | JSON).map(
+    dump
+)
+
+
+def food101_json(folder: Path, data: tuple[bytes, bytes]) -> None:
+    """The papers' JSON: a row for the image, and for each name that no image has."""
+    put_all(folder, {"images/test/tacos/tacos_9.jpg": b"x", "text.json": data[0], "split.json": data[1]})
+    rows = run("food101", folder)
+    if rows is not None:
+        titles, splits = map(json.loads, data)
+        lists = (names for names in map(splits.get, ("train", "val", "test")) if isinstance(names, list))
+        assert len(rows) == len({"tacos_9.jpg", *titles, *(str(name) for names in lists for name in names)})
 
 
 RAKUTEN = sources(b'0,"a\nb",,1,2\n', b"1,t,d,3804725264,1263597046\n", b"2\tt\td\t1\t2\t10\n", b"0,10\n", b",,,,\n")
@@ -282,7 +301,7 @@ def flickrtag(folder: Path, data: tuple[bytes, bytes]) -> None:
     put_all(folder, {"train": tags, "valid": tags, "train.ids": ids, "images.txt": ids})
     rows = rows_of("flickrtag", folder, ids="{name}.ids", image_list="images.txt")
     assert len(rows) == 2 * len(lines(tags))
-    known = [line.strip() or None for line in lines(ids)]
+    known = [line.strip("\0").strip() or None for line in lines(ids)]
     padded = [*known, *[None] * len(lines(tags))][: len(lines(tags))]
     mine = [row["id"] for row in rows if row["source"].startswith("train:")]
     assert mine == [one if one is None or len(one) <= 4096 else None for one in padded]
@@ -393,6 +412,7 @@ CHECKS: dict[Callable[[Path, Any], None], st.SearchStrategy[Any]] = {
     | st.dictionaries(st.sampled_from(["train", "dev", "test"]), JSON).map(dump)
     | sources(b'{"train": ["0000001"]}'),
     food101_titles: st.tuples(FOOD, JSON.map(dump) | FILM_LISTS.map(dump), JSON.map(dump)),
+    food101_json: st.tuples(FOOD_TITLES, FOOD_LISTS | JSON.map(dump)),
     rakuten: RAKUTEN,
     fashion: FASHION,
     amazon: ITEMS | OBJECTS,
