@@ -22,3 +22,8 @@ def _unsynced() -> Iterator[None]:
 def pytest_unconfigure() -> None:
     """Say nothing of servers that stop after the end: pytest has closed the stream that they would log to."""
     logging.raiseExceptions = False
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes the golden digests anew; see tests/golden."""
+    parser.addoption("--write-golden", action="store_true", help="write tests/golden/golden.json")

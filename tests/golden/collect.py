@@ -1,0 +1,131 @@
+"""What a root holds, as digests that depend on content alone: no key, no clock, no layout of ours is in them.
+
+The files are read with the libraries that define their formats, so that this module stays when the stores change.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zarr
+from safetensors.numpy import load_file
+
+# Keys may change when the code does, and clocks always do.
+VOLATILE = {
+    "row_inputs", "model_key", "dataset_keys", "key", "run", "seconds", "fastest", "slowest", "processor_seconds",
+    "ratio", "processor", "cores", "load", "source_file", "inputs", "compile_seconds", "words_per_second", "machine",
+    "times",
+}  # fmt: skip
+TABLES = ("latest", "sweep", "metrics")
+LIBRARIES = ("torch", "numpy", "numba", "onnxruntime", "lightgbm", "scikit-learn", "pillow", "faiss-cpu")
+
+
+def collect(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return name -> column or array -> {n, digest, mean} of every dataset, checkpoint and published table."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for manifest in sorted(root.glob("*/**/manifest.json")):
+        folder = manifest.parent
+        name = folder.parent.relative_to(root).as_posix()
+        values = dict(_checkpoint(folder)) if any(folder.glob("checkpoint-*")) else _dataset(folder)
+        # A sweep holds many trainings of one name: their keys may change, so they are told apart by content.
+        if name.startswith("sweep/"):
+            name = f"{name} {_digest(json.dumps(values, sort_keys=True).encode())}"
+        assert name not in found, f"two versions of {name}"
+        found[name] = values
+    for folder in TABLES:
+        for path in sorted((root / folder).glob("*.parquet")):
+            name = folder if folder == "metrics" else f"{folder}/{path.stem}"
+            found[name] = _columns(pq.read_table(path, partitioning=None))
+    return found
+
+
+def machine() -> dict[str, str]:
+    """Return what decides the last bits of floating-point results."""
+    lines = dict(
+        map(str.strip, line.split(":", 1))
+        for line in _cpuinfo()
+        if line.startswith(("model name", "flags")) and ": " in line
+    )
+    flags = _digest(" ".join(sorted(lines.get("flags", "").split())).encode())
+    name = lines.get("model name", platform.processor())
+    return {"processor": f"{name}, flags {flags}", **{name: _version(name) for name in LIBRARIES}}
+
+
+def _dataset(folder: Path) -> dict[str, dict[str, Any]]:
+    shards = sorted(folder.glob("[0-9]*-*.*"))
+    if shards[0].suffix == ".parquet":
+        return _columns(pa.concat_tables(pq.read_table(path, partitioning=None) for path in shards))
+    groups = [zarr.open_group(str(path), mode="r") for path in shards]
+    names = sorted(set(groups[0].array_keys()) - VOLATILE)
+    return {name: _summary(np.concatenate([np.asarray(group[name][:]) for group in groups])) for name in names}
+
+
+def _checkpoint(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted(folder.glob("checkpoint-*/*")):
+        if path.suffix == ".safetensors":
+            yield from ((f"{path.name} {name}", _summary(array)) for name, array in load_file(path).items())
+        elif path.suffix == ".json":
+            yield path.name, _json_summary(_steady(json.loads(path.read_bytes())))
+        else:
+            yield path.name, {"n": path.stat().st_size, "digest": _digest(path.read_bytes()), "mean": None}
+
+
+def _columns(table: pa.Table) -> dict[str, dict[str, Any]]:
+    names = [name for name in table.column_names if name not in VOLATILE]
+    return {name: _json_summary(table[name].to_pylist()) for name in names}
+
+
+def _json_summary(values: Any) -> dict[str, Any]:
+    text = json.dumps(values, sort_keys=True, default=_plain)
+    numbers = np.fromiter(_floats(values), float)
+    mean = float(np.nanmean(numbers)) if len(numbers) and not np.isnan(numbers).all() else None
+    return {"n": len(values), "digest": _digest(text.encode()), "mean": mean}
+
+
+def _summary(array: np.ndarray[Any, Any]) -> dict[str, Any]:
+    if array.dtype.kind not in "biuf":
+        return _json_summary(array.tolist())
+    head = f"{array.dtype.str} {array.shape} ".encode()
+    mean = float(np.nanmean(array)) if array.dtype.kind == "f" and array.size else None
+    return {"n": len(array) if array.ndim else 1, "digest": _digest(head + array.tobytes()), "mean": mean}
+
+
+def _steady(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _steady(inner) for name, inner in value.items() if name not in VOLATILE}
+    return [_steady(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _floats(value: Any) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _floats(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _floats(inner)
+
+
+def _plain(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=10).hexdigest()
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text("utf-8").splitlines() if path.exists() else []
+
+
+def _version(name: str) -> str:
+    return importlib.metadata.version(name)
