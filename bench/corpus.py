@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models.features import Block
+from fuseline.models.features import Block
 
 ROWS = 20_000  # documents per shard
 WORDS = 13  # per document: 92.7 M words in 7.2 M documents in FlickrTag-1

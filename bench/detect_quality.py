@@ -25,12 +25,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from models.detectors import DETECTORS, get_detector
-from models.detectors.base import Element, suppress
-from models.detectors.faces import face_chip
-from models.encoders import ENCODERS, get_encoder
-from models.encoders.base import onnx_session
-from models.threads import limit_threads
+from fuseline.models.detectors import DETECTORS, get_detector
+from fuseline.models.detectors.base import Element, suppress
+from fuseline.models.detectors.faces import face_chip
+from fuseline.models.encoders import ENCODERS, get_encoder
+from fuseline.models.encoders.base import onnx_session
+from fuseline.models.threads import limit_threads
 
 COCO = "bicycle car motorcycle airplane bus train truck boat bench bird cat dog horse sheep cow elephant umbrella tie bottle bowl chair couch bed clock vase book".split()  # noqa: SIM905, E501
 SYNONYMS = {"man": "person", "men": "person", "woman": "person", "women": "person", "boy": "person", "girl": "person",

@@ -40,20 +40,20 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 
 from bench.reader_speed import peak_mb
-from flows.config import parse_config
-from flows.console import time_table
-from flows.graph import build
-from models.encoders import get_encoder
-from models.threads import limit_threads
-from stores.schemas import DOCUMENTS, IMAGE
-from stores.zarr import ZarrStore
-from tasks.image_pass import Consumer, ImageTransform, SharedImage
-from tasks.images import ImageError
-from tasks.ingest import ingest
-from tasks.nodes import Ingest, ShardStage
-from tasks.pool import Pool
-from tasks.shard import ShardReport, make_shards
-from tasks.spent import Spent
+from fuseline.flows.config import parse_config
+from fuseline.flows.console import time_table
+from fuseline.flows.graph import build
+from fuseline.models.encoders import get_encoder
+from fuseline.models.threads import limit_threads
+from fuseline.stores.schemas import DOCUMENTS, IMAGE
+from fuseline.stores.zarr import ZarrStore
+from fuseline.tasks.image_pass import Consumer, ImageTransform, SharedImage
+from fuseline.tasks.images import ImageError
+from fuseline.tasks.ingest import ingest
+from fuseline.tasks.nodes import Ingest, ShardStage
+from fuseline.tasks.pool import Pool
+from fuseline.tasks.shard import ShardReport, make_shards
+from fuseline.tasks.spent import Spent
 
 DETECT = {"faces": {"detector": "mtcnn"}, "objects": {"detector": "ssdlite_coco"}, "ocr": {"detector": "rapidocr"}}
 EMBED = {"image": {"encoder": "efficientnet_lite2"}, "text": {"encoder": "minilm"}}

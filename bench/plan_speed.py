@@ -16,12 +16,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import pyarrow as pa
 
-from models.config import FrozenConfig
-from tasks.assignment import SplitConfig
-from tasks.ingest import SourceConfig, ingest, ingest_config
-from tasks.nodes import Context, Ingest, Node, Read, ShardStage
-from tasks.planner import PlanOptions, plan_all
-from tasks.shard import make_shards
+from fuseline.models.config import FrozenConfig
+from fuseline.tasks.assignment import SplitConfig
+from fuseline.tasks.ingest import SourceConfig, ingest, ingest_config
+from fuseline.tasks.nodes import Context, Ingest, Node, Read, ShardStage
+from fuseline.tasks.planner import PlanOptions, plan_all
+from fuseline.tasks.shard import make_shards
 
 
 class Step(FrozenConfig):

@@ -20,8 +20,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 from fixtures.layouts import LAYOUTS  # noqa: E402
 
-from tasks.readers import READERS  # noqa: E402
-from tasks.readers.streams import blocks  # noqa: E402
+from fuseline.tasks.readers import READERS  # noqa: E402
+from fuseline.tasks.readers.streams import blocks  # noqa: E402
 
 FILES = {"imagefolder", "img2dataset_files", "food101", "mmimdb", "petfinder"}  # a file or two per document
 ARCHIVES = {"webdataset", "img2dataset", "img2dataset_parquet", "yfcc_slip", "yfcc_hex"}  # hold images, if asked

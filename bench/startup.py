@@ -57,7 +57,7 @@ def timed(part: str, call: Callable[..., Any]) -> Callable[..., Any]:
 
 def child(config: str, started: float, told: str) -> None:
     """Run a configuration as the command does, and write what its parts took."""
-    from flows.cli import pipeline as commands
+    from fuseline.flows.cli import pipeline as commands
 
     SPENT["imports"] = time.time() - started
     commands._planned = timed("plan", commands._planned)
@@ -67,12 +67,12 @@ def child(config: str, started: float, told: str) -> None:
         prepare(*values, **named)
         import httpx
 
-        import flows.pipeline
-        import flows.report
+        import fuseline.flows.pipeline
+        import fuseline.flows.report
 
         httpx.Client.send = timed("api", httpx.Client.send)  # type: ignore[method-assign]
-        flows.report.publish_results = timed("report", flows.report.publish_results)
-        flows.pipeline.pipeline = timed("run", flows.pipeline.pipeline)
+        fuseline.flows.report.publish_results = timed("report", fuseline.flows.report.publish_results)
+        fuseline.flows.pipeline.pipeline = timed("run", fuseline.flows.pipeline.pipeline)
 
     commands.prepare_prefect = prepared
     try:
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print the last line only")
     options = parser.parse_args()
-    fuseline = [sys.executable, "-m", "flows.cli"]
+    fuseline = [sys.executable, "-m", "fuseline.flows.cli"]
     with tempfile.TemporaryDirectory() as name:
         folder, config = Path(name), Path(name) / "c.yaml"
         source = {"reader": "jsonl", "path": str(folder / "documents.jsonl")}

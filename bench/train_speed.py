@@ -28,9 +28,9 @@ import numpy as np
 from bench import corpus as corpora
 from bench.corpus import Corpus
 from bench.reader_speed import peak_mb
-from models.blocks import cut
-from models.fasttext.warm import warm_up
-from models.registry import MODELS
+from fuseline.models.blocks import cut
+from fuseline.models.fasttext.warm import warm_up
+from fuseline.models.registry import MODELS
 
 DIM, EPOCHS, LR = 20, 5, 0.25
 FUSIONS = ["additive", "max", "gated", "bilinear", "bilinear_gated", "pq", "rspq"]

@@ -6,9 +6,9 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from flows.catalog import LATEST
-from flows.config import Config
-from flows.leaderboard import cells, published_leaderboard, title
+from fuseline.flows.catalog import LATEST
+from fuseline.flows.config import Config
+from fuseline.flows.leaderboard import cells, published_leaderboard, title
 
 
 def publish_artifacts(config: Config) -> None:

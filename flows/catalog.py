@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.config import Config
-from flows.graph import VECTORS, build
-from flows.runs import configs_of_runs, runs_of
-from stores.catalog import CATALOG, Part, build_catalog
-from stores.dataset import Dataset, list_datasets
-from stores.errors import StorageError
-from stores.published import Published, publishing
-from tasks.nodes import Node
+from fuseline.flows.config import Config
+from fuseline.flows.graph import VECTORS, build
+from fuseline.flows.runs import configs_of_runs, runs_of
+from fuseline.stores.catalog import CATALOG, Part, build_catalog
+from fuseline.stores.dataset import Dataset, list_datasets
+from fuseline.stores.errors import StorageError
+from fuseline.stores.published import Published, publishing
+from fuseline.tasks.nodes import Node
 
 LATEST = "latest"
 

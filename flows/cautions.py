@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from models.metrics import share_interval
+from fuseline.models.metrics import share_interval
 
 FEW = 100  # documents: below, a score is uncertain by 10 points and more
 WITHOUT = {

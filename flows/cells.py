@@ -7,15 +7,15 @@ from typing import Any
 
 import orjson
 
-from flows.config import Config
-from flows.graph import build
-from flows.options import plan_options
-from stores.errors import ConfigError, mismatch
-from tasks.cell import fit_cell, outcome
-from tasks.nodes import Fit
-from tasks.planner import PlanOptions, Seen, fit_is_due, plan_all, seen_by, training_rows
-from tasks.sweep import AXES, METRIC_NAMES, CellConfig, Scope, best, cell_config, grid_points
-from tasks.train import start_digest
+from fuseline.flows.config import Config
+from fuseline.flows.graph import build
+from fuseline.flows.options import plan_options
+from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.tasks.cell import fit_cell, outcome
+from fuseline.tasks.nodes import Fit
+from fuseline.tasks.planner import PlanOptions, Seen, fit_is_due, plan_all, seen_by, training_rows
+from fuseline.tasks.sweep import AXES, METRIC_NAMES, CellConfig, Scope, best, cell_config, grid_points
+from fuseline.tasks.train import start_digest
 
 AFTER = ("train", "predict", "evaluate")  # flows that no cell waits for
 FOLDER = "sweep"

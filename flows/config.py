@@ -20,27 +20,27 @@ from pydantic import (
     model_validator,
 )
 
-from flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
-from models.config import FrozenConfig, key_values, knob
-from models.encoders import ENCODERS
-from models.registry import MODELS
-from stores.digests import key_digest
-from stores.errors import ConfigError, mismatch
-from stores.redaction import redacted_values
-from tasks.assignment import SplitConfig
-from tasks.clean import CleanConfig
-from tasks.crops import CropEmbedConfig
-from tasks.detect import DetectConfig
-from tasks.dictionary import TokensConfig
-from tasks.duplicates import DuplicatesConfig
-from tasks.embed import ImageEmbedConfig, TextEmbedConfig
-from tasks.ingest import SourceConfig
-from tasks.options import NUMBER, explained, parse_options
-from tasks.quantize import QuantizeConfig
-from tasks.sweep import SweepConfig
-from tasks.tabular import TabularEmbedConfig
-from tasks.train import ModelConfig
-from tasks.vocabulary import IndexEmbedConfig
+from fuseline.flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
+from fuseline.models.config import FrozenConfig, key_values, knob
+from fuseline.models.encoders import ENCODERS
+from fuseline.models.registry import MODELS
+from fuseline.stores.digests import key_digest
+from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.stores.redaction import redacted_values
+from fuseline.tasks.assignment import SplitConfig
+from fuseline.tasks.clean import CleanConfig
+from fuseline.tasks.crops import CropEmbedConfig
+from fuseline.tasks.detect import DetectConfig
+from fuseline.tasks.dictionary import TokensConfig
+from fuseline.tasks.duplicates import DuplicatesConfig
+from fuseline.tasks.embed import ImageEmbedConfig, TextEmbedConfig
+from fuseline.tasks.ingest import SourceConfig
+from fuseline.tasks.options import NUMBER, explained, parse_options
+from fuseline.tasks.quantize import QuantizeConfig
+from fuseline.tasks.sweep import SweepConfig
+from fuseline.tasks.tabular import TabularEmbedConfig
+from fuseline.tasks.train import ModelConfig
+from fuseline.tasks.vocabulary import IndexEmbedConfig
 
 
 def _embed_config(values: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from stores.errors import ConfigError, mismatch
+from fuseline.stores.errors import ConfigError, mismatch
 
 # A folder that holds one of these is a project: configurations below it may extend one another.
 PROJECT_FILES = ("prefect.yaml", "pyproject.toml", ".git")

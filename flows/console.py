@@ -6,14 +6,14 @@ from typing import Any
 
 from rich.table import Table
 
-from flows.cli.tables import column_table, count
-from flows.config import Config
-from flows.leaderboard import Standing, cells, title
-from flows.publish import result_paths
-from flows.runs import last_run
-from flows.runtime import shares_of
-from stores.lock import holder
-from tasks.nodes import Fit, Node
+from fuseline.flows.cli.tables import column_table, count
+from fuseline.flows.config import Config
+from fuseline.flows.leaderboard import Standing, cells, title
+from fuseline.flows.publish import result_paths
+from fuseline.flows.runs import last_run
+from fuseline.flows.runtime import shares_of
+from fuseline.stores.lock import holder
+from fuseline.tasks.nodes import Fit, Node
 
 
 def plan_table(rows: list[dict[str, Any]]) -> Table:

@@ -8,22 +8,22 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from flows.config import Config
-from flows.graph import build
-from flows.maintenance import FITTED, remove
-from flows.runs import known_nodes
-from stores.atomic import write_bytes
-from stores.dataset import MANIFEST, Dataset
-from stores.errors import DataError
-from stores.fitted import RECORD, Fitted
-from stores.forgotten import Forgotten
-from stores.manifest import Manifest
-from stores.published import FILE as PUBLISHED
-from stores.published import Published, relist
-from stores.published import mend as mend_published
-from tasks.beside import State, damaged_beside, drop_beside, recover_documents, renew_ids
-from tasks.erase import DOCUMENTS
-from tasks.nodes import Fit, Ingest, Node
+from fuseline.flows.config import Config
+from fuseline.flows.graph import build
+from fuseline.flows.maintenance import FITTED, remove
+from fuseline.flows.runs import known_nodes
+from fuseline.stores.atomic import write_bytes
+from fuseline.stores.dataset import MANIFEST, Dataset
+from fuseline.stores.errors import DataError
+from fuseline.stores.fitted import RECORD, Fitted
+from fuseline.stores.forgotten import Forgotten
+from fuseline.stores.manifest import Manifest
+from fuseline.stores.published import FILE as PUBLISHED
+from fuseline.stores.published import Published, relist
+from fuseline.stores.published import mend as mend_published
+from fuseline.tasks.beside import State, damaged_beside, drop_beside, recover_documents, renew_ids
+from fuseline.tasks.erase import DOCUMENTS
+from fuseline.tasks.nodes import Fit, Ingest, Node
 
 
 @dataclass(frozen=True)

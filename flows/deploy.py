@@ -3,10 +3,10 @@
 from functools import cache
 from pathlib import Path
 
-from flows.cli.app import err, told
-from flows.config import parse_config
-from flows.config_files import folders_of, read_yaml, relative_to
-from stores.errors import ConfigError, FuselineError, mismatch
+from fuseline.flows.cli.app import err, told
+from fuseline.flows.config import parse_config
+from fuseline.flows.config_files import folders_of, read_yaml, relative_to
+from fuseline.stores.errors import ConfigError, FuselineError, mismatch
 
 VARIABLE = "FUSELINE_CONFIG"
 

@@ -8,14 +8,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from flows.config import Config
-from flows.listing import REGISTRIES
-from models.detectors import DETECTORS
-from models.encoders import ENCODERS
-from models.quantizers import QUANTIZERS
-from models.registry import MODELS
-from stores.errors import ConfigError, mismatch
-from tasks.readers import READERS
+from fuseline.flows.config import Config
+from fuseline.flows.listing import REGISTRIES
+from fuseline.models.detectors import DETECTORS
+from fuseline.models.encoders import ENCODERS
+from fuseline.models.quantizers import QUANTIZERS
+from fuseline.models.registry import MODELS
+from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.tasks.readers import READERS
 
 Options = type[BaseModel]
 

@@ -5,26 +5,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.catalog import LATEST, rewrite_catalog
-from flows.cells import FOLDER
-from flows.config import Config
-from flows.graph import build
-from flows.maintenance import FITTED, old_checkpoints, remove
-from flows.publish import SHEET, plan_report, publish_results
-from flows.runs import known_nodes, last_accounts
-from flows.runtime import new_run
-from reports.redact import redacted, tells_all
-from stores.atomic import write_bytes
-from stores.catalog import CATALOG
-from stores.dataset import list_datasets
-from stores.errors import ConfigError, DataError, mismatch
-from stores.fitted import Fitted
-from stores.forgotten import Forgotten, erase_from_file
-from stores.published import Published, publishing
-from tasks.erase import Found, datasets_of, erase_rows, find_listed, find_rows
-from tasks.nodes import ShardStage, Summary
-from tasks.planner import PlanOptions, plan_node
-from tasks.shard import make_shards, make_summary
+from fuseline.flows.catalog import LATEST, rewrite_catalog
+from fuseline.flows.cells import FOLDER
+from fuseline.flows.config import Config
+from fuseline.flows.graph import build
+from fuseline.flows.maintenance import FITTED, old_checkpoints, remove
+from fuseline.flows.publish import SHEET, plan_report, publish_results
+from fuseline.flows.runs import known_nodes, last_accounts
+from fuseline.flows.runtime import new_run
+from fuseline.reports.redact import redacted, tells_all
+from fuseline.stores.atomic import write_bytes
+from fuseline.stores.catalog import CATALOG
+from fuseline.stores.dataset import list_datasets
+from fuseline.stores.errors import ConfigError, DataError, mismatch
+from fuseline.stores.fitted import Fitted
+from fuseline.stores.forgotten import Forgotten, erase_from_file
+from fuseline.stores.published import Published, publishing
+from fuseline.tasks.erase import Found, datasets_of, erase_rows, find_listed, find_rows
+from fuseline.tasks.nodes import ShardStage, Summary
+from fuseline.tasks.planner import PlanOptions, plan_node
+from fuseline.tasks.shard import make_shards, make_summary
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,25 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flows.config import Config, CropsConfig, EmbedConfig, model_inputs
-from models.config import FrozenConfig, key_values
-from models.detectors import DETECTORS
-from tasks.assignment import SplitConfig
-from tasks.clean import cleaner_version
-from tasks.contact_sheet import ContactSheetConfig
-from tasks.crops import crop_digest
-from tasks.detect import DetectConfig, detector_digest
-from tasks.dictionary import DictionaryConfig, describe_tokens, has_tokens
-from tasks.drift import MeasureConfig, measure_drift
-from tasks.embed import ImageEmbedConfig, TextEmbedConfig, weights_digest
-from tasks.image_pass import ImageTransform
-from tasks.images import DECODER
-from tasks.ingest import SourceConfig, ingest_config
-from tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary, Transform
-from tasks.owners import OwnersConfig, count_owners
-from tasks.predict import PredictConfig, predict
-from tasks.quantize import QuantizeConfig, encode, fit_codebook
-from tasks.summaries import (
+from fuseline.flows.config import Config, CropsConfig, EmbedConfig, model_inputs
+from fuseline.models.config import FrozenConfig, key_values
+from fuseline.models.detectors import DETECTORS
+from fuseline.tasks.assignment import SplitConfig
+from fuseline.tasks.clean import cleaner_version
+from fuseline.tasks.contact_sheet import ContactSheetConfig
+from fuseline.tasks.crops import crop_digest
+from fuseline.tasks.detect import DetectConfig, detector_digest
+from fuseline.tasks.dictionary import DictionaryConfig, describe_tokens, has_tokens
+from fuseline.tasks.drift import MeasureConfig, measure_drift
+from fuseline.tasks.embed import ImageEmbedConfig, TextEmbedConfig, weights_digest
+from fuseline.tasks.image_pass import ImageTransform
+from fuseline.tasks.images import DECODER
+from fuseline.tasks.ingest import SourceConfig, ingest_config
+from fuseline.tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary, Transform
+from fuseline.tasks.owners import OwnersConfig, count_owners
+from fuseline.tasks.predict import PredictConfig, predict
+from fuseline.tasks.quantize import QuantizeConfig, encode, fit_codebook
+from fuseline.tasks.summaries import (
     EvaluateConfig,
     GalleryConfig,
     StatisticsConfig,
@@ -31,11 +31,11 @@ from tasks.summaries import (
     score_model,
     show_detections,
 )
-from tasks.tabular import TabularEmbedConfig, embed_tabular, fit_tabular
-from tasks.train import ModelConfig, fit_classifier, start_digest, train_config
-from tasks.transforms import clean_documents, detect_elements, embed_documents, embed_elements, embed_texts
-from tasks.vectors import VectorsConfig, export_vectors
-from tasks.vocabulary import IndexEmbedConfig, embed_indices, fit_vocabulary
+from fuseline.tasks.tabular import TabularEmbedConfig, embed_tabular, fit_tabular
+from fuseline.tasks.train import ModelConfig, fit_classifier, start_digest, train_config
+from fuseline.tasks.transforms import clean_documents, detect_elements, embed_documents, embed_elements, embed_texts
+from fuseline.tasks.vectors import VectorsConfig, export_vectors
+from fuseline.tasks.vocabulary import IndexEmbedConfig, embed_indices, fit_vocabulary
 
 CONTACT_SHEET = "contact_sheet/detections"
 VECTORS = "vectors"  # folder of the Parquet copies of embeddings

@@ -7,11 +7,11 @@ import orjson
 import pyarrow as pa
 from rich.table import Table
 
-from flows.cells import FOLDER, Grid
-from stores.atomic import atomic_file
-from stores.parquet import write_table
-from stores.published import publishing
-from tasks.sweep import DDOF, DIRECTIONS, GRID, METRIC_NAMES, RESULTS, SPLITS, axes_of, best, spread
+from fuseline.flows.cells import FOLDER, Grid
+from fuseline.stores.atomic import atomic_file
+from fuseline.stores.parquet import write_table
+from fuseline.stores.published import publishing
+from fuseline.tasks.sweep import DDOF, DIRECTIONS, GRID, METRIC_NAMES, RESULTS, SPLITS, axes_of, best, spread
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.filesize import decimal
 
-from reports.results import NAMES, Row, headline, number, ranking, result_tables
-from stores.files import check_files
-from stores.published import Published
+from fuseline.reports.results import NAMES, Row, headline, number, ranking, result_tables
+from fuseline.stores.files import check_files
+from fuseline.stores.published import Published
 
 SPLITS = ("valid", "test")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flows.config import Config
-    from models.weights.listing import Network
+    from fuseline.flows.config import Config
+    from fuseline.models.weights.listing import Network
 
 Rows = list[dict[str, str]]
 
@@ -46,31 +46,31 @@ def _rows(summaries: dict[str, str]) -> Rows:
 
 
 def _readers() -> Rows:
-    from tasks.readers import registry_rows
+    from fuseline.tasks.readers import registry_rows
 
     return registry_rows()
 
 
 def _encoders() -> Rows:
-    from models.encoders import registry_rows
+    from fuseline.models.encoders import registry_rows
 
     return registry_rows()
 
 
 def _detectors() -> Rows:
-    from models.detectors import registry_rows
+    from fuseline.models.detectors import registry_rows
 
     return registry_rows()
 
 
 def _quantizers() -> Rows:
-    from models.quantizers import QUANTIZERS
+    from fuseline.models.quantizers import QUANTIZERS
 
     return _rows({name: entry.summary for name, entry in sorted(QUANTIZERS.items())})
 
 
 def _models() -> Rows:
-    from models.registry import registry_rows
+    from fuseline.models.registry import registry_rows
 
     return registry_rows()
 
@@ -88,20 +88,20 @@ REGISTRIES: dict[str, Callable[[], Rows]] = {
 
 def network_rows(config: Path | None = None, overrides: Sequence[str] = ()) -> Rows:
     """Return every network with its weights, or those that a configuration needs, and whether they are here."""
-    from models.weights.listing import networks, weights_rows
+    from fuseline.models.weights.listing import networks, weights_rows
 
     if config is None:
         return weights_rows(networks())
-    from flows.config import load_config
+    from fuseline.flows.config import load_config
 
     return weights_rows(wanted_networks(load_config(config, overrides)))
 
 
 def wanted_networks(config: Config) -> list[Network]:
     """Return the networks that a configuration needs, named as they are there: "embed.image (minilm)"."""
-    from models.detectors import DETECTORS
-    from models.encoders import ENCODERS
-    from models.weights.listing import Network
+    from fuseline.models.detectors import DETECTORS
+    from fuseline.models.encoders import ENCODERS
+    from fuseline.models.weights.listing import Network
 
     encoders = [("embed", name, spec) for name, spec in config.embed.items() if ENCODERS[spec.encoder].weights]
     crops = [("crops", name, spec) for name, spec in config.crops.items()]

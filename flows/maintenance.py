@@ -3,15 +3,15 @@
 import shutil
 from pathlib import Path
 
-from flows.cells import sweep_nodes
-from flows.config import Config
-from flows.graph import build
-from flows.runs import RUNS, last_configs
-from stores.atomic import PARTIAL, is_partial
-from stores.dataset import list_datasets
-from stores.errors import DataError, mismatch
-from stores.fitted import RECORD, FittedRecord
-from stores.published import Published
+from fuseline.flows.cells import sweep_nodes
+from fuseline.flows.config import Config
+from fuseline.flows.graph import build
+from fuseline.flows.runs import RUNS, last_configs
+from fuseline.stores.atomic import PARTIAL, is_partial
+from fuseline.stores.dataset import list_datasets
+from fuseline.stores.errors import DataError, mismatch
+from fuseline.stores.fitted import RECORD, FittedRecord
+from fuseline.stores.published import Published
 
 
 def find_garbage(config: Config) -> list[Path]:

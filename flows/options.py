@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from flows.config import Config
-from models.device import torch_device
-from models.errors import DeviceError
-from stores.errors import ConfigError
-from tasks.drift import refits
-from tasks.nodes import Ingest, Node
-from tasks.planner import PlanOptions, changed_images
+from fuseline.flows.config import Config
+from fuseline.models.device import torch_device
+from fuseline.models.errors import DeviceError
+from fuseline.stores.errors import ConfigError
+from fuseline.tasks.drift import refits
+from fuseline.tasks.nodes import Ingest, Node
+from fuseline.tasks.planner import PlanOptions, changed_images
 
 
 def plan_options(

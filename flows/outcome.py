@@ -8,16 +8,16 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stores.errors import DataError
-from stores.schemas import FINDINGS, QUARANTINE
-from tasks.beside import found_beside
-from tasks.drift import refits
-from tasks.ingest import ingest_quarantine
-from tasks.nodes import Fit, Ingest, Node, ShardStage
-from tasks.planner import training_rows
-from tasks.routing import FORGOTTEN
-from tasks.shard import SETTLED
-from tasks.sources import SOURCE, source_text
+from fuseline.stores.errors import DataError
+from fuseline.stores.schemas import FINDINGS, QUARANTINE
+from fuseline.tasks.beside import found_beside
+from fuseline.tasks.drift import refits
+from fuseline.tasks.ingest import ingest_quarantine
+from fuseline.tasks.nodes import Fit, Ingest, Node, ShardStage
+from fuseline.tasks.planner import training_rows
+from fuseline.tasks.routing import FORGOTTEN
+from fuseline.tasks.shard import SETTLED
+from fuseline.tasks.sources import SOURCE, source_text
 
 
 class TooManyFailuresError(DataError):

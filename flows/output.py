@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stores.atomic import atomic_file
-from stores.errors import ConfigError, mismatch
+from fuseline.stores.atomic import atomic_file
+from fuseline.stores.errors import ConfigError, mismatch
 
 STDOUT = "-"
 

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from flows.cells import FOLDER, Grid
-from flows.grid import Sweep, write_sweep_table
-from flows.paper_tables import (
+from fuseline.flows.cells import FOLDER, Grid
+from fuseline.flows.grid import Sweep, write_sweep_table
+from fuseline.flows.paper_tables import (
     data_table,
     hidden_table,
     paired_table,
@@ -13,12 +13,12 @@ from flows.paper_tables import (
     time_table,
     token_table,
 )
-from reports.frontier import frontier_png, frontier_svg
-from reports.paper import frontier_points, render_paper
-from reports.paper_data import PaperData
-from reports.reference import reference
-from stores.atomic import write_bytes
-from stores.published import publishing
+from fuseline.reports.frontier import frontier_png, frontier_svg
+from fuseline.reports.paper import frontier_points, render_paper
+from fuseline.reports.paper_data import PaperData
+from fuseline.reports.reference import reference
+from fuseline.stores.atomic import write_bytes
+from fuseline.stores.published import publishing
 
 READERS = {"food101": "food101", "mmimdb": "mmimdb", "flickrtag": "flickrtag"}  # reader -> published results
 

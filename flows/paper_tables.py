@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flows.cells import Cell, Grid
-from flows.graph import build
-from reports.paper_data import DATA, HIDDEN, METRICS, PAIRED, SCORES, SIZES, TIMES
-from reports.reference import accuracies, counts, minutes
-from stores.schemas import TOKENS
-from tasks.cell import outcome_table
-from tasks.paired import SUMMED, paired_rows
-from tasks.sweep import spread
+from fuseline.flows.cells import Cell, Grid
+from fuseline.flows.graph import build
+from fuseline.reports.paper_data import DATA, HIDDEN, METRICS, PAIRED, SCORES, SIZES, TIMES
+from fuseline.reports.reference import accuracies, counts, minutes
+from fuseline.stores.schemas import TOKENS
+from fuseline.tasks.cell import outcome_table
+from fuseline.tasks.paired import SUMMED, paired_rows
+from fuseline.tasks.sweep import spread
 
 BASELINE = "text"  # kind of the model that gains are told against
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
 
-from flows.config import Config, parse_config
-from flows.config_files import expanded
-from stores.errors import ConfigError, mismatch
-from stores.redaction import redacted_values
+from fuseline.flows.config import Config, parse_config
+from fuseline.flows.config_files import expanded
+from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.stores.redaction import redacted_values
 
 Chosen = Annotated[
     Any,  # a Config within a run, which is already effective

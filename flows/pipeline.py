@@ -8,18 +8,18 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from flows.artifacts import publish_artifacts
-from flows.config import Config
-from flows.graph import build
-from flows.leaderboard import cells, published_leaderboard, title
-from flows.outcome import check_failures
-from flows.parameters import Chosen, Values, settings_of
-from flows.publish import publish_results, result_paths
-from flows.recorded import recorded_flow
-from flows.runs import write_run
-from flows.runtime import locked, new_run
-from flows.step import Wishes
-from flows.steps import STEPS
+from fuseline.flows.artifacts import publish_artifacts
+from fuseline.flows.config import Config
+from fuseline.flows.graph import build
+from fuseline.flows.leaderboard import cells, published_leaderboard, title
+from fuseline.flows.outcome import check_failures
+from fuseline.flows.parameters import Chosen, Values, settings_of
+from fuseline.flows.publish import publish_results, result_paths
+from fuseline.flows.recorded import recorded_flow
+from fuseline.flows.runs import write_run
+from fuseline.flows.runtime import locked, new_run
+from fuseline.flows.step import Wishes
+from fuseline.flows.steps import STEPS
 
 
 @recorded_flow("pipeline")

@@ -9,21 +9,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from flows.config import Config
-from flows.config_files import parse_overrides
-from flows.graph import build_prediction
-from flows.output import check_output, written
-from flows.recorded import recorded_flow
-from flows.step import Wishes, run_nodes
-from stores.dataset import MANIFEST
-from stores.digests import key_digest
-from stores.errors import ConfigError, FuselineError, MismatchError, mismatch
-from stores.manifest import Manifest
-from stores.redaction import redacted
-from stores.schemas import PREDICTIONS
-from tasks.ingest import SourceConfig
-from tasks.nodes import Fit, Node
-from tasks.readers import READERS
+from fuseline.flows.config import Config
+from fuseline.flows.config_files import parse_overrides
+from fuseline.flows.graph import build_prediction
+from fuseline.flows.output import check_output, written
+from fuseline.flows.recorded import recorded_flow
+from fuseline.flows.step import Wishes, run_nodes
+from fuseline.stores.dataset import MANIFEST
+from fuseline.stores.digests import key_digest
+from fuseline.stores.errors import ConfigError, FuselineError, MismatchError, mismatch
+from fuseline.stores.manifest import Manifest
+from fuseline.stores.redaction import redacted
+from fuseline.stores.schemas import PREDICTIONS
+from fuseline.tasks.ingest import SourceConfig
+from fuseline.tasks.nodes import Fit, Node
+from fuseline.tasks.readers import READERS
 
 # Options that hold for the documents of the configuration, not for new ones: where images are, which rows to drop.
 OWN = ("root", "unknown_label")

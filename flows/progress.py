@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from models.progress import Meter
-from tasks.shard import ShardReport
+from fuseline.models.progress import Meter
+from fuseline.tasks.shard import ShardReport
 
 logger = logging.getLogger("fuseline")
 logger.setLevel(logging.INFO)  # in a deployment Prefect takes its lines to the UI

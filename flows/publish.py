@@ -12,27 +12,27 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.catalog import LATEST, write_catalog
-from flows.cautions import cautions
-from flows.config import Config
-from flows.graph import CONTACT_SHEET, build
-from flows.outcome import findings_of, notes, quarantine_table
-from flows.runtime import shares_of
-from reports.data import PRESENCE, PUBLISHED, STAGES, ReportData
-from reports.page import render
-from stores.atomic import atomic_file, atomic_folder, write_bytes
-from stores.catalog import CATALOG
-from stores.digests import combine
-from stores.parquet import write_table
-from stores.published import Published, publishing
-from stores.schemas import DRIFT, METRICS, MODELS, PREDICTIONS, STATISTICS, TOKENS, WORDS, commented
-from stores.tables import TABLES
-from tasks.contact_sheet import colours, draw_sheet
-from tasks.nodes import Fit, Node, ShardStage, Summary
-from tasks.planner import Plan
-from tasks.predict import load_classifier
-from tasks.readers import published
-from tasks.summaries import part_of
+from fuseline.flows.catalog import LATEST, write_catalog
+from fuseline.flows.cautions import cautions
+from fuseline.flows.config import Config
+from fuseline.flows.graph import CONTACT_SHEET, build
+from fuseline.flows.outcome import findings_of, notes, quarantine_table
+from fuseline.flows.runtime import shares_of
+from fuseline.reports.data import PRESENCE, PUBLISHED, STAGES, ReportData
+from fuseline.reports.page import render
+from fuseline.stores.atomic import atomic_file, atomic_folder, write_bytes
+from fuseline.stores.catalog import CATALOG
+from fuseline.stores.digests import combine
+from fuseline.stores.parquet import write_table
+from fuseline.stores.published import Published, publishing
+from fuseline.stores.schemas import DRIFT, METRICS, MODELS, PREDICTIONS, STATISTICS, TOKENS, WORDS, commented
+from fuseline.stores.tables import TABLES
+from fuseline.tasks.contact_sheet import colours, draw_sheet
+from fuseline.tasks.nodes import Fit, Node, ShardStage, Summary
+from fuseline.tasks.planner import Plan
+from fuseline.tasks.predict import load_classifier
+from fuseline.tasks.readers import published
+from fuseline.tasks.summaries import part_of
 
 WHOLE = 0.95  # share of the published documents from which on a set is compared with its release
 SPLITS = ("train", "valid", "test")
@@ -96,7 +96,7 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
         nodes: every node of the pipeline, all fresh.
         run: the run's name.
         created: when it was, as it shall be printed.
-        accounts: what each stage did, as flows.runtime.Account.to_dict gives it.
+        accounts: what each stage did, as fuseline.flows.runtime.Account.to_dict gives it.
     """
     root = Path(config.root)
     metrics, quarantine = _metrics(nodes, root, run), quarantine_table(nodes, root)

@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Flow
 from prefect.filesystems import RemoteFileSystem
 
-from flows.config import Config
+from fuseline.flows.config import Config
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,11 +1,11 @@
 """The report flow: results go to latest/, metrics/, the catalog and an HTML page."""
 
-from flows.artifacts import publish_artifacts
-from flows.parameters import Chosen, Values, settings_of
-from flows.publish import publish_results
-from flows.recorded import recorded_flow
-from flows.runs import last_accounts
-from flows.runtime import locked, new_run
+from fuseline.flows.artifacts import publish_artifacts
+from fuseline.flows.parameters import Chosen, Values, settings_of
+from fuseline.flows.publish import publish_results
+from fuseline.flows.recorded import recorded_flow
+from fuseline.flows.runs import last_accounts
+from fuseline.flows.runtime import locked, new_run
 
 
 @recorded_flow("report")

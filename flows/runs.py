@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from flows.config import Config, parse_config
-from flows.graph import build
-from stores.atomic import write_bytes
-from stores.errors import ConfigError, DataError, FuselineError
-from stores.manifest import parsed, sealed
-from stores.published import publishing
-from tasks.nodes import Node
+from fuseline.flows.config import Config, parse_config
+from fuseline.flows.graph import build
+from fuseline.stores.atomic import write_bytes
+from fuseline.stores.errors import ConfigError, DataError, FuselineError
+from fuseline.stores.manifest import parsed, sealed
+from fuseline.stores.published import publishing
+from fuseline.tasks.nodes import Node
 
 RUNS = "runs"
 
@@ -25,7 +25,7 @@ class Run:
     name: str  # of the configuration
     config: dict[str, Any]
     report: str  # path
-    stages: list[dict[str, Any]]  # flows.runtime.Account per stage, as plain values
+    stages: list[dict[str, Any]]  # fuseline.flows.runtime.Account per stage, as plain values
     keys: dict[str, str]  # stage -> dataset key
 
     @classmethod

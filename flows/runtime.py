@@ -13,13 +13,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from flows.config import Config
-from flows.imports import uncollected
-from flows.server import Server
-from models.errors import ModelError
-from stores.errors import FuselineError
-from stores.lock import hold
-from stores.redaction import redact_logs
+from fuseline.flows.config import Config
+from fuseline.flows.imports import uncollected
+from fuseline.flows.server import Server
+from fuseline.models.errors import ModelError
+from fuseline.stores.errors import FuselineError
+from fuseline.stores.lock import hold
+from fuseline.stores.redaction import redact_logs
 
 logger = logging.getLogger("fuseline")
 redact_logs(FuselineError, ModelError)  # of commands, and of flows that a worker runs
@@ -89,7 +89,7 @@ def prepare_prefect(root: Path, *, verbose: bool = False, serve: bool = True) ->
         os.environ["PREFECT_API_URL"] = server.url
         # Both take seconds: the import goes on here while the server starts there.
         with uncollected():
-            import flows.pipeline  # noqa: F401
+            import fuseline.flows.pipeline  # noqa: F401
 
         server.wait()
 
@@ -101,7 +101,7 @@ def new_run() -> str:
 
 @contextmanager
 def locked(config: Config, *, wait: float = -1) -> Iterator[Path]:
-    """Hold the output root for the block and yield it; `wait` as in stores.lock.hold."""
+    """Hold the output root for the block and yield it; `wait` as in fuseline.stores.lock.hold."""
     root, started = Path(config.root), f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     with hold(root, started=started, wait=wait, command=_command(), waiting=logger.info):
         yield root

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
-from flows.imports import uncollected
-from stores.errors import FuselineError, mismatch
+from fuseline.flows.imports import uncollected
+from fuseline.stores.errors import FuselineError, mismatch
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0  # measured: up to 30 s cold on two busy cores
@@ -52,7 +52,7 @@ class Server:
 
     def command(self) -> list[str]:
         """Return what serves the listening socket: it prints `ready` when it answers, and ends with standard input."""
-        return [sys.executable, "-m", "flows.server", str(self._listener.fileno())]
+        return [sys.executable, "-m", "fuseline.flows.server", str(self._listener.fileno())]
 
     def wait(self, seconds: float = START_SECONDS) -> None:
         """Wait until it answers; raises FuselineError when it does not start."""
@@ -127,7 +127,7 @@ def _loss(code: int, log: Path) -> str:
 
 def end_run(message: str) -> None:
     """End this process and its workers at once, with one line: Prefect would ask a server that is gone for minutes."""
-    from tasks.pool import close_pool
+    from fuseline.tasks.pool import close_pool
 
     logger.error("error: %s", message)
     close_pool(kill=True)

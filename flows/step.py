@@ -11,19 +11,19 @@ from typing import Any, NamedTuple
 from prefect.context import FlowRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.config import Config, ExecutionConfig
-from flows.graph import build
-from flows.options import plan_options
-from flows.outcome import check_failures
-from flows.progress import Expected, teller
-from flows.runtime import Account
-from stores.errors import ConfigError, DataError, mismatch
-from tasks.nodes import Node, ShardStage, Summary
-from tasks.planner import Plan, over_images, plan_all, plan_node
-from tasks.presence import check_present
-from tasks.shard import ShardReport
-from tasks.spent import Spent
-from tasks.stage import Execution, run_plans
+from fuseline.flows.config import Config, ExecutionConfig
+from fuseline.flows.graph import build
+from fuseline.flows.options import plan_options
+from fuseline.flows.outcome import check_failures
+from fuseline.flows.progress import Expected, teller
+from fuseline.flows.runtime import Account
+from fuseline.stores.errors import ConfigError, DataError, mismatch
+from fuseline.tasks.nodes import Node, ShardStage, Summary
+from fuseline.tasks.planner import Plan, over_images, plan_all, plan_node
+from fuseline.tasks.presence import check_present
+from fuseline.tasks.shard import ShardReport
+from fuseline.tasks.spent import Spent
+from fuseline.tasks.stage import Execution, run_plans
 
 
 class Wishes(NamedTuple):

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flows.config import Config
-from flows.graph import build
-from flows.parameters import Chosen, Values, settings_of
-from flows.recorded import RecordedFlow, recorded_flow
-from flows.runtime import locked
-from flows.step import Wishes, fresh_accounts, run_step
-from tasks.drift import refits
+from fuseline.flows.config import Config
+from fuseline.flows.graph import build
+from fuseline.flows.parameters import Chosen, Values, settings_of
+from fuseline.flows.recorded import RecordedFlow, recorded_flow
+from fuseline.flows.runtime import locked
+from fuseline.flows.step import Wishes, fresh_accounts, run_step
+from fuseline.tasks.drift import refits
 
 Accounts = list[dict[str, Any]]
 COUNTS = ("computed_shards", "rows_computed", "rows_reused", "failed_shards", "seconds")

@@ -10,20 +10,20 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
 
-from flows.cells import Cell, Grid, features_todo
-from flows.config import Config
-from flows.graph import build
-from flows.grid import publish_sweep
-from flows.progress import Expected, teller
-from flows.recorded import recorded_flow
-from flows.runtime import locked
-from flows.step import Wishes, run_nodes, task_runner
-from flows.steps import STEPS, TRAIN
-from tasks.fit import make_fit
-from tasks.nodes import Fit
-from tasks.planner import Seen
-from tasks.shard import ShardReport
-from tasks.shelf import SHELF
+from fuseline.flows.cells import Cell, Grid, features_todo
+from fuseline.flows.config import Config
+from fuseline.flows.graph import build
+from fuseline.flows.grid import publish_sweep
+from fuseline.flows.progress import Expected, teller
+from fuseline.flows.recorded import recorded_flow
+from fuseline.flows.runtime import locked
+from fuseline.flows.step import Wishes, run_nodes, task_runner
+from fuseline.flows.steps import STEPS, TRAIN
+from fuseline.tasks.fit import make_fit
+from fuseline.tasks.nodes import Fit
+from fuseline.tasks.planner import Seen
+from fuseline.tasks.shard import ShardReport
+from fuseline.tasks.shelf import SHELF
 
 FEATURES = STEPS[: STEPS.index(TRAIN)]
 COUNTS = ("statistics/shards", "statistics/total")

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
 
-from reports.redact import shown, tells_all
-from stores.atomic import is_partial
-from stores.files import UNREADABLE
-from stores.forgotten import Forgotten, documents_of, naming
-from tasks.contact_sheet import drawn_documents
+from fuseline.reports.redact import shown, tells_all
+from fuseline.stores.atomic import is_partial
+from fuseline.stores.files import UNREADABLE
+from fuseline.stores.forgotten import Forgotten, documents_of, naming
+from fuseline.tasks.contact_sheet import drawn_documents
 
 HISTORY = ".prefect"  # names of stages and shards, no ids
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flows.config import Config
-from flows.damage import find_all_damage
-from flows.traces import find_traces
-from stores.errors import DataError
-from stores.forgotten import Forgotten
+from fuseline.flows.config import Config
+from fuseline.flows.damage import find_all_damage
+from fuseline.flows.traces import find_traces
+from fuseline.stores.errors import DataError
+from fuseline.stores.forgotten import Forgotten
 
 FORGOTTEN = "forgotten documents"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.features import Block
+from fuseline.models.features import Block
 
 CHUNK = 1 << 15  # documents per group, about: enough to shuffle well, 64 MB of 512 numbers each
 

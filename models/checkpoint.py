@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from models.errors import CheckpointError
+from fuseline.models.errors import CheckpointError
 
 FORMAT = 1
 META = "model.json"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.errors import DeviceError
+from fuseline.models.errors import DeviceError
 
 if TYPE_CHECKING:
     import torch

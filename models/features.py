@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig
 
 Number = TypeVar("Number", bound=np.generic)
 CODEWORDS = 256  # of a codebook at most: as many as a uint8 can name

@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from models.fasttext import arrays
-from models.fasttext.classifier import FastTextClassifier
-from models.fasttext.config import FastTextConfig
-from models.fasttext.corpus import Reads
+from fuseline.models.fasttext import arrays
+from fuseline.models.fasttext.classifier import FastTextClassifier
+from fuseline.models.fasttext.config import FastTextConfig
+from fuseline.models.fasttext.corpus import Reads
 
 
 class TextConfig(FastTextConfig):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.metrics import Outcomes
+from fuseline.models.metrics import Outcomes
 
 DRAWS = 2000
 CELLS = 1 << 22  # numbers of a block of draws: 32 MB

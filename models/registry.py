@@ -2,16 +2,16 @@
 
 from typing import Any, NamedTuple
 
-from models import kiela
-from models.config import FrozenConfig
-from models.references.averaging import AvgProbs, AvgProbsConfig
-from models.references.boosting import Boosting, BoostingConfig
-from models.references.gated import GMU, GMUConfig
-from models.references.tfidf import TfidfLinear, TfidfLinearConfig
+from fuseline.models import kiela
+from fuseline.models.config import FrozenConfig
+from fuseline.models.references.averaging import AvgProbs, AvgProbsConfig
+from fuseline.models.references.boosting import Boosting, BoostingConfig
+from fuseline.models.references.gated import GMU, GMUConfig
+from fuseline.models.references.tfidf import TfidfLinear, TfidfLinearConfig
 
 
 class Entry(NamedTuple):
-    """One classifier: its class (models.features.Classifier), its config, one line for people, and what it reads."""
+    """One classifier: its class (a Classifier), its config, one line for people, and what it reads."""
 
     classifier: type[Any]
     config: type[FrozenConfig]

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from models.checkpoint import checked_number, checked_texts, refuse
-from models.features import CODEWORDS, Inputs
+from fuseline.models.checkpoint import checked_number, checked_texts, refuse
+from fuseline.models.features import CODEWORDS, Inputs
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.fasttext.classifier import FastTextClassifier
-from models.fasttext.dictionary import EOS, WordCounter
-from models.features import CODEWORDS
-from models.vectors import F32
+from fuseline.models.fasttext.classifier import FastTextClassifier
+from fuseline.models.fasttext.dictionary import EOS, WordCounter
+from fuseline.models.features import CODEWORDS
+from fuseline.models.vectors import F32
 
 
 class Vocabulary(NamedTuple):

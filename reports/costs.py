@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from reports.results import ResultTable
+from fuseline.reports.results import ResultTable
 
 
 def cost_rows(models: pa.Table | None, results: ResultTable | None, *, baseline: str) -> list[dict[str, Any]]:

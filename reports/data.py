@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from stores.schemas import DRIFT, METRICS, MODELS, QUARANTINE, STATISTICS, TOKENS
+from fuseline.stores.schemas import DRIFT, METRICS, MODELS, QUARANTINE, STATISTICS, TOKENS
 
 STAGES = pa.schema(
     [

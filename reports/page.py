@@ -8,8 +8,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from reports import costs, results, sections, tokens
-from reports.data import ReportData
+from fuseline.reports import costs, results, sections, tokens
+from fuseline.reports.data import ReportData
 
 FOLDER = Path(__file__).parent
 

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 
-from reports.frontier import Point, frontier_svg
-from reports.page import FOLDER, page_environment
-from reports.paper_data import METRICS, PaperData
-from reports.results import NAMES
-from reports.tokens import TokenCards, token_cards
+from fuseline.reports.frontier import Point, frontier_svg
+from fuseline.reports.page import FOLDER, page_environment
+from fuseline.reports.paper_data import METRICS, PaperData
+from fuseline.reports.results import NAMES
+from fuseline.reports.tokens import TokenCards, token_cards
 
 SETS = {"food101": "UPMC Food-101", "mmimdb": "MM-IMDB", "flickrtag1": "FlickrTag-1", "flickrtag": "FlickrTag"}
 SINGLE = ("accuracy", "f1_macro", "f1_weighted")

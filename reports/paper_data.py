@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from stores.schemas import TOKENS
+from fuseline.stores.schemas import TOKENS
 
 METRICS = ("accuracy", "p_at_1", "f1_micro", "f1_macro", "f1_weighted", "f1_samples")
 

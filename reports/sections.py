@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reports.tokens import picture
+from fuseline.reports.tokens import picture
 
 MAX_CLASSES = 60  # of the per-class table and the heat map
 MAX_CONFUSIONS = 12

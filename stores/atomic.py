@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from stores.errors import StorageError
+from fuseline.stores.errors import StorageError
 
 PARTIAL = ".partial"
 

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import duckdb
 import pyarrow as pa
 
-from stores.atomic import atomic_file
-from stores.dataset import ROW_INPUTS
-from stores.errors import StorageError
-from stores.schemas import comment_of
-from stores.tables import TABLES, PublicTable
+from fuseline.stores.atomic import atomic_file
+from fuseline.stores.dataset import ROW_INPUTS
+from fuseline.stores.errors import StorageError
+from fuseline.stores.schemas import comment_of
+from fuseline.stores.tables import TABLES, PublicTable
 
 CATALOG = "catalog.duckdb"
 ROOT_VARIABLE = "fuseline_root"

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stores.atomic import write_bytes
-from stores.digests import cell_digests, cells_digest, combine
-from stores.errors import AlignmentError, DamagedError, DataError
-from stores.files import UNREADABLE, damaged_files
-from stores.manifest import FileRecord, Manifest, ShardRecord, ShardRef
-from stores.store import Store, open_store
+from fuseline.stores.atomic import write_bytes
+from fuseline.stores.digests import cell_digests, cells_digest, combine
+from fuseline.stores.errors import AlignmentError, DamagedError, DataError
+from fuseline.stores.files import UNREADABLE, damaged_files
+from fuseline.stores.manifest import FileRecord, Manifest, ShardRecord, ShardRef
+from fuseline.stores.store import Store, open_store
 
 MANIFEST = "manifest.json"
 RECORDS = "shards"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
-from stores.errors import DataError, mismatch
+from fuseline.stores.errors import DataError, mismatch
 
 CELL_BYTES = 16
 

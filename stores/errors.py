@@ -13,7 +13,7 @@ FuselineError
 One bad row is never an exception: it is a status slug on its row.
 """
 
-from stores.redaction import redacted
+from fuseline.stores.redaction import redacted
 
 
 class FuselineError(Exception):

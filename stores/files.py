@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from stores.digests import file_digest
-from stores.errors import DamagedError
-from stores.manifest import FileRecord
+from fuseline.stores.digests import file_digest
+from fuseline.stores.errors import DamagedError
+from fuseline.stores.manifest import FileRecord
 
 # What libraries raise over bytes that are not what they were when no digest was compared first.
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, pa.ArrowException)

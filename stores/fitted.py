@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from stores.atomic import atomic_folder, write_bytes
-from stores.dataset import MANIFEST
-from stores.digests import combine
-from stores.errors import DamagedError, DataError
-from stores.files import check_files, damaged_files, have_sizes, record_file
-from stores.manifest import FileRecord, Manifest, file_records, parsed, sealed
+from fuseline.stores.atomic import atomic_folder, write_bytes
+from fuseline.stores.dataset import MANIFEST
+from fuseline.stores.digests import combine
+from fuseline.stores.errors import DamagedError, DataError
+from fuseline.stores.files import check_files, damaged_files, have_sizes, record_file
+from fuseline.stores.manifest import FileRecord, Manifest, file_records, parsed, sealed
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from stores.atomic import atomic_file, write_bytes
-from stores.errors import DataError, mismatch
-from stores.manifest import parsed, sealed
-from stores.parquet import write_table
-from stores.published import Published, note_forgotten
+from fuseline.stores.atomic import atomic_file, write_bytes
+from fuseline.stores.errors import DataError, mismatch
+from fuseline.stores.manifest import parsed, sealed
+from fuseline.stores.parquet import write_table
+from fuseline.stores.published import Published, note_forgotten
 
 FILE = "forgotten.json"
 COPY = "forgotten.copy.json"

@@ -9,8 +9,8 @@ from pathlib import Path
 import filelock
 import orjson
 
-from stores.atomic import storage_error, write_bytes
-from stores.errors import LockedError, StorageError
+from fuseline.stores.atomic import storage_error, write_bytes
+from fuseline.stores.errors import LockedError, StorageError
 
 LOCK = ".lock"
 HOLDER = ".lock.json"

@@ -7,8 +7,8 @@ from typing import Any, Self, TypeVar
 
 import orjson
 
-from stores.digests import bytes_digest, combine, key_digest
-from stores.errors import DamagedError, DataError, mismatch
+from fuseline.stores.digests import bytes_digest, combine, key_digest
+from fuseline.stores.errors import DamagedError, DataError, mismatch
 
 FORMAT = 1
 SEAL = "seal"

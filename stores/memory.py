@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from stores.digests import bytes_digest
-from stores.errors import DamagedError
-from stores.manifest import FileRecord
+from fuseline.stores.digests import bytes_digest
+from fuseline.stores.errors import DamagedError
+from fuseline.stores.manifest import FileRecord
 
 
 class MemoryStore:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stores.atomic import atomic_file
-from stores.files import check_files, damaged_files, have_sizes, record_file
-from stores.manifest import FileRecord
+from fuseline.stores.atomic import atomic_file
+from fuseline.stores.files import check_files, damaged_files, have_sizes, record_file
+from fuseline.stores.manifest import FileRecord
 
 ROW_GROUP_BYTES = 64 << 20
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from stores.atomic import atomic_file, is_partial, write_bytes
-from stores.errors import DataError
-from stores.files import damaged_files, have_sizes, record_file
-from stores.manifest import FileRecord, file_records, parsed, sealed
+from fuseline.stores.atomic import atomic_file, is_partial, write_bytes
+from fuseline.stores.errors import DataError
+from fuseline.stores.files import damaged_files, have_sizes, record_file
+from fuseline.stores.manifest import FileRecord, file_records, parsed, sealed
 
 FILE = "published.json"
 CURRENT = ("latest", "catalog.duckdb")  # made again from the datasets whenever they do not fit

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from stores.manifest import FileRecord
+from fuseline.stores.manifest import FileRecord
 
 
 class Store(Protocol):
@@ -47,9 +47,9 @@ def open_store(layout: str, folder: Path) -> Store:
         layout: a key of LAYOUTS.
         folder: where the dataset lies.
     """
-    from stores.memory import MemoryStore
-    from stores.parquet import ParquetStore
-    from stores.zarr import ZarrStore
+    from fuseline.stores.memory import MemoryStore
+    from fuseline.stores.parquet import ParquetStore
+    from fuseline.stores.zarr import ZarrStore
 
     layouts: dict[str, Callable[[Path], Store]] = {"parquet": ParquetStore, "zarr": ZarrStore, "memory": MemoryStore}
     return layouts[layout](folder)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from stores.schemas import (
+from fuseline.stores.schemas import (
     CLEAN,
     DETECTIONS,
     DRIFT,

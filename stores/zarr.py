@@ -9,10 +9,10 @@ import pyarrow as pa
 import zarr
 from numpy.typing import NDArray
 
-from stores.atomic import atomic_folder, sync
-from stores.errors import DataError
-from stores.files import check_files, damaged_files, have_sizes, record_file
-from stores.manifest import FileRecord
+from fuseline.stores.atomic import atomic_folder, sync
+from fuseline.stores.errors import DataError
+from fuseline.stores.files import check_files, damaged_files, have_sizes, record_file
+from fuseline.stores.manifest import FileRecord
 
 CHUNK_BYTES = 64 << 20
 

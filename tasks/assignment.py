@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from models.config import FrozenConfig
-from stores.errors import ConfigError, mismatch
-from tasks.readers.base import BAD_SPLIT, mark
-from tasks.routing import id_hashes
-from tasks.splits import hash_folds, hash_split, stratified_folds, stratified_split
+from fuseline.models.config import FrozenConfig
+from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.tasks.readers.base import BAD_SPLIT, mark
+from fuseline.tasks.routing import id_hashes
+from fuseline.tasks.splits import hash_folds, hash_split, stratified_folds, stratified_split
 
 
 class SplitConfig(FrozenConfig):

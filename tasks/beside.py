@@ -9,15 +9,15 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stores.atomic import atomic_file, write_bytes
-from stores.dataset import Dataset
-from stores.digests import combine
-from stores.errors import DataError, StorageError
-from stores.files import UNREADABLE, check_files, damaged_files, have_sizes, record_file
-from stores.forgotten import Forgotten, erase_from_file
-from stores.manifest import FileRecord, ShardRecord, file_records, parsed, sealed
-from stores.parquet import write_table
-from stores.schemas import FINDINGS, QUARANTINE
+from fuseline.stores.atomic import atomic_file, write_bytes
+from fuseline.stores.dataset import Dataset
+from fuseline.stores.digests import combine
+from fuseline.stores.errors import DataError, StorageError
+from fuseline.stores.files import UNREADABLE, check_files, damaged_files, have_sizes, record_file
+from fuseline.stores.forgotten import Forgotten, erase_from_file
+from fuseline.stores.manifest import FileRecord, ShardRecord, file_records, parsed, sealed
+from fuseline.stores.parquet import write_table
+from fuseline.stores.schemas import FINDINGS, QUARANTINE
 
 ROWS = "rows"
 STATE = "state.json"

@@ -11,24 +11,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models.blocks import grouped
-from models.errors import TrainingError
-from models.features import Block, Classifier, Features
-from models.metrics import Tally, outcomes, scores, tally
-from models.references.base import labelled
-from models.registry import MODELS
-from stores.digests import column_digest
-from stores.errors import mismatch
-from tasks.dictionary import TokensConfig, has_tokens
-from tasks.embed import TextEmbedConfig
-from tasks.fit import FitResult, ShardFeatures
-from tasks.nodes import Context, Fit, Node
-from tasks.quantize import QuantizeConfig
-from tasks.scoring import Scored, score
-from tasks.sweep import CellConfig
-from tasks.tabular import TabularEmbedConfig
-from tasks.timing import machine, timed_fits
-from tasks.visual_words import visual_words
+from fuseline.models.blocks import grouped
+from fuseline.models.errors import TrainingError
+from fuseline.models.features import Block, Classifier, Features
+from fuseline.models.metrics import Tally, outcomes, scores, tally
+from fuseline.models.references.base import labelled
+from fuseline.models.registry import MODELS
+from fuseline.stores.digests import column_digest
+from fuseline.stores.errors import mismatch
+from fuseline.tasks.dictionary import TokensConfig, has_tokens
+from fuseline.tasks.embed import TextEmbedConfig
+from fuseline.tasks.fit import FitResult, ShardFeatures
+from fuseline.tasks.nodes import Context, Fit, Node
+from fuseline.tasks.quantize import QuantizeConfig
+from fuseline.tasks.scoring import Scored, score
+from fuseline.tasks.sweep import CellConfig
+from fuseline.tasks.tabular import TabularEmbedConfig
+from fuseline.tasks.timing import machine, timed_fits
+from fuseline.tasks.visual_words import visual_words
 
 CELL = "cell.json"
 TESTED = b"documents"  # in the metadata of DOCUMENTS: the digest of all ids, by which two cells tell that they agree

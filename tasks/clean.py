@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from models.config import FrozenConfig
-from models.progress import noted
-from stores.schemas import CLEAN
-from tasks import deadline
+from fuseline.models.config import FrozenConfig
+from fuseline.models.progress import noted
+from fuseline.stores.schemas import CLEAN
+from fuseline.tasks import deadline
 
 Field_ = Literal["title", "description", "text", "html"]
 _PLAIN: tuple[Field_, ...] = ("title", "description", "text")

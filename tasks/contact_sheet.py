@@ -11,9 +11,9 @@ import xxhash
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from pydantic import Field
 
-from models.config import FrozenConfig
-from stores.dataset import check_ids
-from tasks.images import DIGEST, ImageError, ImageLimits, decode, image_digests, open_image
+from fuseline.models.config import FrozenConfig
+from fuseline.stores.dataset import check_ids
+from fuseline.tasks.images import DIGEST, ImageError, ImageLimits, decode, image_digests, open_image
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers: one per detector, in the order of their names.
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233))

@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from models.config import knob
-from models.detectors.faces import face_chip
-from models.encoders import get_encoder
-from models.encoders.base import Encoder, Modality
-from stores.schemas import crop_embeddings
-from tasks.embed import Dtype, EncoderChoice
-from tasks.image_pass import Outcome, run_pass
-from tasks.images import DECODER, WHITE, ImageLimits, Rgb
+from fuseline.models.config import knob
+from fuseline.models.detectors.faces import face_chip
+from fuseline.models.encoders import get_encoder
+from fuseline.models.encoders.base import Encoder, Modality
+from fuseline.stores.schemas import crop_embeddings
+from fuseline.tasks.embed import Dtype, EncoderChoice
+from fuseline.tasks.image_pass import Outcome, run_pass
+from fuseline.tasks.images import DECODER, WHITE, ImageLimits, Rgb
 
 
 class CropEmbedConfig(EncoderChoice):

@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from models.config import FrozenConfig, knob
-from models.detectors import detector_config, get_detector
-from models.detectors.base import Detector, Element, strongest
-from stores.schemas import DETECTIONS
-from tasks.image_pass import Outcome, run_pass
-from tasks.images import DECODER, WHITE, ImageLimits, Rgb
-from tasks.options import ChosenConfig, Options
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.detectors import detector_config, get_detector
+from fuseline.models.detectors.base import Detector, Element, strongest
+from fuseline.stores.schemas import DETECTIONS
+from fuseline.tasks.image_pass import Outcome, run_pass
+from fuseline.tasks.images import DECODER, WHITE, ImageLimits, Rgb
+from fuseline.tasks.options import ChosenConfig, Options
 
 logger = logging.getLogger(__name__)
 

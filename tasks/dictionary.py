@@ -10,18 +10,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.config import FrozenConfig
-from models.fasttext.classifier import FastTextClassifier
-from models.neighbours import Neighbours, nearest
-from models.registry import MODELS
-from models.threads import thread_limit
-from models.vocabulary import Vocabulary, token_vectors, vocabulary
-from stores.schemas import TOKENS, WORDS
-from tasks.gallery import thumbnail
-from tasks.images import ImageLimits, image_digests
-from tasks.nodes import Context, Shards
-from tasks.owners import CODEWORDS, typical_rows
-from tasks.predict import load_classifier
+from fuseline.models.config import FrozenConfig
+from fuseline.models.fasttext.classifier import FastTextClassifier
+from fuseline.models.neighbours import Neighbours, nearest
+from fuseline.models.registry import MODELS
+from fuseline.models.threads import thread_limit
+from fuseline.models.vocabulary import Vocabulary, token_vectors, vocabulary
+from fuseline.stores.schemas import TOKENS, WORDS
+from fuseline.tasks.gallery import thumbnail
+from fuseline.tasks.images import ImageLimits, image_digests
+from fuseline.tasks.nodes import Context, Shards
+from fuseline.tasks.owners import CODEWORDS, typical_rows
+from fuseline.tasks.predict import load_classifier
 
 
 class TokensConfig(FrozenConfig):

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from models.config import FrozenConfig
-from models.quantizers.drift import Drift, DriftConfig, Tally, drift
-from models.quantizers.product import PQ
-from stores.schemas import DRIFT
-from tasks.nodes import Context, Node, Shards, Summary
-from tasks.owners import CODEWORDS
-from tasks.quantize import load_codebook
+from fuseline.models.config import FrozenConfig
+from fuseline.models.quantizers.drift import Drift, DriftConfig, Tally, drift
+from fuseline.models.quantizers.product import PQ
+from fuseline.stores.schemas import DRIFT
+from fuseline.tasks.nodes import Context, Node, Shards, Summary
+from fuseline.tasks.owners import CODEWORDS
+from fuseline.tasks.quantize import load_codebook
 
 
 class MeasureConfig(FrozenConfig):

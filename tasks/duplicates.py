@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from models.config import FrozenConfig
-from tasks.images import ImageError, ImageLimits, decode, open_image
+from fuseline.models.config import FrozenConfig
+from fuseline.tasks.images import ImageError, ImageLimits, decode, open_image
 
 SIDE = 8
 

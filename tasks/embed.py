@@ -9,15 +9,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.config import FrozenConfig, knob
-from models.encoders import encoder_config, get_encoder
-from models.encoders.base import Encoder, Modality
-from models.progress import note
-from stores.errors import MismatchError, mismatch
-from stores.schemas import embedding
-from tasks.image_pass import Outcome, run_pass
-from tasks.images import DECODER, WHITE, ImageLimits, Rgb
-from tasks.options import ChosenConfig, Options
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.encoders import encoder_config, get_encoder
+from fuseline.models.encoders.base import Encoder, Modality
+from fuseline.models.progress import note
+from fuseline.stores.errors import MismatchError, mismatch
+from fuseline.stores.schemas import embedding
+from fuseline.tasks.image_pass import Outcome, run_pass
+from fuseline.tasks.images import DECODER, WHITE, ImageLimits, Rgb
+from fuseline.tasks.options import ChosenConfig, Options
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stores.atomic import remove_partials
-from stores.dataset import Dataset, list_datasets
-from stores.errors import DamagedError, DataError
-from stores.forgotten import Forgotten, documents_of, naming
-from stores.manifest import ShardRecord
-from tasks.beside import (
+from fuseline.stores.atomic import remove_partials
+from fuseline.stores.dataset import Dataset, list_datasets
+from fuseline.stores.errors import DamagedError, DataError
+from fuseline.stores.forgotten import Forgotten, documents_of, naming
+from fuseline.stores.manifest import ShardRecord
+from fuseline.tasks.beside import (
     commit_documents,
     erase_images,
     erase_listed,
@@ -22,8 +22,8 @@ from tasks.beside import (
     recover_documents,
     state_kept,
 )
-from tasks.inputs import shard_inputs
-from tasks.nodes import Fit, Node, ShardStage
+from fuseline.tasks.inputs import shard_inputs
+from fuseline.tasks.nodes import Fit, Node, ShardStage
 
 DOCUMENTS = "documents/"
 

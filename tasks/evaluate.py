@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.metrics import NOTHING, Tally, class_scores, f1_interval, scores, share_interval, tally
-from stores.errors import AlignmentError, mismatch
-from stores.schemas import METRICS
-from tasks.scoring import single
+from fuseline.models.metrics import NOTHING, Tally, class_scores, f1_interval, scores, share_interval, tally
+from fuseline.stores.errors import AlignmentError, mismatch
+from fuseline.stores.schemas import METRICS
+from fuseline.tasks.scoring import single
 
 
 def count(

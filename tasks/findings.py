@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stores.forgotten import Forgotten
-from stores.schemas import FINDINGS as FOUND
-from tasks.listing import name_hashes
-from tasks.readers import READERS
-from tasks.readers.base import FINDINGS, Finding
-from tasks.routing import HashSet
+from fuseline.stores.forgotten import Forgotten
+from fuseline.stores.schemas import FINDINGS as FOUND
+from fuseline.tasks.listing import name_hashes
+from fuseline.tasks.readers import READERS
+from fuseline.tasks.readers.base import FINDINGS, Finding
+from fuseline.tasks.routing import HashSet
 
 LISTED = 1000  # findings of one kind that are listed; they are counted all
 TOLD = 3  # that a line tells
@@ -47,7 +47,7 @@ def findings_table(label: str, source: Any, references: References, forgotten: F
 
     Args:
         label: of the ingest.
-        source: a tasks.ingest.SourceConfig.
+        source: a fuseline.tasks.ingest.SourceConfig.
         references: the files that its rows refer to.
         forgotten: documents of which nothing is said.
 

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.features import Block, T
-from models.progress import note
-from stores.errors import DataError, FuselineError, mismatch
-from tasks.inputs import context, fitted_digests, upstream_tables
-from tasks.nodes import Fit, Node
-from tasks.planner import Seen, seen_by
-from tasks.shard import ShardReport
-from tasks.shelf import Shelf
+from fuseline.models.features import Block, T
+from fuseline.models.progress import note
+from fuseline.stores.errors import DataError, FuselineError, mismatch
+from fuseline.tasks.inputs import context, fitted_digests, upstream_tables
+from fuseline.tasks.nodes import Fit, Node
+from fuseline.tasks.planner import Seen, seen_by
+from fuseline.tasks.shard import ShardReport
+from fuseline.tasks.shelf import Shelf
 
 
 @dataclass

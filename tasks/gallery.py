@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import xxhash
 from PIL import Image
 
-from stores.errors import AlignmentError, mismatch
-from tasks.images import DIGEST, ImageError, ImageLimits, decode, image_digests, open_image
+from fuseline.stores.errors import AlignmentError, mismatch
+from fuseline.tasks.images import DIGEST, ImageError, ImageLimits, decode, image_digests, open_image
 
 Kind = Literal["right", "wrong", "confident_error"]
 SIDE = 96  # pixels of a thumbnail's longest side

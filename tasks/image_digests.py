@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
-from stores.atomic import atomic_file
-from stores.parquet import write_table
-from tasks.images import REMOTE, XXH3, ImageError, ImageLimits, image_digest, open_image
-from tasks.listing import Listing, name_hashes
+from fuseline.stores.atomic import atomic_file
+from fuseline.stores.parquet import write_table
+from fuseline.tasks.images import REMOTE, XXH3, ImageError, ImageLimits, image_digest, open_image
+from fuseline.tasks.listing import Listing, name_hashes
 
 SCHEMA = pa.schema([("place", pa.uint64()), ("digest", pa.binary(16))])
 Digests = NDArray[np.uint8]  # (n, 16)

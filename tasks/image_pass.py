@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.progress import note
-from tasks.images import ImageError, ImageLimits, Rgb, decode, decoded_size, image_digests, open_image
-from tasks.spent import Kind, Spent
+from fuseline.models.progress import note
+from fuseline.tasks.images import ImageError, ImageLimits, Rgb, decode, decoded_size, image_digests, open_image
+from fuseline.tasks.spent import Kind, Spent
 
 AHEAD_BYTES = 256 << 20  # of images prepared and not yet computed
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig
 
 # Part of every dataset key that depends on pixels: raise it whenever `decode` gives other pixels.
 DECODER = "decode-1"
@@ -194,7 +194,7 @@ def _read_local(path: PurePosixPath, root: str, offset: int, wanted: int) -> byt
 
 def _read_remote(path: PurePosixPath, root: str, offset: int, wanted: int) -> bytes:
     # The readers' package reads images too: it can only be imported once this module is there.
-    from tasks.readers.remote import reached
+    from fuseline.tasks.readers.remote import reached
 
     system, base = _filesystem(root)
     name = f"{base.rstrip('/')}/{path}"

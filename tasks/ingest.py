@@ -12,19 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from models.config import FrozenConfig, key_values, knob
-from models.progress import note
-from stores.atomic import atomic_file
-from stores.dataset import ROW_INPUTS, Dataset
-from stores.digests import row_digests
-from stores.errors import ConfigError, DamagedError, DataError, mismatch
-from stores.forgotten import Forgotten
-from stores.manifest import ShardRecord
-from stores.parquet import write_table
-from stores.redaction import redacted_values
-from stores.schemas import QUARANTINE
-from tasks.assignment import Assignment, SplitConfig, settle_splits
-from tasks.beside import (
+from fuseline.models.config import FrozenConfig, key_values, knob
+from fuseline.models.progress import note
+from fuseline.stores.atomic import atomic_file
+from fuseline.stores.dataset import ROW_INPUTS, Dataset
+from fuseline.stores.digests import row_digests
+from fuseline.stores.errors import ConfigError, DamagedError, DataError, mismatch
+from fuseline.stores.forgotten import Forgotten
+from fuseline.stores.manifest import ShardRecord
+from fuseline.stores.parquet import write_table
+from fuseline.stores.redaction import redacted_values
+from fuseline.stores.schemas import QUARANTINE
+from fuseline.tasks.assignment import Assignment, SplitConfig, settle_splits
+from fuseline.tasks.beside import (
     FOUND,
     IMAGES,
     QUARANTINED,
@@ -35,19 +35,19 @@ from tasks.beside import (
     quarantined,
     recover_documents,
 )
-from tasks.duplicates import DuplicatesConfig, ImageDuplicates
-from tasks.findings import References, findings_table
-from tasks.image_digests import ImageDigests
-from tasks.images import DIGEST
-from tasks.listing import Listing
-from tasks.nodes import Ingest
-from tasks.options import parse_options
-from tasks.readers import READERS, looks_for
-from tasks.readers.places import image_root, source_names
-from tasks.repeats import LastOfEach
-from tasks.routing import FORGOTTEN, Known, Router, id_hashes, usable
-from tasks.shard import ShardReport
-from tasks.sources import source_text, split_source
+from fuseline.tasks.duplicates import DuplicatesConfig, ImageDuplicates
+from fuseline.tasks.findings import References, findings_table
+from fuseline.tasks.image_digests import ImageDigests
+from fuseline.tasks.images import DIGEST
+from fuseline.tasks.listing import Listing
+from fuseline.tasks.nodes import Ingest
+from fuseline.tasks.options import parse_options
+from fuseline.tasks.readers import READERS, looks_for
+from fuseline.tasks.readers.places import image_root, source_names
+from fuseline.tasks.repeats import LastOfEach
+from fuseline.tasks.routing import FORGOTTEN, Known, Router, id_hashes, usable
+from fuseline.tasks.shard import ShardReport
+from fuseline.tasks.sources import source_text, split_source
 
 logger = logging.getLogger(__name__)
 lines = logging.getLogger("fuseline")  # what the user reads

@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stores.dataset import check_aligned
-from stores.digests import cell_digests, combine, row_digests
-from stores.errors import DataError, MismatchError, mismatch
-from stores.manifest import ShardRecord, expanded
-from tasks.nodes import Context, Fit, Node, Read, ShardStage
+from fuseline.stores.dataset import check_aligned
+from fuseline.stores.digests import cell_digests, combine, row_digests
+from fuseline.stores.errors import DataError, MismatchError, mismatch
+from fuseline.stores.manifest import ShardRecord, expanded
+from fuseline.tasks.nodes import Context, Fit, Node, Read, ShardStage
 
 
 def shard_inputs(node: Node, root: Path, index: int) -> dict[str, str]:

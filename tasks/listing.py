@@ -9,7 +9,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from tasks.readers import SourceFile
+from fuseline.tasks.readers import SourceFile
 
 
 @dataclass(frozen=True, eq=False)

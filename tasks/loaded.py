@@ -5,8 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from models.errors import CheckpointError
-from stores.errors import DataError
+from fuseline.models.errors import CheckpointError
+from fuseline.stores.errors import DataError
 
 T = TypeVar("T")
 

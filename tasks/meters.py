@@ -11,7 +11,7 @@ from typing import Any
 
 
 class SharedMeter:
-    """One place in the shared memory, as models.progress.Meter."""
+    """One place in the shared memory, as fuseline.models.progress.Meter."""
 
     doing = ""
 

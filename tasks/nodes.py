@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from models.config import FrozenConfig, key_values
-from models.features import Features
-from stores.dataset import Dataset
-from stores.fitted import Fitted
-from stores.manifest import Manifest
-from tasks.image_pass import ImageTransform
+from fuseline.models.config import FrozenConfig, key_values
+from fuseline.models.features import Features
+from fuseline.stores.dataset import Dataset
+from fuseline.stores.fitted import Fitted
+from fuseline.stores.manifest import Manifest
+from fuseline.tasks.image_pass import ImageTransform
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class Node:
 class Ingest(Node):
     """The first node: a source becomes shards of documents."""
 
-    config: Any  # a tasks.ingest.IngestConfig
-    source: Any  # a tasks.ingest.SourceConfig; where the data lie is no part of the key
+    config: Any  # a fuseline.tasks.ingest.IngestConfig
+    source: Any  # a fuseline.tasks.ingest.SourceConfig; where the data lie is no part of the key
 
 
 Transform = Callable[[list[pa.Table], Any, Context], pa.Table]

@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, SerializeAsAny, ValidationError, WithJsonSchema, model_validator
 
-from models.config import FrozenConfig
-from stores.errors import ConfigError, mismatch
+from fuseline.models.config import FrozenConfig
+from fuseline.stores.errors import ConfigError, mismatch
 
 NUMBER = "<number>"  # pydantic's name of the number in a setting that is a number or a word
 Options = Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "object", "default": {}})]

@@ -5,11 +5,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.config import FrozenConfig
-from stores.dataset import check_ids
-from tasks.fit import block_of
-from tasks.nodes import Context
-from tasks.quantize import load_codebook
+from fuseline.models.config import FrozenConfig
+from fuseline.stores.dataset import check_ids
+from fuseline.tasks.fit import block_of
+from fuseline.tasks.nodes import Context
+from fuseline.tasks.quantize import load_codebook
 
 CODEWORDS = 256  # token number of codeword c at place m of the codes: 256 m + c
 

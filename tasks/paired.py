@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from models.metrics import Outcomes
-from models.paired import difference, per_document, resampled, statistic
-from stores.errors import AlignmentError, mismatch
-from tasks.cell import TESTED
+from fuseline.models.metrics import Outcomes
+from fuseline.models.paired import difference, per_document, resampled, statistic
+from fuseline.stores.errors import AlignmentError, mismatch
+from fuseline.tasks.cell import TESTED
 
 SUMMED = ("accuracy", "p_at_1", "f1_micro", "f1_samples")  # metrics that are sums over documents
 
-Seeds = list[pa.Table]  # tasks.cell.DOCUMENTS of every seed of one model
+Seeds = list[pa.Table]  # fuseline.tasks.cell.DOCUMENTS of every seed of one model
 
 
 def paired_rows(models: dict[str, Seeds], *, metric: str, multi_label: bool, seed: int = 0) -> Iterator[dict[str, Any]]:

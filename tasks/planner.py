@@ -5,18 +5,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from stores.dataset import MANIFEST
-from stores.digests import combine
-from stores.errors import DataError
-from stores.fitted import FittedRecord
-from stores.manifest import Manifest, ShardRecord
-from tasks.image_pass import ImageTransform
-from tasks.images import CHANGED
-from tasks.ingest import Scan, scan
-from tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary
-from tasks.presence import images_note
-from tasks.seen import fit_shards, seen_input
-from tasks.shard import SETTLED
+from fuseline.stores.dataset import MANIFEST
+from fuseline.stores.digests import combine
+from fuseline.stores.errors import DataError
+from fuseline.stores.fitted import FittedRecord
+from fuseline.stores.manifest import Manifest, ShardRecord
+from fuseline.tasks.image_pass import ImageTransform
+from fuseline.tasks.images import CHANGED
+from fuseline.tasks.ingest import Scan, scan
+from fuseline.tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary
+from fuseline.tasks.presence import images_note
+from fuseline.tasks.seen import fit_shards, seen_input
+from fuseline.tasks.shard import SETTLED
 
 Refit = Literal["manual", "on_change", "drift"]
 

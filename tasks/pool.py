@@ -13,12 +13,12 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
-from models.progress import Meter, metering
-from models.threads import limit_threads
-from stores.errors import DataError
-from tasks.meters import Meters, SharedMeter
-from tasks.nodes import ShardStage
-from tasks.shard import ShardReport, failed, make_shards
+from fuseline.models.progress import Meter, metering
+from fuseline.models.threads import limit_threads
+from fuseline.stores.errors import DataError
+from fuseline.tasks.meters import Meters, SharedMeter
+from fuseline.tasks.nodes import ShardStage
+from fuseline.tasks.shard import ShardReport, failed, make_shards
 
 Watch = Callable[[Meter], AbstractContextManager[None]]
 
@@ -43,7 +43,7 @@ class Pool:
     def make_shards(
         self, stages: Sequence[ShardStage], root: Path, index: int, *, watch: Watch | None = None, **wishes: Any
     ) -> list[ShardReport]:
-        """Make a shard of some stages in a worker; `wishes` as in tasks.shard.make_shards.
+        """Make a shard of some stages in a worker; `wishes` as in fuseline.tasks.shard.make_shards.
 
         While it is made, its meter is in `watch`: the worker notes there how many rows are done.
 

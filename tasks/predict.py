@@ -7,15 +7,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.config import FrozenConfig
-from models.features import Classifier
-from models.neighbours import top
-from models.registry import MODELS
-from stores.schemas import PREDICTIONS
-from tasks.fit import block_of
-from tasks.loaded import loaded
-from tasks.nodes import Context
-from tasks.scoring import Scored, ragged, score
+from fuseline.models.config import FrozenConfig
+from fuseline.models.features import Classifier
+from fuseline.models.neighbours import top
+from fuseline.models.registry import MODELS
+from fuseline.stores.schemas import PREDICTIONS
+from fuseline.tasks.fit import block_of
+from fuseline.tasks.loaded import loaded
+from fuseline.tasks.nodes import Context
+from fuseline.tasks.scoring import Scored, ragged, score
 
 
 class PredictConfig(FrozenConfig):

@@ -3,9 +3,9 @@
 from collections import Counter
 from pathlib import Path
 
-from stores.errors import DataError, mismatch
-from tasks.image_digests import ABSENT, ImageCounts
-from tasks.nodes import Fit, Ingest, Node, Read, ShardStage
+from fuseline.stores.errors import DataError, mismatch
+from fuseline.tasks.image_digests import ABSENT, ImageCounts
+from fuseline.tasks.nodes import Fit, Ingest, Node, Read, ShardStage
 
 NEEDY = ("embed", "detect", "quantize", "train")  # flows whose stages are refused over nothing
 MEND = "mend the source or the stage before, or take out what reads it; --retry-failed tries failed rows again"

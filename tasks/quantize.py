@@ -6,18 +6,18 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from models.config import FrozenConfig, knob
-from models.features import Features
-from models.quantizers import QUANTIZERS
-from models.quantizers.drift import DriftConfig
-from models.quantizers.product import PQ
-from models.quantizers.reservoir import Reservoir
-from models.vectors import usable
-from stores.schemas import codes
-from tasks.fit import FitResult, block_of
-from tasks.loaded import loaded
-from tasks.nodes import Context
-from tasks.options import parse_options
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.features import Features
+from fuseline.models.quantizers import QUANTIZERS
+from fuseline.models.quantizers.drift import DriftConfig
+from fuseline.models.quantizers.product import PQ
+from fuseline.models.quantizers.reservoir import Reservoir
+from fuseline.models.vectors import usable
+from fuseline.stores.schemas import codes
+from fuseline.tasks.fit import FitResult, block_of
+from fuseline.tasks.loaded import loaded
+from fuseline.tasks.nodes import Context
+from fuseline.tasks.options import parse_options
 
 
 class QuantizeConfig(FrozenConfig):

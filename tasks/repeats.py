@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.routing import id_hashes
+from fuseline.tasks.routing import id_hashes
 
 
 class LastOfEach:

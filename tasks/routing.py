@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stores.digests import cell_digests
-from stores.forgotten import Forgotten
+from fuseline.stores.digests import cell_digests
+from fuseline.stores.forgotten import Forgotten
 
 SHARD_ROWS = (64, 4096)  # the smallest and the largest shard that is chosen
 SHARDS_PER_WORKER = 4  # at least, so that no worker waits long for another at the end of a stage

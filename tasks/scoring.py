@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.blocks import cut
-from models.errors import TrainingError
-from models.features import Block, Classifier
-from models.progress import note
+from fuseline.models.blocks import cut
+from fuseline.models.errors import TrainingError
+from fuseline.models.features import Block, Classifier
+from fuseline.models.progress import note
 
 # Logits are made for at most this many (row, class) pairs at a time: 64 MB of float32.
 CELLS = 1 << 24

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from stores.digests import combine
-from tasks.nodes import Fit, Summary
+from fuseline.stores.digests import combine
+from fuseline.tasks.nodes import Fit, Summary
 
 SEEN = "seen"  # among the inputs of a summary that compares
 

@@ -12,16 +12,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.progress import noted
-from stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_ids
-from stores.errors import AlignmentError, DamagedError, FuselineError, StorageError
-from stores.manifest import ShardRecord
-from tasks.image_pass import ImageTransform, Part, run_pass
-from tasks.images import CHANGED
-from tasks.inputs import Tables, context, row_inputs, shard_inputs, summary_inputs, upstream_tables
-from tasks.nodes import ShardStage, Summary, Transform
-from tasks.seen import seen_input, seen_shards
-from tasks.spent import Kind, Spent
+from fuseline.models.progress import noted
+from fuseline.stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_ids
+from fuseline.stores.errors import AlignmentError, DamagedError, FuselineError, StorageError
+from fuseline.stores.manifest import ShardRecord
+from fuseline.tasks.image_pass import ImageTransform, Part, run_pass
+from fuseline.tasks.images import CHANGED
+from fuseline.tasks.inputs import Tables, context, row_inputs, shard_inputs, summary_inputs, upstream_tables
+from fuseline.tasks.nodes import ShardStage, Summary, Transform
+from fuseline.tasks.seen import seen_input, seen_shards
+from fuseline.tasks.spent import Kind, Spent
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
-from models.features import Shared
+from fuseline.models.features import Shared
 
 LIMIT = 1 << 30  # bytes kept in memory between two fits
 T = TypeVar("T", bound=Shared)

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stores.schemas import INGESTED
+from fuseline.stores.schemas import INGESTED
 
 SOURCE = ("source_file", "source_row")
 # "file:row", of a reader that counts rows; a member of an archive ("a.tar:b.jpg") is never a number alone.

@@ -11,7 +11,7 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
-from stores.errors import ConfigError, mismatch
+from fuseline.stores.errors import ConfigError, mismatch
 
 
 def hash_split(keys: pa.Array, *, valid: float, test: float, seed: int) -> pa.Array:

@@ -13,14 +13,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import TaskRunner
 from prefect.utilities.annotations import quote
 
-from models.progress import LocalMeter, Meter, metering
-from stores.errors import StorageError
-from tasks.fit import make_fit
-from tasks.ingest import Scan, ingest
-from tasks.nodes import Fit, Ingest, Node, ShardStage, Summary
-from tasks.planner import Plan
-from tasks.pool import close_pool, shared_pool
-from tasks.shard import ShardReport, failed, make_shards, make_summary
+from fuseline.models.progress import LocalMeter, Meter, metering
+from fuseline.stores.errors import StorageError
+from fuseline.tasks.fit import make_fit
+from fuseline.tasks.ingest import Scan, ingest
+from fuseline.tasks.nodes import Fit, Ingest, Node, ShardStage, Summary
+from fuseline.tasks.planner import Plan
+from fuseline.tasks.pool import close_pool, shared_pool
+from fuseline.tasks.shard import ShardReport, failed, make_shards, make_summary
 
 logger = logging.getLogger(__name__)
 

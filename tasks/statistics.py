@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stores.schemas import STATISTICS
-from tasks.image_digests import ABSENT
+from fuseline.stores.schemas import STATISTICS
+from fuseline.tasks.image_digests import ABSENT
 
 TEXTS = ("title", "description", "text", "html")
 UNASSIGNED = "(none)"  # split of a document that ingest gave none

@@ -7,13 +7,13 @@ from operator import itemgetter
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.config import FrozenConfig
-from tasks.contact_sheet import ContactSheetConfig, contact_sheet
-from tasks.evaluate import class_table, confusion_table, count, importance, metric_table
-from tasks.gallery import gallery
-from tasks.nodes import Context, Shards
-from tasks.predict import load_classifier
-from tasks.statistics import merge, statistics
+from fuseline.models.config import FrozenConfig
+from fuseline.tasks.contact_sheet import ContactSheetConfig, contact_sheet
+from fuseline.tasks.evaluate import class_table, confusion_table, count, importance, metric_table
+from fuseline.tasks.gallery import gallery
+from fuseline.tasks.nodes import Context, Shards
+from fuseline.tasks.predict import load_classifier
+from fuseline.tasks.statistics import merge, statistics
 
 
 class StatisticsConfig(FrozenConfig):

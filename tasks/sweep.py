@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from models.config import FrozenConfig, knob
-from models.fasttext.pretrained import vectors_header
-from models.registry import MODELS
-from stores.errors import ConfigError, mismatch
-from tasks.options import parse_options
-from tasks.train import ModelConfig, train_config
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.fasttext.pretrained import vectors_header
+from fuseline.models.registry import MODELS
+from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.tasks.options import parse_options
+from fuseline.tasks.train import ModelConfig, train_config
 
 Scope = Literal["grid", "final", "alone"]
 Published = Literal["food101", "mmimdb", "flickrtag1", "flickrtag"]

@@ -7,15 +7,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.config import FrozenConfig
-from models.encoders.base import Modality
-from models.encoders.tabular import CATEGORY, NUMERIC, Tabular, TabularConfig
-from models.features import Features
-from stores.schemas import embedding, indices
-from tasks.embed import Dtype, EncoderChoice
-from tasks.fit import FitResult
-from tasks.loaded import loaded
-from tasks.nodes import Context, TrainingRows
+from fuseline.models.config import FrozenConfig
+from fuseline.models.encoders.base import Modality
+from fuseline.models.encoders.tabular import CATEGORY, NUMERIC, Tabular, TabularConfig
+from fuseline.models.features import Features
+from fuseline.stores.schemas import embedding, indices
+from fuseline.tasks.embed import Dtype, EncoderChoice
+from fuseline.tasks.fit import FitResult
+from fuseline.tasks.loaded import loaded
+from fuseline.tasks.nodes import Context, TrainingRows
 
 
 class TabularEmbedConfig(EncoderChoice):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from models.features import Classifier, Features
+from fuseline.models.features import Classifier, Features
 
 REPEATS = 3
 ENOUGH = 120.0  # seconds after which no further fit begins

@@ -4,15 +4,15 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from models.config import FrozenConfig, key_values, knob
-from models.fasttext.config import FastTextConfig
-from models.fasttext.pretrained import vectors_digest
-from models.features import Features
-from models.registry import MODELS
-from stores.errors import ConfigError, mismatch
-from tasks.fit import FitResult
-from tasks.nodes import Context
-from tasks.options import parse_options
+from fuseline.models.config import FrozenConfig, key_values, knob
+from fuseline.models.fasttext.config import FastTextConfig
+from fuseline.models.fasttext.pretrained import vectors_digest
+from fuseline.models.features import Features
+from fuseline.models.registry import MODELS
+from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.tasks.fit import FitResult
+from fuseline.tasks.nodes import Context
+from fuseline.tasks.options import parse_options
 
 
 class ModelConfig(FrozenConfig):

@@ -2,12 +2,12 @@
 
 import pyarrow as pa
 
-from tasks.clean import CleanConfig, clean
-from tasks.crops import CropEmbedConfig, CropEmbedder
-from tasks.detect import DetectConfig, ImageDetector
-from tasks.embed import ImageEmbedConfig, ImageEmbedder, TextEmbedConfig, embed_text
-from tasks.image_pass import ImageTransform
-from tasks.nodes import Context
+from fuseline.tasks.clean import CleanConfig, clean
+from fuseline.tasks.crops import CropEmbedConfig, CropEmbedder
+from fuseline.tasks.detect import DetectConfig, ImageDetector
+from fuseline.tasks.embed import ImageEmbedConfig, ImageEmbedder, TextEmbedConfig, embed_text
+from fuseline.tasks.image_pass import ImageTransform
+from fuseline.tasks.nodes import Context
 
 
 def clean_documents(tables: list[pa.Table], config: CleanConfig, context: Context) -> pa.Table:

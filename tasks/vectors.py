@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.config import FrozenConfig
-from stores.schemas import VECTORS
-from tasks.nodes import Context
+from fuseline.models.config import FrozenConfig
+from fuseline.stores.schemas import VECTORS
+from fuseline.tasks.nodes import Context
 
 
 class VectorsConfig(FrozenConfig):

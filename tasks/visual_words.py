@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from models.fasttext.classifier import FastTextClassifier
-from models.features import CODEWORDS, Features
-from models.neighbours import nearest
-from models.vocabulary import token_vectors, vocabulary
-from stores.schemas import TOKENS
-from tasks.dictionary import TokensConfig, nearest_words, token_text
+from fuseline.models.fasttext.classifier import FastTextClassifier
+from fuseline.models.features import CODEWORDS, Features
+from fuseline.models.neighbours import nearest
+from fuseline.models.vocabulary import token_vectors, vocabulary
+from fuseline.stores.schemas import TOKENS
+from fuseline.tasks.dictionary import TokensConfig, nearest_words, token_text
 
 
 def visual_words(

@@ -6,17 +6,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from models.config import FrozenConfig
-from models.encoders.base import Modality
-from models.encoders.vocabulary import Vocabulary, VocabularyConfig
-from models.features import Features
-from stores.errors import mismatch
-from stores.schemas import ragged_indices
-from tasks.crops import chosen
-from tasks.embed import EncoderChoice
-from tasks.fit import FitResult
-from tasks.loaded import loaded
-from tasks.nodes import Context, TrainingRows
+from fuseline.models.config import FrozenConfig
+from fuseline.models.encoders.base import Modality
+from fuseline.models.encoders.vocabulary import Vocabulary, VocabularyConfig
+from fuseline.models.features import Features
+from fuseline.stores.errors import mismatch
+from fuseline.stores.schemas import ragged_indices
+from fuseline.tasks.crops import chosen
+from fuseline.tasks.embed import EncoderChoice
+from fuseline.tasks.fit import FitResult
+from fuseline.tasks.loaded import loaded
+from fuseline.tasks.nodes import Context, TrainingRows
 
 
 class IndexEmbedConfig(EncoderChoice):

@@ -10,13 +10,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.config import FrozenConfig, knob
-from stores.dataset import ROW_INPUTS
-from tasks.fit import make_fit
-from tasks.ingest import Scan, SourceConfig, SplitConfig, ingest, ingest_config
-from tasks.nodes import Context, Fit, Ingest, Node, Read, ShardStage, Summary
-from tasks.planner import Plan, PlanOptions, plan_node
-from tasks.shard import ShardReport, make_shards, make_summary
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.stores.dataset import ROW_INPUTS
+from fuseline.tasks.fit import make_fit
+from fuseline.tasks.ingest import Scan, SourceConfig, SplitConfig, ingest, ingest_config
+from fuseline.tasks.nodes import Context, Fit, Ingest, Node, Read, ShardStage, Summary
+from fuseline.tasks.planner import Plan, PlanOptions, plan_node
+from fuseline.tasks.shard import ShardReport, make_shards, make_summary
 
 
 class CleanConfig(FrozenConfig):

@@ -71,6 +71,8 @@ def test_nothing_unsafe_is_called(path):
 
 def test_planning_does_not_import_heavy_libraries():
     heavy = ("torch", "lightgbm", "sentence_transformers", "onnxruntime", "faiss")
-    script = f"import sys, tasks.planner, tasks.nodes; print([m for m in {heavy} if m in sys.modules])"
+    script = (
+        f"import sys, fuseline.tasks.planner, fuseline.tasks.nodes; print([m for m in {heavy} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

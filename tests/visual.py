@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from models.config import FrozenConfig
-from models.quantizers.drift import DriftConfig
-from stores.schemas import embedding
-from tasks.drift import MeasureConfig, measure_drift
-from tasks.ingest import SourceConfig, SplitConfig, ingest_config
-from tasks.nodes import Context, Fit, Ingest, Read, ShardStage, Summary
-from tasks.owners import OwnersConfig, count_owners
-from tasks.predict import PredictConfig, predict
-from tasks.quantize import QuantizeConfig, encode, fit_codebook
-from tasks.train import ModelConfig, fit_classifier, train_config
+from fuseline.models.config import FrozenConfig
+from fuseline.models.quantizers.drift import DriftConfig
+from fuseline.stores.schemas import embedding
+from fuseline.tasks.drift import MeasureConfig, measure_drift
+from fuseline.tasks.ingest import SourceConfig, SplitConfig, ingest_config
+from fuseline.tasks.nodes import Context, Fit, Ingest, Read, ShardStage, Summary
+from fuseline.tasks.owners import OwnersConfig, count_owners
+from fuseline.tasks.predict import PredictConfig, predict
+from fuseline.tasks.quantize import QuantizeConfig, encode, fit_codebook
+from fuseline.tasks.train import ModelConfig, fit_classifier, train_config
 
 DIM = 4
 

@@ -1,6 +1,6 @@
 """The `fuseline` command: thin, over the functions that the flows call."""
 
-from flows.cli.app import app
+from fuseline.flows.cli.app import app
 
 __all__ = ["app", "main"]
 

@@ -1,5 +1,5 @@
-"""`python -m flows.cli` is the `fuseline` command."""
+"""`python -m fuseline.flows.cli` is the `fuseline` command."""
 
-from flows.cli import main
+from fuseline.flows.cli import main
 
 main()

@@ -13,10 +13,10 @@ import orjson
 import typer
 from rich.console import Console
 
-from flows.cli.lazy import LazyGroup
-from models.errors import ModelError
-from stores.errors import ConfigError, FuselineError, MismatchError, mismatch
-from stores.redaction import redacted
+from fuseline.flows.cli.lazy import LazyGroup
+from fuseline.models.errors import ModelError
+from fuseline.stores.errors import ConfigError, FuselineError, MismatchError, mismatch
+from fuseline.stores.redaction import redacted
 
 app = typer.Typer(
     name="fuseline", cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -121,5 +121,5 @@ def _of_prefect(error: Exception) -> bool:
 
 def _close_workers() -> None:
     """End the worker processes at once, if any module ever started them."""
-    if (pool := sys.modules.get("tasks.pool")) is not None:
+    if (pool := sys.modules.get("fuseline.tasks.pool")) is not None:
         pool.close_pool(kill=True)

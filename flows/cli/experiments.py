@@ -2,12 +2,22 @@
 
 from pathlib import Path
 
-from flows.cli.app import AsJson, ConfigPath, Overrides, Verbose, Wait, command_group, err, error_boundary, print_rows
-from flows.config import load_config
-from flows.graph import build
-from flows.outcome import check_failures
-from flows.progress import telling
-from flows.runtime import locked, prepare_prefect
+from fuseline.flows.cli.app import (
+    AsJson,
+    ConfigPath,
+    Overrides,
+    Verbose,
+    Wait,
+    command_group,
+    err,
+    error_boundary,
+    print_rows,
+)
+from fuseline.flows.config import load_config
+from fuseline.flows.graph import build
+from fuseline.flows.outcome import check_failures
+from fuseline.flows.progress import telling
+from fuseline.flows.runtime import locked, prepare_prefect
 
 commands = command_group()
 
@@ -23,15 +33,15 @@ def sweep(
     """
     with error_boundary(verbose):
         settings = load_config(config, set_)
-        from flows.cells import Grid, sweep_todo
-        from flows.grid import publish_sweep, sweep_table
-        from flows.paper import publish_paper
+        from fuseline.flows.cells import Grid, sweep_todo
+        from fuseline.flows.grid import publish_sweep, sweep_table
+        from fuseline.flows.paper import publish_paper
 
         with locked(settings, wait=wait), telling(err):
             ran = 0
             if sweep_todo(settings):
                 prepare_prefect(Path(settings.root), verbose=verbose)
-                from flows.sweep import sweep as run_sweep
+                from fuseline.flows.sweep import sweep as run_sweep
 
                 ran = run_sweep(settings)
             grid = Grid(settings)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from flows.imports import uncollected
+from fuseline.flows.imports import uncollected
 
 
 class Lazy(NamedTuple):
@@ -19,14 +19,14 @@ class Lazy(NamedTuple):
     summary: str
 
 
-MAKE, UPKEEP, REGISTRIES = "flows.cli.pipeline", "flows.cli.upkeep", "flows.cli.registries"
+MAKE, UPKEEP, REGISTRIES = "fuseline.flows.cli.pipeline", "fuseline.flows.cli.upkeep", "fuseline.flows.cli.registries"
 COMMANDS = {
     "run": Lazy(MAKE, "Make everything that is not fresh, then the report."),
     "plan": Lazy(MAKE, "Say per stage what a run would make, and why."),
     "status": Lazy(MAKE, "Say what was run last, what lies under the root, and who holds it."),
     "predict": Lazy(MAKE, "Predict new documents with a trained model."),
     "sweep": Lazy(
-        "flows.cli.experiments",
+        "fuseline.flows.cli.experiments",
         "Try a grid of options per model on valid; train the best with several seeds and score them on test.",
     ),
     "report": Lazy(MAKE, "Write the report, latest/ and the catalog again."),

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import console as show
-from flows.cli.app import (
+from fuseline.flows import console as show
+from fuseline.flows.cli.app import (
     AsJson,
     ConfigPath,
     Overrides,
@@ -22,18 +22,18 @@ from flows.cli.app import (
     out,
     print_rows,
 )
-from flows.config import Config, load_config
-from flows.graph import build
-from flows.leaderboard import published_cautions, published_leaderboard
-from flows.options import plan_options
-from flows.outcome import TooManyFailuresError, absent, check_failures, notes
-from flows.progress import telling
-from flows.publish import plan_report, publish_results
-from flows.runs import last_accounts, last_keys
-from flows.runtime import locked, new_run, prepare_prefect
-from stores.errors import FuselineError
-from tasks.nodes import ShardStage
-from tasks.planner import Plan, plan_all
+from fuseline.flows.config import Config, load_config
+from fuseline.flows.graph import build
+from fuseline.flows.leaderboard import published_cautions, published_leaderboard
+from fuseline.flows.options import plan_options
+from fuseline.flows.outcome import TooManyFailuresError, absent, check_failures, notes
+from fuseline.flows.progress import telling
+from fuseline.flows.publish import plan_report, publish_results
+from fuseline.flows.runs import last_accounts, last_keys
+from fuseline.flows.runtime import locked, new_run, prepare_prefect
+from fuseline.stores.errors import FuselineError
+from fuseline.tasks.nodes import ShardStage
+from fuseline.tasks.planner import Plan, plan_all
 
 commands = command_group()
 
@@ -100,7 +100,7 @@ def predict(
         root = Path(settings.root)
         with locked(settings, wait=wait), telling(err):
             prepare_prefect(root, verbose=verbose)
-            from flows.prediction import predict_new
+            from fuseline.flows.prediction import predict_new
 
             made = predict_new(settings, model, source, output, reader=reader, options=option)
         err.print(f"{made.rows:,} predictions in {output}")
@@ -137,7 +137,7 @@ def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = 
         _start_workers(settings, plans)
         prepare_prefect(root, verbose=verbose)
         # Prefect reads its settings when it is first imported.
-        from flows.pipeline import pipeline
+        from fuseline.flows.pipeline import pipeline
 
         # It is said below, after the results.
         with telling(err), suppress(TooManyFailuresError):
@@ -171,7 +171,7 @@ def _planned(
 def _start_workers(settings: Config, plans: list[Plan]) -> None:
     """Start the workers that will be needed; they import while Prefect's server starts."""
     if settings.run.executor == "local" and any(isinstance(plan.node, ShardStage) and plan.todo for plan in plans):
-        from tasks.pool import shared_pool
+        from fuseline.tasks.pool import shared_pool
 
         shared_pool(settings.run.workers).start()
 

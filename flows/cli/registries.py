@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from flows import listing
-from flows.cli import tables
-from flows.cli.app import AsJson, ConfigPath, Overrides, command_group, err, error_boundary, out, print_rows
-from stores.errors import ConfigError, mismatch
+from fuseline.flows import listing
+from fuseline.flows.cli import tables
+from fuseline.flows.cli.app import AsJson, ConfigPath, Overrides, command_group, err, error_boundary, out, print_rows
+from fuseline.stores.errors import ConfigError, mismatch
 
 commands = command_group()
 
@@ -21,7 +21,7 @@ def show_config(config: ConfigPath, set_: Overrides = []) -> None:  # noqa: B006
 
     Example: fuseline show conf/demo.yaml
     """
-    from flows.config import load_config
+    from fuseline.flows.config import load_config
 
     with error_boundary():
         settings = load_config(config, set_)
@@ -55,7 +55,7 @@ def describe_(
 
     Example: fuseline describe reader csv
     """
-    from flows.describe import describe
+    from fuseline.flows.describe import describe
 
     with error_boundary():
         found = describe(kind.value, name)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from flows import console as show
-from flows.cli.app import (
+from fuseline.flows import console as show
+from fuseline.flows.cli.app import (
     AsJson,
     ConfigPath,
     Ids,
@@ -20,9 +20,9 @@ from flows.cli.app import (
     out,
     print_rows,
 )
-from flows.cli.pipeline import run_settings
-from flows.config import load_config
-from flows.runtime import locked
+from fuseline.flows.cli.pipeline import run_settings
+from fuseline.flows.config import load_config
+from fuseline.flows.runtime import locked
 
 commands = command_group()
 
@@ -33,7 +33,7 @@ def verify(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> No
 
     Example: fuseline verify conf/demo.yaml
     """
-    from flows.verification import verified
+    from fuseline.flows.verification import verified
 
     with error_boundary():
         found = verified(load_config(config, set_))
@@ -56,7 +56,7 @@ def forget(
 
     Example: fuseline forget conf/demo.yaml --ids doc-17 --ids ids.txt
     """
-    from flows import forget as forgetting
+    from fuseline.flows import forget as forgetting
 
     with error_boundary(verbose):
         settings = load_config(config, set_)
@@ -80,7 +80,7 @@ def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
 
     Example: fuseline repair conf/demo.yaml
     """
-    from flows.damage import find_all_damage
+    from fuseline.flows.damage import find_all_damage
 
     with error_boundary(verbose):
         settings = load_config(config, set_)
@@ -103,8 +103,8 @@ def gc(
 
     Example: fuseline gc conf/demo.yaml --dry-run
     """
-    from flows.catalog import renew_catalog
-    from flows.maintenance import find_garbage, remove, size_of
+    from fuseline.flows.catalog import renew_catalog
+    from fuseline.flows.maintenance import find_garbage, remove, size_of
 
     with error_boundary():
         settings = load_config(config, set_)

@@ -3,13 +3,13 @@
 import difflib
 from functools import lru_cache
 
-from models.config import FrozenConfig
-from models.detectors.base import Detector, Entry
-from models.detectors.faces import Mtcnn, MtcnnConfig
-from models.detectors.fasterrcnn import FasterRcnn, FasterRcnnConfig
-from models.detectors.objects import SsdLite, SsdLiteConfig
-from models.detectors.ocr import RapidOcr, RapidOcrConfig
-from models.detectors.tesseract import Tesseract, TesseractConfig
+from fuseline.models.config import FrozenConfig
+from fuseline.models.detectors.base import Detector, Entry
+from fuseline.models.detectors.faces import Mtcnn, MtcnnConfig
+from fuseline.models.detectors.fasterrcnn import FasterRcnn, FasterRcnnConfig
+from fuseline.models.detectors.objects import SsdLite, SsdLiteConfig
+from fuseline.models.detectors.ocr import RapidOcr, RapidOcrConfig
+from fuseline.models.detectors.tesseract import Tesseract, TesseractConfig
 
 DETECTORS: dict[str, Entry] = {
     "rapidocr": Entry(

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig
 
 Rgb = NDArray[np.uint8]
 Kind = Literal["ocr", "face", "object"]

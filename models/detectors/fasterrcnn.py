@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from models.config import FrozenConfig, knob
-from models.detectors.base import Element, Kind, Rgb, bounded, fit_within, ranked
-from models.device import Device, torch_device
-from models.encoders.base import files_digest, package
-from models.threads import thread_limit
-from models.weights import download_cure, supplied, weight_places
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.detectors.base import Element, Kind, Rgb, bounded, fit_within, ranked
+from fuseline.models.device import Device, torch_device
+from fuseline.models.encoders.base import files_digest, package
+from fuseline.models.threads import thread_limit
+from fuseline.models.weights import download_cure, supplied, weight_places
 
 _VERSION = "fasterrcnn-1"
 _FILE, _SHA256 = "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", "258fb6c6"  # torchvision names files by their digest

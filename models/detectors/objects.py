@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from models.config import FrozenConfig, knob
-from models.detectors.base import Element, Kind, Rgb, bounded, suppress
-from models.encoders.base import files_digest, onnx_session
-from models.weights import bundled
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.detectors.base import Element, Kind, Rgb, bounded, suppress
+from fuseline.models.encoders.base import files_digest, onnx_session
+from fuseline.models.weights import bundled
 
 _FILE = "ssdlite_mobilenet_v2_coco80_300.onnx"
 _VERSION = "ssdlite-1"

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.config import FrozenConfig, knob
-from models.detectors.base import Element, Kind, Rgb, bounded, fit_within
-from models.encoders.base import files_digest, package
-from models.threads import thread_limit
-from models.weights import packaged
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.detectors.base import Element, Kind, Rgb, bounded, fit_within
+from fuseline.models.encoders.base import files_digest, package
+from fuseline.models.threads import thread_limit
+from fuseline.models.weights import packaged
 
 _VERSION = "rapidocr-1"
 _PIP = "rapidocr==3.10.0 onnxruntime"

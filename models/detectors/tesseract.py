@@ -11,10 +11,10 @@ from typing import ClassVar
 from PIL import Image
 from pydantic import Field
 
-from models.config import FrozenConfig, knob
-from models.detectors.base import Element, Kind, Rgb, bounded, fit_within
-from models.encoders.base import text_digest
-from models.errors import MissingWeights
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.detectors.base import Element, Kind, Rgb, bounded, fit_within
+from fuseline.models.encoders.base import text_digest
+from fuseline.models.errors import MissingWeights
 
 _VERSION = "tesseract-1"
 _CURE = "install it with its language data, for example `apt-get install tesseract-ocr`"

@@ -3,16 +3,16 @@
 import difflib
 from functools import lru_cache, partial
 
-from models.config import FrozenConfig
-from models.encoders.backbones import PRESETS as IMAGES
-from models.encoders.backbones import Backbone, BackboneConfig
-from models.encoders.base import Encoder, Entry, Modality
-from models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig
-from models.encoders.face_nets import DlibFace, DlibFaceConfig, FaceRes, FaceResConfig
-from models.encoders.sentences import PRESETS as TEXTS
-from models.encoders.sentences import Sentences, SentencesConfig
-from models.encoders.tabular import Tabular, TabularConfig
-from models.encoders.vocabulary import Vocabulary, VocabularyConfig
+from fuseline.models.config import FrozenConfig
+from fuseline.models.encoders.backbones import PRESETS as IMAGES
+from fuseline.models.encoders.backbones import Backbone, BackboneConfig
+from fuseline.models.encoders.base import Encoder, Entry, Modality
+from fuseline.models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig
+from fuseline.models.encoders.face_nets import DlibFace, DlibFaceConfig, FaceRes, FaceResConfig
+from fuseline.models.encoders.sentences import PRESETS as TEXTS
+from fuseline.models.encoders.sentences import Sentences, SentencesConfig
+from fuseline.models.encoders.tabular import Tabular, TabularConfig
+from fuseline.models.encoders.vocabulary import Vocabulary, VocabularyConfig
 
 ENCODERS: dict[str, Entry] = {
     "efficientnet_lite0": Entry(

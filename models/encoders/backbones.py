@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from models.config import FrozenConfig, knob
-from models.device import Batches, Device, Precision, forward, to_device, torch_device
-from models.encoders.base import Modality, files_digest, package
-from models.errors import MissingWeights
-from models.threads import thread_limit
-from models.weights import download_cure, fetched, supplied, weight_places
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.device import Batches, Device, Precision, forward, to_device, torch_device
+from fuseline.models.encoders.base import Modality, files_digest, package
+from fuseline.models.errors import MissingWeights
+from fuseline.models.threads import thread_limit
+from fuseline.models.weights import download_cure, fetched, supplied, weight_places
 
 Rgb = NDArray[np.uint8]
 Pixels = Literal["imagenet", "unit", "caffe"]

@@ -12,9 +12,9 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from models.config import FrozenConfig
-from models.errors import MissingWeights
-from models.threads import thread_limit
+from fuseline.models.config import FrozenConfig
+from fuseline.models.errors import MissingWeights
+from fuseline.models.threads import thread_limit
 
 Modality = Literal["image", "text", "face", "tabular", "indices"]
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from models.config import FrozenConfig, knob
-from models.device import Batches, Device, forward, to_device, torch_device
-from models.encoders.base import Modality, files_digest, onnx_session, package
-from models.threads import thread_limit
-from models.weights import cache_folder, packaged
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.device import Batches, Device, forward, to_device, torch_device
+from fuseline.models.encoders.base import Modality, files_digest, onnx_session, package
+from fuseline.models.threads import thread_limit
+from fuseline.models.weights import cache_folder, packaged
 
 if TYPE_CHECKING:
     from torch import nn
@@ -140,7 +140,7 @@ def network(variant: str, weights: Path) -> "nn.Module":
     """
     import torch
 
-    from models.encoders._efficientnet_lite import LiteNet
+    from fuseline.models.encoders._efficientnet_lite import LiteNet
 
     chosen = _VARIANTS[variant]
     net = LiteNet(_blocks(chosen.width, chosen.depth), _STEM, _HEAD, chosen.side)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.config import FrozenConfig, knob
-from models.encoders.base import Modality, files_digest, onnx_session
-from models.weights import bundled, supplied
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.encoders.base import Modality, files_digest, onnx_session
+from fuseline.models.weights import bundled, supplied
 
 Rgb = NDArray[np.uint8]
 

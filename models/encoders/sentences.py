@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.config import FrozenConfig, knob
-from models.device import Batches, Device, torch_device
-from models.encoders.base import Modality, files_digest, package
-from models.errors import MissingWeights, WrongWeights
-from models.threads import thread_limit
-from models.weights import packaged, supplied, weight_places
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.device import Batches, Device, torch_device
+from fuseline.models.encoders.base import Modality, files_digest, package
+from fuseline.models.errors import MissingWeights, WrongWeights
+from fuseline.models.threads import thread_limit
+from fuseline.models.weights import packaged, supplied, weight_places
 
 _VERSION = "sentences-1"  # raise it when an embedding changes
 _CHARACTERS_PER_TOKEN = 80  # no ordinary token is longer: the rest of a huge text is never tokenised

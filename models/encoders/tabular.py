@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.checkpoint import Checkpoint, checked_texts, load_checkpoint, refuse, restoring, save_checkpoint
-from models.config import FrozenConfig
+from fuseline.models.checkpoint import Checkpoint, checked_texts, load_checkpoint, refuse, restoring, save_checkpoint
+from fuseline.models.config import FrozenConfig
 
 _KIND = "tabular"
 NUMERIC, CATEGORY = "num_", "cat_"

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from models.checkpoint import checked_texts, load_checkpoint, restoring, save_checkpoint
-from models.config import FrozenConfig
+from fuseline.models.checkpoint import checked_texts, load_checkpoint, restoring, save_checkpoint
+from fuseline.models.config import FrozenConfig
 
 _KIND = "vocabulary"
 _ROOM = 64  # values counted at most, as a multiple of those kept

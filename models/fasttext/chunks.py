@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fasttext.arrays import Chunk
+from fuseline.models.fasttext.arrays import Chunk
 
 ROWS = 512  # images scaled at a time: what lies in the cache
 PAGE = 4096  # bytes
@@ -39,7 +39,7 @@ class Images:
 
     def scaled(self) -> Iterator[F32]:
         """Yield the wanted rows, some at a time, in one buffer that is used again: it stays in the cache."""
-        from models.fasttext import kernels
+        from fuseline.models.fasttext import kernels
 
         buffer, at = np.empty((ROWS, self.shape[1]), np.float32), 0
         for part in self.parts:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, knob
 
 # Options of the fastText program's supervised training: what each is called here, with the program's default ...
 CALLED = {

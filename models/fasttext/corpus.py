@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.blocks import gathered, joined, part
-from models.fasttext import pretrained
-from models.fasttext.arrays import Chunk
-from models.fasttext.chunks import ChunkStore, Images
-from models.fasttext.config import FastTextConfig
-from models.fasttext.dictionary import Bags, Dictionary, WordCounter
-from models.features import Block, Features, Lender
-from models.threads import thread_limit
-from models.weights import file_sha256
+from fuseline.models.blocks import gathered, joined, part
+from fuseline.models.fasttext import pretrained
+from fuseline.models.fasttext.arrays import Chunk
+from fuseline.models.fasttext.chunks import ChunkStore, Images
+from fuseline.models.fasttext.config import FastTextConfig
+from fuseline.models.fasttext.dictionary import Bags, Dictionary, WordCounter
+from fuseline.models.features import Block, Features, Lender
+from fuseline.models.threads import thread_limit
+from fuseline.models.weights import file_sha256
 
 
 class Reads(NamedTuple):

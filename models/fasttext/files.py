@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.fasttext.classifier import FastTextClassifier
-from models.fasttext.corpus import Reads
-from models.fasttext.dictionary import EOS, WordCounter
-from models.features import Features
+from fuseline.models.fasttext.classifier import FastTextClassifier
+from fuseline.models.fasttext.corpus import Reads
+from fuseline.models.fasttext.dictionary import EOS, WordCounter
+from fuseline.models.features import Features
 
 MAGIC, VERSION = 793712314, 12
 SUPERVISED, WORD, LABEL = 3, 0, 1

@@ -13,8 +13,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from models.fasttext.arrays import LANES, WIDTH
-from models.fasttext.jit import kernel
+from fuseline.models.fasttext.arrays import LANES, WIDTH
+from fuseline.models.fasttext.jit import kernel
 
 
 class Matrix:

@@ -9,11 +9,11 @@ import math
 
 import numpy as np
 
-from models.fasttext.arrays import HIERARCHICAL, NEGATIVE, Chunk, Params, Paths, Scratch
-from models.fasttext.gemm import add_inner, add_outer, gram
-from models.fasttext.jit import bare, inlined, kernel
-from models.fasttext.losses import dense_loss, group_loss, sparse_loss
-from models.fasttext.steps import ask, axpy, dot, fuse, gather, scatter, unfuse
+from fuseline.models.fasttext.arrays import HIERARCHICAL, NEGATIVE, Chunk, Params, Paths, Scratch
+from fuseline.models.fasttext.gemm import add_inner, add_outer, gram
+from fuseline.models.fasttext.jit import bare, inlined, kernel
+from fuseline.models.fasttext.losses import dense_loss, group_loss, sparse_loss
+from fuseline.models.fasttext.steps import ask, axpy, dot, fuse, gather, scatter, unfuse
 
 HUGE = 1e300  # isfinite() does not survive reordered sums, this comparison does: NaN and infinity fail it
 

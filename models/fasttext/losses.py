@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from models.fasttext.arrays import HIERARCHICAL, ONE_VS_ALL, SAMPLE, TILE
-from models.fasttext.gemm import add_inner, add_outer
-from models.fasttext.jit import FAST, inlined, kernel, like, two_to
-from models.fasttext.steps import axpy, dot, sigmoid
+from fuseline.models.fasttext.arrays import HIERARCHICAL, ONE_VS_ALL, SAMPLE, TILE
+from fuseline.models.fasttext.gemm import add_inner, add_outer
+from fuseline.models.fasttext.jit import FAST, inlined, kernel, like, two_to
+from fuseline.models.fasttext.steps import axpy, dot, sigmoid
 
 
 @kernel

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fasttext.arrays import Paths
+from fuseline.models.fasttext.arrays import Paths
 
 NEGATIVES = 1_000_000  # entries of the negative table, about
 

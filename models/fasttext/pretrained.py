@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from models.fasttext.dictionary import Dictionary, WordCounter
-from models.weights import file_sha256, supplied
+from fuseline.models.fasttext.dictionary import Dictionary, WordCounter
+from fuseline.models.weights import file_sha256, supplied
 
 BLOCK = 1 << 22  # bytes of text parsed at a time
 LINE = 1 << 20  # bytes of a line at most

@@ -4,8 +4,16 @@ import math
 
 import numpy as np
 
-from models.fasttext.arrays import BILINEAR, BILINEAR_GATE_IMAGE, BILINEAR_GATE_TEXT, GATE_IMAGE, GATE_TEXT, MAX, SUM
-from models.fasttext.jit import inlined, kernel, prefetch
+from fuseline.models.fasttext.arrays import (
+    BILINEAR,
+    BILINEAR_GATE_IMAGE,
+    BILINEAR_GATE_TEXT,
+    GATE_IMAGE,
+    GATE_TEXT,
+    MAX,
+    SUM,
+)
+from fuseline.models.fasttext.jit import inlined, kernel, prefetch
 
 LINE = 16  # float32 numbers of a cache line
 

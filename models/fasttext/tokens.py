@@ -6,7 +6,7 @@ signed, is also what word n-grams are made of, so that bucket numbers equal thos
 
 import numpy as np
 
-from models.fasttext.jit import inlined, kernel, prefetch
+from fuseline.models.fasttext.jit import inlined, kernel, prefetch
 
 BASIS, PRIME, MASK = np.uint64(2166136261), np.uint64(16777619), np.uint64(0xFFFFFFFF)
 SIGN = np.uint64(0xFFFFFF00)

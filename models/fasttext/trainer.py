@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import TrainingError
-from models.fasttext.arrays import WIDTH, Params, Paths, Scratch, Spec
-from models.fasttext.config import FastTextConfig
-from models.fasttext.corpus import Corpus
-from models.progress import note, note_doing
-from models.threads import thread_limit
+from fuseline.models.errors import TrainingError
+from fuseline.models.fasttext.arrays import WIDTH, Params, Paths, Scratch, Spec
+from fuseline.models.fasttext.config import FastTextConfig
+from fuseline.models.fasttext.corpus import Corpus
+from fuseline.models.progress import note, note_doing
+from fuseline.models.threads import thread_limit
 
 LOG = logging.getLogger(__name__)
 BLOCK = 16  # documents whose images pass through V together
@@ -96,7 +96,7 @@ def train(
     Documents are shuffled anew every epoch, by chunk and within. Raises TrainingError at the first loss that is not
     a finite number.
     """
-    from models.fasttext import kernels
+    from fuseline.models.fasttext import kernels
 
     threads = 1 if config.deterministic else config.threads or thread_limit()
     total, seen = float(config.epochs * corpus.words), 0.0

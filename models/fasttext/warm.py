@@ -7,13 +7,13 @@ from threading import Lock
 import numpy as np
 import pyarrow as pa
 
-from models.fasttext import arrays, trainer
-from models.fasttext.arrays import Spec
-from models.fasttext.config import FastTextConfig
-from models.fasttext.corpus import Reads, build
-from models.fasttext.output import huffman, lookups
-from models.features import Block
-from models.progress import note_doing
+from fuseline.models.fasttext import arrays, trainer
+from fuseline.models.fasttext.arrays import Spec
+from fuseline.models.fasttext.config import FastTextConfig
+from fuseline.models.fasttext.corpus import Reads, build
+from fuseline.models.fasttext.output import huffman, lookups
+from fuseline.models.features import Block
+from fuseline.models.progress import note_doing
 
 _LOCK, _DONE = Lock(), [False]
 
@@ -45,8 +45,8 @@ class _Two:
 
 def _run() -> None:
     """Encode, train and predict two documents; which fusion and loss is a number to the kernels, not a type."""
-    from models.fasttext import kernels
-    from models.fasttext.jit import is_compiled
+    from fuseline.models.fasttext import kernels
+    from fuseline.models.fasttext.jit import is_compiled
 
     if not is_compiled(kernels.train_range):
         note_doing("compiling kernels, once on this machine")

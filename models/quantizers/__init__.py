@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from models.config import FrozenConfig
-from models.quantizers.product import PQ, PQConfig
-from models.quantizers.random_sample import RSPQ, RSPQConfig
+from fuseline.models.config import FrozenConfig
+from fuseline.models.quantizers.product import PQ, PQConfig
+from fuseline.models.quantizers.random_sample import RSPQ, RSPQConfig
 
 
 class Entry(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig
 
 
 class DriftConfig(FrozenConfig):

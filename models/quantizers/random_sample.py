@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.quantizers.product import PQ, PQConfig
+from fuseline.models.quantizers.product import PQ, PQConfig
 
 
 class RSPQConfig(PQConfig):

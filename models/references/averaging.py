@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models import kiela
-from models.checkpoint import Checkpoint, checked_number, load_checkpoint, refuse, restoring, save_checkpoint
-from models.config import key_values
-from models.features import Block, Features, Inputs
-from models.references.base import embedding, has_text, tuned_threshold
+from fuseline.models import kiela
+from fuseline.models.checkpoint import Checkpoint, checked_number, load_checkpoint, refuse, restoring, save_checkpoint
+from fuseline.models.config import key_values
+from fuseline.models.features import Block, Features, Inputs
+from fuseline.models.references.base import embedding, has_text, tuned_threshold
 
 F32 = NDArray[np.float32]
 TINY = float(np.finfo(np.float32).tiny)  # smallest probability that has a logarithm

@@ -11,16 +11,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.blocks import cut, part
-from models.checkpoint import Checkpoint, load_checkpoint, restoring, save_checkpoint
-from models.config import FrozenConfig, key_values, knob
-from models.fasttext.classifier import truth_matrix, widened
-from models.fasttext.corpus import LabelCounter
-from models.fasttext.trainer import padded
-from models.features import Block, Features, Inputs
-from models.restored import Restored, saved_inputs
-from models.thresholds import MicroF1
-from models.vectors import usable
+from fuseline.models.blocks import cut, part
+from fuseline.models.checkpoint import Checkpoint, load_checkpoint, restoring, save_checkpoint
+from fuseline.models.config import FrozenConfig, key_values, knob
+from fuseline.models.fasttext.classifier import truth_matrix, widened
+from fuseline.models.fasttext.corpus import LabelCounter
+from fuseline.models.fasttext.trainer import padded
+from fuseline.models.features import Block, Features, Inputs
+from fuseline.models.restored import Restored, saved_inputs
+from fuseline.models.thresholds import MicroF1
+from fuseline.models.vectors import usable
 
 F32 = NDArray[np.float32]
 
@@ -216,7 +216,7 @@ def has_text(block: Block) -> NDArray[np.bool_]:
 
 def product(X: F32, W: F32) -> F32:
     """Return X (n, D) times W (C, D) transposed, each row alone: a BLAS would give a row other bits elsewhere."""
-    from models.fasttext import kernels
+    from fuseline.models.fasttext import kernels
 
     out = np.empty((len(X), len(W)), np.float32)
     width = padded(X.shape[1])

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from models.blocks import part
-from models.checkpoint import Checkpoint
-from models.config import knob
-from models.features import CODEWORDS, Block, Features, Inputs
-from models.progress import note, note_doing
-from models.references.base import Classes, Reference, ReferenceConfig, Tags, embedding, labelled
-from models.references.trees import Forest, load_booster
-from models.threads import thread_limit
+from fuseline.models.blocks import part
+from fuseline.models.checkpoint import Checkpoint
+from fuseline.models.config import knob
+from fuseline.models.features import CODEWORDS, Block, Features, Inputs
+from fuseline.models.progress import note, note_doing
+from fuseline.models.references.base import Classes, Reference, ReferenceConfig, Tags, embedding, labelled
+from fuseline.models.references.trees import Forest, load_booster
+from fuseline.models.threads import thread_limit
 
 F32 = NDArray[np.float32]
 

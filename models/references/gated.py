@@ -10,13 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.blocks import grouped, part
-from models.checkpoint import Checkpoint
-from models.errors import TrainingError
-from models.features import Block, Features, Inputs
-from models.progress import note_doing
-from models.references.base import Classes, Reference, ReferenceConfig, embedding, labelled, product
-from models.vectors import unit_rows
+from fuseline.models.blocks import grouped, part
+from fuseline.models.checkpoint import Checkpoint
+from fuseline.models.errors import TrainingError
+from fuseline.models.features import Block, Features, Inputs
+from fuseline.models.progress import note_doing
+from fuseline.models.references.base import Classes, Reference, ReferenceConfig, embedding, labelled, product
+from fuseline.models.vectors import unit_rows
 
 F32 = NDArray[np.float32]
 WEIGHTS = ("Wt", "Wv", "Wz", "W", "b")

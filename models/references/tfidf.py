@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.checkpoint import Checkpoint, checked_texts, load_json, refuse
-from models.config import knob
-from models.features import Block, Features, Inputs
-from models.references.base import Classes, Reference, ReferenceConfig, Tags, has_text, labelled
+from fuseline.models.checkpoint import Checkpoint, checked_texts, load_json, refuse
+from fuseline.models.config import knob
+from fuseline.models.features import Block, Features, Inputs
+from fuseline.models.references.base import Classes, Reference, ReferenceConfig, Tags, has_text, labelled
 
 F32 = NDArray[np.float32]
 SLICE = 1 << 23  # weights multiplied at a time, since the sparse product copies them: 64 MB

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.checkpoint import refuse
+from fuseline.models.checkpoint import refuse
 
 END = "end of trees\n"
 CATEGORICAL, KINDS = 1, 12  # bits of a decision: by category; what counts as missing, of which 12 means nothing

@@ -12,7 +12,7 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
-from models.errors import MissingWeights, WrongWeights
+from fuseline.models.errors import MissingWeights, WrongWeights
 
 # File name -> SHA-256; licences and origins are in README.md beside the files.
 BUNDLED = {

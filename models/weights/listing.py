@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from models.config import FrozenConfig
-from models.detectors import DETECTORS
-from models.encoders import ENCODERS
-from models.errors import MissingWeights, WrongWeights
+from fuseline.models.config import FrozenConfig
+from fuseline.models.detectors import DETECTORS
+from fuseline.models.encoders import ENCODERS
+from fuseline.models.errors import MissingWeights, WrongWeights
 
 
 class Network(NamedTuple):

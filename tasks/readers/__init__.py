@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import NamedTuple
 
-from tasks.readers import (
+from fuseline.tasks.readers import (
     ads_parallelity,
     csv,
     fasttext,
@@ -22,8 +22,8 @@ from tasks.readers import (
     webvision,
     yfcc,
 )
-from tasks.readers.base import Entry, Finding, Reader, ReaderOptions, SourceFile
-from tasks.readers.places import image_root
+from fuseline.tasks.readers.base import Entry, Finding, Reader, ReaderOptions, SourceFile
+from fuseline.tasks.readers.places import image_root
 
 __all__ = [
     "READERS",

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from tasks.readers.base import ReaderOptions
-from tasks.readers.places import Openable
-from tasks.readers.streams import file_blocks, text_lines
+from fuseline.tasks.readers.base import ReaderOptions
+from fuseline.tasks.readers.places import Openable
+from fuseline.tasks.readers.streams import file_blocks, text_lines
 
 
 class AlignedLines:

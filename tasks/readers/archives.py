@@ -11,9 +11,9 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import IO, NamedTuple
 
-from tasks.readers.base import ReaderOptions
-from tasks.readers.places import Place
-from tasks.readers.streams import BLOCK, DAMAGE, FREE_BYTES, Bomb, is_packed, members
+from fuseline.tasks.readers.base import ReaderOptions
+from fuseline.tasks.readers.places import Place
+from fuseline.tasks.readers.streams import BLOCK, DAMAGE, FREE_BYTES, Bomb, is_packed, members
 
 CLIMBS = re.compile(r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00")
 LONG = 1 << 20  # bytes of a long name or pax header that are looked at

@@ -1,8 +1,8 @@
 """What every reader shares: its options, the listing that tells whether anything changed, and the table it yields.
 
-A reader is a module with an options class and two pure functions, listed once in `tasks.readers.READERS`:
+A reader is a module with an options class and two pure functions, listed once in `fuseline.tasks.readers.READERS`:
 
-    read(path, options) -> Iterator[pa.Table]      tables of at most `batch_rows` rows, in stores.schemas.DOCUMENTS
+    read(path, options) -> Iterator[pa.Table]      tables of at most `batch_rows` rows, in DOCUMENTS of stores/schemas
     files(path, options) -> Iterator[SourceFile]   every file that `read` or the images depend on
 
 Nothing is decoded here. A row that cannot be used stays, with a slug in `status`; a row whose id cannot be told has
@@ -21,10 +21,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from models.config import FrozenConfig, knob
-from stores.errors import mismatch
-from stores.schemas import DOCUMENTS, IMAGE
-from tasks.options import parse_options
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.stores.errors import mismatch
+from fuseline.stores.schemas import DOCUMENTS, IMAGE
+from fuseline.tasks.options import parse_options
 
 Split = Literal["train", "valid", "test"]
 BAD_SPLIT = "bad_split"  # status of a row whose split is none of ours; it keeps its fields, `split` is null

@@ -6,14 +6,14 @@ from typing import Literal
 import pyarrow as pa
 from pydantic import Field
 
-from stores.errors import DataError, mismatch
-from tasks.readers.base import SourceFile, Split, faults
-from tasks.readers.images import copied
-from tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
-from tasks.readers.overlay import overlay
-from tasks.readers.records import Records, columns_of, csv_records, plain_records
-from tasks.readers.strays import stray_images
-from tasks.readers.tables import finished, sources, table_files
+from fuseline.stores.errors import DataError, mismatch
+from fuseline.tasks.readers.base import SourceFile, Split, faults
+from fuseline.tasks.readers.images import copied
+from fuseline.tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
+from fuseline.tasks.readers.overlay import overlay
+from fuseline.tasks.readers.records import Records, columns_of, csv_records, plain_records
+from fuseline.tasks.readers.strays import stray_images
+from fuseline.tasks.readers.tables import finished, sources, table_files
 
 SUFFIXES = (".csv", ".tsv", ".tab")
 LOOKS_FOR = "*.csv, *.tsv, *.tab; each may be packed"

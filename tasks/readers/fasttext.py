@@ -8,13 +8,13 @@ from typing import ClassVar, NamedTuple
 import pyarrow as pa
 from pydantic import Field
 
-from stores.errors import ConfigError, mismatch
-from tasks.readers.base import Encoding, ReaderOptions, SourceFile, Split, documents, image_array, mark
-from tasks.readers.images import copied, watched
-from tasks.readers.mapping import PIECE
-from tasks.readers.places import Place, listed, place, relative, walk
-from tasks.readers.streams import Block, file_blocks
-from tasks.readers.tables import name_split
+from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.tasks.readers.base import Encoding, ReaderOptions, SourceFile, Split, documents, image_array, mark
+from fuseline.tasks.readers.images import copied, watched
+from fuseline.tasks.readers.mapping import PIECE
+from fuseline.tasks.readers.places import Place, listed, place, relative, walk
+from fuseline.tasks.readers.streams import Block, file_blocks
+from fuseline.tasks.readers.tables import name_split
 
 SUFFIXES = ("", ".txt", ".ft", ".fasttext", ".train", ".valid", ".test")
 PACKED = (".gz", ".bz2", ".zst", ".zip")

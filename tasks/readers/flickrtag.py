@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 from pydantic import Field
 
-from tasks.readers.aligned import AlignedLines
-from tasks.readers.base import SourceFile, image_array
-from tasks.readers.fasttext import (
+from fuseline.tasks.readers.aligned import AlignedLines
+from fuseline.tasks.readers.base import SourceFile, image_array
+from fuseline.tasks.readers.fasttext import (
     FasttextOptions,
     Lines,
     check_pattern,
@@ -18,10 +18,10 @@ from tasks.readers.fasttext import (
     parsed,
     stem,
 )
-from tasks.readers.images import copied, watched
-from tasks.readers.mapping import check_ids
-from tasks.readers.places import Place, companion, listed, safe_references, source_folder
-from tasks.readers.strays import stray_images
+from fuseline.tasks.readers.images import copied, watched
+from fuseline.tasks.readers.mapping import check_ids
+from fuseline.tasks.readers.places import Place, companion, listed, safe_references, source_folder
+from fuseline.tasks.readers.strays import stray_images
 
 # What the paper counts. fastText's own test counts 647,224 test lines: neither is asserted.
 PUBLISHED = {"train": 91_188_648, "valid": 930_497, "test": 543_424}

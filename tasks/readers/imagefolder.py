@@ -6,13 +6,13 @@ from typing import ClassVar, Literal, NamedTuple
 import pyarrow as pa
 from pydantic import Field
 
-from tasks.readers import imagezip
-from tasks.readers.base import Finding, Refers, SourceFile, chosen, documents, image_array
-from tasks.readers.imagelists import METADATA, one_format, read_lists
-from tasks.readers.images import copied, is_image
-from tasks.readers.mapping import TableOptions
-from tasks.readers.places import is_utf8, listed, place, same_root, walk
-from tasks.readers.strays import stray_images
+from fuseline.tasks.readers import imagezip
+from fuseline.tasks.readers.base import Finding, Refers, SourceFile, chosen, documents, image_array
+from fuseline.tasks.readers.imagelists import METADATA, one_format, read_lists
+from fuseline.tasks.readers.images import copied, is_image
+from fuseline.tasks.readers.mapping import TableOptions
+from fuseline.tasks.readers.places import is_utf8, listed, place, same_root, walk
+from fuseline.tasks.readers.strays import stray_images
 
 LOOKS_FOR = "image files, metadata.csv, metadata.jsonl or metadata.parquet, or a zip of images per split"
 

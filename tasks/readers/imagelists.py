@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 
-from stores.errors import DataError, mismatch
-from tasks.readers import csv, jsonl, parquet
-from tasks.readers.mapping import TableOptions
+from fuseline.stores.errors import DataError, mismatch
+from fuseline.tasks.readers import csv, jsonl, parquet
+from fuseline.tasks.readers.mapping import TableOptions
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 

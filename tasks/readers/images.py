@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.readers.base import ReaderOptions, SourceFile, image_array, mark, strings
-from tasks.readers.places import Place, image_root, place, safe_references, same_root, walk
+from fuseline.tasks.readers.base import ReaderOptions, SourceFile, image_array, mark, strings
+from fuseline.tasks.readers.places import Place, image_root, place, safe_references, same_root, walk
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jfif", ".avif", ".jp2")
 COPY_ROWS = 256  # copied images are large: few per table

@@ -10,16 +10,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.readers.archives import Member, usable, zip_members
-from tasks.readers.base import ReaderOptions, Split, documents, faults, mark
-from tasks.readers.imagelists import METADATA, one_format, read_lists
-from tasks.readers.images import is_image
-from tasks.readers.mapping import TableOptions
-from tasks.readers.places import Place, place
-from tasks.readers.streams import BLOCK, DAMAGE, FREE_BYTES, Guard, poured
-from tasks.readers.tables import sources
-from tasks.readers.webdataset import with_images
-from tasks.readers.zipindex import ZipStore, zipped
+from fuseline.tasks.readers.archives import Member, usable, zip_members
+from fuseline.tasks.readers.base import ReaderOptions, Split, documents, faults, mark
+from fuseline.tasks.readers.imagelists import METADATA, one_format, read_lists
+from fuseline.tasks.readers.images import is_image
+from fuseline.tasks.readers.mapping import TableOptions
+from fuseline.tasks.readers.places import Place, place
+from fuseline.tasks.readers.streams import BLOCK, DAMAGE, FREE_BYTES, Guard, poured
+from fuseline.tasks.readers.tables import sources
+from fuseline.tasks.readers.webdataset import with_images
+from fuseline.tasks.readers.zipindex import ZipStore, zipped
 
 
 def read(path: str, options: TableOptions) -> Iterator[pa.Table]:

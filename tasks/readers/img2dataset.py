@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.readers.archives import Member, tar_members
-from tasks.readers.base import SourceFile, faults, image_array, mark
-from tasks.readers.images import COPY_ROWS, copied, folder_files, is_image
-from tasks.readers.mapping import TableOptions, as_text, map_rows, resolve
-from tasks.readers.parquet import DAMAGE, is_binary, parquet_files, whole_text
-from tasks.readers.places import Place, is_utf8, same_root, walk
-from tasks.readers.tables import finished
+from fuseline.tasks.readers.archives import Member, tar_members
+from fuseline.tasks.readers.base import SourceFile, faults, image_array, mark
+from fuseline.tasks.readers.images import COPY_ROWS, copied, folder_files, is_image
+from fuseline.tasks.readers.mapping import TableOptions, as_text, map_rows, resolve
+from fuseline.tasks.readers.parquet import DAMAGE, is_binary, parquet_files, whole_text
+from fuseline.tasks.readers.places import Place, is_utf8, same_root, walk
+from fuseline.tasks.readers.tables import finished
 
 ENDS = ("", ".gz", ".bz2", ".zst", ".zip")
 TABLES, TARS = (tuple(kind + end for end in ENDS) for kind in (".parquet", ".tar"))

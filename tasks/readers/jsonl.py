@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from tasks.readers.base import SourceFile, Split, faults
-from tasks.readers.images import copied
-from tasks.readers.mapping import LINE, TableOptions, as_text, check_ids, map_rows, resolve, template_columns
-from tasks.readers.objects import Objects, parse_block
-from tasks.readers.overlay import overlay
-from tasks.readers.strays import stray_images
-from tasks.readers.streams import file_blocks
-from tasks.readers.tables import finished, sources, table_files
+from fuseline.tasks.readers.base import SourceFile, Split, faults
+from fuseline.tasks.readers.images import copied
+from fuseline.tasks.readers.mapping import LINE, TableOptions, as_text, check_ids, map_rows, resolve, template_columns
+from fuseline.tasks.readers.objects import Objects, parse_block
+from fuseline.tasks.readers.overlay import overlay
+from fuseline.tasks.readers.strays import stray_images
+from fuseline.tasks.readers.streams import file_blocks
+from fuseline.tasks.readers.tables import finished, sources, table_files
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".json.txt")
 LOOKS_FOR = "*.jsonl, *.ndjson, *.json; each may be packed"

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from models.config import knob
-from stores.errors import ConfigError, DataError, mismatch
-from tasks.readers.base import (
+from fuseline.models.config import knob
+from fuseline.stores.errors import ConfigError, DataError, mismatch
+from fuseline.tasks.readers.base import (
     BAD_SPLIT,
     Column,
     Encoding,
@@ -24,7 +24,7 @@ from tasks.readers.base import (
     mark,
     strings,
 )
-from tasks.readers.places import safe_references
+from fuseline.tasks.readers.places import safe_references
 
 Role = Literal["id", "title", "description", "text", "html", "image", "labels", "split", "group"]
 

@@ -7,14 +7,14 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from stores.errors import DataError, mismatch
-from tasks.readers import mmimdb_hdf5
-from tasks.readers.base import ReaderOptions, SourceFile, Split, documents, image_array
-from tasks.readers.images import copied, is_image
-from tasks.readers.mapping import as_tabular, as_text, check_ids
-from tasks.readers.overlay import overlay
-from tasks.readers.places import Place, check_keys, listed, place, walk
-from tasks.readers.sidecars import required_json, whole_json
+from fuseline.stores.errors import DataError, mismatch
+from fuseline.tasks.readers import mmimdb_hdf5
+from fuseline.tasks.readers.base import ReaderOptions, SourceFile, Split, documents, image_array
+from fuseline.tasks.readers.images import copied, is_image
+from fuseline.tasks.readers.mapping import as_tabular, as_text, check_ids
+from fuseline.tasks.readers.overlay import overlay
+from fuseline.tasks.readers.places import Place, check_keys, listed, place, walk
+from fuseline.tasks.readers.sidecars import required_json, whole_json
 
 PUBLISHED = {"train": 15_552, "valid": 2_608, "test": 7_799, "documents": 25_959, "labels": 23}
 # fmt: off

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stores.errors import ConfigError, DataError, mismatch
-from tasks.readers.base import Split, chosen, documents, image_array
-from tasks.readers.places import place
+from fuseline.stores.errors import ConfigError, DataError, mismatch
+from fuseline.tasks.readers.base import Split, chosen, documents, image_array
+from fuseline.tasks.readers.places import place
 
 MEANS = (103.939, 116.779, 123.68)  # blue, green, red: what the release subtracted before it cut to integers
 USED = ("imdb_ids", "genres", "sequences", "images")

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import orjson
 import pyarrow as pa
 
-from tasks.readers.base import numbered
-from tasks.readers.mapping import TableOptions
-from tasks.readers.streams import Block, text_lines
+from fuseline.tasks.readers.base import numbered
+from fuseline.tasks.readers.mapping import TableOptions
+from fuseline.tasks.readers.streams import Block, text_lines
 
 
 class Objects(NamedTuple):

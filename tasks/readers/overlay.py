@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stores.schemas import DOCUMENTS
-from tasks.readers.base import mark
+from fuseline.stores.schemas import DOCUMENTS
+from fuseline.tasks.readers.base import mark
 
 
 def overlay(table: pa.Table, slugs: Sequence[str], bad: Sequence[bool]) -> pa.Table:

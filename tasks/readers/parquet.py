@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.readers.base import ReaderOptions, SourceFile, Split, faults, image_array, mark
-from tasks.readers.charsets import page_text
-from tasks.readers.images import COPY_ROWS, copied
-from tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
-from tasks.readers.places import Place, safe_references
-from tasks.readers.strays import stray_images
-from tasks.readers.streams import DAMAGE as STREAM_DAMAGE
-from tasks.readers.streams import is_packed, members, poured
-from tasks.readers.tables import finished, sources, table_files
+from fuseline.tasks.readers.base import ReaderOptions, SourceFile, Split, faults, image_array, mark
+from fuseline.tasks.readers.charsets import page_text
+from fuseline.tasks.readers.images import COPY_ROWS, copied
+from fuseline.tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
+from fuseline.tasks.readers.places import Place, safe_references
+from fuseline.tasks.readers.strays import stray_images
+from fuseline.tasks.readers.streams import DAMAGE as STREAM_DAMAGE
+from fuseline.tasks.readers.streams import is_packed, members, poured
+from fuseline.tasks.readers.tables import finished, sources, table_files
 
 SUFFIXES = (".parquet", ".pq")
 DAMAGE = (pa.ArrowException, OSError, ValueError)  # ArrowInvalid is a ValueError; a thrift error an OSError

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stores.atomic import storage_error
-from stores.digests import cell_digests
-from stores.errors import FuselineError
+from fuseline.stores.atomic import storage_error
+from fuseline.stores.digests import cell_digests
+from fuseline.stores.errors import FuselineError
 
 PARTS = 64  # of 100 million hashes, one and what it is joined with take 250 MB; at most 256, for a byte tells the part
 HELD_ROWS, HELD_BYTES = 1 << 18, 64 << 20  # of what is not scattered yet

@@ -9,15 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from tasks.readers import petfinder_findings as found
-from tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, Split, documents, image_array
-from tasks.readers.images import copied, is_image
-from tasks.readers.mapping import TableOptions, as_labels, as_tabular, as_text, check_ids
-from tasks.readers.overlay import overlay
-from tasks.readers.petfinder_photos import json_number, metadata_files, photo_columns
-from tasks.readers.places import Place, same_root, walk
-from tasks.readers.records import Columns, headed_columns
-from tasks.readers.sidecars import whole_json
+from fuseline.tasks.readers import petfinder_findings as found
+from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, Split, documents, image_array
+from fuseline.tasks.readers.images import copied, is_image
+from fuseline.tasks.readers.mapping import TableOptions, as_labels, as_tabular, as_text, check_ids
+from fuseline.tasks.readers.overlay import overlay
+from fuseline.tasks.readers.petfinder_photos import json_number, metadata_files, photo_columns
+from fuseline.tasks.readers.places import Place, same_root, walk
+from fuseline.tasks.readers.records import Columns, headed_columns
+from fuseline.tasks.readers.sidecars import whole_json
 
 PUBLISHED = {"train": 14_993, "test": 3_972, "labels": 5}
 NUMBERS = ("Age", "Quantity", "Fee", "VideoAmt", "PhotoAmt")

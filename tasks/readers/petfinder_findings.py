@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from stores.errors import DataError, mismatch
-from tasks.readers.base import Finding, ReaderOptions
-from tasks.readers.places import Place
-from tasks.readers.records import Columns
-from tasks.readers.sidecars import whole_json
+from fuseline.stores.errors import DataError, mismatch
+from fuseline.tasks.readers.base import Finding, ReaderOptions
+from fuseline.tasks.readers.places import Place
+from fuseline.tasks.readers.records import Columns
+from fuseline.tasks.readers.sidecars import whole_json
 
 Photos = Mapping[str, Sequence[tuple[int, str]]]  # PetID -> its photos
 

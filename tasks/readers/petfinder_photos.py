@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.readers.base import ReaderOptions
-from tasks.readers.places import Place
-from tasks.readers.sidecars import whole_json
+from fuseline.tasks.readers.base import ReaderOptions
+from fuseline.tasks.readers.places import Place
+from fuseline.tasks.readers.sidecars import whole_json
 
 COLUMNS: dict[str, pa.DataType] = {
     "cat_photo_label": pa.string(),  # the label with the highest score

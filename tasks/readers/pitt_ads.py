@@ -7,12 +7,12 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from tasks.readers.base import ReaderOptions, SourceFile, documents, image_array, mark
-from tasks.readers.images import copied, folder_files
-from tasks.readers.mapping import as_text, check_ids
-from tasks.readers.places import Place, safe_references, same_root, walk
-from tasks.readers.sidecars import required_json, whole_text
-from tasks.readers.strays import stray_images
+from fuseline.tasks.readers.base import ReaderOptions, SourceFile, documents, image_array, mark
+from fuseline.tasks.readers.images import copied, folder_files
+from fuseline.tasks.readers.mapping import as_text, check_ids
+from fuseline.tasks.readers.places import Place, safe_references, same_root, walk
+from fuseline.tasks.readers.sidecars import required_json, whole_text
+from fuseline.tasks.readers.strays import stray_images
 
 PUBLISHED = {"documents": 64_832}
 TARGETS = ("Topics", "Sentiments", "Strategies")

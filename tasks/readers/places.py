@@ -14,9 +14,9 @@ import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stores.errors import ConfigError, DataError, mismatch
-from tasks.readers.base import ReaderOptions, SourceFile
-from tasks.readers.remote import UnreachableError, buffered, reached, refuse_secret, stamp
+from fuseline.stores.errors import ConfigError, DataError, mismatch
+from fuseline.tasks.readers.base import ReaderOptions, SourceFile
+from fuseline.tasks.readers.remote import UnreachableError, buffered, reached, refuse_secret, stamp
 
 LOOKED_AT = 20_000  # names among which a misspelt one is looked for
 

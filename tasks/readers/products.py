@@ -8,18 +8,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from stores.errors import DataError, mismatch
-from tasks.readers import csv, jsonl, products_json
-from tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, chosen, documents, image_array
-from tasks.readers.csv import CsvOptions
-from tasks.readers.images import copied, folder_files
-from tasks.readers.jsonl import JsonlOptions
-from tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
-from tasks.readers.overlay import overlay
-from tasks.readers.places import Place, same_root, walk
-from tasks.readers.records import Columns, headed_columns
-from tasks.readers.strays import stray_images
-from tasks.readers.tables import name_split
+from fuseline.stores.errors import DataError, mismatch
+from fuseline.tasks.readers import csv, jsonl, products_json
+from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, chosen, documents, image_array
+from fuseline.tasks.readers.csv import CsvOptions
+from fuseline.tasks.readers.images import copied, folder_files
+from fuseline.tasks.readers.jsonl import JsonlOptions
+from fuseline.tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
+from fuseline.tasks.readers.overlay import overlay
+from fuseline.tasks.readers.places import Place, same_root, walk
+from fuseline.tasks.readers.records import Columns, headed_columns
+from fuseline.tasks.readers.strays import stray_images
+from fuseline.tasks.readers.tables import name_split
 
 
 class ProductsOptions(ReaderOptions):

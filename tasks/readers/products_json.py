@@ -5,14 +5,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from stores.errors import DataError, mismatch
-from tasks.readers.base import documents, image_array, mark
-from tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
-from tasks.readers.objects import Objects, parse_block
-from tasks.readers.overlay import overlay
-from tasks.readers.places import Place, check_keys, safe_references, same_root, walk
-from tasks.readers.records import csv_records
-from tasks.readers.streams import file_blocks
+from fuseline.stores.errors import DataError, mismatch
+from fuseline.tasks.readers.base import documents, image_array, mark
+from fuseline.tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
+from fuseline.tasks.readers.objects import Objects, parse_block
+from fuseline.tasks.readers.overlay import overlay
+from fuseline.tasks.readers.places import Place, check_keys, safe_references, same_root, walk
+from fuseline.tasks.readers.records import csv_records
+from fuseline.tasks.readers.streams import file_blocks
 
 Columns = dict[str, Sequence[Any]]  # id, group, title, description, text, labels, image, cat_*
 SPOKEN = ("brand", "color", "style")  # categories of ABO

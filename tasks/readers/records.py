@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from tasks.readers.base import numbered
-from tasks.readers.mapping import TableOptions
-from tasks.readers.places import Place
-from tasks.readers.streams import HOLE, Block, file_blocks, text_lines
+from fuseline.tasks.readers.base import numbered
+from fuseline.tasks.readers.mapping import TableOptions
+from fuseline.tasks.readers.places import Place
+from fuseline.tasks.readers.streams import HOLE, Block, file_blocks, text_lines
 
 # The csv module's limit is global and small; ours is `max_line_bytes` per record, in _Feed.
 csv.field_size_limit((1 << 31) - 1)

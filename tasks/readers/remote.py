@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from stores.errors import ConfigError, FuselineError, mismatch
-from stores.redaction import HIDDEN, redacted
+from fuseline.stores.errors import ConfigError, FuselineError, mismatch
+from fuseline.stores.redaction import HIDDEN, redacted
 
 BUFFER = 1 << 20
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import orjson
 
-from stores.errors import DataError, mismatch
-from tasks.readers.base import ReaderOptions
-from tasks.readers.charsets import page_text, without_bom
-from tasks.readers.places import Openable, Place
-from tasks.readers.streams import DAMAGE, Bomb, unpacked
+from fuseline.stores.errors import DataError, mismatch
+from fuseline.tasks.readers.base import ReaderOptions
+from fuseline.tasks.readers.charsets import page_text, without_bom
+from fuseline.tasks.readers.places import Openable, Place
+from fuseline.tasks.readers.streams import DAMAGE, Bomb, unpacked
 
 
 def whole_text(

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from itertools import compress, islice
 
-from tasks.readers.base import Finding, ReaderOptions, Refers
-from tasks.readers.images import is_image
-from tasks.readers.places import is_utf8, place, walk
+from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers
+from fuseline.tasks.readers.images import is_image
+from fuseline.tasks.readers.places import is_utf8, place, walk
 
 BATCH = 4096
 

@@ -13,8 +13,8 @@ from typing import IO, Any, NamedTuple
 
 import zstandard
 
-from tasks.readers.base import ReaderOptions
-from tasks.readers.places import Openable
+from fuseline.tasks.readers.base import ReaderOptions
+from fuseline.tasks.readers.places import Openable
 
 BLOCK = 1 << 20
 LINES = 1 << 16  # in one block, for each becomes some objects

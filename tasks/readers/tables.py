@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from tasks.readers.base import SourceFile, Split, chosen
-from tasks.readers.images import manifest_folder, rebased, watched
-from tasks.readers.mapping import TableOptions
-from tasks.readers.places import Place, listed, manifests, relatives
+from fuseline.tasks.readers.base import SourceFile, Split, chosen
+from fuseline.tasks.readers.images import manifest_folder, rebased, watched
+from fuseline.tasks.readers.mapping import TableOptions
+from fuseline.tasks.readers.places import Place, listed, manifests, relatives
 
 
 def sources(path: str, suffixes: tuple[str, ...]) -> list[tuple[Place, str, Split | None]]:

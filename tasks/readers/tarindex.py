@@ -18,10 +18,10 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
-from tasks.readers.archives import Member, climbs, tar_members
-from tasks.readers.base import ReaderOptions, image_array
-from tasks.readers.places import Openable, Place, is_utf8, walk
-from tasks.readers.streams import is_packed
+from fuseline.tasks.readers.archives import Member, climbs, tar_members
+from fuseline.tasks.readers.base import ReaderOptions, image_array
+from fuseline.tasks.readers.places import Openable, Place, is_utf8, walk
+from fuseline.tasks.readers.streams import is_packed
 
 SUFFIXES = (".tar", ".tar.gz", ".tar.bz2", ".tar.zst", ".tgz")
 FOLDERS = 1000

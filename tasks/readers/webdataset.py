@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 import orjson
 import pyarrow as pa
 
-from tasks.readers.archives import Member, tar_members
-from tasks.readers.base import SourceFile, Split, image_array, mark, strings
-from tasks.readers.charsets import page_text
-from tasks.readers.images import copied, is_image
-from tasks.readers.mapping import LINE, OBVIOUS, Role, TableOptions, map_rows, resolve
-from tasks.readers.overlay import overlay
-from tasks.readers.places import listed, manifests, relatives
-from tasks.readers.tables import finished, sources
+from fuseline.tasks.readers.archives import Member, tar_members
+from fuseline.tasks.readers.base import SourceFile, Split, image_array, mark, strings
+from fuseline.tasks.readers.charsets import page_text
+from fuseline.tasks.readers.images import copied, is_image
+from fuseline.tasks.readers.mapping import LINE, OBVIOUS, Role, TableOptions, map_rows, resolve
+from fuseline.tasks.readers.overlay import overlay
+from fuseline.tasks.readers.places import listed, manifests, relatives
+from fuseline.tasks.readers.tables import finished, sources
 
 SUFFIXES = (".tar", ".tgz")
 TEXTS = frozenset({"txt", "json", "cls", "htm", "html", "title", "caption"})

@@ -9,19 +9,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from stores.errors import DataError, mismatch
-from tasks.readers.aligned import AlignedLines
-from tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, Split, documents, faults, mark
-from tasks.readers.images import copied, folder_files
-from tasks.readers.mapping import as_text, check_ids
-from tasks.readers.places import image_root, place, safe_references, walk
-from tasks.readers.sidecars import whole_json
-from tasks.readers.strays import stray_images, unreferred
-from tasks.readers.streams import file_blocks, text_lines
-from tasks.readers.tarindex import SUFFIXES
-from tasks.readers.webvision_meta import Arrays, Metadata, QueryArray, find_metadata
-from tasks.readers.webvision_queries import query_number, query_synsets
-from tasks.readers.webvision_tars import Release, stray_members
+from fuseline.stores.errors import DataError, mismatch
+from fuseline.tasks.readers.aligned import AlignedLines
+from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, Split, documents, faults, mark
+from fuseline.tasks.readers.images import copied, folder_files
+from fuseline.tasks.readers.mapping import as_text, check_ids
+from fuseline.tasks.readers.places import image_root, place, safe_references, walk
+from fuseline.tasks.readers.sidecars import whole_json
+from fuseline.tasks.readers.strays import stray_images, unreferred
+from fuseline.tasks.readers.streams import file_blocks, text_lines
+from fuseline.tasks.readers.tarindex import SUFFIXES
+from fuseline.tasks.readers.webvision_meta import Arrays, Metadata, QueryArray, find_metadata
+from fuseline.tasks.readers.webvision_queries import query_number, query_synsets
+from fuseline.tasks.readers.webvision_tars import Release, stray_members
 
 PUBLISHED = {"valid": 50_000, "test": 50_000, "labels": 1_000}  # of 1.0; totals of 2.0 are not confirmed
 ARRAYS = 64  # query files kept in memory; the lists go query by query

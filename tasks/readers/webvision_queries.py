@@ -5,10 +5,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from tasks.readers.base import ReaderOptions, Split
-from tasks.readers.places import Openable
-from tasks.readers.streams import file_blocks, text_lines
-from tasks.readers.webvision_tars import Release
+from fuseline.tasks.readers.base import ReaderOptions, Split
+from fuseline.tasks.readers.places import Openable
+from fuseline.tasks.readers.streams import file_blocks, text_lines
+from fuseline.tasks.readers.webvision_tars import Release
 
 logger = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator
 from functools import cached_property, partial
 
-from tasks.readers.base import ReaderOptions
-from tasks.readers.images import is_image
-from tasks.readers.places import Openable, image_root, place, same_root, walk
-from tasks.readers.tarindex import SUFFIXES, Part, TarStore
+from fuseline.tasks.readers.base import ReaderOptions
+from fuseline.tasks.readers.images import is_image
+from fuseline.tasks.readers.places import Openable, image_root, place, same_root, walk
+from fuseline.tasks.readers.tarindex import SUFFIXES, Part, TarStore
 
 SOURCES = ("google", "flickr")
 LISTS = frozenset(

@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from stores.errors import ConfigError, DataError, mismatch
-from tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, documents, mark, numbered
-from tasks.readers.delimited import Fields, cut
-from tasks.readers.images import copied, watched
-from tasks.readers.mapping import as_tabular, as_text, check_ids
-from tasks.readers.partners import IDS, PAIRS, Partners, extra_lines, joined
-from tasks.readers.percent import decoded, decoded_lists
-from tasks.readers.places import Place, companion, image_root, listed, place, relative, walk
-from tasks.readers.strays import stray_images
-from tasks.readers.streams import file_blocks, text_bytes
-from tasks.readers.yfcc_images import Images, check_template, in_zips
+from fuseline.stores.errors import ConfigError, DataError, mismatch
+from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, documents, mark, numbered
+from fuseline.tasks.readers.delimited import Fields, cut
+from fuseline.tasks.readers.images import copied, watched
+from fuseline.tasks.readers.mapping import as_tabular, as_text, check_ids
+from fuseline.tasks.readers.partners import IDS, PAIRS, Partners, extra_lines, joined
+from fuseline.tasks.readers.percent import decoded, decoded_lists
+from fuseline.tasks.readers.places import Place, companion, image_root, listed, place, relative, walk
+from fuseline.tasks.readers.strays import stray_images
+from fuseline.tasks.readers.streams import file_blocks, text_bytes
+from fuseline.tasks.readers.yfcc_images import Images, check_template, in_zips
 
 # fmt: off
 FIELDS = (

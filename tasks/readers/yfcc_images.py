@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stores.errors import ConfigError, mismatch
-from tasks.readers.base import ReaderOptions, image_array
-from tasks.readers.places import image_root, place, safe_references
-from tasks.readers.zipindex import MARK, ZipStore, zipped
+from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.tasks.readers.base import ReaderOptions, image_array
+from fuseline.tasks.readers.places import image_root, place, safe_references
+from fuseline.tasks.readers.zipindex import MARK, ZipStore, zipped
 
 PIECES = ("hash", "h3", "h6", "id", "line", "ext", "l2", "l3", "m3")
 USUAL = "jpg"  # what photos are stored as, whatever was uploaded, with some exceptions

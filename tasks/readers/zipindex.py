@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 import xxhash
 from numpy.typing import NDArray
 
-from tasks.readers.archives import Member, data_offset, usable, zip_members
-from tasks.readers.base import ReaderOptions, image_array, mark
-from tasks.readers.places import Place
-from tasks.readers.streams import DAMAGE
+from fuseline.tasks.readers.archives import Member, data_offset, usable, zip_members
+from fuseline.tasks.readers.base import ReaderOptions, image_array, mark
+from fuseline.tasks.readers.places import Place
+from fuseline.tasks.readers.streams import DAMAGE
 
 HELD = 4096
 MARK = ".zip/"  # "images/12/345.zip/678.jpg" is the member 678.jpg of images/12/345.zip

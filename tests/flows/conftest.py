@@ -12,7 +12,7 @@ import yaml
 from PIL import Image, ImageDraw
 from typer.testing import CliRunner, Result
 
-from flows.runtime import prepare_prefect
+from fuseline.flows.runtime import prepare_prefect
 
 COLOURS = {"circle": "red", "square": "blue", "triangle": "green"}
 WORDS = {
@@ -98,8 +98,8 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     from prefect.context import refresh_global_settings_context
 
     refresh_global_settings_context()
-    from flows.cli import app
-    from tasks.pool import close_pool
+    from fuseline.flows.cli import app
+    from fuseline.tasks.pool import close_pool
 
     def call(*arguments: object) -> Result:
         return CliRunner().invoke(app, [str(argument) for argument in arguments])

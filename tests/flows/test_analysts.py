@@ -15,8 +15,8 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from flows.config import load_config
-from flows.graph import build
+from fuseline.flows.config import load_config
+from fuseline.flows.graph import build
 from tests.flows.conftest import Cli, settings, write_config, write_documents
 
 PAGE = Path(__file__).parents[2] / "docs" / "analysts.md"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from flows.artifacts import artifact_key
-from flows.leaderboard import Standing, cells, title
+from fuseline.flows.artifacts import artifact_key
+from fuseline.flows.leaderboard import Standing, cells, title
 
 
 @pytest.mark.parametrize(

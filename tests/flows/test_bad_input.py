@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from flows.config import load_config
-from flows.graph import build
-from flows.outcome import TooManyFailuresError
-from flows.publish import presence
+from fuseline.flows.config import load_config
+from fuseline.flows.graph import build
+from fuseline.flows.outcome import TooManyFailuresError
+from fuseline.flows.publish import presence
 from tests.flows.conftest import Cli, document, make_data, settings, write_config, write_documents
 
 
@@ -92,8 +92,8 @@ def test_a_flow_says_that_too_many_rows_failed(cli: Cli, tmp_path: Path) -> None
     write_documents(folder, rows)
     values = {**settings(folder), "embed": {}, "quantize": {}, "models": {"text": {"kind": "text"}}}
     settled = load_config(write_config(folder, values))
-    from flows.pipeline import pipeline
-    from flows.steps import ingest
+    from fuseline.flows.pipeline import pipeline
+    from fuseline.flows.steps import ingest
 
     told = r"failed rows of ingest/shapes: .*10 of 30 \(33.3%: 10 bad_split\); first: bad_split, doc-0000 at .*:1"
     with pytest.raises(TooManyFailuresError, match=told):
@@ -202,7 +202,7 @@ def test_a_second_run_on_the_same_root_says_who_holds_it(cli: Cli, finished: Pat
     import sys
 
     root = finished.parent / "out"
-    holder = """import sys, time; from pathlib import Path; from stores.lock import hold
+    holder = """import sys, time; from pathlib import Path; from fuseline.stores.lock import hold
 with hold(Path(sys.argv[1]), started='noon', wait=0): print('held', flush=True); time.sleep(60)"""
     with subprocess.Popen([sys.executable, "-c", holder, str(root)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None

@@ -6,9 +6,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from flows.config import load_config
-from flows.graph import build
-from stores.errors import ConfigError
+from fuseline.flows.config import load_config
+from fuseline.flows.graph import build
+from fuseline.stores.errors import ConfigError
 from tests.flows.conftest import Cli
 from tests.flows.test_run import copied as copied
 

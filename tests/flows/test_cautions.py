@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from flows.cautions import cautions
-from stores.schemas import STATISTICS
+from fuseline.flows.cautions import cautions
+from fuseline.stores.schemas import STATISTICS
 from tests.flows.conftest import Cli, document, make_data, settings, write_config, write_documents
 
 SCORED = ("valid", "test")

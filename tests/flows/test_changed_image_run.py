@@ -8,11 +8,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-import flows.pipeline
-from flows.config import Config, load_config
-from flows.graph import build
-from flows.step import Wishes
-from tasks.embed import ImageEmbedConfig, embed_images
+import fuseline.flows.pipeline
+from fuseline.flows.config import Config, load_config
+from fuseline.flows.graph import build
+from fuseline.flows.step import Wishes
+from fuseline.tasks.embed import ImageEmbedConfig, embed_images
 from tests.flows.conftest import Cli, document, draw, settings, write_config, write_documents
 from tests.flows.test_run import busy, plan_of
 
@@ -52,9 +52,9 @@ def test_a_replaced_image_is_told_and_right_after_one_more_run(
         draw(image, "square", 99)
         return []
 
-    ingest, *others = flows.pipeline.STEPS
+    ingest, *others = fuseline.flows.pipeline.STEPS
     with monkeypatch.context() as patched:
-        patched.setattr(flows.pipeline, "STEPS", [ingest, replace_image, *others])
+        patched.setattr(fuseline.flows.pipeline, "STEPS", [ingest, replace_image, *others])
         result = cli("run", config)
     assert result.exit_code == 0, result.output
     bad = pl.read_parquet(config.parent / "out" / "latest" / "quarantine.parquet")

@@ -6,8 +6,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from flows.config import Config, load_config, parse_config
-from stores.errors import ConfigError
+from fuseline.flows.config import Config, load_config, parse_config
+from fuseline.stores.errors import ConfigError
 from tests.flows.conftest import settings, write_config
 
 BASE = settings(Path("data"))

@@ -10,10 +10,10 @@ import orjson
 import pytest
 from drive import Nodes, Source, documents, nodes, run
 
-from flows.damage import find_damage
-from stores.fitted import RECORD
-from stores.published import Published
-from tasks.planner import PlanOptions, plan_all
+from fuseline.flows.damage import find_damage
+from fuseline.stores.fitted import RECORD
+from fuseline.stores.published import Published
+from fuseline.tasks.planner import PlanOptions, plan_all
 from tests.flows.conftest import Cli, settings, write_config
 
 

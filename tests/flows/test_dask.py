@@ -33,7 +33,7 @@ def test_a_local_cluster_makes_the_same_bytes(cli: Cli, finished: Path, tmp_path
     assert cli("run", local).exit_code == 0
     for attempt in ("first", "second"):
         log = tmp_path / f"{attempt}.log"
-        with program("flows.cli", "run", config, log=log, env=clean_env()) as run:
+        with program("fuseline.flows.cli", "run", config, log=log, env=clean_env()) as run:
             wait_for(lambda run=run: run.poll() is not None, "the run on Dask to end", seconds=500)  # type: ignore[misc]
             assert run.returncode == 0, log.read_text()
         assert "Traceback" not in log.read_text()

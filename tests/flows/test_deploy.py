@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.deploy import chosen_config
+from fuseline.flows.deploy import chosen_config
 from tests.flows.conftest import settings, write_config
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import orjson
 import pytest
 
-from flows.config import Config
-from flows.describe import KINDS, SETTINGS, describe
-from flows.listing import REGISTRIES
-from stores.errors import ConfigError
+from fuseline.flows.config import Config
+from fuseline.flows.describe import KINDS, SETTINGS, describe
+from fuseline.flows.listing import REGISTRIES
+from fuseline.stores.errors import ConfigError
 from tests.flows.conftest import Cli
 
 EVERYTHING = [(kind, row["name"]) for kind in KINDS for row in REGISTRIES[f"{kind}s"]()]

@@ -5,8 +5,8 @@ from pathlib import Path
 import duckdb
 import orjson
 
-from reports.redact import shown
-from tasks.contact_sheet import drawn_documents
+from fuseline.reports.redact import shown
+from fuseline.tasks.contact_sheet import drawn_documents
 from tests.flows.conftest import Cli, make_data, settings, write_config
 from tests.flows.test_run import busy, plan_of
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from stores.schemas import DRIFT, MODELS, TOKENS, WORDS
+from fuseline.stores.schemas import DRIFT, MODELS, TOKENS, WORDS
 from tests.flows.conftest import Cli, document, settings, write_config, write_documents
 from tests.flows.test_run import busy, last_accounts, plan_of
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
-from reports.redact import shown
+from fuseline.reports.redact import shown
 from tests.flows.conftest import Cli, document, settings, write_config, write_documents
 from tests.flows.test_run import busy, last_accounts, plan_of
 

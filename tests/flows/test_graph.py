@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.cells import Grid
-from flows.config import parse_config
-from flows.graph import build, build_prediction
-from models.errors import MissingWeights
-from stores.errors import ConfigError
-from tasks.ingest import SourceConfig
+from fuseline.flows.cells import Grid
+from fuseline.flows.config import parse_config
+from fuseline.flows.graph import build, build_prediction
+from fuseline.models.errors import MissingWeights
+from fuseline.stores.errors import ConfigError
+from fuseline.tasks.ingest import SourceConfig
 from tests.flows.conftest import settings
 
 

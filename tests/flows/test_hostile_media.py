@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from flows.config import load_config
-from flows.graph import build
+from fuseline.flows.config import load_config
+from fuseline.flows.graph import build
 from tests.flows.conftest import Cli, document, make_data, settings, write_config, write_documents
 from tests.flows.test_run import busy, plan_of
 

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from flows.imports import uncollected
+from fuseline.flows.imports import uncollected
 
 
 def test_it_goes_on_after_the_block_and_after_an_error_in_it() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 import pytest
 
-from flows.config import load_config
-from flows.graph import build
-from tasks.nodes import ShardStage
-from tasks.pool import Pool
+from fuseline.flows.config import load_config
+from fuseline.flows.graph import build
+from fuseline.tasks.nodes import ShardStage
+from fuseline.tasks.pool import Pool
 from tests.flows.conftest import Cli, make_data, settings, write_config
 from tests.flows.live import alive, command_of, descendants, program, wait_for
 from tests.flows.test_run import busy, last_accounts, plan_of
@@ -38,11 +38,11 @@ def records(config: Path, stage: str) -> dict[Path, bytes]:
 def interrupted_at(config: Path, stage: str, shards: int, number: int) -> tuple[int, str, dict[Path, bytes]]:
     """Run, signal once some shards of a stage are committed, and wait until every process is gone."""
     log = config.parent / "run.log"
-    with program("flows.cli", "run", config, log=log) as run:
+    with program("fuseline.flows.cli", "run", config, log=log) as run:
         wait_for(lambda: run.poll() is not None or len(records(config, stage)) >= shards, f"{stage} to start")
         assert run.poll() is None, log.read_text()
         family = descendants(run.pid)
-        assert any("flows.server" in command_of(pid) for pid in family)
+        assert any("fuseline.flows.server" in command_of(pid) for pid in family)
         if number == signal.SIGINT:
             os.killpg(run.pid, number)  # as a terminal does
         else:
@@ -114,7 +114,7 @@ def test_a_killed_run_can_be_repeated_at_once_with_its_own_server(config: Path) 
     """The history of the killed run lies in the database that the next server opens."""
     interrupted_at(config, "embed/image", 1, signal.SIGKILL)
     log = config.parent / "again.log"
-    with program("flows.cli", "run", config, log=log) as run:
+    with program("fuseline.flows.cli", "run", config, log=log) as run:
         assert run.wait(240) == 0, log.read_text()
         wait_for(lambda: not descendants(run.pid), "every process to end", seconds=60)
 
@@ -123,7 +123,7 @@ def test_a_killed_run_can_be_repeated_at_once_with_its_own_server(config: Path) 
 @pytest.mark.timeout(900)
 def test_a_killed_worker_is_replaced(config: Path) -> None:
     log = config.parent / "run.log"
-    with program("flows.cli", "run", config, log=log) as run:
+    with program("fuseline.flows.cli", "run", config, log=log) as run:
         wait_for(lambda: run.poll() is not None or records(config, "embed/image"), "embed to start")
         workers = [pid for pid in descendants(run.pid) if "spawn_main" in command_of(pid)]
         assert workers, log.read_text()

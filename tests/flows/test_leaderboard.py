@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from flows.console import leaderboard_table
-from flows.leaderboard import Standing, leaderboard, published_leaderboard
-from stores.schemas import METRICS, MODELS
+from fuseline.flows.console import leaderboard_table
+from fuseline.flows.leaderboard import Standing, leaderboard, published_leaderboard
+from fuseline.stores.schemas import METRICS, MODELS
 from tests.flows.conftest import Cli
 
 MADE = pa.Table.from_pylist(

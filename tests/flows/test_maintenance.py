@@ -10,17 +10,17 @@ from drive import Nodes, Source, counts, documents, nodes, run
 from faults import full_disk
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.config import Config, parse_config
-from flows.console import status_of
-from flows.damage import Damage, find_all_damage, find_damage
-from flows.graph import build
-from flows.maintenance import find_garbage, old_checkpoints, size_of
-from flows.runs import configs_of_runs, last_accounts, last_configs, last_run, runs_of, write_run
-from stores.dataset import Dataset
-from stores.errors import DataError
-from tasks.nodes import Fit, Node
-from tasks.planner import PlanOptions, plan_all
+from fuseline.flows.cli import app
+from fuseline.flows.config import Config, parse_config
+from fuseline.flows.console import status_of
+from fuseline.flows.damage import Damage, find_all_damage, find_damage
+from fuseline.flows.graph import build
+from fuseline.flows.maintenance import find_garbage, old_checkpoints, size_of
+from fuseline.flows.runs import configs_of_runs, last_accounts, last_configs, last_run, runs_of, write_run
+from fuseline.stores.dataset import Dataset
+from fuseline.stores.errors import DataError
+from fuseline.tasks.nodes import Fit, Node
+from fuseline.tasks.planner import PlanOptions, plan_all
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ class TestGarbage:
     def test_gc_tells_for_whom_it_waits(self, tmp_path: Path):
         config, path = self.config(tmp_path), tmp_path / "x.yaml"
         path.write_text(config.to_yaml(), encoding="utf-8")
-        holder = """import sys; from pathlib import Path; from stores.lock import hold
+        holder = """import sys; from pathlib import Path; from fuseline.stores.lock import hold
 with hold(Path(sys.argv[1]), started="noon", wait=0): print("held", flush=True); sys.stdin.readline()"""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         with subprocess.Popen([sys.executable, "-c", holder, config.root], **pipes) as other:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from flows.config import parse_config
-from flows.graph import build
-from flows.options import plan_options
-from stores.errors import ConfigError
+from fuseline.flows.config import parse_config
+from fuseline.flows.graph import build
+from fuseline.flows.options import plan_options
+from fuseline.stores.errors import ConfigError
 from tests.flows.conftest import Cli, settings, write_config
 
 

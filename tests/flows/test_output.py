@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.output import check_output, written
-from stores.errors import ConfigError, StorageError
+from fuseline.flows.output import check_output, written
+from fuseline.stores.errors import ConfigError, StorageError
 from tests.flows.conftest import Cli
 
 

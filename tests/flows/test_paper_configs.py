@@ -8,13 +8,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from flows.cells import swept
-from flows.config import Config, load_config
-from flows.graph import build
-from reports.reference import accuracies
-from tasks.ingest import ingest
-from tasks.nodes import Ingest
-from tasks.sweep import grid_points
+from fuseline.flows.cells import swept
+from fuseline.flows.config import Config, load_config
+from fuseline.flows.graph import build
+from fuseline.reports.reference import accuracies
+from fuseline.tasks.ingest import ingest
+from fuseline.tasks.nodes import Ingest
+from fuseline.tasks.sweep import grid_points
 from tests.fixtures.layouts import LAYOUTS
 from tests.flows.conftest import Cli
 

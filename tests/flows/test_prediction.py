@@ -14,11 +14,11 @@ from drive import Source, run
 from faults import flip
 from visual import pictures, visual
 
-from flows.config import load_config
-from flows.graph import build
-from flows.prediction import check_trained, given_source
-from stores.errors import MismatchError
-from stores.schemas import PREDICTIONS
+from fuseline.flows.config import load_config
+from fuseline.flows.graph import build
+from fuseline.flows.prediction import check_trained, given_source
+from fuseline.stores.errors import MismatchError
+from fuseline.stores.schemas import PREDICTIONS
 from tests.flows.conftest import Cli, document, draw, make_data, settings, write_config, write_documents
 
 

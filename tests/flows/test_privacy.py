@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.config import Config, parse_config
-from flows.graph import build
-from models.detectors import DETECTORS
-from models.encoders import ENCODERS
-from stores.errors import ConfigError
+from fuseline.flows.config import Config, parse_config
+from fuseline.flows.graph import build
+from fuseline.models.detectors import DETECTORS
+from fuseline.models.encoders import ENCODERS
+from fuseline.stores.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 FINDERS = {name for name, entry in DETECTORS.items() if entry.kind == "face"}
@@ -65,7 +65,8 @@ def test_whole_images_are_never_embedded_as_faces(encoder: str) -> None:
 def test_a_run_without_faces_never_imports_their_networks() -> None:
     code = (
         "import io, sys, pyarrow as pa, numpy as np;"
-        "from PIL import Image; from stores.schemas import DOCUMENTS; from tasks.detect import DetectConfig, detect;"
+        "from PIL import Image; from fuseline.stores.schemas import DOCUMENTS;"
+        "from fuseline.tasks.detect import DetectConfig, detect;"
         "b = io.BytesIO(); Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(b, 'PNG');"
         "row = {'id': 'a', 'source': 's', 'status': 'ok', 'labels': [], 'image': {'bytes': b.getvalue()}};"
         "table = pa.Table.from_pylist([row], schema=DOCUMENTS);"

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from flows import progress
-from flows.progress import Expected, Teller
-from models.progress import LocalMeter, metering, note, note_doing, noted
-from tasks.shard import ShardReport
+from fuseline.flows import progress
+from fuseline.flows.progress import Expected, Teller
+from fuseline.models.progress import LocalMeter, metering, note, note_doing, noted
+from fuseline.tasks.shard import ShardReport
 
 
 @pytest.fixture

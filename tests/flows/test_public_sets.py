@@ -7,16 +7,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from flows.config import Config
-from flows.graph import build
-from flows.publish import published_counts
-from stores.schemas import STATISTICS
-from tasks.images import ImageLimits, decode, open_image
-from tasks.ingest import Scan, ingest, ingest_quarantine, scan
-from tasks.nodes import Context, Ingest
-from tasks.readers import READERS, published
-from tasks.statistics import merge, statistics
-from tasks.transforms import clean_documents
+from fuseline.flows.config import Config
+from fuseline.flows.graph import build
+from fuseline.flows.publish import published_counts
+from fuseline.stores.schemas import STATISTICS
+from fuseline.tasks.images import ImageLimits, decode, open_image
+from fuseline.tasks.ingest import Scan, ingest, ingest_quarantine, scan
+from fuseline.tasks.nodes import Context, Ingest
+from fuseline.tasks.readers import READERS, published
+from fuseline.tasks.statistics import merge, statistics
+from fuseline.tasks.transforms import clean_documents
 from tests.fixtures.layouts import LAYOUTS
 
 ROWS = 40

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from stores.schemas import METRICS, PREDICTIONS
+from fuseline.stores.schemas import METRICS, PREDICTIONS
 from tests.flows.conftest import Cli, document, make_data, settings, write_config, write_documents
 
 

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from flows.config import parse_config
-from flows.graph import build
-from flows.parameters import settings_of
-from stores.errors import ConfigError
+from fuseline.flows.config import parse_config
+from fuseline.flows.graph import build
+from fuseline.flows.parameters import settings_of
+from fuseline.stores.errors import ConfigError
 from tests.flows.conftest import Cli
 
 SECRET = "PLANTED1SECRET"  # noqa: S105

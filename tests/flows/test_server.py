@@ -13,7 +13,7 @@ import httpx
 import pytest
 from prefect.settings import get_current_settings
 
-from flows.server import Server
+from fuseline.flows.server import Server
 from tests.flows.conftest import Cli, make_data, settings, write_config
 from tests.flows.live import alive, clean_env, command_of, descendants, program, wait_for
 
@@ -34,7 +34,7 @@ def test_it_ends_when_the_run_ends_before_it_answers(tmp_path: Path, pause: floa
 STARTS = """
 import sys
 from pathlib import Path
-from flows.server import Server
+from fuseline.flows.server import Server
 Server(Path(sys.argv[1]))
 print("started", flush=True)
 sys.stdin.read()
@@ -74,7 +74,7 @@ def test_the_history_of_a_run_is_whole_when_it_ends(tmp_path: Path) -> None:
     make_data(folder := tmp_path / "data", 20)
     text = {**settings(folder), "shard_size": 5, "embed": {}, "quantize": {}, "models": {"text": {"kind": "text"}}}
     log, env = tmp_path / "run.log", clean_env(PREFECT_HOME=str(tmp_path / "home"))
-    with program("flows.cli", "run", write_config(folder, text), log=log, env=env) as run:
+    with program("fuseline.flows.cli", "run", write_config(folder, text), log=log, env=env) as run:
         assert run.wait(240) == 0, log.read_text()
         wait_for(lambda: not descendants(run.pid), "every process to end", seconds=60)
     assert "leaked" not in log.read_text()  # "There appear to be 3 leaked semaphore objects"
@@ -101,8 +101,8 @@ class Fake(Server):
 def test_one_that_dies_is_started_again_until_it_cannot_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("flows.server.RESTART_SECONDS", 2.0)
-    monkeypatch.setattr("flows.server.logger.propagate", True)
+    monkeypatch.setattr("fuseline.flows.server.RESTART_SECONDS", 2.0)
+    monkeypatch.setattr("fuseline.flows.server.logger.propagate", True)
     lost: list[str] = []
     server = Fake(tmp_path, lost.append)
     server.wait()
@@ -140,9 +140,9 @@ def test_a_run_goes_on_when_its_server_is_killed(tmp_path: Path) -> None:
     make_data(folder := tmp_path / "data", 20)
     text = {**settings(folder), "shard_size": 5, "embed": {}, "quantize": {}, "models": {"text": {"kind": "text"}}}
     log, env = tmp_path / "run.log", clean_env(PREFECT_HOME=str(tmp_path / "home"))
-    with program("flows.cli", "run", write_config(folder, text), log=log, env=env) as run:
+    with program("fuseline.flows.cli", "run", write_config(folder, text), log=log, env=env) as run:
         wait_for(lambda: list((folder / "out" / "documents").glob("*")), "the first stage to begin")
-        (server,) = [pid for pid in descendants(run.pid) if "flows.server" in command_of(pid)]
+        (server,) = [pid for pid in descendants(run.pid) if "fuseline.flows.server" in command_of(pid)]
         os.kill(server, signal.SIGKILL)
         assert run.wait(300) == 0, log.read_text()
         wait_for(lambda: not descendants(run.pid), "every process to end", seconds=60)

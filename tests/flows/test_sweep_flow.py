@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from faults import flip
 
-from flows.cells import Grid, sweep_nodes
-from flows.config import load_config, parse_config
-from flows.graph import build
-from reports.paper_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES
-from reports.reference import REFERENCE
-from stores.errors import ConfigError
-from stores.schemas import TOKENS
-from tasks.cell import outcome_table
-from tasks.sweep import DIRECTIONS, GRID, RESULTS
+from fuseline.flows.cells import Grid, sweep_nodes
+from fuseline.flows.config import load_config, parse_config
+from fuseline.flows.graph import build
+from fuseline.reports.paper_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES
+from fuseline.reports.reference import REFERENCE
+from fuseline.stores.errors import ConfigError
+from fuseline.stores.schemas import TOKENS
+from fuseline.tasks.cell import outcome_table
+from fuseline.tasks.sweep import DIRECTIONS, GRID, RESULTS
 from tests.flows.conftest import Cli, document, settings, write_config, write_documents
 from tests.flows.live import program, wait_for
 from tests.flows.test_forget import holding
@@ -311,7 +311,7 @@ def test_a_killed_sweep_goes_on(cli: Cli, features: Path, tmp_path: Path) -> Non
     lr = [0.01 * n for n in range(1, 16)]
     config = copy_of(features, tmp_path / "own", models=["text"], lr=lr, epochs=[300], run={"workers": 1})
     log, records = tmp_path / "log", config.parent / "out" / "sweep"
-    with program("flows.cli", "sweep", config, log=log) as sweep:
+    with program("fuseline.flows.cli", "sweep", config, log=log) as sweep:
         wait_for(lambda: sweep.poll() is not None or len(list(records.glob("*/*/record.json"))) >= 2, "two cells")
         assert sweep.poll() is None, log.read_text()
         sweep.send_signal(signal.SIGKILL)

@@ -24,12 +24,12 @@ from reference import fitted, with_text_embedding
 from safetensors.numpy import load, save
 from synthetic import documents
 
-from models.encoders.tabular import Tabular, TabularConfig
-from models.encoders.vocabulary import Vocabulary, VocabularyConfig
-from models.errors import CheckpointError
-from models.fasttext.classifier import FastTextClassifier
-from models.quantizers import QUANTIZERS
-from models.vocabulary import token_vectors, vocabulary
+from fuseline.models.encoders.tabular import Tabular, TabularConfig
+from fuseline.models.encoders.vocabulary import Vocabulary, VocabularyConfig
+from fuseline.models.errors import CheckpointError
+from fuseline.models.fasttext.classifier import FastTextClassifier
+from fuseline.models.quantizers import QUANTIZERS
+from fuseline.models.vocabulary import token_vectors, vocabulary
 
 MEMORY, SECONDS = 6 << 30, 60
 FEW: dict[str, Any] = {"dim": 4, "epochs": 2, "deterministic": True}

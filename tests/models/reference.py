@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 from synthetic import Blocks, documents
 
-from models.features import Block
-from models.registry import MODELS
+from fuseline.models.features import Block
+from fuseline.models.registry import MODELS
 
 
 def with_text_embedding(block: Block, seed: int = 0) -> Block:

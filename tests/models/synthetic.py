@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from models.blocks import cut
-from models.features import Block
+from fuseline.models.blocks import cut
+from fuseline.models.features import Block
 
 CLASSES, DIM, TOKENS = 4, 12, 4
 

@@ -8,8 +8,8 @@ import pytest
 from reference import accuracy, fitted, without
 from synthetic import documents
 
-from models import kiela
-from models.blocks import cut
+from fuseline.models import kiela
+from fuseline.models.blocks import cut
 
 QUICK = {"dim": 10, "lr": 0.25, "epochs": 15, "deterministic": True}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.checkpoint import (
+from fuseline.models.checkpoint import (
     ARRAYS,
     META,
     Checkpoint,
@@ -17,7 +17,7 @@ from models.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )  # fmt: skip
-from models.errors import CheckpointError
+from fuseline.models.errors import CheckpointError
 
 
 def test_round_trip_and_equal_bytes(tmp_path: Path) -> None:

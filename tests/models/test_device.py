@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from models.device import Batches, Device, forward, to_device, torch_device
-from models.encoders import get_encoder
-from models.encoders.efficientnet_lite import EfficientNetLiteConfig
-from models.errors import DeviceError
-from models.threads import limit_threads
+from fuseline.models.device import Batches, Device, forward, to_device, torch_device
+from fuseline.models.encoders import get_encoder
+from fuseline.models.encoders.efficientnet_lite import EfficientNetLiteConfig
+from fuseline.models.errors import DeviceError
+from fuseline.models.threads import limit_threads
 
 
 class Full:

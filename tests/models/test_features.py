@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from synthetic import documents
 
-from models.blocks import cut, joined
+from fuseline.models.blocks import cut, joined
 
 
 def test_rows_are_cut_and_picked_alike() -> None:

@@ -9,10 +9,10 @@ import torch
 from reference import accuracy, fitted, only, with_text_embedding, without
 from synthetic import Blocks, documents
 
-from models.blocks import cut
-from models.errors import TrainingError
-from models.features import Block, Inputs
-from models.references.gated import GMU, GMUConfig
+from fuseline.models.blocks import cut
+from fuseline.models.errors import TrainingError
+from fuseline.models.features import Block, Inputs
+from fuseline.models.references.gated import GMU, GMUConfig
 
 QUICK = {"dim": 16, "epochs": 12, "lr": 0.02}
 

@@ -8,13 +8,13 @@ import pytest
 from numpy.typing import NDArray
 from synthetic import DIM, Blocks, documents
 
-from models import kiela
-from models.blocks import cut
-from models.errors import CheckpointError, TrainingError
-from models.fasttext.classifier import FastTextClassifier
-from models.fasttext.corpus import chunk_of, images_of, no_bags
-from models.features import Block
-from models.registry import MODELS, registry_rows
+from fuseline.models import kiela
+from fuseline.models.blocks import cut
+from fuseline.models.errors import CheckpointError, TrainingError
+from fuseline.models.fasttext.classifier import FastTextClassifier
+from fuseline.models.fasttext.corpus import chunk_of, images_of, no_bags
+from fuseline.models.features import Block
+from fuseline.models.registry import MODELS, registry_rows
 
 KIELA = ["text", "image", "additive", "max", "gated", "bilinear", "bilinear_gated", "pq", "rspq"]
 QUICK = {"dim": 10, "lr": 0.25, "epochs": 15, "deterministic": True}
@@ -120,7 +120,7 @@ def test_a_missing_modality_drops_its_term(name: str) -> None:
 
 
 def encoded(model: FastTextClassifier, block: Block) -> "object":
-    from models.fasttext.corpus import encode
+    from fuseline.models.fasttext.corpus import encode
 
     return encode(block, model.reads(), model.dictionary, model._shape())
 
@@ -197,9 +197,9 @@ def test_shard_borders_do_not_matter() -> None:
 
 
 def test_a_corpus_on_disk_teaches_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.blocks.CHUNK", 100)
+    monkeypatch.setattr("fuseline.models.blocks.CHUNK", 100)
     in_memory, on_disk = fitted("additive", word_ngrams=2, buckets=50), None
-    monkeypatch.setattr("models.fasttext.chunks.ChunkStore._fits", lambda self: False)
+    monkeypatch.setattr("fuseline.models.fasttext.chunks.ChunkStore._fits", lambda self: False)
     on_disk = fitted("additive", word_ngrams=2, buckets=50)
     np.testing.assert_array_equal(in_memory.params.U, on_disk.params.U)
 
@@ -293,7 +293,7 @@ def test_the_registry_lists_every_model_of_the_paper() -> None:
 
 
 def test_images_are_scaled_to_unit_length_and_bad_ones_are_missing() -> None:
-    from models.fasttext.kernels import unit_images
+    from fuseline.models.fasttext.kernels import unit_images
 
     X = np.float32([[3, 4], [0, 0], [np.nan, 1], [np.inf, 1], [1, 1], [1e-30, 0], [1e30, 1e30]])
     out, present = np.full_like(X, 7), np.array([True, True, True, True, False, True, True])

@@ -10,9 +10,9 @@ import pytest
 from reference import only, with_text_embedding
 from synthetic import Blocks, documents
 
-from models.features import Block
-from models.references.base import Classes, Reference, Tags
-from models.registry import MODELS
+from fuseline.models.features import Block
+from fuseline.models.references.base import Classes, Reference, Tags
+from fuseline.models.registry import MODELS
 
 N, C = 2000, 20_000  # as bool 40 MB, as float32 160 MB
 MB = 1 << 20

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from sklearn import metrics as sk
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from models.metrics import NOTHING, Tally, class_scores, f1_interval, scores, share_interval, tally
+from fuseline.models.metrics import NOTHING, Tally, class_scores, f1_interval, scores, share_interval, tally
 
 LABELS = ["ant", "bee", "cat", "dog", "eel"]
 STRINGS = pa.list_(pa.string())

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from mutations import KINDS, VARIANTS
 
-from models.encoders import ENCODERS
-from models.quantizers import QUANTIZERS
-from models.registry import MODELS
+from fuseline.models.encoders import ENCODERS
+from fuseline.models.quantizers import QUANTIZERS
+from fuseline.models.registry import MODELS
 
 FEW, MANY = 10, 2000
 FITTED = {name for name, entry in ENCODERS.items() if entry.modality in ("tabular", "indices")}

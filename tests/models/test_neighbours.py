@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.neighbours import nearest
+from fuseline.models.neighbours import nearest
 
 KEYS = np.float32([[1, 0], [0, 2], [3, 3], [-1, 0], [2, 0]])
 

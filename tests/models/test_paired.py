@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from models.metrics import Outcomes
-from models.paired import difference, per_document, resampled, statistic
+from fuseline.models.metrics import Outcomes
+from fuseline.models.paired import difference, per_document, resampled, statistic
 
 
 def outcomes(first, true, predicted, hit):
@@ -52,7 +52,7 @@ def test_draws_take_the_same_documents_for_all_and_do_not_depend_on_the_block_si
     a, b = resampled([values, 2 * values], rng=np.random.default_rng(5), draws=40)
     assert a.shape == (40, 2)
     assert np.allclose(2 * a, b)
-    monkeypatch.setattr("models.paired.CELLS", 70)  # two draws at a time
+    monkeypatch.setattr("fuseline.models.paired.CELLS", 70)  # two draws at a time
     (again,) = resampled([values], rng=np.random.default_rng(5), draws=40)
     assert np.allclose(again, a)
     ones, _ = resampled([np.ones((30, 1)), values], rng=np.random.default_rng(5), draws=40)

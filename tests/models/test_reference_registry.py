@@ -2,8 +2,8 @@
 
 import pytest
 
-from models.config import key_values
-from models.registry import MODELS
+from fuseline.models.config import key_values
+from fuseline.models.registry import MODELS
 
 
 @pytest.mark.parametrize(

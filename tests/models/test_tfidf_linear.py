@@ -11,8 +11,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from synthetic import documents
 
-from models.blocks import cut
-from models.features import Block
+from fuseline.models.blocks import cut
+from fuseline.models.features import Block
 
 
 def strings(block: Block) -> list[str]:

@@ -6,8 +6,8 @@ import pytest
 from reference import fitted
 from synthetic import documents
 
-from models.errors import CheckpointError
-from models.references.trees import Forest
+from fuseline.models.errors import CheckpointError
+from fuseline.models.references.trees import Forest
 
 COLUMNS, CLASSES = 16, 4
 FOREST = Forest(CLASSES, COLUMNS, f"multiclass num_class:{CLASSES}")

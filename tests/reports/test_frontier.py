@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from reports.frontier import Point, best_so_far, family, frontier_png, frontier_svg, spread_out
+from fuseline.reports.frontier import Point, best_so_far, family, frontier_png, frontier_svg, spread_out
 
 
 def point(model, kind="text", score=0.5, std=0.01, seconds=1.0, size=100.0):

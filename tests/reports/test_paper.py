@@ -5,9 +5,9 @@ import re
 import pyarrow as pa
 import pytest
 
-from reports.paper import frontier_points, grid_rows, headline, mean, number, options, points, render_paper
-from reports.paper_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES, PaperData
-from stores.schemas import TOKENS
+from fuseline.reports.paper import frontier_points, grid_rows, headline, mean, number, options, points, render_paper
+from fuseline.reports.paper_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES, PaperData
+from fuseline.stores.schemas import TOKENS
 
 EVIL = "<script>alert(1)</script>"
 

@@ -5,9 +5,9 @@ import dataclasses
 import pyarrow as pa
 import pytest
 
-from reports.page import render
-from reports.redact import redacted, shown, tells_all
-from stores.schemas import QUARANTINE
+from fuseline.reports.page import render
+from fuseline.reports.redact import redacted, shown, tells_all
+from fuseline.stores.schemas import QUARANTINE
 from tests.reports.test_page import EVIL, check, full
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from reports.reference import REFERENCE, accuracies, counts, minutes, reference
-from tasks.readers import READERS
+from fuseline.reports.reference import REFERENCE, accuracies, counts, minutes, reference
+from fuseline.tasks.readers import READERS
 
 
 def test_every_row_is_whole_and_none_is_there_twice():

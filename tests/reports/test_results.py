@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from reports.results import best_model, result_tables
-from stores.schemas import METRICS
+from fuseline.reports.results import best_model, result_tables
+from fuseline.stores.schemas import METRICS
 
 
 def metrics(*rows) -> pa.Table:

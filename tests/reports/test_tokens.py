@@ -2,10 +2,10 @@
 
 import pyarrow as pa
 
-from reports.costs import cost_rows
-from reports.results import result_tables
-from reports.tokens import LEAST, SHOWN, codebooks, token_cards
-from stores.schemas import DRIFT, METRICS, MODELS, TOKENS
+from fuseline.reports.costs import cost_rows
+from fuseline.reports.results import result_tables
+from fuseline.reports.tokens import LEAST, SHOWN, codebooks, token_cards
+from fuseline.stores.schemas import DRIFT, METRICS, MODELS, TOKENS
 
 
 def token(name: str, clarity: float | None, *words: str, model: str = "pq", n_train: int = 9, thumbnails=()):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from faults import Killed, caught, failing
 
-from stores.atomic import atomic_file, atomic_folder, is_partial, storage_error, write_bytes
-from stores.errors import StorageError
+from fuseline.stores.atomic import atomic_file, atomic_folder, is_partial, storage_error, write_bytes
+from fuseline.stores.errors import StorageError
 
 OLD, NEW = {"a": b"old", "b": b"old too"}, {"a": b"new", "c": b"newer"}
 FULL = OSError(errno.ENOSPC, "No space left on device")

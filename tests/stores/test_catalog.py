@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stores.catalog import Part, build_catalog
-from stores.errors import StorageError
-from stores.schemas import (
+from fuseline.stores.catalog import Part, build_catalog
+from fuseline.stores.errors import StorageError
+from fuseline.stores.schemas import (
     INGESTED,
     METRICS,
     PREDICTIONS,
@@ -23,7 +23,7 @@ from stores.schemas import (
     commented,
     embedding,
 )
-from stores.tables import FEATURES, TABLES
+from fuseline.stores.tables import FEATURES, TABLES
 
 
 def rows(path: Path, query: str):

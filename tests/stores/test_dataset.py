@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 from faults import Killed, caught, failing
 
-from stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_aligned, check_ids, list_datasets
-from stores.digests import cell_digests, row_digests
-from stores.errors import AlignmentError, DamagedError, DataError, StorageError
-from stores.files import record_file
-from stores.manifest import FileRecord, Manifest
+from fuseline.stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_aligned, check_ids, list_datasets
+from fuseline.stores.digests import cell_digests, row_digests
+from fuseline.stores.errors import AlignmentError, DamagedError, DataError, StorageError
+from fuseline.stores.files import record_file
+from fuseline.stores.manifest import FileRecord, Manifest
 
 
 def dataset(root: Path, layout: str = "parquet", **changes: object) -> Dataset:

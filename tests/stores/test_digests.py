@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stores.digests import (
+from fuseline.stores.digests import (
     bytes_digest,
     cell_digests,
     column_digest,
@@ -18,7 +18,7 @@ from stores.digests import (
     key_digest,
     row_digests,
 )
-from stores.errors import DataError
+from fuseline.stores.errors import DataError
 
 texts = st.none() | st.text(max_size=4)
 floats = st.floats(width=32, allow_nan=False).map(lambda x: x + 0.0)

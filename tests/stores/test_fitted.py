@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from faults import Killed, caught, failing, flip
 
-from stores import files
-from stores.digests import file_digest
-from stores.errors import DamagedError, DataError, StorageError
-from stores.fitted import Fitted, FittedRecord
-from stores.manifest import Manifest
+from fuseline.stores import files
+from fuseline.stores.digests import file_digest
+from fuseline.stores.errors import DamagedError, DataError, StorageError
+from fuseline.stores.fitted import Fitted, FittedRecord
+from fuseline.stores.manifest import Manifest
 
 SEEN = {"n_rows": 7, "shards": {"0": "xxh3:1"}, "fitted": {}, "facts": {"loss": np.float32(0.5)}}
 

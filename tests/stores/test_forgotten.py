@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stores.errors import DataError
-from stores.forgotten import COPY, FILE, Forgotten, documents_of, erase_from_file, naming
+from fuseline.stores.errors import DataError
+from fuseline.stores.forgotten import COPY, FILE, Forgotten, documents_of, erase_from_file, naming
 
 IDS = ["doc-1", "日本語", "", "a\nb", "x" * 5000]
 

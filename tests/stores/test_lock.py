@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from faults import full_disk
 
-from stores.errors import LockedError, StorageError
-from stores.lock import hold, holder
+from fuseline.stores.errors import LockedError, StorageError
+from fuseline.stores.lock import hold, holder
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from stores.lock import hold
+from fuseline.stores.lock import hold
 with hold(Path(sys.argv[1]), started="2026-01-02 03:04:05 UTC", wait=0):
     print("held", flush=True)
     sys.stdin.readline()

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stores import manifest
-from stores.errors import DamagedError, DataError
-from stores.manifest import FileRecord, Manifest, ShardRecord, expanded
+from fuseline.stores import manifest
+from fuseline.stores.errors import DamagedError, DataError
+from fuseline.stores.manifest import FileRecord, Manifest, ShardRecord, expanded
 
 MANIFEST = Manifest("embed/image", 2, {"size": 224, "crop": {"mode": "fit", "pad": 0.5}}, {"documents/x": "k1"}, "zarr")
 RECORD = ShardRecord(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stores.errors import DataError
-from stores.published import FILE, Published, mend, publishing, relist
+from fuseline.stores.errors import DataError
+from fuseline.stores.published import FILE, Published, mend, publishing, relist
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from stores.errors import DataError
-from stores.redaction import redact_logs, redacted, redacted_values
+from fuseline.stores.errors import DataError
+from fuseline.stores.redaction import redact_logs, redacted, redacted_values
 
 
 @pytest.mark.parametrize(

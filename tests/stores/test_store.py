@@ -5,12 +5,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from stores.errors import DamagedError, DataError
-from stores.manifest import FileRecord
-from stores.memory import MemoryStore
-from stores.parquet import ParquetStore
-from stores.store import Store, open_store
-from stores.zarr import ZarrStore
+from fuseline.stores.errors import DamagedError, DataError
+from fuseline.stores.manifest import FileRecord
+from fuseline.stores.memory import MemoryStore
+from fuseline.stores.parquet import ParquetStore
+from fuseline.stores.store import Store, open_store
+from fuseline.stores.zarr import ZarrStore
 
 IDS = ["a", "a/b", "../../etc/passwd", "", " ", "日本語", "\U0001f600", "e\u0301", "C:\\x", "x" * 1000]
 

@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pytest
 
-from tasks.assignment import Assignment, SplitConfig, settle_splits
-from tasks.readers.base import documents
-from tasks.splits import stratified_folds, stratified_split
+from fuseline.tasks.assignment import Assignment, SplitConfig, settle_splits
+from fuseline.tasks.readers.base import documents
+from fuseline.tasks.splits import stratified_folds, stratified_split
 
 
 def batch(n: int, *, start: int = 0, labels: int = 5, group: bool = False, split: str | None = None) -> pa.Table:

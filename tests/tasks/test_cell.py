@@ -10,21 +10,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from models.blocks import cut
-from models.errors import TrainingError
-from models.features import Block
-from models.registry import MODELS
-from stores.errors import AlignmentError
-from stores.schemas import TOKENS
-from tasks import cell
-from tasks.cell import DOCUMENTS, TESTED, Hidden, count, document_table, fit_cell, modalities
-from tasks.dictionary import TokensConfig
-from tasks.nodes import Context
-from tasks.paired import paired_rows
-from tasks.sweep import cell_config
-from tasks.timing import REPEATS, machine, timed_fits
-from tasks.train import ModelConfig
-from tasks.visual_words import visual_words
+from fuseline.models.blocks import cut
+from fuseline.models.errors import TrainingError
+from fuseline.models.features import Block
+from fuseline.models.registry import MODELS
+from fuseline.stores.errors import AlignmentError
+from fuseline.stores.schemas import TOKENS
+from fuseline.tasks import cell
+from fuseline.tasks.cell import DOCUMENTS, TESTED, Hidden, count, document_table, fit_cell, modalities
+from fuseline.tasks.dictionary import TokensConfig
+from fuseline.tasks.nodes import Context
+from fuseline.tasks.paired import paired_rows
+from fuseline.tasks.sweep import cell_config
+from fuseline.tasks.timing import REPEATS, machine, timed_fits
+from fuseline.tasks.train import ModelConfig
+from fuseline.tasks.visual_words import visual_words
 from tests.models.synthetic import Blocks, documents
 
 OPTIONS = {"dim": 8, "epochs": 5, "lr": 0.5, "deterministic": True}
@@ -159,7 +159,7 @@ def test_the_first_fit_is_not_timed(told: float | None) -> None:
 
 
 def test_a_long_fit_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.timing.ENOUGH", -1.0)
+    monkeypatch.setattr("fuseline.tasks.timing.ENOUGH", -1.0)
     log: list[Any] = []
     rows: Any = Blocks(documents(5))
     times, _ = timed_fits(lambda options: Slow(log, options, 9.0), rows, seed=0, warm_up=False)  # type: ignore[arg-type,return-value]
@@ -221,8 +221,8 @@ def test_models_tested_on_other_documents_are_not_compared() -> None:
 
 
 def test_modalities_are_those_of_the_encoders() -> None:
-    from flows.config import Config
-    from flows.graph import build
+    from fuseline.flows.config import Config
+    from fuseline.flows.graph import build
 
     reads = {"embeddings": ["image", "text", "said", "columns"], "codes": ["pq", "words"]}
     values = {

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stores.schemas import CLEAN, DOCUMENTS
-from tasks import clean as module
-from tasks.clean import CleanConfig, clean, cleaner_version
+from fuseline.stores.schemas import CLEAN, DOCUMENTS
+from fuseline.tasks import clean as module
+from fuseline.tasks.clean import CleanConfig, clean, cleaner_version
 
 
 def documents(*rows: dict[str, Any]) -> pa.Table:

@@ -8,10 +8,10 @@ import pytest
 from drive import Source, counts, run
 from visual import Visual, pictures, visual
 
-from models.quantizers import PQ
-from stores.schemas import DRIFT
-from tasks.drift import refits
-from tasks.planner import PlanOptions, plan_all, plan_node
+from fuseline.models.quantizers import PQ
+from fuseline.stores.schemas import DRIFT
+from fuseline.tasks.drift import refits
+from fuseline.tasks.planner import PlanOptions, plan_all, plan_node
 
 
 @pytest.fixture

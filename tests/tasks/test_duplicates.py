@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from stores.schemas import IMAGE
-from tasks.assignment import SplitConfig
-from tasks.duplicates import DuplicatesConfig, ImageDuplicates, difference_hash
-from tasks.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine, scan
-from tasks.nodes import Ingest
+from fuseline.stores.schemas import IMAGE
+from fuseline.tasks.assignment import SplitConfig
+from fuseline.tasks.duplicates import DuplicatesConfig, ImageDuplicates, difference_hash
+from fuseline.tasks.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine, scan
+from fuseline.tasks.nodes import Ingest
 
 
 def picture(seed: int, *, size: int = 96, quality: int | None = None) -> bytes:

@@ -13,14 +13,21 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.config import key_values
-from models.encoders import ENCODERS
-from models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig
-from models.threads import limit_threads
-from stores.errors import MismatchError
-from stores.schemas import DOCUMENTS, embedding
-from tasks import embed
-from tasks.embed import ImageEmbedConfig, TextEmbedConfig, embed_images, embed_text, embedding_dim, weights_digest
+from fuseline.models.config import key_values
+from fuseline.models.encoders import ENCODERS
+from fuseline.models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig
+from fuseline.models.threads import limit_threads
+from fuseline.stores.errors import MismatchError
+from fuseline.stores.schemas import DOCUMENTS, embedding
+from fuseline.tasks import embed
+from fuseline.tasks.embed import (
+    ImageEmbedConfig,
+    TextEmbedConfig,
+    embed_images,
+    embed_text,
+    embedding_dim,
+    weights_digest,
+)
 
 
 @pytest.fixture(autouse=True)

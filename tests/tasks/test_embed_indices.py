@@ -6,15 +6,15 @@ from typing import Any
 import pyarrow as pa
 from drive import content, make_shard
 
-from stores.schemas import DETECTIONS, ragged_indices
-from tasks.assignment import SplitConfig
-from tasks.clean import CleanConfig
-from tasks.detect import DetectConfig
-from tasks.fit import make_fit
-from tasks.ingest import SourceConfig, ingest_config
-from tasks.nodes import Fit, Ingest, Read, ShardStage
-from tasks.transforms import clean_documents, detect_elements
-from tasks.vocabulary import IndexEmbedConfig, embed_indices, fit_vocabulary
+from fuseline.stores.schemas import DETECTIONS, ragged_indices
+from fuseline.tasks.assignment import SplitConfig
+from fuseline.tasks.clean import CleanConfig
+from fuseline.tasks.detect import DetectConfig
+from fuseline.tasks.fit import make_fit
+from fuseline.tasks.ingest import SourceConfig, ingest_config
+from fuseline.tasks.nodes import Fit, Ingest, Read, ShardStage
+from fuseline.tasks.transforms import clean_documents, detect_elements
+from fuseline.tasks.vocabulary import IndexEmbedConfig, embed_indices, fit_vocabulary
 
 
 def element(label: str, score: float) -> dict[str, Any]:

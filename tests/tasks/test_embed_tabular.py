@@ -9,14 +9,14 @@ import pytest
 from drive import Source, content, counts, run
 from pydantic import ValidationError
 
-from models.encoders.tabular import Tabular, TabularConfig
-from stores.errors import DataError
-from stores.schemas import embedding, indices
-from tasks.assignment import SplitConfig
-from tasks.fit import block_of
-from tasks.ingest import SourceConfig, ingest_config
-from tasks.nodes import Context, Fit, Ingest, Read, ShardStage
-from tasks.tabular import TabularEmbedConfig, embed_tabular, fit_tabular
+from fuseline.models.encoders.tabular import Tabular, TabularConfig
+from fuseline.stores.errors import DataError
+from fuseline.stores.schemas import embedding, indices
+from fuseline.tasks.assignment import SplitConfig
+from fuseline.tasks.fit import block_of
+from fuseline.tasks.ingest import SourceConfig, ingest_config
+from fuseline.tasks.nodes import Context, Fit, Ingest, Read, ShardStage
+from fuseline.tasks.tabular import TabularEmbedConfig, embed_tabular, fit_tabular
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "split": "train", "label": "x", "x": 0.0, "y": "p"},

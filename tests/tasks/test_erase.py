@@ -10,11 +10,11 @@ import pytest
 from drive import CleanConfig, Nodes, Source, aligned, content, counts, documents, nodes, run
 from faults import Killed, caught, failing
 
-from flows.traces import find_traces
-from stores.forgotten import Forgotten
-from tasks.erase import datasets_of, erase_rows, find_listed, find_rows
-from tasks.ingest import ingest_quarantine
-from tasks.planner import PlanOptions, plan_all
+from fuseline.flows.traces import find_traces
+from fuseline.stores.forgotten import Forgotten
+from fuseline.tasks.erase import datasets_of, erase_rows, find_listed, find_rows
+from fuseline.tasks.ingest import ingest_quarantine
+from fuseline.tasks.planner import PlanOptions, plan_all
 
 
 @pytest.fixture

@@ -5,9 +5,18 @@ import pyarrow as pa
 import pytest
 from sklearn import metrics as sk
 
-from stores.errors import AlignmentError
-from stores.schemas import DOCUMENTS, METRICS, PREDICTIONS
-from tasks.evaluate import CLASSES, CONFUSION, IMPORTANCE, class_table, confusion_table, count, evaluate, importance
+from fuseline.stores.errors import AlignmentError
+from fuseline.stores.schemas import DOCUMENTS, METRICS, PREDICTIONS
+from fuseline.tasks.evaluate import (
+    CLASSES,
+    CONFUSION,
+    IMPORTANCE,
+    class_table,
+    confusion_table,
+    count,
+    evaluate,
+    importance,
+)
 
 LABELS = ["ant", "bee", "cat"]
 

@@ -9,13 +9,13 @@ from fixtures.layouts import LAYOUTS
 from fixtures.layouts_archives import add
 from fixtures.pieces import JPEGS, dump, put
 
-import tasks.findings
-from stores.errors import DataError
-from stores.forgotten import Forgotten
-from tasks.assignment import SplitConfig
-from tasks.beside import found_beside
-from tasks.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine
-from tasks.nodes import Ingest
+import fuseline.tasks.findings
+from fuseline.stores.errors import DataError
+from fuseline.stores.forgotten import Forgotten
+from fuseline.tasks.assignment import SplitConfig
+from fuseline.tasks.beside import found_beside
+from fuseline.tasks.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine
+from fuseline.tasks.nodes import Ingest
 
 USUAL = {"petfinder": {"no_sentiment"}}  # what a layout lacks as the release does
 
@@ -83,7 +83,7 @@ def test_images_in_tars_without_a_row(kept, tmp_path):
 
 
 def test_many_are_counted_and_the_first_listed(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(tasks.findings, "LISTED", 4)
+    monkeypatch.setattr(fuseline.tasks.findings, "LISTED", 4)
     put(tmp_path / "set/d.csv", "id,image\n1,0.jpg\n")
     for number in range(10):
         put(tmp_path / f"set/{number}.jpg", JPEGS[0])

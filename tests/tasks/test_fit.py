@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 from drive import Source, documents, nodes, run
 
-from stores.errors import DataError
-from tasks import fit
-from tasks.fit import Blocks, KeptFeatures, ShardFeatures, block_of, make_fit
-from tasks.planner import seen_by
-from tasks.shelf import Shelf
+from fuseline.stores.errors import DataError
+from fuseline.tasks import fit
+from fuseline.tasks.fit import Blocks, KeptFeatures, ShardFeatures, block_of, make_fit
+from fuseline.tasks.planner import seen_by
+from fuseline.tasks.shelf import Shelf
 
 
 @pytest.fixture

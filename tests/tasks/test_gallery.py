@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from stores.errors import AlignmentError
-from stores.schemas import CLEAN, DOCUMENTS, PREDICTIONS
-from tasks.gallery import GALLERY, SIDE, gallery
+from fuseline.stores.errors import AlignmentError
+from fuseline.stores.schemas import CLEAN, DOCUMENTS, PREDICTIONS
+from fuseline.tasks.gallery import GALLERY, SIDE, gallery
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import xxhash
 from drive import Source, counts, nodes, run
 from PIL import Image
 
-import tasks.image_digests
-from stores.schemas import IMAGE
-from tasks.image_digests import ImageDigests
-from tasks.ingest import ingest_quarantine
-from tasks.listing import Listing
-from tasks.readers import READERS, SourceFile
-from tasks.readers.base import image_array
+import fuseline.tasks.image_digests
+from fuseline.stores.schemas import IMAGE
+from fuseline.tasks.image_digests import ImageDigests
+from fuseline.tasks.ingest import ingest_quarantine
+from fuseline.tasks.listing import Listing
+from fuseline.tasks.readers import READERS, SourceFile
+from fuseline.tasks.readers.base import image_array
 
 
 @pytest.fixture
@@ -26,9 +26,11 @@ def root(tmp_path):
 @pytest.fixture
 def opened(monkeypatch):
     """Count the images that are opened."""
-    seen, real = [], tasks.image_digests.open_image
+    seen, real = [], fuseline.tasks.image_digests.open_image
     monkeypatch.setattr(
-        tasks.image_digests, "open_image", lambda image, *rest: (seen.append(image["uri"]), real(image, *rest))[1]
+        fuseline.tasks.image_digests,
+        "open_image",
+        lambda image, *rest: (seen.append(image["uri"]), real(image, *rest))[1],
     )
     return seen
 

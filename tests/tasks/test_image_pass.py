@@ -12,12 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from stores.schemas import DOCUMENTS
-from tasks import image_pass
-from tasks import images as images_module
-from tasks.image_pass import Outcome, SharedImage, run_pass
-from tasks.images import WHITE, ImageLimits, Rgb
-from tasks.spent import Spent
+from fuseline.stores.schemas import DOCUMENTS
+from fuseline.tasks import image_pass
+from fuseline.tasks import images as images_module
+from fuseline.tasks.image_pass import Outcome, SharedImage, run_pass
+from fuseline.tasks.images import WHITE, ImageLimits, Rgb
+from fuseline.tasks.spent import Spent
 
 
 class Mean:

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from tasks.images import ImageError, ImageLimits, decode, open_image, size
+from fuseline.tasks.images import ImageError, ImageLimits, decode, open_image, size
 
 LIMITS = ImageLimits()
 
@@ -195,7 +195,7 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
 
 def test_slow_decoding_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(0, 1_000_000, 10))
-    monkeypatch.setattr("tasks.images.time.monotonic", lambda: float(next(ticks)))
+    monkeypatch.setattr("fuseline.tasks.images.time.monotonic", lambda: float(next(ticks)))
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
     assert slug(encoded(Image.fromarray(noise)), limits=ImageLimits(timeout=50)) == "timeout"
 

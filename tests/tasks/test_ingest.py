@@ -15,13 +15,13 @@ from faults import Killed, failing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stores.errors import ConfigError, DamagedError, DataError, StorageError
-from tasks.assignment import SplitConfig
-from tasks.duplicates import DuplicatesConfig
-from tasks.ingest import SourceConfig, ingest_config, ingest_quarantine, scan
-from tasks.nodes import Ingest
-from tasks.planner import PlanOptions, plan_node
-from tasks.readers import READERS
+from fuseline.stores.errors import ConfigError, DamagedError, DataError, StorageError
+from fuseline.tasks.assignment import SplitConfig
+from fuseline.tasks.duplicates import DuplicatesConfig
+from fuseline.tasks.ingest import SourceConfig, ingest_config, ingest_quarantine, scan
+from fuseline.tasks.nodes import Ingest
+from fuseline.tasks.planner import PlanOptions, plan_node
+from fuseline.tasks.readers import READERS
 
 
 @pytest.fixture

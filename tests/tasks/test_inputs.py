@@ -8,12 +8,12 @@ from drive import Source, documents, make_shard, nodes, run
 from faults import flip
 from visual import Visual, pictures, visual
 
-from models.quantizers import PQ
-from stores.errors import DamagedError
-from tasks.fit import make_fit
-from tasks.nodes import Fit
-from tasks.pool import Pool
-from tasks.shard import make_summary
+from fuseline.models.quantizers import PQ
+from fuseline.stores.errors import DamagedError
+from fuseline.tasks.fit import make_fit
+from fuseline.tasks.nodes import Fit
+from fuseline.tasks.pool import Pool
+from fuseline.tasks.shard import make_summary
 
 DAMAGED = "its bytes differ from its digest; run `fuseline repair`"
 

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stores.digests import combine
-from tasks.listing import Listing
-from tasks.readers import SourceFile
+from fuseline.stores.digests import combine
+from fuseline.tasks.listing import Listing
+from fuseline.tasks.readers import SourceFile
 
 FILES = st.lists(
     st.builds(SourceFile, st.text(max_size=8), st.integers(0, 2**50), st.integers(0, 2**62)),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from drive import CleanConfig, nodes
 
-from tasks.nodes import Read, shard_nodes
+from fuseline.tasks.nodes import Read, shard_nodes
 
 
 def test_equal_nodes_have_equal_keys_wherever_the_source_lies():

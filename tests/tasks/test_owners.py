@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.quantizers import PQ, PQConfig
-from stores.errors import AlignmentError
-from stores.schemas import codes, embedding
-from tasks.nodes import Context
-from tasks.owners import OwnersConfig, count_owners, typical_rows
+from fuseline.models.quantizers import PQ, PQConfig
+from fuseline.stores.errors import AlignmentError
+from fuseline.stores.schemas import codes, embedding
+from fuseline.tasks.nodes import Context
+from fuseline.tasks.owners import OwnersConfig, count_owners, typical_rows
 
 CENTROIDS = [[[0.0], [10.0]], [[0.0], [20.0]]]  # two parts of one dimension
 

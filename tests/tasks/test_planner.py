@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from drive import CleanConfig, Scale, Source, aligned, content, counts, documents, nodes, run
 
-from tasks.nodes import Fit, Node, Read
-from tasks.planner import PlanOptions, explain_key, fit_is_due, plan_all, plan_node, seen_by
-from tasks.seen import fit_shards
+from fuseline.tasks.nodes import Fit, Node, Read
+from fuseline.tasks.planner import PlanOptions, explain_key, fit_is_due, plan_all, plan_node, seen_by
+from fuseline.tasks.seen import fit_shards
 
 
 @pytest.fixture

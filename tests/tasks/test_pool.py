@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from drive import Source, clean, content, documents, nodes, run
 
-from models.progress import note
-from tasks.meters import Meters
-from tasks.pool import Pool, close_pool, shared_pool
+from fuseline.models.progress import note
+from fuseline.tasks.meters import Meters
+from fuseline.tasks.pool import Pool, close_pool, shared_pool
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pytest
 from drive import Source, nodes, run
 from PIL import Image
 
-from models.config import FrozenConfig
-from stores.errors import DataError
-from tasks.nodes import Read, ShardStage
-from tasks.planner import PlanOptions, plan_node
-from tasks.presence import check_present
+from fuseline.models.config import FrozenConfig
+from fuseline.stores.errors import DataError
+from fuseline.tasks.nodes import Read, ShardStage
+from fuseline.tasks.planner import PlanOptions, plan_node
+from fuseline.tasks.presence import check_present
 
 
 @pytest.fixture

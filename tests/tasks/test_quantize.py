@@ -9,13 +9,13 @@ import pytest
 from drive import Source, counts, make_shard, run
 from visual import Visual, pictures, visual
 
-from models.features import Block
-from models.quantizers import PQ, RSPQ
-from stores.errors import DataError, MismatchError
-from tasks.fit import make_fit
-from tasks.nodes import Context
-from tasks.planner import PlanOptions, plan_node
-from tasks.quantize import QuantizeConfig, fit_codebook
+from fuseline.models.features import Block
+from fuseline.models.quantizers import PQ, RSPQ
+from fuseline.stores.errors import DataError, MismatchError
+from fuseline.tasks.fit import make_fit
+from fuseline.tasks.nodes import Context
+from fuseline.tasks.planner import PlanOptions, plan_node
+from fuseline.tasks.quantize import QuantizeConfig, fit_codebook
 
 CONTEXT = Context("", {}, {})
 

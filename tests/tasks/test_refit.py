@@ -7,9 +7,9 @@ from drive import Source, counts, run
 from faults import flip
 from visual import Visual, pictures, visual
 
-from stores.fitted import FittedRecord
-from tasks.nodes import Fit
-from tasks.planner import PlanOptions, plan_node
+from fuseline.stores.fitted import FittedRecord
+from fuseline.tasks.nodes import Fit
+from fuseline.tasks.planner import PlanOptions, plan_node
 
 GROWN = pictures(40) + pictures(40, start=40, spread=3, shift=-2)
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stores.digests import cell_digests
-from stores.forgotten import Forgotten
-from tasks import routing
-from tasks.routing import HashSet, Known, Router, chosen_size, id_hashes, usable
+from fuseline.stores.digests import cell_digests
+from fuseline.stores.forgotten import Forgotten
+from fuseline.tasks import routing
+from fuseline.tasks.routing import HashSet, Known, Router, chosen_size, id_hashes, usable
 
 hashes = st.lists(st.integers(0, 40) | st.integers(2**64 - 3, 2**64 - 1), max_size=12)
 

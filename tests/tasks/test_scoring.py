@@ -7,15 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.errors import TrainingError
-from models.features import Block
-from models.registry import MODELS
-from stores.schemas import PREDICTIONS
-from tasks import scoring
-from tasks.fit import block_of
-from tasks.nodes import Context
-from tasks.predict import PredictConfig, predict
-from tasks.scoring import own, ragged, score, sets, single
+from fuseline.models.errors import TrainingError
+from fuseline.models.features import Block
+from fuseline.models.registry import MODELS
+from fuseline.stores.schemas import PREDICTIONS
+from fuseline.tasks import scoring
+from fuseline.tasks.fit import block_of
+from fuseline.tasks.nodes import Context
+from fuseline.tasks.predict import PredictConfig, predict
+from fuseline.tasks.scoring import own, ragged, score, sets, single
 from tests.models.synthetic import Blocks, documents
 
 TINY = float(np.finfo(np.float32).tiny)

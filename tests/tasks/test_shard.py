@@ -6,10 +6,10 @@ import pyarrow as pa
 import pytest
 from drive import Source, clean, content, counts, documents, make_shard, nodes, run
 
-from stores.errors import AlignmentError, MismatchError
-from tasks.inputs import Tables, context, shard_inputs, upstream_tables
-from tasks.nodes import Context, Read
-from tasks.shard import make_shards
+from fuseline.stores.errors import AlignmentError, MismatchError
+from fuseline.tasks.inputs import Tables, context, shard_inputs, upstream_tables
+from fuseline.tasks.nodes import Context, Read
+from fuseline.tasks.shard import make_shards
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from time import sleep
 
 import pytest
 
-from tasks.shelf import Shelf
+from fuseline.tasks.shelf import Shelf
 
 
 class Thing:

@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pytest
 
-from stores.schemas import DOCUMENTS, INGESTED
-from tasks.readers.base import documents
-from tasks.sources import source_text, split_source
+from fuseline.stores.schemas import DOCUMENTS, INGESTED
+from fuseline.tasks.readers.base import documents
+from fuseline.tasks.sources import source_text, split_source
 
 
 @pytest.mark.parametrize(

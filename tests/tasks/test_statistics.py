@@ -4,8 +4,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stores.schemas import CLEAN, INGESTED, STATISTICS
-from tasks.statistics import merge, statistics
+from fuseline.stores.schemas import CLEAN, INGESTED, STATISTICS
+from fuseline.tasks.statistics import merge, statistics
 
 TABULAR = INGESTED.append(pa.field("num_price", pa.float64())).append(pa.field("cat_colour", pa.string()))
 ROWS = [

@@ -8,17 +8,17 @@ import pyarrow as pa
 import pytest
 from sklearn import metrics as sk
 
-from models.errors import TrainingError
-from models.fasttext.config import FastTextConfig
-from models.features import Block
-from models.metrics import scores
-from models.registry import MODELS
-from stores.errors import ConfigError
-from tasks.cell import count, fit_cell
-from tasks.evaluate import evaluate
-from tasks.nodes import Context
-from tasks.predict import PredictConfig, predict
-from tasks.sweep import (
+from fuseline.models.errors import TrainingError
+from fuseline.models.fasttext.config import FastTextConfig
+from fuseline.models.features import Block
+from fuseline.models.metrics import scores
+from fuseline.models.registry import MODELS
+from fuseline.stores.errors import ConfigError
+from fuseline.tasks.cell import count, fit_cell
+from fuseline.tasks.evaluate import evaluate
+from fuseline.tasks.nodes import Context
+from fuseline.tasks.predict import PredictConfig, predict
+from fuseline.tasks.sweep import (
     CellConfig,
     SweepConfig,
     best,
@@ -26,7 +26,7 @@ from tasks.sweep import (
     grid_points,
     spread,
 )
-from tasks.train import ModelConfig
+from fuseline.tasks.train import ModelConfig
 
 WORDS = {"ant": "small legs", "bee": "yellow wings", "cat": "soft paws"}
 

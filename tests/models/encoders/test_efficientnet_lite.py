@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.encoders import ENCODERS
-from models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig, network
+from fuseline.models.encoders import ENCODERS
+from fuseline.models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig, network
 
 
 def views(encoder: EfficientNetLite, n: int) -> list[NDArray[np.uint8]]:

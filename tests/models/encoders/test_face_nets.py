@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from models.detectors import DETECTORS, get_detector
-from models.detectors.faces import face_chip
-from models.encoders.face_nets import DlibFace, DlibFaceConfig, FaceRes, FaceResConfig
-from models.errors import MissingWeights
+from fuseline.models.detectors import DETECTORS, get_detector
+from fuseline.models.detectors.faces import face_chip
+from fuseline.models.encoders.face_nets import DlibFace, DlibFaceConfig, FaceRes, FaceResConfig
+from fuseline.models.errors import MissingWeights
 
 
 def chip(image: Image.Image) -> np.ndarray:

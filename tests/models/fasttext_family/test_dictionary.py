@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.fasttext import dictionary as module
-from models.fasttext.dictionary import Dictionary, WordCounter
+from fuseline.models.fasttext import dictionary as module
+from fuseline.models.fasttext.dictionary import Dictionary, WordCounter
 
 # The package (0.9.3) sets a tenth of its matrix per thread, up to ten; what is left unset may hold NaN. So ten threads,
 # and rows * dim a multiple of ten.

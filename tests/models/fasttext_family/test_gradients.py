@@ -5,9 +5,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.fasttext import arrays, kernels, trainer
-from models.fasttext.arrays import Chunk, Params, Spec
-from models.fasttext.output import lookups
+from fuseline.models.fasttext import arrays, kernels, trainer
+from fuseline.models.fasttext.arrays import Chunk, Params, Spec
+from fuseline.models.fasttext.output import lookups
 
 H, D, C, WORDS, M, KS = 3, 5, 4, 11, 2, 3
 LR = 0.37

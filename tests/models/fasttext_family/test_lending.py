@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from models.fasttext import corpus as corpora
-from models.registry import MODELS
+from fuseline.models.fasttext import corpus as corpora
+from fuseline.models.registry import MODELS
 from tests.models.synthetic import Blocks, documents
 
 OPTIONS = {"dim": 8, "epochs": 3, "lr": 0.3, "deterministic": True}

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from models.fasttext.config import ABSENT, CALLED, FastTextConfig
-from models.registry import MODELS
-from stores.errors import ConfigError
-from tasks.options import parse_options
+from fuseline.models.fasttext.config import ABSENT, CALLED, FastTextConfig
+from fuseline.models.registry import MODELS
+from fuseline.stores.errors import ConfigError
+from fuseline.tasks.options import parse_options
 
 DEFAULTS = """
 import json, sys, fasttext

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from models.errors import MissingWeights
-from models.fasttext import pretrained
-from models.fasttext.corpus import Reads, encoding_key
-from models.features import Block
-from models.kiela import ImageAloneConfig, Text, TextConfig
-from models.registry import MODELS
+from fuseline.models.errors import MissingWeights
+from fuseline.models.fasttext import pretrained
+from fuseline.models.fasttext.corpus import Reads, encoding_key
+from fuseline.models.features import Block
+from fuseline.models.kiela import ImageAloneConfig, Text, TextConfig
+from fuseline.models.registry import MODELS
 from tests.models.synthetic import Blocks, documents
 
 TEXTS = ["sun sun moon", "moon star sun", "Sun rare", "star star moon"]
@@ -237,7 +237,7 @@ def test_a_model_is_opened_without_compiling_anything(tmp_path: Path) -> None:
     """A run opens models to learn whether documents carry several labels: numba alone would take two seconds."""
     Text(TextConfig(dim=3)).fit(Blocks(texts()), None, seed=0).save(tmp_path)
     script = (
-        "import sys; from pathlib import Path; from models.registry import MODELS\n"
+        "import sys; from pathlib import Path; from fuseline.models.registry import MODELS\n"
         f"model = MODELS['text'].classifier.load(Path({str(tmp_path)!r}))\n"
         "print(model.multi_label, 'numba' in sys.modules)"
     )

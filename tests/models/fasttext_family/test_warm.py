@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from models.fasttext import warm
-from models.registry import MODELS
+from fuseline.models.fasttext import warm
+from fuseline.models.registry import MODELS
 from tests.models.synthetic import Blocks, documents
 
 CODE = """
 import json, sys
-from models.fasttext import dictionary, gemm, kernels, losses, pretrained, steps, tokens
-from models.fasttext.warm import warm_up
-from models.registry import MODELS
+from fuseline.models.fasttext import dictionary, gemm, kernels, losses, pretrained, steps, tokens
+from fuseline.models.fasttext.warm import warm_up
+from fuseline.models.registry import MODELS
 from tests.models.synthetic import Blocks, documents
 
 def compiled():
@@ -65,7 +65,7 @@ def test_the_times_of_a_fit_leave_it_out(monkeypatch: pytest.MonkeyPatch, kind: 
     entry, block = MODELS[kind], documents(60)
     config = entry.config(dim=3, epochs=1, threads=1)
     entry.classifier(config).fit(Blocks(block), None, seed=0)
-    monkeypatch.setattr("models.fasttext.classifier.warm_up", slow)
+    monkeypatch.setattr("fuseline.models.fasttext.classifier.warm_up", slow)
     told = entry.classifier(config).fit(Blocks(block), None, seed=0).describe()
     assert told["compile_seconds"] == pytest.approx(0.6 if kind == "avg_probs" else 0.3)
     assert 0 < told["seconds"] < 0.3

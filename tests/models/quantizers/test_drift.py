@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.quantizers import PQ, PQConfig
-from models.quantizers.drift import Drift, DriftConfig, Tally, drift, jensen_shannon
+from fuseline.models.quantizers import PQ, PQConfig
+from fuseline.models.quantizers.drift import Drift, DriftConfig, Tally, drift, jensen_shannon
 
 NOTHING = Tally.nothing(2, 16)
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.errors import CheckpointError
-from models.quantizers import PQ, QUANTIZERS, RSPQ, PQConfig, RSPQConfig, kmeans
+from fuseline.models.errors import CheckpointError
+from fuseline.models.quantizers import PQ, QUANTIZERS, RSPQ, PQConfig, RSPQConfig, kmeans
 
 SMALL = PQConfig(parts=4, codewords=16, iterations=5, unit=False)
 
@@ -136,7 +136,7 @@ def test_the_number_of_threads_decides_nothing(monkeypatch: pytest.MonkeyPatch) 
         faiss.omp_set_num_threads(threads)
         learned.append(kmeans.learn(X, 256, iterations=5, seed=1))
         assert faiss.omp_get_max_threads() == threads
-        monkeypatch.setattr("models.quantizers.product.thread_limit", lambda threads=threads: threads)
+        monkeypatch.setattr("fuseline.models.quantizers.product.thread_limit", lambda threads=threads: threads)
         fitted.append(PQ(PQConfig(parts=4, codewords=16, iterations=3)).fit(X, seed=0).centroids)
     faiss.omp_set_num_threads(before)
     np.testing.assert_array_equal(*learned)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.quantizers.reservoir import Reservoir
+from fuseline.models.quantizers.reservoir import Reservoir
 
 
 def stream(n: int) -> np.ndarray:

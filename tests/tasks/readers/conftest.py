@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the generators in tests/fixtures
 
-from stores.schemas import DOCUMENTS
-from tasks.readers import READERS
+from fuseline.stores.schemas import DOCUMENTS
+from fuseline.tasks.readers import READERS
 
 
 @pytest.fixture

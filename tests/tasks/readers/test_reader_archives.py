@@ -12,11 +12,11 @@ import zstandard
 from fixtures.layouts_archives import add
 from fixtures.pieces import JPEGS
 
-from stores.errors import DataError
-from tasks.images import ImageLimits, open_image
-from tasks.readers import READERS, image_root
-from tasks.readers.archives import tar_members
-from tasks.readers.places import place
+from fuseline.stores.errors import DataError
+from fuseline.tasks.images import ImageLimits, open_image
+from fuseline.tasks.readers import READERS, image_root
+from fuseline.tasks.readers.archives import tar_members
+from fuseline.tasks.readers.places import place
 
 
 def tar(path: Path, *members: tuple[str, bytes] | tarfile.TarInfo, kind: int = tarfile.USTAR_FORMAT) -> Path:
@@ -294,7 +294,7 @@ def test_yfcc_zips_by_hash_and_members_that_lie(tmp_path, load):
 
 def test_the_zips_that_are_kept_open_are_bounded(tmp_path, monkeypatch):
     """Each archive is indexed once while it is kept; beyond the bound the oldest goes."""
-    from tasks.readers import zipindex
+    from fuseline.tasks.readers import zipindex
 
     for name in "abc":
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fixtures.pieces import put
 
-from tasks.readers import streams
-from tasks.readers.base import ReaderOptions
+from fuseline.tasks.readers import streams
+from fuseline.tasks.readers.base import ReaderOptions
 
 LIMIT = 1 << 16
 READ = """
@@ -28,10 +28,10 @@ for report in reports(node, Path({root!r})):
 SCRIPT = """
 import json, resource
 from pathlib import Path
-from tasks.assignment import SplitConfig
-from tasks.ingest import SourceConfig, ingest, ingest_config
-from tasks.nodes import Ingest
-from tasks.readers import READERS
+from fuseline.tasks.assignment import SplitConfig
+from fuseline.tasks.ingest import SourceConfig, ingest, ingest_config
+from fuseline.tasks.nodes import Ingest
+from fuseline.tasks.readers import READERS
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 def reports(node, root):
@@ -103,7 +103,7 @@ def test_two_large_fields_and_a_stray_quote(tmp_path, load):
 
 
 def test_what_is_looked_at_in_vain_is_bounded(tmp_path, load, monkeypatch):
-    monkeypatch.setattr("tasks.readers.records.REREAD", 1 << 18)
+    monkeypatch.setattr("fuseline.tasks.readers.records.REREAD", 1 << 18)
     monkeypatch.setattr(streams, "BLOCK", 1 << 16)
     write(tmp_path / "d.csv", b'id,text\n1,a\n2,"', b"3,y\n" * 1024, 1 << 20, b'"\n9,b\n')
     rows = load("csv", tmp_path / "d.csv", max_line_bytes=LIMIT)

@@ -14,10 +14,10 @@ import zstandard
 from fixtures.layouts import LAYOUTS
 from fixtures.pieces import JPEGS
 
-from stores.errors import ConfigError
-from tasks.images import ImageLimits, open_image
-from tasks.listing import Listing
-from tasks.readers import READERS, image_root, published, registry_rows
+from fuseline.stores.errors import ConfigError
+from fuseline.tasks.images import ImageLimits, open_image
+from fuseline.tasks.listing import Listing
+from fuseline.tasks.readers import READERS, image_root, published, registry_rows
 
 ROWS = 60
 FAILED = ROWS // 50  # what img2dataset could not download

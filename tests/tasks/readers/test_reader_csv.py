@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stores.errors import ConfigError, DataError
+from fuseline.stores.errors import ConfigError, DataError
 
 
 def write(path: Path, text: str | bytes) -> Path:
@@ -107,7 +107,7 @@ def test_a_huge_field_is_one_row(tmp_path, load):
 
 def test_stray_quotes_cannot_make_reading_quadratic(tmp_path, load, monkeypatch):
     """Each line opens a quote that no line closes for good: without a bound every line rereads the rest."""
-    monkeypatch.setattr("tasks.readers.records.REREAD", 100_000)
+    monkeypatch.setattr("fuseline.tasks.readers.records.REREAD", 100_000)
     path = write(tmp_path / "d.csv", "id,a,b\n" + 'a",x"y,"z\n' * 20_000)
     assert len(load("csv", path)) == 20_000
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stores.errors import ConfigError, DataError
-from tasks.readers import READERS
+from fuseline.stores.errors import ConfigError, DataError
+from fuseline.tasks.readers import READERS
 
 
 def put(path: Path, data: object) -> None:

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from fixtures.pieces import JPEGS
 
-from stores.errors import ConfigError, DataError
-from tasks.images import ImageLimits, open_image
-from tasks.readers import READERS
+from fuseline.stores.errors import ConfigError, DataError
+from fuseline.tasks.images import ImageLimits, open_image
+from fuseline.tasks.readers import READERS
 
 
 def make(root: Path, *names: str) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from stores.errors import ConfigError, DataError
+from fuseline.stores.errors import ConfigError, DataError
 
 
 def write(path: Path, *lines: str | bytes) -> Path:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stores.errors import DataError
-from tasks.readers.images import Fence
+from fuseline.stores.errors import DataError
+from fuseline.tasks.readers.images import Fence
 
 
 @pytest.fixture

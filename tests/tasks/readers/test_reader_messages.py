@@ -7,11 +7,11 @@ import pytest
 from fixtures.layouts import LAYOUTS
 from fixtures.pieces import put
 
-from stores.errors import ConfigError, DataError
-from tasks.assignment import SplitConfig
-from tasks.ingest import SourceConfig, ingest, ingest_config, scan
-from tasks.nodes import Ingest
-from tasks.readers import READERS, looks_for
+from fuseline.stores.errors import ConfigError, DataError
+from fuseline.tasks.assignment import SplitConfig
+from fuseline.tasks.ingest import SourceConfig, ingest, ingest_config, scan
+from fuseline.tasks.nodes import Ingest
+from fuseline.tasks.readers import READERS, looks_for
 
 NEEDED = {"products": {"preset": "fashion"}}
 SAID = {"food101": r"images/ or texts/", "webvision": r"info/synsets\.txt"}  # these refuse the folder themselves

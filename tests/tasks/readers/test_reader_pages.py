@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.readers import READERS
-from tasks.readers.charsets import page_text
+from fuseline.tasks.readers import READERS
+from fuseline.tasks.readers.charsets import page_text
 
 WORD = "Приве́т".replace("\u0301", "")
 HTTP = '<meta http-equiv="Content-Type" content="text/html; charset={}">'

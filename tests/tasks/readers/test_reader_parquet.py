@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stores.errors import ConfigError
+from fuseline.stores.errors import ConfigError
 
 
 def test_image_structs_bytes_and_paths(tmp_path, load):

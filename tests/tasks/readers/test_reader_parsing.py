@@ -13,14 +13,14 @@ from fixtures.layouts_archives import add
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.readers import READERS
-from tasks.readers.archives import Window, tar_members
-from tasks.readers.delimited import cut
-from tasks.readers.mapping import TableOptions
-from tasks.readers.objects import _all_objects, parse_block
-from tasks.readers.percent import decoded, decoded_lists
-from tasks.readers.places import place, safe_references
-from tasks.readers.streams import Block
+from fuseline.tasks.readers import READERS
+from fuseline.tasks.readers.archives import Window, tar_members
+from fuseline.tasks.readers.delimited import cut
+from fuseline.tasks.readers.mapping import TableOptions
+from fuseline.tasks.readers.objects import _all_objects, parse_block
+from fuseline.tasks.readers.percent import decoded, decoded_lists
+from fuseline.tasks.readers.places import place, safe_references
+from fuseline.tasks.readers.streams import Block
 
 PIECES = st.sampled_from(
     ["%", "%4", "%41", "%e9", "%C3%A9", "%1E", "%00", "%zz", "%%41", "+", ",", "a", "é", "", "\x1e"]

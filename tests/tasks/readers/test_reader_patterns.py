@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from fixtures.pieces import JPEGS, put
 
-from stores.errors import ConfigError
-from tasks.images import ImageLimits, open_image
-from tasks.readers import READERS, image_root
+from fuseline.stores.errors import ConfigError
+from fuseline.tasks.images import ImageLimits, open_image
+from fuseline.tasks.readers import READERS, image_root
 
 ROWS = [{"id": "a", "n": 3, "split": "train"}, {"id": "b", "n": 4, "split": "test"}]
 PATTERN = {"pattern": "images/{split}/{id}-{n}.jpg"}

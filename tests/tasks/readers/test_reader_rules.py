@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from fixtures.pieces import dump, put
 
-from stores.errors import ConfigError, DataError
-from tasks.readers import READERS, differences, published
+from fuseline.stores.errors import ConfigError, DataError
+from fuseline.tasks.readers import READERS, differences, published
 
 
 def told(rows, *names):

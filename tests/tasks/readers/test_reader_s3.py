@@ -10,14 +10,14 @@ import fsspec
 import pytest
 from fixtures.layouts import LAYOUTS
 
-from flows.config import Config
-from flows.graph import build
-from stores.errors import ConfigError
-from tasks.images import ImageLimits, decode, open_image
-from tasks.ingest import Scan, ingest, ingest_quarantine, scan
-from tasks.nodes import Ingest
-from tasks.readers import READERS, image_root
-from tasks.readers.remote import UnreachableError
+from fuseline.flows.config import Config
+from fuseline.flows.graph import build
+from fuseline.stores.errors import ConfigError
+from fuseline.tasks.images import ImageLimits, decode, open_image
+from fuseline.tasks.ingest import Scan, ingest, ingest_quarantine, scan
+from fuseline.tasks.nodes import Ingest
+from fuseline.tasks.readers import READERS, image_root
+from fuseline.tasks.readers.remote import UnreachableError
 
 SECRET = "not-to-be-printed"  # noqa: S105
 ROWS = 12
@@ -116,7 +116,7 @@ def test_a_change_in_the_store_is_seen_by_the_same_process(store, tmp_path):
 
 @pytest.mark.slow
 def test_part_of_an_object_is_all_that_is_fetched(store):
-    from tasks.readers.places import place
+    from fuseline.tasks.readers.places import place
 
     store.pipe_file("sets/big.bin", bytes(range(256)) * 4096)
     store.pipe_file("sets/empty.bin", b"")

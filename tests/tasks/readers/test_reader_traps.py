@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from fixtures.pieces import dump, put
 
-from stores.errors import ConfigError
-from tasks.readers import READERS, differences, published
+from fuseline.stores.errors import ConfigError
+from fuseline.tasks.readers import READERS, differences, published
 
 
 def told(rows, *names):

@@ -14,12 +14,12 @@ from fixtures.layouts_archives import TARS, add, pack, webvision_tars
 from fixtures.layouts_sets import webvision
 from fixtures.pieces import JPEGS, put
 
-from stores.errors import DataError
-from tasks.images import ImageError, ImageLimits, open_image
-from tasks.readers import READERS
-from tasks.readers.base import ReaderOptions
-from tasks.readers.places import place
-from tasks.readers.tarindex import TarStore
+from fuseline.stores.errors import DataError
+from fuseline.tasks.images import ImageError, ImageLimits, open_image
+from fuseline.tasks.readers import READERS
+from fuseline.tasks.readers.base import ReaderOptions
+from fuseline.tasks.readers.places import place
+from fuseline.tasks.readers.tarindex import TarStore
 
 ROWS = 40
 TOLD = ("id", "title", "description", "text", "labels", "split", "status")

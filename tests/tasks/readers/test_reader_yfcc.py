@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 from fixtures.pieces import JPEGS, put
 
-from stores.errors import ConfigError, DataError, StorageError
-from tasks.readers import READERS, partners
-from tasks.readers.yfcc import FIELDS, YfccOptions
+from fuseline.stores.errors import ConfigError, DataError, StorageError
+from fuseline.tasks.readers import READERS, partners
+from fuseline.tasks.readers.yfcc import FIELDS, YfccOptions
 
 
 def told(rows, *names):

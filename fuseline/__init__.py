@@ -1,0 +1,1 @@
+"""Offline, incremental, explainable classification of multi-modal documents."""
