@@ -40,20 +40,20 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 
 from bench.reader_speed import peak_mb
+from fuseline.flows.cli.console import time_table
 from fuseline.flows.config import parse_config
-from fuseline.flows.console import time_table
 from fuseline.flows.graph import build
 from fuseline.models.encoders import get_encoder
 from fuseline.models.threads import limit_threads
+from fuseline.stores.layouts.zarr import ZarrStore
 from fuseline.stores.schemas import DOCUMENTS, IMAGE
-from fuseline.stores.zarr import ZarrStore
-from fuseline.tasks.image_pass import Consumer, ImageTransform, SharedImage
-from fuseline.tasks.images import ImageError
-from fuseline.tasks.ingest import ingest
-from fuseline.tasks.nodes import Ingest, ShardStage
-from fuseline.tasks.pool import Pool
-from fuseline.tasks.shard import ShardReport, make_shards
-from fuseline.tasks.spent import Spent
+from fuseline.tasks.documents.ingest import ingest
+from fuseline.tasks.engine.image_pass import Consumer, ImageTransform, SharedImage
+from fuseline.tasks.engine.images import ImageError
+from fuseline.tasks.engine.nodes import Ingest, ShardStage
+from fuseline.tasks.engine.pool import Pool
+from fuseline.tasks.engine.shard import ShardReport, make_shards
+from fuseline.tasks.engine.timings import Spent
 
 DETECT = {"faces": {"detector": "mtcnn"}, "objects": {"detector": "ssdlite_coco"}, "ocr": {"detector": "rapidocr"}}
 EMBED = {"image": {"encoder": "efficientnet_lite2"}, "text": {"encoder": "minilm"}}

@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from fuseline.models.config import FrozenConfig
-from fuseline.tasks.assignment import SplitConfig
-from fuseline.tasks.ingest import SourceConfig, ingest, ingest_config
-from fuseline.tasks.nodes import Context, Ingest, Node, Read, ShardStage
-from fuseline.tasks.planner import PlanOptions, plan_all
-from fuseline.tasks.shard import make_shards
+from fuseline.tasks.documents.assignment import SplitConfig
+from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config
+from fuseline.tasks.engine.nodes import Context, Ingest, Node, Read, ShardStage
+from fuseline.tasks.engine.planner import PlanOptions, plan_all
+from fuseline.tasks.engine.shard import make_shards
 
 
 class Step(FrozenConfig):

@@ -68,10 +68,10 @@ def child(config: str, started: float, told: str) -> None:
         import httpx
 
         import fuseline.flows.pipeline
-        import fuseline.flows.report
+        import fuseline.flows.results.report
 
         httpx.Client.send = timed("api", httpx.Client.send)  # type: ignore[method-assign]
-        fuseline.flows.report.publish_results = timed("report", fuseline.flows.report.publish_results)
+        fuseline.flows.results.report.publish_results = timed("report", fuseline.flows.results.report.publish_results)
         fuseline.flows.pipeline.pipeline = timed("run", fuseline.flows.pipeline.pipeline)
 
     commands.prepare_prefect = prepared

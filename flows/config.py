@@ -27,20 +27,20 @@ from fuseline.models.registry import MODELS
 from fuseline.stores.digests import key_digest
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.stores.redaction import redacted_values
-from fuseline.tasks.assignment import SplitConfig
-from fuseline.tasks.clean import CleanConfig
-from fuseline.tasks.crops import CropEmbedConfig
-from fuseline.tasks.detect import DetectConfig
-from fuseline.tasks.dictionary import TokensConfig
-from fuseline.tasks.duplicates import DuplicatesConfig
-from fuseline.tasks.embed import ImageEmbedConfig, TextEmbedConfig
-from fuseline.tasks.ingest import SourceConfig
+from fuseline.tasks.documents.assignment import SplitConfig
+from fuseline.tasks.documents.ingest import SourceConfig
+from fuseline.tasks.documents.near_duplicates import DuplicatesConfig
+from fuseline.tasks.evaluation.token_dictionary import TokensConfig
+from fuseline.tasks.experiments.grid import SweepConfig
 from fuseline.tasks.options import NUMBER, explained, parse_options
-from fuseline.tasks.quantize import QuantizeConfig
-from fuseline.tasks.sweep import SweepConfig
-from fuseline.tasks.tabular import TabularEmbedConfig
-from fuseline.tasks.train import ModelConfig
-from fuseline.tasks.vocabulary import IndexEmbedConfig
+from fuseline.tasks.stages.clean import CleanConfig
+from fuseline.tasks.stages.crops import CropEmbedConfig
+from fuseline.tasks.stages.detect import DetectConfig
+from fuseline.tasks.stages.embed import ImageEmbedConfig, TextEmbedConfig
+from fuseline.tasks.stages.embed_columns import TabularEmbedConfig
+from fuseline.tasks.stages.embed_indices import IndexEmbedConfig
+from fuseline.tasks.stages.quantize import QuantizeConfig
+from fuseline.tasks.stages.train import ModelConfig
 
 
 def _embed_config(values: Any) -> Any:

@@ -6,22 +6,13 @@ from typing import Any
 from fuseline.flows.config import Config, CropsConfig, EmbedConfig, model_inputs
 from fuseline.models.config import FrozenConfig, key_values
 from fuseline.models.detectors import DETECTORS
-from fuseline.tasks.assignment import SplitConfig
-from fuseline.tasks.clean import cleaner_version
-from fuseline.tasks.contact_sheet import ContactSheetConfig
-from fuseline.tasks.crops import crop_digest
-from fuseline.tasks.detect import DetectConfig, detector_digest
-from fuseline.tasks.dictionary import DictionaryConfig, describe_tokens, has_tokens
-from fuseline.tasks.drift import MeasureConfig, measure_drift
-from fuseline.tasks.embed import ImageEmbedConfig, TextEmbedConfig, weights_digest
-from fuseline.tasks.image_pass import ImageTransform
-from fuseline.tasks.images import DECODER
-from fuseline.tasks.ingest import SourceConfig, ingest_config
-from fuseline.tasks.nodes import Fit, Ingest, Node, Read, ShardStage, Summary, Transform
-from fuseline.tasks.owners import OwnersConfig, count_owners
-from fuseline.tasks.predict import PredictConfig, predict
-from fuseline.tasks.quantize import QuantizeConfig, encode, fit_codebook
-from fuseline.tasks.summaries import (
+from fuseline.tasks.documents.assignment import SplitConfig
+from fuseline.tasks.documents.ingest import SourceConfig, ingest_config
+from fuseline.tasks.engine.image_pass import ImageTransform
+from fuseline.tasks.engine.images import DECODER
+from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Read, ShardStage, Summary, Transform
+from fuseline.tasks.evaluation.contact_sheet import ContactSheetConfig
+from fuseline.tasks.evaluation.summaries import (
     EvaluateConfig,
     GalleryConfig,
     StatisticsConfig,
@@ -31,11 +22,26 @@ from fuseline.tasks.summaries import (
     score_model,
     show_detections,
 )
-from fuseline.tasks.tabular import TabularEmbedConfig, embed_tabular, fit_tabular
-from fuseline.tasks.train import ModelConfig, fit_classifier, start_digest, train_config
-from fuseline.tasks.transforms import clean_documents, detect_elements, embed_documents, embed_elements, embed_texts
-from fuseline.tasks.vectors import VectorsConfig, export_vectors
-from fuseline.tasks.vocabulary import IndexEmbedConfig, embed_indices, fit_vocabulary
+from fuseline.tasks.evaluation.token_dictionary import DictionaryConfig, describe_tokens, has_tokens
+from fuseline.tasks.stages.clean import cleaner_version
+from fuseline.tasks.stages.codebook_drift import MeasureConfig, measure_drift
+from fuseline.tasks.stages.crops import crop_digest
+from fuseline.tasks.stages.detect import DetectConfig, detector_digest
+from fuseline.tasks.stages.embed import ImageEmbedConfig, TextEmbedConfig, weights_digest
+from fuseline.tasks.stages.embed_columns import TabularEmbedConfig, embed_tabular, fit_tabular
+from fuseline.tasks.stages.embed_indices import IndexEmbedConfig, embed_indices, fit_vocabulary
+from fuseline.tasks.stages.predict import PredictConfig, predict
+from fuseline.tasks.stages.quantize import QuantizeConfig, encode, fit_codebook
+from fuseline.tasks.stages.token_counts import OwnersConfig, count_owners
+from fuseline.tasks.stages.train import ModelConfig, fit_classifier, start_digest, train_config
+from fuseline.tasks.stages.transforms import (
+    clean_documents,
+    detect_elements,
+    embed_documents,
+    embed_elements,
+    embed_texts,
+)
+from fuseline.tasks.stages.vector_tables import VectorsConfig, export_vectors
 
 CONTACT_SHEET = "contact_sheet/detections"
 VECTORS = "vectors"  # folder of the Parquet copies of embeddings

@@ -8,14 +8,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from fuseline.flows.artifacts import publish_artifacts
 from fuseline.flows.config import Config
 from fuseline.flows.graph import build
-from fuseline.flows.leaderboard import cells, published_leaderboard, title
-from fuseline.flows.outcome import check_failures
 from fuseline.flows.parameters import Chosen, Values, settings_of
-from fuseline.flows.publish import publish_results, result_paths
 from fuseline.flows.recorded import recorded_flow
+from fuseline.flows.results.artifacts import publish_artifacts
+from fuseline.flows.results.leaderboard import cells, published_leaderboard, title
+from fuseline.flows.results.outcome import check_failures
+from fuseline.flows.results.publish import publish_results, result_paths
 from fuseline.flows.runs import write_run
 from fuseline.flows.runtime import locked, new_run
 from fuseline.flows.step import Wishes

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from fuseline.flows.config import Config
 from fuseline.flows.config_files import parse_overrides
 from fuseline.flows.graph import build_prediction
-from fuseline.flows.output import check_output, written
 from fuseline.flows.recorded import recorded_flow
+from fuseline.flows.results.output import check_output, written
 from fuseline.flows.step import Wishes, run_nodes
 from fuseline.stores.dataset import MANIFEST
 from fuseline.stores.digests import key_digest
@@ -21,8 +21,8 @@ from fuseline.stores.errors import ConfigError, FuselineError, MismatchError, mi
 from fuseline.stores.manifest import Manifest
 from fuseline.stores.redaction import redacted
 from fuseline.stores.schemas import PREDICTIONS
-from fuseline.tasks.ingest import SourceConfig
-from fuseline.tasks.nodes import Fit, Node
+from fuseline.tasks.documents.ingest import SourceConfig
+from fuseline.tasks.engine.nodes import Fit, Node
 from fuseline.tasks.readers import READERS
 
 # Options that hold for the documents of the configuration, not for new ones: where images are, which rows to drop.

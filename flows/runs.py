@@ -11,7 +11,7 @@ from fuseline.stores.atomic import write_bytes
 from fuseline.stores.errors import ConfigError, DataError, FuselineError
 from fuseline.stores.manifest import parsed, sealed
 from fuseline.stores.published import publishing
-from fuseline.tasks.nodes import Node
+from fuseline.tasks.engine.nodes import Node
 
 RUNS = "runs"
 

@@ -127,7 +127,7 @@ def _loss(code: int, log: Path) -> str:
 
 def end_run(message: str) -> None:
     """End this process and its workers at once, with one line: Prefect would ask a server that is gone for minutes."""
-    from fuseline.tasks.pool import close_pool
+    from fuseline.tasks.engine.pool import close_pool
 
     logger.error("error: %s", message)
     close_pool(kill=True)

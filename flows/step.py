@@ -13,17 +13,17 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from fuseline.flows.config import Config, ExecutionConfig
 from fuseline.flows.graph import build
-from fuseline.flows.options import plan_options
-from fuseline.flows.outcome import check_failures
+from fuseline.flows.plan_options import plan_options
 from fuseline.flows.progress import Expected, teller
+from fuseline.flows.results.outcome import check_failures
 from fuseline.flows.runtime import Account
 from fuseline.stores.errors import ConfigError, DataError, mismatch
-from fuseline.tasks.nodes import Node, ShardStage, Summary
-from fuseline.tasks.planner import Plan, over_images, plan_all, plan_node
-from fuseline.tasks.presence import check_present
-from fuseline.tasks.shard import ShardReport
-from fuseline.tasks.spent import Spent
-from fuseline.tasks.stage import Execution, run_plans
+from fuseline.tasks.documents.presence import check_present
+from fuseline.tasks.engine.nodes import Node, ShardStage, Summary
+from fuseline.tasks.engine.planner import Plan, over_images, plan_all, plan_node
+from fuseline.tasks.engine.prefect_tasks import Execution, run_plans
+from fuseline.tasks.engine.shard import ShardReport
+from fuseline.tasks.engine.timings import Spent
 
 
 class Wishes(NamedTuple):

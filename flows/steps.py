@@ -10,7 +10,7 @@ from fuseline.flows.parameters import Chosen, Values, settings_of
 from fuseline.flows.recorded import RecordedFlow, recorded_flow
 from fuseline.flows.runtime import locked
 from fuseline.flows.step import Wishes, fresh_accounts, run_step
-from fuseline.tasks.drift import refits
+from fuseline.tasks.stages.codebook_drift import refits
 
 Accounts = list[dict[str, Any]]
 COUNTS = ("computed_shards", "rows_computed", "rows_reused", "failed_shards", "seconds")

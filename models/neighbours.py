@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fuseline.models.vectors import F32, unit_rows
+from fuseline.models.dense import F32, unit_rows
 
 CELLS = 1 << 24  # cosines per GEMM: 64 MB
 

@@ -2,12 +2,12 @@
 
 from typing import Any, NamedTuple
 
-from fuseline.models import kiela
+from fuseline.models.classifiers import kiela
+from fuseline.models.classifiers.averaging import AvgProbs, AvgProbsConfig
+from fuseline.models.classifiers.boosting import Boosting, BoostingConfig
+from fuseline.models.classifiers.gmu import GMU, GMUConfig
+from fuseline.models.classifiers.tfidf_linear import TfidfLinear, TfidfLinearConfig
 from fuseline.models.config import FrozenConfig
-from fuseline.models.references.averaging import AvgProbs, AvgProbsConfig
-from fuseline.models.references.boosting import Boosting, BoostingConfig
-from fuseline.models.references.gated import GMU, GMUConfig
-from fuseline.models.references.tfidf import TfidfLinear, TfidfLinearConfig
 
 
 class Entry(NamedTuple):

@@ -8,8 +8,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from fuseline.reports import costs, results, sections, tokens
-from fuseline.reports.data import ReportData
+from fuseline.reports.page_data import ReportData
+from fuseline.reports.sections import costs, results, tokens
+from fuseline.reports.sections import rows as sections
 
 FOLDER = Path(__file__).parent
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fuseline.stores.atomic import write_bytes
 from fuseline.stores.digests import cell_digests, cells_digest, combine
 from fuseline.stores.errors import AlignmentError, DamagedError, DataError
-from fuseline.stores.files import UNREADABLE, damaged_files
+from fuseline.stores.layouts.files import UNREADABLE, damaged_files
 from fuseline.stores.manifest import FileRecord, Manifest, ShardRecord, ShardRef
 from fuseline.stores.store import Store, open_store
 

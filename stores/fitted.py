@@ -9,7 +9,7 @@ from fuseline.stores.atomic import atomic_folder, write_bytes
 from fuseline.stores.dataset import MANIFEST
 from fuseline.stores.digests import combine
 from fuseline.stores.errors import DamagedError, DataError
-from fuseline.stores.files import check_files, damaged_files, have_sizes, record_file
+from fuseline.stores.layouts.files import check_files, damaged_files, have_sizes, record_file
 from fuseline.stores.manifest import FileRecord, Manifest, file_records, parsed, sealed
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from fuseline.stores.atomic import atomic_file, write_bytes
 from fuseline.stores.errors import DataError, mismatch
+from fuseline.stores.layouts.parquet import write_table
 from fuseline.stores.manifest import parsed, sealed
-from fuseline.stores.parquet import write_table
 from fuseline.stores.published import Published, note_forgotten
 
 FILE = "forgotten.json"

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from fuseline.stores.atomic import atomic_file, is_partial, write_bytes
 from fuseline.stores.errors import DataError
-from fuseline.stores.files import damaged_files, have_sizes, record_file
+from fuseline.stores.layouts.files import damaged_files, have_sizes, record_file
 from fuseline.stores.manifest import FileRecord, file_records, parsed, sealed
 
 FILE = "published.json"

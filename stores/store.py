@@ -47,9 +47,9 @@ def open_store(layout: str, folder: Path) -> Store:
         layout: a key of LAYOUTS.
         folder: where the dataset lies.
     """
-    from fuseline.stores.memory import MemoryStore
-    from fuseline.stores.parquet import ParquetStore
-    from fuseline.stores.zarr import ZarrStore
+    from fuseline.stores.layouts.memory import MemoryStore
+    from fuseline.stores.layouts.parquet import ParquetStore
+    from fuseline.stores.layouts.zarr import ZarrStore
 
     layouts: dict[str, Callable[[Path], Store]] = {"parquet": ParquetStore, "zarr": ZarrStore, "memory": MemoryStore}
     return layouts[layout](folder)

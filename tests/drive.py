@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 from fuseline.models.config import FrozenConfig, knob
 from fuseline.stores.dataset import ROW_INPUTS
-from fuseline.tasks.fit import make_fit
-from fuseline.tasks.ingest import Scan, SourceConfig, SplitConfig, ingest, ingest_config
-from fuseline.tasks.nodes import Context, Fit, Ingest, Node, Read, ShardStage, Summary
-from fuseline.tasks.planner import Plan, PlanOptions, plan_node
-from fuseline.tasks.shard import ShardReport, make_shards, make_summary
+from fuseline.tasks.documents.ingest import Scan, SourceConfig, SplitConfig, ingest, ingest_config
+from fuseline.tasks.engine.fit import make_fit
+from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Node, Read, ShardStage, Summary
+from fuseline.tasks.engine.planner import Plan, PlanOptions, plan_node
+from fuseline.tasks.engine.shard import ShardReport, make_shards, make_summary
 
 
 class CleanConfig(FrozenConfig):

@@ -71,8 +71,7 @@ def test_nothing_unsafe_is_called(path):
 
 def test_planning_does_not_import_heavy_libraries():
     heavy = ("torch", "lightgbm", "sentence_transformers", "onnxruntime", "faiss")
-    script = (
-        f"import sys, fuseline.tasks.planner, fuseline.tasks.nodes; print([m for m in {heavy} if m in sys.modules])"
-    )
+    planning = "fuseline.tasks.engine.planner, fuseline.tasks.engine.nodes"
+    script = f"import sys, {planning}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

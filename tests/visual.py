@@ -10,13 +10,13 @@ import pyarrow as pa
 from fuseline.models.config import FrozenConfig
 from fuseline.models.quantizers.drift import DriftConfig
 from fuseline.stores.schemas import embedding
-from fuseline.tasks.drift import MeasureConfig, measure_drift
-from fuseline.tasks.ingest import SourceConfig, SplitConfig, ingest_config
-from fuseline.tasks.nodes import Context, Fit, Ingest, Read, ShardStage, Summary
-from fuseline.tasks.owners import OwnersConfig, count_owners
-from fuseline.tasks.predict import PredictConfig, predict
-from fuseline.tasks.quantize import QuantizeConfig, encode, fit_codebook
-from fuseline.tasks.train import ModelConfig, fit_classifier, train_config
+from fuseline.tasks.documents.ingest import SourceConfig, SplitConfig, ingest_config
+from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Read, ShardStage, Summary
+from fuseline.tasks.stages.codebook_drift import MeasureConfig, measure_drift
+from fuseline.tasks.stages.predict import PredictConfig, predict
+from fuseline.tasks.stages.quantize import QuantizeConfig, encode, fit_codebook
+from fuseline.tasks.stages.token_counts import OwnersConfig, count_owners
+from fuseline.tasks.stages.train import ModelConfig, fit_classifier, train_config
 
 DIM = 4
 

@@ -121,5 +121,5 @@ def _of_prefect(error: Exception) -> bool:
 
 def _close_workers() -> None:
     """End the worker processes at once, if any module ever started them."""
-    if (pool := sys.modules.get("fuseline.tasks.pool")) is not None:
+    if (pool := sys.modules.get("fuseline.tasks.engine.pool")) is not None:
         pool.close_pool(kill=True)

@@ -15,8 +15,8 @@ from fuseline.flows.cli.app import (
 )
 from fuseline.flows.config import load_config
 from fuseline.flows.graph import build
-from fuseline.flows.outcome import check_failures
 from fuseline.flows.progress import telling
+from fuseline.flows.results.outcome import check_failures
 from fuseline.flows.runtime import locked, prepare_prefect
 
 commands = command_group()
@@ -33,15 +33,15 @@ def sweep(
     """
     with error_boundary(verbose):
         settings = load_config(config, set_)
-        from fuseline.flows.cells import Grid, sweep_todo
-        from fuseline.flows.grid import publish_sweep, sweep_table
-        from fuseline.flows.paper import publish_paper
+        from fuseline.flows.experiments.paper import publish_paper
+        from fuseline.flows.experiments.tables import publish_sweep, sweep_table
+        from fuseline.flows.experiments.trials import Grid, sweep_todo
 
         with locked(settings, wait=wait), telling(err):
             ran = 0
             if sweep_todo(settings):
                 prepare_prefect(Path(settings.root), verbose=verbose)
-                from fuseline.flows.sweep import sweep as run_sweep
+                from fuseline.flows.experiments.sweep import sweep as run_sweep
 
                 ran = run_sweep(settings)
             grid = Grid(settings)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fuseline.flows import console as show
+from fuseline.flows.cli import console as show
 from fuseline.flows.cli.app import (
     AsJson,
     ConfigPath,
@@ -24,16 +24,16 @@ from fuseline.flows.cli.app import (
 )
 from fuseline.flows.config import Config, load_config
 from fuseline.flows.graph import build
-from fuseline.flows.leaderboard import published_cautions, published_leaderboard
-from fuseline.flows.options import plan_options
-from fuseline.flows.outcome import TooManyFailuresError, absent, check_failures, notes
+from fuseline.flows.plan_options import plan_options
 from fuseline.flows.progress import telling
-from fuseline.flows.publish import plan_report, publish_results
+from fuseline.flows.results.leaderboard import published_cautions, published_leaderboard
+from fuseline.flows.results.outcome import TooManyFailuresError, absent, check_failures, notes
+from fuseline.flows.results.publish import plan_report, publish_results
 from fuseline.flows.runs import last_accounts, last_keys
 from fuseline.flows.runtime import locked, new_run, prepare_prefect
 from fuseline.stores.errors import FuselineError
-from fuseline.tasks.nodes import ShardStage
-from fuseline.tasks.planner import Plan, plan_all
+from fuseline.tasks.engine.nodes import ShardStage
+from fuseline.tasks.engine.planner import Plan, plan_all
 
 commands = command_group()
 
@@ -171,7 +171,7 @@ def _planned(
 def _start_workers(settings: Config, plans: list[Plan]) -> None:
     """Start the workers that will be needed; they import while Prefect's server starts."""
     if settings.run.executor == "local" and any(isinstance(plan.node, ShardStage) and plan.todo for plan in plans):
-        from fuseline.tasks.pool import shared_pool
+        from fuseline.tasks.engine.pool import shared_pool
 
         shared_pool(settings.run.workers).start()
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fuseline.flows import listing
+from fuseline.flows.cli import registry as listing
 from fuseline.flows.cli import tables
 from fuseline.flows.cli.app import AsJson, ConfigPath, Overrides, command_group, err, error_boundary, out, print_rows
 from fuseline.stores.errors import ConfigError, mismatch
@@ -55,7 +55,7 @@ def describe_(
 
     Example: fuseline describe reader csv
     """
-    from fuseline.flows.describe import describe
+    from fuseline.flows.cli.describe import describe
 
     with error_boundary():
         found = describe(kind.value, name)

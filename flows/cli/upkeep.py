@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fuseline.flows import console as show
+from fuseline.flows.cli import console as show
 from fuseline.flows.cli.app import (
     AsJson,
     ConfigPath,
@@ -33,7 +33,7 @@ def verify(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> No
 
     Example: fuseline verify conf/demo.yaml
     """
-    from fuseline.flows.verification import verified
+    from fuseline.flows.upkeep.verification import verified
 
     with error_boundary():
         found = verified(load_config(config, set_))
@@ -56,7 +56,7 @@ def forget(
 
     Example: fuseline forget conf/demo.yaml --ids doc-17 --ids ids.txt
     """
-    from fuseline.flows import forget as forgetting
+    from fuseline.flows.upkeep import forget as forgetting
 
     with error_boundary(verbose):
         settings = load_config(config, set_)
@@ -80,7 +80,7 @@ def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
 
     Example: fuseline repair conf/demo.yaml
     """
-    from fuseline.flows.damage import find_all_damage
+    from fuseline.flows.upkeep.damage import find_all_damage
 
     with error_boundary(verbose):
         settings = load_config(config, set_)
@@ -103,8 +103,8 @@ def gc(
 
     Example: fuseline gc conf/demo.yaml --dry-run
     """
-    from fuseline.flows.catalog import renew_catalog
-    from fuseline.flows.maintenance import find_garbage, remove, size_of
+    from fuseline.flows.results.catalog import renew_catalog
+    from fuseline.flows.upkeep.maintenance import find_garbage, remove, size_of
 
     with error_boundary():
         settings = load_config(config, set_)

@@ -7,12 +7,12 @@ from fuseline.models.config import FrozenConfig
 from fuseline.models.encoders.backbones import PRESETS as IMAGES
 from fuseline.models.encoders.backbones import Backbone, BackboneConfig
 from fuseline.models.encoders.base import Encoder, Entry, Modality
+from fuseline.models.encoders.class_index import Vocabulary, VocabularyConfig
 from fuseline.models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig
 from fuseline.models.encoders.face_nets import DlibFace, DlibFaceConfig, FaceRes, FaceResConfig
 from fuseline.models.encoders.sentences import PRESETS as TEXTS
 from fuseline.models.encoders.sentences import Sentences, SentencesConfig
 from fuseline.models.encoders.tabular import Tabular, TabularConfig
-from fuseline.models.encoders.vocabulary import Vocabulary, VocabularyConfig
 
 ENCODERS: dict[str, Entry] = {
     "efficientnet_lite0": Entry(

@@ -39,7 +39,7 @@ class Images:
 
     def scaled(self) -> Iterator[F32]:
         """Yield the wanted rows, some at a time, in one buffer that is used again: it stays in the cache."""
-        from fuseline.models.fasttext import kernels
+        from fuseline.models.fasttext.kernels import model as kernels
 
         buffer, at = np.empty((ROWS, self.shape[1]), np.float32), 0
         for part in self.parts:

@@ -18,11 +18,11 @@ from fuseline.models.fasttext.arrays import Chunk, Params, Spec
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads, Shape
 from fuseline.models.fasttext.dictionary import Dictionary
+from fuseline.models.fasttext.kernels.warm import warm_up
 from fuseline.models.fasttext.output import huffman, lookups
-from fuseline.models.fasttext.warm import warm_up
 from fuseline.models.features import CODEWORDS, Block, Features, Inputs
+from fuseline.models.metrics.thresholds import MicroF1
 from fuseline.models.restored import Restored, saved_inputs
-from fuseline.models.thresholds import MicroF1
 
 LOSSES = {"softmax": arrays.SOFTMAX, "hs": arrays.HIERARCHICAL, "ns": arrays.NEGATIVE, "ova": arrays.ONE_VS_ALL}
 POSITIVES = {"sample": arrays.SAMPLE, "average": arrays.AVERAGE}
@@ -97,7 +97,7 @@ class FastTextClassifier:
 
     def predict_logits(self, block: Block) -> F32:
         """Return logits (n, C) float32; log probabilities under hierarchical softmax, zeros for an empty document."""
-        from fuseline.models.fasttext import kernels
+        from fuseline.models.fasttext.kernels import model as kernels
 
         chunk = corpora.encode(block, self.reads(), self.dictionary, self._shape())
         out = np.zeros((len(block), len(self.labels)), np.float32)
@@ -269,7 +269,7 @@ class FastTextClassifier:
         return Shape(sum(self.inputs.dense.values()), sum(M for M, _ in self.inputs.codes.values()))
 
     def _hidden(self, chunk: Chunk) -> tuple[F32, F32, F32]:
-        from fuseline.models.fasttext import kernels
+        from fuseline.models.fasttext.kernels import model as kernels
 
         n, H8 = len(chunk.has_image), self.params.V.shape[0]
         Z = np.zeros((n, self.params.W.shape[1]), np.float32)

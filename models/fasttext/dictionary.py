@@ -60,7 +60,7 @@ class WordCounter:
         hashes: NDArray[np.uint32],
         counts: NDArray[np.int64],
     ) -> None:
-        from fuseline.models.fasttext import tokens
+        from fuseline.models.fasttext.kernels import tokenizer as tokens
 
         ids = np.empty(len(counts), np.int32)
         merged = tokens.merge(starts, arena, hashes, counts, len(counts), *self.table, ids)
@@ -113,7 +113,7 @@ class Dictionary:
     @cached_property
     def slots(self) -> NDArray[np.uint64]:
         """The hash table over the words, made for the first text: who opens a model for its facts compiles nothing."""
-        from fuseline.models.fasttext import tokens
+        from fuseline.models.fasttext.kernels import tokenizer as tokens
 
         n = len(self.counts)
         hashes, slots = np.zeros(n, np.uint32), np.zeros(1 << max(4, (2 * n).bit_length()), np.uint64)
@@ -133,7 +133,7 @@ class Dictionary:
 
     def find(self, words: pa.Array) -> NDArray[np.int32]:
         """Return the id of each of (n,) strings as one word, -1 where it is unknown."""
-        from fuseline.models.fasttext import tokens
+        from fuseline.models.fasttext.kernels import tokenizer as tokens
 
         starts, arena, hashes = hashed(words)
         ids = np.empty(len(words), np.int32)
@@ -147,7 +147,7 @@ class Dictionary:
 
     def lists(self, counter: WordCounter) -> Bags:
         """Return, for every word of `counter`, the tokens that it stands for here."""
-        from fuseline.models.fasttext import tokens
+        from fuseline.models.fasttext.kernels import tokenizer as tokens
 
         table, n = counter.table, counter.size
         ids = np.empty(n, np.int32)
@@ -161,7 +161,7 @@ class Dictionary:
 
     def expand(self, bags: Bags, lists: Bags, table: Table) -> Bags:
         """Return `bags` of a counter's word numbers as bags of token ids, with word n-grams."""
-        from fuseline.models.fasttext import tokens
+        from fuseline.models.fasttext.kernels import tokenizer as tokens
 
         if self.word_ngrams == 1 and np.array_equal(lists.indptr, np.arange(len(lists.indptr))):
             return Bags(bags.indptr, lists.ids[bags.ids])  # each word stands for one token
@@ -177,7 +177,7 @@ class Dictionary:
 
 def hashed(words: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint32]]:
     """Return bounds (n + 1,), bytes and hashes (n,) of strings."""
-    from fuseline.models.fasttext import tokens
+    from fuseline.models.fasttext.kernels import tokenizer as tokens
 
     words = words.cast(pa.large_string())
     _, bounds, data = words.buffers()
@@ -191,7 +191,7 @@ def hashed(words: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArr
 
 def scan(data: NDArray[np.uint8], offsets: NDArray[np.int64], counter: WordCounter, *, eos: bool) -> Bags:
     """Cut one slice of texts into the counter's word numbers."""
-    from fuseline.models.fasttext import tokens
+    from fuseline.models.fasttext.kernels import tokenizer as tokens
 
     ids = np.empty(int(offsets[-1] - offsets[0]) // 2 + 2 * len(offsets), np.int32)
     indptr = np.zeros(len(offsets), np.int64)

@@ -96,7 +96,7 @@ def train(
     Documents are shuffled anew every epoch, by chunk and within. Raises TrainingError at the first loss that is not
     a finite number.
     """
-    from fuseline.models.fasttext import kernels
+    from fuseline.models.fasttext.kernels import model as kernels
 
     threads = 1 if config.deterministic else config.threads or thread_limit()
     total, seen = float(config.epochs * corpus.words), 0.0

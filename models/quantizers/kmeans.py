@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fuseline.models.vectors import F32
+from fuseline.models.dense import F32
 
 ROWS = 8192  # rows per GEMM: 8192 x 256 distances are 8 MB, which stay in the cache
 

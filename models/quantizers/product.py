@@ -11,9 +11,9 @@ from pydantic import Field
 
 from fuseline.models.checkpoint import checked_number, load_checkpoint, refuse, restoring, save_checkpoint
 from fuseline.models.config import FrozenConfig
+from fuseline.models.dense import F32, unit_rows, usable
 from fuseline.models.quantizers import kmeans
 from fuseline.models.threads import thread_limit
-from fuseline.models.vectors import F32, unit_rows, usable
 
 
 class PQConfig(FrozenConfig):

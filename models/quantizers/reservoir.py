@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fuseline.models.vectors import F32
+from fuseline.models.dense import F32
 
 
 class Reservoir:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from fuseline.stores.errors import DataError, mismatch
 from fuseline.tasks.readers.base import SourceFile, Split, faults
-from fuseline.tasks.readers.images import copied
+from fuseline.tasks.readers.image_files import copied
 from fuseline.tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
 from fuseline.tasks.readers.overlay import overlay
 from fuseline.tasks.readers.records import Records, columns_of, csv_records, plain_records

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.readers.base import Encoding, ReaderOptions, SourceFile, Split, documents, image_array, mark
-from fuseline.tasks.readers.images import copied, watched
+from fuseline.tasks.readers.image_files import copied, watched
 from fuseline.tasks.readers.mapping import PIECE
 from fuseline.tasks.readers.places import Place, listed, place, relative, walk
 from fuseline.tasks.readers.streams import Block, file_blocks

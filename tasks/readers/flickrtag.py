@@ -18,7 +18,7 @@ from fuseline.tasks.readers.fasttext import (
     parsed,
     stem,
 )
-from fuseline.tasks.readers.images import copied, watched
+from fuseline.tasks.readers.image_files import copied, watched
 from fuseline.tasks.readers.mapping import check_ids
 from fuseline.tasks.readers.places import Place, companion, listed, safe_references, source_folder
 from fuseline.tasks.readers.strays import stray_images

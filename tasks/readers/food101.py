@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from fuseline.stores.errors import ConfigError, DataError, mismatch
+from fuseline.tasks.documents.splits import hash_split
 from fuseline.tasks.readers.base import (
     Encoding,
     Finding,
@@ -23,12 +24,11 @@ from fuseline.tasks.readers.base import (
     image_array,
     mark,
 )
-from fuseline.tasks.readers.images import copied, is_image
+from fuseline.tasks.readers.image_files import copied, is_image
 from fuseline.tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
 from fuseline.tasks.readers.places import LOOKED_AT, Place, companion, is_utf8, listed, nearest, same_root, walk
 from fuseline.tasks.readers.sidecars import required_json, whole_text
 from fuseline.tasks.readers.streams import file_blocks, text_lines
-from fuseline.tasks.splits import hash_split
 
 PUBLISHED = {"train": 67_988, "test": 22_716, "labels": 101}
 SPLIT_FILE: dict[str, Split] = {"train": "train", "val": "valid", "test": "test"}

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from fuseline.tasks.readers import imagezip
 from fuseline.tasks.readers.base import Finding, Refers, SourceFile, chosen, documents, image_array
+from fuseline.tasks.readers.image_files import copied, is_image
 from fuseline.tasks.readers.imagelists import METADATA, one_format, read_lists
-from fuseline.tasks.readers.images import copied, is_image
 from fuseline.tasks.readers.mapping import TableOptions
 from fuseline.tasks.readers.places import is_utf8, listed, place, same_root, walk
 from fuseline.tasks.readers.strays import stray_images

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from fuseline.tasks.readers.archives import Member, tar_members
 from fuseline.tasks.readers.base import SourceFile, faults, image_array, mark
-from fuseline.tasks.readers.images import COPY_ROWS, copied, folder_files, is_image
+from fuseline.tasks.readers.image_files import COPY_ROWS, copied, folder_files, is_image
 from fuseline.tasks.readers.mapping import TableOptions, as_text, map_rows, resolve
 from fuseline.tasks.readers.parquet import DAMAGE, is_binary, parquet_files, whole_text
 from fuseline.tasks.readers.places import Place, is_utf8, same_root, walk

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from fuseline.tasks.readers.base import SourceFile, Split, faults
-from fuseline.tasks.readers.images import copied
+from fuseline.tasks.readers.image_files import copied
+from fuseline.tasks.readers.json_objects import Objects, parse_block
 from fuseline.tasks.readers.mapping import LINE, TableOptions, as_text, check_ids, map_rows, resolve, template_columns
-from fuseline.tasks.readers.objects import Objects, parse_block
 from fuseline.tasks.readers.overlay import overlay
 from fuseline.tasks.readers.strays import stray_images
 from fuseline.tasks.readers.streams import file_blocks

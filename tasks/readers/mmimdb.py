@@ -10,7 +10,7 @@ from pydantic import Field
 from fuseline.stores.errors import DataError, mismatch
 from fuseline.tasks.readers import mmimdb_hdf5
 from fuseline.tasks.readers.base import ReaderOptions, SourceFile, Split, documents, image_array
-from fuseline.tasks.readers.images import copied, is_image
+from fuseline.tasks.readers.image_files import copied, is_image
 from fuseline.tasks.readers.mapping import as_tabular, as_text, check_ids
 from fuseline.tasks.readers.overlay import overlay
 from fuseline.tasks.readers.places import Place, check_keys, listed, place, walk

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from fuseline.tasks.readers.base import ReaderOptions, SourceFile, Split, faults, image_array, mark
 from fuseline.tasks.readers.charsets import page_text
-from fuseline.tasks.readers.images import COPY_ROWS, copied
+from fuseline.tasks.readers.image_files import COPY_ROWS, copied
 from fuseline.tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
 from fuseline.tasks.readers.places import Place, safe_references
 from fuseline.tasks.readers.strays import stray_images

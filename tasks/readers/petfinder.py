@@ -11,7 +11,7 @@ from pydantic import Field
 
 from fuseline.tasks.readers import petfinder_findings as found
 from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, Split, documents, image_array
-from fuseline.tasks.readers.images import copied, is_image
+from fuseline.tasks.readers.image_files import copied, is_image
 from fuseline.tasks.readers.mapping import TableOptions, as_labels, as_tabular, as_text, check_ids
 from fuseline.tasks.readers.overlay import overlay
 from fuseline.tasks.readers.petfinder_photos import json_number, metadata_files, photo_columns

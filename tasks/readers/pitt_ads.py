@@ -8,7 +8,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from fuseline.tasks.readers.base import ReaderOptions, SourceFile, documents, image_array, mark
-from fuseline.tasks.readers.images import copied, folder_files
+from fuseline.tasks.readers.image_files import copied, folder_files
 from fuseline.tasks.readers.mapping import as_text, check_ids
 from fuseline.tasks.readers.places import Place, safe_references, same_root, walk
 from fuseline.tasks.readers.sidecars import required_json, whole_text

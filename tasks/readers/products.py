@@ -12,7 +12,7 @@ from fuseline.stores.errors import DataError, mismatch
 from fuseline.tasks.readers import csv, jsonl, products_json
 from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, chosen, documents, image_array
 from fuseline.tasks.readers.csv import CsvOptions
-from fuseline.tasks.readers.images import copied, folder_files
+from fuseline.tasks.readers.image_files import copied, folder_files
 from fuseline.tasks.readers.jsonl import JsonlOptions
 from fuseline.tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
 from fuseline.tasks.readers.overlay import overlay

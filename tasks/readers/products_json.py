@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from fuseline.stores.errors import DataError, mismatch
 from fuseline.tasks.readers.base import documents, image_array, mark
+from fuseline.tasks.readers.json_objects import Objects, parse_block
 from fuseline.tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
-from fuseline.tasks.readers.objects import Objects, parse_block
 from fuseline.tasks.readers.overlay import overlay
 from fuseline.tasks.readers.places import Place, check_keys, safe_references, same_root, walk
 from fuseline.tasks.readers.records import csv_records

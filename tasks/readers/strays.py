@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import compress, islice
 
 from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers
-from fuseline.tasks.readers.images import is_image
+from fuseline.tasks.readers.image_files import is_image
 from fuseline.tasks.readers.places import is_utf8, place, walk
 
 BATCH = 4096

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from fuseline.tasks.readers.base import SourceFile, Split, chosen
-from fuseline.tasks.readers.images import manifest_folder, rebased, watched
+from fuseline.tasks.readers.image_files import manifest_folder, rebased, watched
 from fuseline.tasks.readers.mapping import TableOptions
 from fuseline.tasks.readers.places import Place, listed, manifests, relatives
 

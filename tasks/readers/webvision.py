@@ -12,7 +12,7 @@ from pydantic import Field
 from fuseline.stores.errors import DataError, mismatch
 from fuseline.tasks.readers.aligned import AlignedLines
 from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, Split, documents, faults, mark
-from fuseline.tasks.readers.images import copied, folder_files
+from fuseline.tasks.readers.image_files import copied, folder_files
 from fuseline.tasks.readers.mapping import as_text, check_ids
 from fuseline.tasks.readers.places import image_root, place, safe_references, walk
 from fuseline.tasks.readers.sidecars import whole_json

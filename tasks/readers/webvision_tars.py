@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property, partial
 
 from fuseline.tasks.readers.base import ReaderOptions
-from fuseline.tasks.readers.images import is_image
+from fuseline.tasks.readers.image_files import is_image
 from fuseline.tasks.readers.places import Openable, image_root, place, same_root, walk
 from fuseline.tasks.readers.tarindex import SUFFIXES, Part, TarStore
 

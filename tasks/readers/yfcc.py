@@ -13,7 +13,7 @@ from pydantic import Field
 from fuseline.stores.errors import ConfigError, DataError, mismatch
 from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, documents, mark, numbered
 from fuseline.tasks.readers.delimited import Fields, cut
-from fuseline.tasks.readers.images import copied, watched
+from fuseline.tasks.readers.image_files import copied, watched
 from fuseline.tasks.readers.mapping import as_tabular, as_text, check_ids
 from fuseline.tasks.readers.partners import IDS, PAIRS, Partners, extra_lines, joined
 from fuseline.tasks.readers.percent import decoded, decoded_lists

@@ -99,7 +99,7 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
 
     refresh_global_settings_context()
     from fuseline.flows.cli import app
-    from fuseline.tasks.pool import close_pool
+    from fuseline.tasks.engine.pool import close_pool
 
     def call(*arguments: object) -> Result:
         return CliRunner().invoke(app, [str(argument) for argument in arguments])

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from fuseline.flows.cli.console import time_table
 from fuseline.flows.config import parse_config
-from fuseline.flows.console import time_table
 from fuseline.flows.graph import build
 from fuseline.flows.runtime import shares_of
 from fuseline.flows.step import _accounts
-from fuseline.tasks.planner import Plan
-from fuseline.tasks.shard import ShardReport
-from fuseline.tasks.spent import Spent
+from fuseline.tasks.engine.planner import Plan
+from fuseline.tasks.engine.shard import ShardReport
+from fuseline.tasks.engine.timings import Spent
 from tests.flows.conftest import settings
 
 

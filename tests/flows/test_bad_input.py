@@ -12,8 +12,8 @@ from PIL import Image
 
 from fuseline.flows.config import load_config
 from fuseline.flows.graph import build
-from fuseline.flows.outcome import TooManyFailuresError
-from fuseline.flows.publish import presence
+from fuseline.flows.results.outcome import TooManyFailuresError
+from fuseline.flows.results.publish import presence
 from tests.flows.conftest import Cli, document, make_data, settings, write_config, write_documents
 
 

@@ -12,7 +12,7 @@ import fuseline.flows.pipeline
 from fuseline.flows.config import Config, load_config
 from fuseline.flows.graph import build
 from fuseline.flows.step import Wishes
-from fuseline.tasks.embed import ImageEmbedConfig, embed_images
+from fuseline.tasks.stages.embed import ImageEmbedConfig, embed_images
 from tests.flows.conftest import Cli, document, draw, settings, write_config, write_documents
 from tests.flows.test_run import busy, plan_of
 

@@ -6,7 +6,7 @@ import duckdb
 import orjson
 
 from fuseline.reports.redact import shown
-from fuseline.tasks.contact_sheet import drawn_documents
+from fuseline.tasks.evaluation.contact_sheet import drawn_documents
 from tests.flows.conftest import Cli, make_data, settings, write_config
 from tests.flows.test_run import busy, plan_of
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from fuseline.flows.cells import Grid
 from fuseline.flows.config import parse_config
+from fuseline.flows.experiments.trials import Grid
 from fuseline.flows.graph import build, build_prediction
 from fuseline.models.errors import MissingWeights
 from fuseline.stores.errors import ConfigError
-from fuseline.tasks.ingest import SourceConfig
+from fuseline.tasks.documents.ingest import SourceConfig
 from tests.flows.conftest import settings
 
 

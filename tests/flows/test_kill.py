@@ -14,8 +14,8 @@ import pytest
 
 from fuseline.flows.config import load_config
 from fuseline.flows.graph import build
-from fuseline.tasks.nodes import ShardStage
-from fuseline.tasks.pool import Pool
+from fuseline.tasks.engine.nodes import ShardStage
+from fuseline.tasks.engine.pool import Pool
 from tests.flows.conftest import Cli, make_data, settings, write_config
 from tests.flows.live import alive, command_of, descendants, program, wait_for
 from tests.flows.test_run import busy, last_accounts, plan_of

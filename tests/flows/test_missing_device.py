@@ -7,7 +7,7 @@ import torch
 
 from fuseline.flows.config import parse_config
 from fuseline.flows.graph import build
-from fuseline.flows.options import plan_options
+from fuseline.flows.plan_options import plan_options
 from fuseline.stores.errors import ConfigError
 from tests.flows.conftest import Cli, settings, write_config
 

@@ -8,13 +8,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fuseline.flows.cells import swept
 from fuseline.flows.config import Config, load_config
+from fuseline.flows.experiments.trials import swept
 from fuseline.flows.graph import build
-from fuseline.reports.reference import accuracies
-from fuseline.tasks.ingest import ingest
-from fuseline.tasks.nodes import Ingest
-from fuseline.tasks.sweep import grid_points
+from fuseline.reports.papers.published import accuracies
+from fuseline.tasks.documents.ingest import ingest
+from fuseline.tasks.engine.nodes import Ingest
+from fuseline.tasks.experiments.grid import grid_points
 from tests.fixtures.layouts import LAYOUTS
 from tests.flows.conftest import Cli
 

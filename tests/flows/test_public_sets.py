@@ -9,14 +9,14 @@ import pytest
 
 from fuseline.flows.config import Config
 from fuseline.flows.graph import build
-from fuseline.flows.publish import published_counts
+from fuseline.flows.results.publish import published_counts
 from fuseline.stores.schemas import STATISTICS
-from fuseline.tasks.images import ImageLimits, decode, open_image
-from fuseline.tasks.ingest import Scan, ingest, ingest_quarantine, scan
-from fuseline.tasks.nodes import Context, Ingest
+from fuseline.tasks.documents.ingest import Scan, ingest, ingest_quarantine, scan
+from fuseline.tasks.engine.images import ImageLimits, decode, open_image
+from fuseline.tasks.engine.nodes import Context, Ingest
+from fuseline.tasks.evaluation.statistics import merge, statistics
 from fuseline.tasks.readers import READERS, published
-from fuseline.tasks.statistics import merge, statistics
-from fuseline.tasks.transforms import clean_documents
+from fuseline.tasks.stages.transforms import clean_documents
 from tests.fixtures.layouts import LAYOUTS
 
 ROWS = 40

@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 from faults import flip
 
-from fuseline.flows.cells import Grid, sweep_nodes
 from fuseline.flows.config import load_config, parse_config
+from fuseline.flows.experiments.trials import Grid, sweep_nodes
 from fuseline.flows.graph import build
-from fuseline.reports.paper_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES
-from fuseline.reports.reference import REFERENCE
+from fuseline.reports.papers.kiela_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES
+from fuseline.reports.papers.published import REFERENCE
 from fuseline.stores.errors import ConfigError
 from fuseline.stores.schemas import TOKENS
-from fuseline.tasks.cell import outcome_table
-from fuseline.tasks.sweep import DIRECTIONS, GRID, RESULTS
+from fuseline.tasks.experiments.grid import DIRECTIONS, GRID, RESULTS
+from fuseline.tasks.experiments.trial import outcome_table
 from tests.flows.conftest import Cli, document, settings, write_config, write_documents
 from tests.flows.live import program, wait_for
-from tests.flows.test_forget import holding
+from tests.flows.upkeep.test_forget import holding
 
 SWEEP = {"models": ["gated", "text"], "lr": [0.1, 0.5], "epochs": [3], "dim": [4], "seeds": 2}
 N_CELLS, N_SEEDS, N_TIMES = 2 * 2 + 2, 2 * 2, 2

@@ -20,16 +20,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from reference import fitted, with_text_embedding
 from safetensors.numpy import load, save
-from synthetic import documents
 
+from fuseline.models.encoders.class_index import Vocabulary, VocabularyConfig
 from fuseline.models.encoders.tabular import Tabular, TabularConfig
-from fuseline.models.encoders.vocabulary import Vocabulary, VocabularyConfig
 from fuseline.models.errors import CheckpointError
 from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.quantizers import QUANTIZERS
-from fuseline.models.vocabulary import token_vectors, vocabulary
+from fuseline.models.token_vectors import token_vectors, vocabulary
+from tests.models.reference import fitted, with_text_embedding
+from tests.models.synthetic import documents
 
 MEMORY, SECONDS = 6 << 30, 60
 FEW: dict[str, Any] = {"dim": 4, "epochs": 2, "deterministic": True}

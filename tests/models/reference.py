@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from synthetic import Blocks, documents
 
 from fuseline.models.features import Block
 from fuseline.models.registry import MODELS
+from tests.models.synthetic import Blocks, documents
 
 
 def with_text_embedding(block: Block, seed: int = 0) -> Block:

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from reference import accuracy, fitted, without
-from synthetic import documents
 
-from fuseline.models import kiela
 from fuseline.models.blocks import cut
+from fuseline.models.classifiers import kiela
+from tests.models.reference import accuracy, fitted, without
+from tests.models.synthetic import documents
 
 QUICK = {"dim": 10, "lr": 0.25, "epochs": 15, "deterministic": True}
 

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-from synthetic import documents
 
 from fuseline.models.blocks import cut, joined
+from tests.models.synthetic import documents
 
 
 def test_rows_are_cut_and_picked_alike() -> None:

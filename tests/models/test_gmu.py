@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from reference import accuracy, fitted, only, with_text_embedding, without
-from synthetic import Blocks, documents
 
 from fuseline.models.blocks import cut
+from fuseline.models.classifiers.gmu import GMU, GMUConfig
 from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block, Inputs
-from fuseline.models.references.gated import GMU, GMUConfig
+from tests.models.reference import accuracy, fitted, only, with_text_embedding, without
+from tests.models.synthetic import Blocks, documents
 
 QUICK = {"dim": 16, "epochs": 12, "lr": 0.02}
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 import numpy as np
 import pyarrow as pa
 import pytest
-from reference import only, with_text_embedding
-from synthetic import Blocks, documents
 
+from fuseline.models.classifier import Classes, Reference, Tags
 from fuseline.models.features import Block
-from fuseline.models.references.base import Classes, Reference, Tags
 from fuseline.models.registry import MODELS
+from tests.models.reference import only, with_text_embedding
+from tests.models.synthetic import Blocks, documents
 
 N, C = 2000, 20_000  # as bool 40 MB, as float32 160 MB
 MB = 1 << 20

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mutations import KINDS, VARIANTS
 
 from fuseline.models.encoders import ENCODERS
 from fuseline.models.quantizers import QUANTIZERS
 from fuseline.models.registry import MODELS
+from tests.models.mutations import KINDS, VARIANTS
 
 FEW, MANY = 10, 2000
 FITTED = {name for name, entry in ENCODERS.items() if entry.modality in ("tabular", "indices")}

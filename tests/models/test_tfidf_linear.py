@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reference import accuracy, fitted, only, without
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
-from synthetic import documents
 
 from fuseline.models.blocks import cut
 from fuseline.models.features import Block
+from tests.models.reference import accuracy, fitted, only, without
+from tests.models.synthetic import documents
 
 
 def strings(block: Block) -> list[str]:

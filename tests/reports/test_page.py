@@ -7,9 +7,9 @@ import re
 import pyarrow as pa
 import pytest
 
-from fuseline.reports.data import PRESENCE, STAGES, ReportData
 from fuseline.reports.page import breakable, duration, render, size
-from fuseline.reports.sections import MAX_CLASSES, data_table, heat_map, modality_colours, quarantine_first
+from fuseline.reports.page_data import PRESENCE, STAGES, ReportData
+from fuseline.reports.sections.rows import MAX_CLASSES, data_table, heat_map, modality_colours, quarantine_first
 from fuseline.stores.schemas import DRIFT, METRICS, MODELS, QUARANTINE, STATISTICS, TOKENS
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"

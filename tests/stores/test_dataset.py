@@ -13,7 +13,7 @@ from faults import Killed, caught, failing
 from fuseline.stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_aligned, check_ids, list_datasets
 from fuseline.stores.digests import cell_digests, row_digests
 from fuseline.stores.errors import AlignmentError, DamagedError, DataError, StorageError
-from fuseline.stores.files import record_file
+from fuseline.stores.layouts.files import record_file
 from fuseline.stores.manifest import FileRecord, Manifest
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from faults import Killed, caught, failing, flip
 
-from fuseline.stores import files
 from fuseline.stores.digests import file_digest
 from fuseline.stores.errors import DamagedError, DataError, StorageError
 from fuseline.stores.fitted import Fitted, FittedRecord
+from fuseline.stores.layouts import files
 from fuseline.stores.manifest import Manifest
 
 SEEN = {"n_rows": 7, "shards": {"0": "xxh3:1"}, "fitted": {}, "facts": {"loss": np.float32(0.5)}}

@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 
 from fuseline.stores.errors import DamagedError, DataError
+from fuseline.stores.layouts.memory import MemoryStore
+from fuseline.stores.layouts.parquet import ParquetStore
+from fuseline.stores.layouts.zarr import ZarrStore
 from fuseline.stores.manifest import FileRecord
-from fuseline.stores.memory import MemoryStore
-from fuseline.stores.parquet import ParquetStore
 from fuseline.stores.store import Store, open_store
-from fuseline.stores.zarr import ZarrStore
 
 IDS = ["a", "a/b", "../../etc/passwd", "", " ", "日本語", "\U0001f600", "e\u0301", "C:\\x", "x" * 1000]
 

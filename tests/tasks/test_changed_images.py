@@ -12,12 +12,12 @@ import pytest
 from drive import Scale, Source, content, counts, nodes, run
 from PIL import Image
 
-from fuseline.tasks.gallery import thumbnail
-from fuseline.tasks.image_pass import ImageTransform, Outcome
-from fuseline.tasks.images import WHITE, ImageError, ImageLimits, Rgb, image_digest, open_image
-from fuseline.tasks.nodes import Ingest, Node, Read, ShardStage
-from fuseline.tasks.planner import PlanOptions, changed_images, plan_all
-from fuseline.tasks.shard import make_shards
+from fuseline.tasks.engine.image_pass import ImageTransform, Outcome
+from fuseline.tasks.engine.images import WHITE, ImageError, ImageLimits, Rgb, image_digest, open_image
+from fuseline.tasks.engine.nodes import Ingest, Node, Read, ShardStage
+from fuseline.tasks.engine.planner import PlanOptions, changed_images, plan_all
+from fuseline.tasks.engine.shard import make_shards
+from fuseline.tasks.evaluation.gallery import thumbnail
 
 N, SHARD = 7, 4
 

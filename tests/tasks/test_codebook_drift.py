@@ -10,8 +10,8 @@ from visual import Visual, pictures, visual
 
 from fuseline.models.quantizers import PQ
 from fuseline.stores.schemas import DRIFT
-from fuseline.tasks.drift import refits
-from fuseline.tasks.planner import PlanOptions, plan_all, plan_node
+from fuseline.tasks.engine.planner import PlanOptions, plan_all, plan_node
+from fuseline.tasks.stages.codebook_drift import refits
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import pyarrow as pa
 from drive import content, make_shard
 
 from fuseline.stores.schemas import DETECTIONS, ragged_indices
-from fuseline.tasks.assignment import SplitConfig
-from fuseline.tasks.clean import CleanConfig
-from fuseline.tasks.detect import DetectConfig
-from fuseline.tasks.fit import make_fit
-from fuseline.tasks.ingest import SourceConfig, ingest_config
-from fuseline.tasks.nodes import Fit, Ingest, Read, ShardStage
-from fuseline.tasks.transforms import clean_documents, detect_elements
-from fuseline.tasks.vocabulary import IndexEmbedConfig, embed_indices, fit_vocabulary
+from fuseline.tasks.documents.assignment import SplitConfig
+from fuseline.tasks.documents.ingest import SourceConfig, ingest_config
+from fuseline.tasks.engine.fit import make_fit
+from fuseline.tasks.engine.nodes import Fit, Ingest, Read, ShardStage
+from fuseline.tasks.stages.clean import CleanConfig
+from fuseline.tasks.stages.detect import DetectConfig
+from fuseline.tasks.stages.embed_indices import IndexEmbedConfig, embed_indices, fit_vocabulary
+from fuseline.tasks.stages.transforms import clean_documents, detect_elements
 
 
 def element(label: str, score: float) -> dict[str, Any]:

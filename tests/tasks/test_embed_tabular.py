@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from fuseline.models.encoders.tabular import Tabular, TabularConfig
 from fuseline.stores.errors import DataError
 from fuseline.stores.schemas import embedding, indices
-from fuseline.tasks.assignment import SplitConfig
-from fuseline.tasks.fit import block_of
-from fuseline.tasks.ingest import SourceConfig, ingest_config
-from fuseline.tasks.nodes import Context, Fit, Ingest, Read, ShardStage
-from fuseline.tasks.tabular import TabularEmbedConfig, embed_tabular, fit_tabular
+from fuseline.tasks.documents.assignment import SplitConfig
+from fuseline.tasks.documents.ingest import SourceConfig, ingest_config
+from fuseline.tasks.engine.fit import block_of
+from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Read, ShardStage
+from fuseline.tasks.stages.embed_columns import TabularEmbedConfig, embed_tabular, fit_tabular
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "split": "train", "label": "x", "x": 0.0, "y": "p"},

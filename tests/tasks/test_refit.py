@@ -8,8 +8,8 @@ from faults import flip
 from visual import Visual, pictures, visual
 
 from fuseline.stores.fitted import FittedRecord
-from fuseline.tasks.nodes import Fit
-from fuseline.tasks.planner import PlanOptions, plan_node
+from fuseline.tasks.engine.nodes import Fit
+from fuseline.tasks.engine.planner import PlanOptions, plan_node
 
 GROWN = pictures(40) + pictures(40, start=40, spread=3, shift=-2)
 

@@ -8,16 +8,23 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from fuseline.models.classifiers.kiela import PQTokens, PQTokensConfig, RSPQTokens
 from fuseline.models.fasttext.dictionary import Dictionary, WordCounter
 from fuseline.models.features import Inputs
-from fuseline.models.kiela import PQTokens, PQTokensConfig, RSPQTokens
-from fuseline.models.vocabulary import token_vectors, vocabulary
+from fuseline.models.token_vectors import token_vectors, vocabulary
 from fuseline.stores.schemas import TOKENS, WORDS
-from fuseline.tasks import dictionary
-from fuseline.tasks.dictionary import DictionaryConfig, Owners, TokensConfig, describe_tokens, has_tokens, token_text
-from fuseline.tasks.nodes import Context
-from fuseline.tasks.owners import OWNERS
-from fuseline.tasks.summaries import part_of
+from fuseline.tasks.engine.nodes import Context
+from fuseline.tasks.evaluation import token_dictionary as dictionary
+from fuseline.tasks.evaluation.summaries import part_of
+from fuseline.tasks.evaluation.token_dictionary import (
+    DictionaryConfig,
+    Owners,
+    TokensConfig,
+    describe_tokens,
+    has_tokens,
+    token_text,
+)
+from fuseline.tasks.stages.token_counts import OWNERS
 
 # Directions of a plane: words by angle, so that nearness can be read off.
 WORD_ANGLES = {"cat": 0, "dog": 5, "fur": 10, "car": 90, "bus": 95, "van": 85, "rare": 1}

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from fuseline.flows.cli import app
 from fuseline.flows.cli.lazy import COMMANDS
-from fuseline.flows.listing import REGISTRIES
+from fuseline.flows.cli.registry import REGISTRIES
 from tests.flows.live import REPO
 
 HEAVY = ("torch", "numba", "pandas", "scipy", "prefect", "sklearn", "lightgbm", "sentence_transformers", "onnxruntime",

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from fuseline.models.classifiers.kiela import Text, TextConfig
 from fuseline.models.features import Block
-from fuseline.models.kiela import Text, TextConfig
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "clipart" / "documents.jsonl"
 PEER = """

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from fuseline.models.classifiers.kiela import Additive, ImageConfig, Text, TextConfig
 from fuseline.models.fasttext.files import export_bin, export_vec, word_vectors, write_labelled
 from fuseline.models.features import Block
-from fuseline.models.kiela import Additive, ImageConfig, Text, TextConfig
 
 TEXTS = [
     "red apple on a tree",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fuseline.models.fasttext import gemm
+from fuseline.models.fasttext.kernels import gemm
 
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from fuseline.models.fasttext import arrays, kernels, trainer
+from fuseline.models.fasttext import arrays, trainer
 from fuseline.models.fasttext.arrays import Chunk, Params, Spec
+from fuseline.models.fasttext.kernels import model as kernels
 from fuseline.models.fasttext.output import lookups
 
 H, D, C, WORDS, M, KS = 3, 5, 4, 11, 2, 3

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from fuseline.models.classifiers.kiela import ImageAloneConfig, Text, TextConfig
 from fuseline.models.errors import MissingWeights
 from fuseline.models.fasttext import pretrained
 from fuseline.models.fasttext.corpus import Reads, encoding_key
 from fuseline.models.features import Block
-from fuseline.models.kiela import ImageAloneConfig, Text, TextConfig
 from fuseline.models.registry import MODELS
 from tests.models.synthetic import Blocks, documents
 

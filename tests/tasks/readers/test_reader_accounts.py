@@ -8,9 +8,9 @@ import pytest
 from fixtures.damage import LINES, OTHERS, WHOLE, spoil
 from fixtures.layouts import LAYOUTS
 
-from fuseline.tasks.assignment import SplitConfig
-from fuseline.tasks.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine
-from fuseline.tasks.nodes import Ingest
+from fuseline.tasks.documents.assignment import SplitConfig
+from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine
+from fuseline.tasks.engine.nodes import Ingest
 
 ROWS, BROKEN = 60, 5
 REASONS = {  # what stands in the quarantine table; bad_row where nothing is said

@@ -13,7 +13,7 @@ from fixtures.layouts_archives import add
 from fixtures.pieces import JPEGS
 
 from fuseline.stores.errors import DataError
-from fuseline.tasks.images import ImageLimits, open_image
+from fuseline.tasks.engine.images import ImageLimits, open_image
 from fuseline.tasks.readers import READERS, image_root
 from fuseline.tasks.readers.archives import tar_members
 from fuseline.tasks.readers.places import place

@@ -28,9 +28,9 @@ for report in reports(node, Path({root!r})):
 SCRIPT = """
 import json, resource
 from pathlib import Path
-from fuseline.tasks.assignment import SplitConfig
-from fuseline.tasks.ingest import SourceConfig, ingest, ingest_config
-from fuseline.tasks.nodes import Ingest
+from fuseline.tasks.documents.assignment import SplitConfig
+from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config
+from fuseline.tasks.engine.nodes import Ingest
 from fuseline.tasks.readers import READERS
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10

@@ -15,8 +15,8 @@ from fixtures.layouts import LAYOUTS
 from fixtures.pieces import JPEGS
 
 from fuseline.stores.errors import ConfigError
-from fuseline.tasks.images import ImageLimits, open_image
-from fuseline.tasks.listing import Listing
+from fuseline.tasks.documents.source_files import Listing
+from fuseline.tasks.engine.images import ImageLimits, open_image
 from fuseline.tasks.readers import READERS, image_root, published, registry_rows
 
 ROWS = 60

@@ -15,9 +15,9 @@ from fixtures.fuzzing import filled, line_numbers, lines, one, put_all, quoted_s
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fuseline.tasks.assignment import SplitConfig
-from fuseline.tasks.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine
-from fuseline.tasks.nodes import Ingest
+from fuseline.tasks.documents.assignment import SplitConfig
+from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine
+from fuseline.tasks.engine.nodes import Ingest
 
 # any JSON that a file can hold, and what the formats have a meaning for
 NAMES = st.sampled_from(["genres", "plot", "title", "value", "language_tag", "hi_res", "id", "tags", "score", "a", ""])

@@ -12,7 +12,7 @@ import pytest
 from fixtures.pieces import JPEGS
 
 from fuseline.stores.errors import ConfigError, DataError
-from fuseline.tasks.images import ImageLimits, open_image
+from fuseline.tasks.engine.images import ImageLimits, open_image
 from fuseline.tasks.readers import READERS
 
 

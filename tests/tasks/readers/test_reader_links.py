@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fuseline.stores.errors import DataError
-from fuseline.tasks.readers.images import Fence
+from fuseline.tasks.readers.image_files import Fence
 
 
 @pytest.fixture

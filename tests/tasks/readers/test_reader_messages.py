@@ -8,9 +8,9 @@ from fixtures.layouts import LAYOUTS
 from fixtures.pieces import put
 
 from fuseline.stores.errors import ConfigError, DataError
-from fuseline.tasks.assignment import SplitConfig
-from fuseline.tasks.ingest import SourceConfig, ingest, ingest_config, scan
-from fuseline.tasks.nodes import Ingest
+from fuseline.tasks.documents.assignment import SplitConfig
+from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config, scan
+from fuseline.tasks.engine.nodes import Ingest
 from fuseline.tasks.readers import READERS, looks_for
 
 NEEDED = {"products": {"preset": "fashion"}}

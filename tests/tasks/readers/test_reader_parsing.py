@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from fuseline.tasks.readers import READERS
 from fuseline.tasks.readers.archives import Window, tar_members
 from fuseline.tasks.readers.delimited import cut
+from fuseline.tasks.readers.json_objects import _all_objects, parse_block
 from fuseline.tasks.readers.mapping import TableOptions
-from fuseline.tasks.readers.objects import _all_objects, parse_block
 from fuseline.tasks.readers.percent import decoded, decoded_lists
 from fuseline.tasks.readers.places import place, safe_references
 from fuseline.tasks.readers.streams import Block

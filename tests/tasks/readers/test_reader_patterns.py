@@ -8,7 +8,7 @@ import pytest
 from fixtures.pieces import JPEGS, put
 
 from fuseline.stores.errors import ConfigError
-from fuseline.tasks.images import ImageLimits, open_image
+from fuseline.tasks.engine.images import ImageLimits, open_image
 from fuseline.tasks.readers import READERS, image_root
 
 ROWS = [{"id": "a", "n": 3, "split": "train"}, {"id": "b", "n": 4, "split": "test"}]

@@ -15,7 +15,7 @@ from fixtures.layouts_sets import webvision
 from fixtures.pieces import JPEGS, put
 
 from fuseline.stores.errors import DataError
-from fuseline.tasks.images import ImageError, ImageLimits, open_image
+from fuseline.tasks.engine.images import ImageError, ImageLimits, open_image
 from fuseline.tasks.readers import READERS
 from fuseline.tasks.readers.base import ReaderOptions
 from fuseline.tasks.readers.places import place

@@ -1,0 +1,85 @@
+"""The catalog of an output root: which files are behind its tables and views."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fuseline.flows.config import Config
+from fuseline.flows.graph import VECTORS, build
+from fuseline.flows.runs import configs_of_runs, runs_of
+from fuseline.stores.catalog import CATALOG, Part, build_catalog
+from fuseline.stores.dataset import Dataset, list_datasets
+from fuseline.stores.errors import StorageError
+from fuseline.stores.published import Published, publishing
+from fuseline.tasks.engine.nodes import Node
+
+LATEST = "latest"
+
+# Stages whose datasets make up a view; with the column that tells several datasets of one view apart.
+VIEWS = {
+    "documents": ("documents/",),
+    "clean": ("clean/",),
+    "features": ("embed/", "quantize/", f"{VECTORS}/"),
+    "detections": ("detect/",),
+    "predictions": ("predictions/",),
+}
+SEVERAL = ("features", "detections")
+TABLES = ("metrics", "quarantine", "findings", "statistics", "models", "drift", "tokens", "words")
+
+
+def write_catalog(nodes: list[Node], root: Path, run: str) -> Path:
+    """Write the catalog over what nodes have made, in a run, and what earlier runs left; return its path."""
+    tables = {name: [root / LATEST / f"{name}.parquet"] for name in TABLES}
+    tables["metrics_history"] = sorted((root / "metrics").glob("*.parquet"))
+    found = {name: [file for file in files if file.exists()] for name, files in tables.items()}
+    views = {
+        name: [
+            _part(node.dataset(root), {"dataset": _shown(node)} if name in SEVERAL else {})
+            for node in nodes
+            if node.layout == "parquet" and node.name.startswith(stages)
+        ]
+        for name, stages in VIEWS.items()
+    }
+    views["predictions_history"] = list(_history(nodes, root, run))
+    return build_catalog(root, found, views)
+
+
+def _shown(node: Node) -> str:
+    """Return the name of a dataset, or of the one that it is a copy of."""
+    return (node.reads[0].node if node.name.startswith(f"{VECTORS}/") else node).name
+
+
+def rewrite_catalog(config: Config, root: Path) -> None:
+    """Write the catalog of what is published again, if there is one."""
+    if (root / CATALOG).exists():
+        run = Published.load(root).run
+        write_catalog(build(dict(configs_of_runs(root)).get(run, config)), root, run)
+
+
+def renew_catalog(config: Config, root: Path) -> bool:
+    """Write and list the catalog again, as files behind it went; without room for that remove it and return False."""
+    path = root / CATALOG
+    if not path.exists():
+        return True
+    try:
+        with publishing(root, path):
+            rewrite_catalog(config, root)
+    except StorageError:
+        path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _history(nodes: list[Node], root: Path, run: str) -> Iterator[Part]:
+    """Yield the predictions of all versions, those of today among them."""
+    latest = {(node.name, node.key): run for node in nodes}
+    runs = {version: earlier.run for earlier in runs_of(root) for version in earlier.keys.items()} | latest
+    for dataset in list_datasets(root):
+        stage, key = dataset.manifest.stage, dataset.key
+        if stage.startswith("predictions/"):
+            yield _part(dataset, {"key": key, "run": runs.get((stage, key)), "latest": (stage, key) in latest})
+
+
+def _part(dataset: Dataset, constants: dict[str, str | bool | None]) -> Part:
+    records = dataset.readable_records()
+    vary = dataset.manifest.stage.startswith("documents/")  # columns of the source's own
+    return Part([dataset.folder / name for index in sorted(records) for name in records[index].files], constants, vary)

@@ -1,0 +1,112 @@
+"""What a run comes to: its models with their scores and costs, the best first."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.filesize import decimal
+
+from fuseline.reports.sections.results import NAMES, Row, headline, number, ranking, result_tables
+from fuseline.stores.layouts.files import check_files
+from fuseline.stores.published import Published
+
+SPLITS = ("valid", "test")
+
+
+class Standing(NamedTuple):
+    """One model of the leaderboard; what was not measured is None."""
+
+    model: str
+    metric: str  # what the scores are: accuracy, or f1_micro where documents may carry several labels
+    valid: float | None
+    test: float | None
+    low: float | None  # 95 % interval of `test`
+    high: float | None
+    n_valid: int  # documents
+    n_test: int
+    seconds: float | None  # of the fit, compilation aside
+    bytes: int | None  # of the model in memory
+
+
+def leaderboard(metrics: pa.Table, models: pa.Table, *, multi_label: bool) -> list[Standing]:
+    """Return the models by their score on valid (on test without a valid split); those without any score come last.
+
+    Args:
+        metrics: METRICS rows; scores of several seeds or folds are averaged.
+        models: MODELS rows.
+        multi_label: whether a document may carry several labels, which decides the metric.
+    """
+    costs = {row["model"]: row for row in models.to_pylist()}
+    tables = {table.split: table for table in result_tables(metrics, baseline="", multi_label=multi_label)}
+    scores = {split: {row.model: row for row in table.rows} for split, table in tables.items()}
+    ranked = ranking(metrics, multi_label=multi_label)
+    standings = []
+    for name in [*ranked, *sorted({*costs} - {*ranked})]:
+        valid, test = (scores.get(split, {}).get(name) for split in SPLITS)
+        cost = costs.get(name, {})
+        standings.append(
+            Standing(
+                model=name,
+                metric=headline(multi_label),
+                valid=_of(valid, lambda row: row.cells[0].value),
+                test=_of(test, lambda row: row.cells[0].value),
+                low=_of(test, lambda row: row.low),
+                high=_of(test, lambda row: row.high),
+                n_valid=valid.n if valid else 0,
+                n_test=test.n if test else 0,
+                seconds=cost.get("seconds"),
+                bytes=cost.get("bytes"),
+            )
+        )
+    return standings
+
+
+def published_leaderboard(root: Path) -> list[Standing]:
+    """Return the leaderboard of what was published; empty when nothing was. Raises DamagedError for damaged tables."""
+    files = _published(root, "state.json", "metrics.parquet", "models.parquet")
+    if not files:
+        return []
+    state, *tables = files
+    metrics, models = map(pq.read_table, tables)
+    return leaderboard(metrics, models, multi_label=orjson.loads(state.read_bytes())["multi_label"])
+
+
+def published_cautions(root: Path) -> list[str]:
+    """Return what must be known of the data that were published. Raises DamagedError for a damaged file."""
+    return [line for state in _published(root, "state.json") for line in orjson.loads(state.read_bytes())["cautions"]]
+
+
+def _published(root: Path, *names: str) -> list[Path]:
+    """Return the places of files of latest/, checked; none when one is not there."""
+    listed = Published.load(root).files
+    files = {f"latest/{name}": listed[f"latest/{name}"] for name in names if f"latest/{name}" in listed}
+    if len(files) < len(names):
+        return []
+    check_files(root, files)
+    return [root / name for name in files]
+
+
+def title(standings: list[Standing]) -> str:
+    """Return what the scores are, and of how many documents: "accuracy, %, on 12 valid, 21 test documents"."""
+    sizes = ", ".join(f"{max(getattr(one, f'n_{split}') for one in standings):,} {split}" for split in SPLITS)
+    return f"{NAMES[standings[0].metric]}, %, on {sizes} documents"
+
+
+def cells(standing: Standing) -> dict[str, str]:
+    """Return a model's cells by column, as they are printed; scores in per cent, empty where nothing was measured."""
+    metric, low, high = standing.metric, standing.low, standing.high
+    scores = {split: score for split in SPLITS if (score := getattr(standing, split)) is not None}
+    return {
+        "model": standing.model,
+        **{split: number(metric, scores[split]) if split in scores else "" for split in SPLITS},
+        "95 % interval": "" if low is None or high is None else f"{number(metric, low)} to {number(metric, high)}",
+        "fit": "" if standing.seconds is None else f"{standing.seconds:,.1f} s",
+        "size": "" if standing.bytes is None else decimal(standing.bytes),
+    }
+
+
+def _of(row: Row | None, value: Callable[[Row], float | None]) -> float | None:
+    return None if row is None else value(row)

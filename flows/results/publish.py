@@ -1,0 +1,264 @@
+"""Put the results of a complete run where people look: latest/, metrics/, the catalog and the report."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fuseline.flows.config import Config
+from fuseline.flows.graph import CONTACT_SHEET, build
+from fuseline.flows.results.catalog import LATEST, write_catalog
+from fuseline.flows.results.cautions import cautions
+from fuseline.flows.results.outcome import findings_of, notes, quarantine_table
+from fuseline.flows.runtime import shares_of
+from fuseline.reports.page import render
+from fuseline.reports.page_data import PRESENCE, PUBLISHED, STAGES, ReportData
+from fuseline.stores.atomic import atomic_file, atomic_folder, write_bytes
+from fuseline.stores.catalog import CATALOG
+from fuseline.stores.digests import combine
+from fuseline.stores.layouts.parquet import write_table
+from fuseline.stores.published import Published, publishing
+from fuseline.stores.schemas import DRIFT, METRICS, MODELS, PREDICTIONS, STATISTICS, TOKENS, WORDS, commented
+from fuseline.stores.tables import TABLES
+from fuseline.tasks.engine.nodes import Fit, Node, ShardStage, Summary
+from fuseline.tasks.engine.planner import Plan
+from fuseline.tasks.evaluation.contact_sheet import colours, draw_sheet
+from fuseline.tasks.evaluation.summaries import part_of
+from fuseline.tasks.readers import published
+from fuseline.tasks.stages.predict import load_classifier
+
+WHOLE = 0.95  # share of the published documents from which on a set is compared with its release
+SPLITS = ("train", "valid", "test")
+
+logger = logging.getLogger("fuseline")
+
+PACKAGES = ("prefect", "pyarrow", "polars", "torch", "sentence-transformers", "faiss-cpu", "lightgbm", "zarr", "numba")
+
+
+# What a classifier's record may say of its costs.
+FACTS = ("seconds", "parameters", "bytes", "bytes_per_document", "multiply_adds_per_document")
+
+
+def report_inputs(config: Config, nodes: list[Node], root: Path) -> str:
+    """Return a digest of everything that is published."""
+    parts = [config.digest, str(root.absolute())]  # the catalog names files by their place
+    for node in nodes:
+        if isinstance(node, Fit):
+            record = node.fitted(root).record()
+            parts.append(f"{node.name}={record.digest if record else ''}")
+        else:
+            records = node.dataset(root).records()
+            parts += [f"{node.name}/{index}={records[index].digest()}" for index in sorted(records)]
+    return combine(parts)
+
+
+def plan_report(config: Config, nodes: list[Node], root: Path, plans: list[Plan]) -> dict[str, Any]:
+    """Return the row that `fuseline plan` prints for the report."""
+    row: dict[str, Any] = {"stage": "report", "fresh": 0, "stale": 0, "missing": 0, "why": ""}
+    published = Published.load(root)
+    if any(plan.todo for plan in plans):
+        before = next(plan.node.label for plan in plans if plan.todo)
+        return {**row, ("stale" if published.inputs else "missing"): 1, "why": f"{before} changes"}
+    if published.inputs == report_inputs(config, nodes, root) and published.whole(root):
+        return {**row, "fresh": 1}
+    return {**row, ("stale" if published.inputs else "missing"): 1, "why": "the published results are not of this run"}
+
+
+def result_paths(root: Path) -> dict[str, Path]:
+    """Return where the results lie, by what they are."""
+    return {"report": root / LATEST / "report.html", "predictions": root / LATEST / "predictions.parquet",
+            "catalog": root / CATALOG}  # fmt: skip
+
+
+def publish_results(config: Config, accounts: list[dict[str, Any]], run: str) -> str:
+    """Publish unless what is published is of today's datasets; return the path of the report."""
+    root, nodes = Path(config.root), build(config)
+    if plan_report(config, nodes, root, [])["fresh"]:
+        return str(root / LATEST / "report.html")
+    created = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    places = (root / LATEST, root / CATALOG, root / "metrics" / f"{run}.parquet", root / "reports" / run)
+    with publishing(root, *places, inputs=report_inputs(config, nodes, root), run=run):
+        return str(publish(config, nodes, run=run, created=created, accounts=accounts))
+
+
+def publish(config: Config, nodes: list[Node], *, run: str, created: str, accounts: list[dict[str, Any]]) -> Path:
+    """Write everything that analysts read, and return the report's path.
+
+    Args:
+        config: the effective configuration.
+        nodes: every node of the pipeline, all fresh.
+        run: the run's name.
+        created: when it was, as it shall be printed.
+        accounts: what each stage did, as fuseline.flows.runtime.Account.to_dict gives it.
+    """
+    root = Path(config.root)
+    metrics, quarantine = _metrics(nodes, root, run), quarantine_table(nodes, root)
+    data = _report_data(config, nodes, run=run, created=created, accounts=accounts)
+    words = _explained(nodes, root, "words", WORDS)
+    told = {"metrics": metrics, "quarantine": quarantine, "notes": (*data["cautions"], *notes(nodes, root))}
+    page = render(ReportData(**{name: value for name, value in data.items() if name != "cautions"}, **told))
+    folder = root / "reports" / run
+    write_bytes(folder / "index.html", page.encode())
+    with atomic_file(root / "metrics" / f"{run}.parquet") as partial:
+        write_table(partial, metrics)
+    with atomic_folder(root / LATEST) as latest:
+        (latest / "report.html").write_text(page, encoding="utf-8")
+        small = {name: data[name] for name in ("statistics", "models", "drift", "tokens")}
+        small |= {"metrics": metrics, "quarantine": quarantine, "words": words, "findings": findings_of(nodes, root)}
+        for name, table in small.items():
+            write_table(latest / f"{name}.parquet", commented(table, TABLES[name].schema))
+        if data["contact_sheet"] is not None:
+            (latest / SHEET).write_bytes(draw_sheet(data["contact_sheet"], sorted(config.detect)))
+        for name, columns in {"predictions": PREDICTIONS.names, "documents": DOCUMENT_COLUMNS}.items():
+            schema = pa.schema([TABLES[name].schema.field(column) for column in columns])
+            _write_stream(latest / f"{name}.parquet", schema, _tables(nodes, root, f"{name}/", columns))
+        state = {"run": run, "multi_label": data["multi_label"], "cautions": data["cautions"]}
+        (latest / "state.json").write_bytes(orjson.dumps(state))
+    write_catalog(nodes, root, run)
+    return folder / "index.html"
+
+
+def _metrics(nodes: list[Node], root: Path, run: str) -> pa.Table:
+    tables = [part_of(table, "metrics") for table in _summaries(nodes, root, "evaluation/")]
+    joined = pa.concat_tables([METRICS.empty_table(), *(t.select(METRICS.names).cast(METRICS) for t in tables)])
+    at = METRICS.get_field_index("run")
+    return joined.set_column(at, METRICS.field("run"), pa.repeat(run, joined.num_rows)).combine_chunks()
+
+
+def published_counts(config: Config, statistics: pa.Table) -> pa.Table:
+    """Return the counts that the release is known by beside those found.
+
+    Empty when it has none, when nobody wants them, and when far fewer documents were read, as from a part of the set.
+    """
+    known = published(config.source.reader, config.source.parsed())
+    found: Counter[str] = Counter()
+    labels = set()
+    for row in statistics.to_pylist():
+        if row["field"] == "documents" and row["measure"] == "documents":
+            found["documents"] += row["value"]
+            found[row["split"]] += row["value"]
+        if row["field"].startswith("label:"):
+            labels.add(row["field"])
+    found["labels"] = len(labels)
+    documents = known.get("documents") or sum(known.get(split, 0) for split in SPLITS)
+    whole = found["documents"] >= WHOLE * documents
+    if config.report.published == "never" or (config.report.published == "whole" and not whole):
+        return PUBLISHED.empty_table()
+    rows = [{"measure": name, "published": count, "found": found[name]} for name, count in sorted(known.items())]
+    return pa.Table.from_pylist(rows, schema=PUBLISHED)
+
+
+def presence(nodes: list[Node], root: Path) -> pa.Table:
+    """Return PRESENCE rows: what cleaning, detectors and encoders found in the documents."""
+    rows = []
+    for node in nodes:
+        if isinstance(node, ShardStage) and node.flow in ("clean", "detect", "embed"):
+            counts: Counter[str] = Counter()
+            for record in node.dataset(root).records().values():
+                counts.update(record.tallies.get("status", {}))
+            present, missing = counts["ok"], counts["missing"]
+            failed = counts.total() - present - missing
+            rows.append({"stage": node.label, "present": present, "missing": missing, "failed": failed})
+    return pa.Table.from_pylist(rows, schema=PRESENCE)
+
+
+def _report_data(
+    config: Config, nodes: list[Node], *, run: str, created: str, accounts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    root = Path(config.root)
+    evaluations = list(_summaries(nodes, root, "evaluation/"))
+    counted = list(_summaries(nodes, root, "statistics/total"))
+    galleries = list(_summaries(nodes, root, "gallery/"))
+    statistics = counted[0] if counted else STATISTICS.empty_table()
+    # Runs of older versions know no shares.
+    rows = [{**row, "shares": list(shares_of(row.get("spent", {})).items())} for row in accounts]
+    stages = pa.Table.from_pylist([{name: row[name] for name in STAGES.names} for row in rows], schema=STAGES)
+    return {
+        "title": config.name,
+        "run": run,
+        "created": created,
+        "statistics": statistics,
+        "presence": presence(nodes, root),
+        "published": published_counts(config, statistics),
+        "classes": _joined([part_of(table, "classes") for table in evaluations]),
+        "confusion": _joined([part_of(table, "confusion") for table in evaluations]),
+        "gallery": _joined(galleries),
+        "contact_sheet": _joined(list(_summaries(nodes, root, CONTACT_SHEET))),
+        "detectors": {name: f"rgb{colour}" for name, colour in colours(config.detect).items()},
+        "importance": _joined([part_of(table, "importance") for table in evaluations]),
+        "models": model_table(config, nodes, root),
+        "drift": pa.concat_tables([DRIFT.empty_table(), *_summaries(nodes, root, "drift/")]),
+        "tokens": _explained(nodes, root, "tokens", TOKENS),
+        "stages": stages,
+        "lineage": {node.label: node.key for node in nodes},
+        "versions": {name: version(name) for name in PACKAGES},
+        "config_yaml": config.to_yaml(),
+        "multi_label": _multi_label(config, nodes, root),
+        "cautions": cautions(statistics, scored=config.evaluation.splits),
+    }
+
+
+def model_table(config: Config, nodes: list[Node], root: Path) -> pa.Table:
+    """Return one MODELS row per trained model: what it says of its size, and what its fit took."""
+    rows = []
+    for node in nodes:
+        if isinstance(node, Fit) and node.name.startswith("models/") and (record := node.fitted(root).record()):
+            name = node.name.removeprefix("models/")
+            fixed = {"model": name, "kind": config.models[name].kind, "seed": config.models[name].seed}
+            facts = {fact: record.facts.get(fact) for fact in FACTS}
+            rows.append({**fixed, **facts, "documents": record.n_rows, "key": f"{node.key}/{record.name}"})
+    return pa.Table.from_pylist(rows, schema=MODELS)
+
+
+def _explained(nodes: list[Node], root: Path, part: str, schema: pa.Schema) -> pa.Table:
+    """Return the tokens or the words of every model that has visual tokens."""
+    tables = [part_of(table, part).select(schema.names).cast(schema) for table in _summaries(nodes, root, "tokens/")]
+    return pa.concat_tables([schema.empty_table(), *tables])
+
+
+def _multi_label(config: Config, nodes: list[Node], root: Path) -> bool:
+    for node in nodes:
+        if isinstance(node, Fit) and node.name.startswith("models/"):
+            fitted = node.fitted(root)
+            if record := fitted.record():
+                kind = config.models[node.name.removeprefix("models/")].kind
+                return load_classifier(kind, fitted.path(record)).multi_label
+    return False
+
+
+def _summaries(nodes: list[Node], root: Path, prefix: str) -> Iterator[pa.Table]:
+    for node in nodes:
+        if isinstance(node, Summary) and node.name.startswith(prefix):
+            yield from _node_tables(node, root, None)
+
+
+def _tables(nodes: list[Node], root: Path, prefix: str, columns: list[str]) -> Iterator[pa.Table]:
+    for node in nodes:
+        if node.name.startswith(prefix):
+            yield from _node_tables(node, root, tuple(columns))
+
+
+def _node_tables(node: Node, root: Path, columns: tuple[str, ...] | None) -> Iterator[pa.Table]:
+    dataset = node.dataset(root)
+    return (dataset.read(record, columns) for _, record in sorted(dataset.records().items()))
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table | None:
+    return pa.concat_tables(tables, promote_options="default").combine_chunks() if tables else None
+
+
+def _write_stream(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table.cast(schema))
+
+
+SHEET = "contact_sheet.png"
+DOCUMENT_COLUMNS = ["id", "source_file", "source_row", "status", "split", "fold", "labels", "title"]

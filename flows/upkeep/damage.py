@@ -1,0 +1,181 @@
+"""Find what is damaged under an output root; put it right, or make the planner see it as missing."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from fuseline.flows.config import Config
+from fuseline.flows.graph import build
+from fuseline.flows.runs import known_nodes
+from fuseline.flows.upkeep.maintenance import FITTED, remove
+from fuseline.stores.atomic import write_bytes
+from fuseline.stores.dataset import MANIFEST, Dataset
+from fuseline.stores.errors import DataError
+from fuseline.stores.fitted import RECORD, Fitted
+from fuseline.stores.forgotten import Forgotten
+from fuseline.stores.manifest import Manifest
+from fuseline.stores.published import FILE as PUBLISHED
+from fuseline.stores.published import Published, relist
+from fuseline.stores.published import mend as mend_published
+from fuseline.tasks.documents.erase import DOCUMENTS
+from fuseline.tasks.documents.side_files import State, damaged_beside, drop_beside, recover_documents, renew_ids
+from fuseline.tasks.engine.nodes import Fit, Ingest, Node
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Files that are missing, differ from their digest or cannot be read, and what puts them right.
+
+    `mend` writes again what other files hold, and drops the rest, so that the next run makes it again and it alone; it
+    returns what people should know of that.
+    """
+
+    files: tuple[str, ...]
+    mend: Callable[[], str | None] = field(compare=False, repr=False)
+    where: str = ""  # number of the shard, behind the dataset if the label does not say it
+
+    def __str__(self) -> str:
+        return (f"{self.where}: " if self.where else "") + ", ".join(self.files)
+
+
+class Checked(NamedTuple):
+    """What was looked at: a stage by its label, how many shards, checkpoints or files, and what is damaged."""
+
+    label: str
+    checked: int
+    damage: list[Damage]
+
+
+def find_all_damage(config: Config) -> Iterator[Checked]:
+    """Re-read every byte below the root of a configuration: its datasets and all others, and what lies beside them."""
+    root, nodes = Path(config.root), build(config)
+    if found := _forgotten_damage(root):
+        yield found
+    yield from find_damage(nodes, root)
+    yield _damage_of_others(config, nodes, root)
+    yield _published_damage(root)
+
+
+def find_damage(nodes: Sequence[Node], root: Path) -> Iterator[Checked]:
+    """Re-read every byte of the datasets of some nodes."""
+    for node in nodes:
+        if isinstance(node, Fit):
+            checked, damage = _fit_damage(node.fitted(root))
+        else:
+            checked, damage = _shard_damage(node.dataset(root), documents=isinstance(node, Ingest))
+        yield Checked(node.label, checked, [*_manifest_damage(root / node.name / node.key, node.manifest), *damage])
+
+
+def _forgotten_damage(root: Path) -> Checked | None:
+    damaged, copies = tuple(Forgotten.damaged(root)), Forgotten.copies(root)
+    if not damaged and not copies:
+        return None
+
+    def mend() -> None:
+        Forgotten.restore(root)
+
+    return Checked("list of forgotten documents", len(copies), [Damage(damaged, mend)] if damaged else [])
+
+
+def _published_damage(root: Path) -> Checked:
+    damage = [
+        Damage((name,), partial(_relist, root) if name == PUBLISHED else partial(mend_published, root, name))
+        for name in Published.damaged(root)
+    ]
+    listed = 0 if any(PUBLISHED in one.files for one in damage) else len(Published.load(root).files)
+    return Checked("published files", listed, damage)
+
+
+def _relist(root: Path) -> None:
+    relist(root)
+    Forgotten.restore(root)  # notes how long it is
+
+
+def _damage_of_others(config: Config, nodes: Sequence[Node], root: Path) -> Checked:
+    """Look at the datasets of other configurations, of earlier versions and of predictions."""
+    mine = {root / node.name / node.key for node in nodes}
+    known = {root / node.name / node.key: node for node in known_nodes(config, root)}
+    checked, damage = 0, list[Damage]()
+    for folder in sorted(set(dataset_folders(root)) - mine):
+        if folder in known:
+            ((_, n, found),) = find_damage([known[folder]], root)
+        else:
+            n, found = _stranger_damage(folder, root)
+        checked += n
+        place = folder.relative_to(root).as_posix()
+        damage += [replace(one, where=f"{place} {one.where}".rstrip()) for one in found]
+    return Checked("other datasets", checked, damage)
+
+
+def dataset_folders(root: Path) -> Iterator[Path]:
+    """Yield the folders of all datasets under a root, by their name alone: whatever lies in them may be damaged."""
+    for folder, folders, _ in os.walk(root):
+        if _KEY.fullmatch(Path(folder).name):
+            yield Path(folder)
+            folders.clear()
+
+
+def _stranger_damage(folder: Path, root: Path) -> tuple[int, list[Damage]]:
+    """Look at a dataset that no configuration is known to need: damaged it goes whole, as `gc` would have it."""
+    try:
+        manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, DataError):
+        return 0, [Damage((MANIFEST,), partial(remove, folder))]
+    if manifest.stage.startswith(FITTED):
+        checked, damage = _fit_damage(Fitted(root, manifest))
+    else:
+        checked, damage = _shard_damage(Dataset(root, manifest), documents=manifest.stage.startswith(DOCUMENTS))
+    return checked, [replace(one, mend=partial(remove, folder)) for one in damage]
+
+
+def _manifest_damage(folder: Path, manifest: Manifest) -> list[Damage]:
+    path, data = folder / MANIFEST, manifest.to_bytes()
+    if not folder.is_dir() or (path.is_file() and path.read_bytes() == data):
+        return []
+    return [Damage((MANIFEST,), partial(write_bytes, path, data))]
+
+
+def _fit_damage(fitted: Fitted) -> tuple[int, list[Damage]]:
+    files = tuple(fitted.damaged())
+    if not (fitted.folder / RECORD).is_file() and any(fitted.folder.glob("checkpoint-*")):
+        files = (RECORD,)
+    return 1, [Damage(files, fitted.drop, "0")] if files else []
+
+
+def _shard_damage(dataset: Dataset, *, documents: bool) -> tuple[int, list[Damage]]:
+    records = dataset.readable_records()
+    found = {index: tuple(dataset.damaged(record)) for index, record in records.items()}
+    lost = State.load(dataset).lost(dataset, records) if documents else dataset.lost_records()
+    found |= {index: (dataset.record_name(index),) for index in lost}
+    mend = _mend_documents if documents else _mend_shard
+    damage = [
+        Damage(files, partial(mend, dataset, index), str(index)) for index, files in sorted(found.items()) if files
+    ]
+    earlier = [name for name in dataset.superseded() if not dataset.sound(name)]
+    damage += [Damage((name,), partial(dataset.store.delete, name)) for name in earlier]
+    beside = tuple(damaged_beside(dataset)) if documents else ()
+    return len(found), [*damage, *([Damage(beside, partial(drop_beside, dataset))] if beside else [])]
+
+
+def _mend_shard(dataset: Dataset, index: int) -> None:
+    if index not in dataset.lost_records() or dataset.recover(index) is None:
+        dataset.drop(index)
+
+
+def _mend_documents(dataset: Dataset, index: int) -> None:
+    record = dataset.readable_records().get(index)
+    if record is None:
+        if recover_documents(dataset, index) is None:
+            dataset.drop(index)
+    elif dataset.store.damaged(record.files):
+        # Its record must stay: it says which documents belong to this shard.
+        dataset.store.delete(record.name)
+    else:
+        renew_ids(dataset, record)
+
+
+_KEY = re.compile(r"[0-9a-f]{20}")

@@ -1,0 +1,128 @@
+"""The average of a text and an image classifier's probabilities: Arevalo's AVG_Probs (K-22)."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fuseline.models.checkpoint import Checkpoint, checked_number, load_checkpoint, refuse, restoring, save_checkpoint
+from fuseline.models.classifier import embedding, has_text, tuned_threshold
+from fuseline.models.classifiers import kiela
+from fuseline.models.config import key_values
+from fuseline.models.features import Block, Features, Inputs
+
+F32 = NDArray[np.float32]
+TINY = float(np.finfo(np.float32).tiny)  # smallest probability that has a logarithm
+
+
+class AvgProbsConfig(kiela.ImageConfig):
+    """Settings of both parts; those of the image part may differ where they are named."""
+
+    image_lr: float | None = Field(None, gt=0, description="Learning rate of the image part; default: lr")
+    image_epochs: int | None = Field(
+        None, ge=1, description="Passes of the image part over the training rows; default: epochs"
+    )
+
+
+class AvgProbs:
+    """(p_text + p_image) / 2, of the classifiers `text` and `image`; the one of a missing modality is left out.
+
+    Its logits are log probabilities. A document with neither text nor image gets the mean of what both say of nothing.
+    """
+
+    kind: ClassVar[str] = "avg_probs"
+    uses_text: ClassVar[bool] = True
+    config: AvgProbsConfig
+    labels: list[str]
+    multi_label: bool
+    threshold: float
+    text: kiela.Text
+    image: kiela.Image
+
+    def __init__(self, config: AvgProbsConfig | None = None) -> None:
+        self.config = AvgProbsConfig() if config is None else config
+
+    @property
+    def inputs(self) -> Inputs:
+        """What both parts were trained on."""
+        return Inputs(self.image.inputs.dense, {}, True)
+
+    def fit(self, train: Features, valid: Features | None, *, seed: int) -> Self:
+        """Fit both parts on `train`; on `valid` tune the threshold of the mean when the task is multi-label."""
+        shared = self.config.model_dump(exclude={"image_lr", "image_epochs"})
+        own = {"lr": self.config.image_lr, "epochs": self.config.image_epochs}
+        own = {name: value for name, value in own.items() if value is not None} | {"pretrained_vectors": None}
+        text = kiela.TextConfig(**{name: shared[name] for name in kiela.TextConfig.model_fields})
+        self.text = kiela.Text(text).fit(train, None, seed=seed)
+        self.image = kiela.Image(kiela.ImageConfig(**{**shared, **own})).fit(train, None, seed=seed)
+        self.labels, self.multi_label = self.text.labels, self.text.multi_label
+        self.threshold = tuned_threshold(self, valid) if self.multi_label and valid is not None else 0.5
+        return self
+
+    def predict_logits(self, block: Block) -> F32:
+        """Return log probabilities (n, C) float32."""
+        return np.log(np.maximum(sum(self._terms(block)), TINY), dtype=np.float32)
+
+    def probabilities(self, logits: F32) -> F32:
+        """Return the mean probabilities (n, C)."""
+        return np.exp(logits)
+
+    def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
+        """Return modality -> (n,) share of the chosen class's mean probability."""
+        rows = np.arange(len(block))
+        text, image = (np.asarray(term[rows, chosen], np.float32) for term in self._terms(block))
+        total = np.maximum(text + image, TINY)
+        return {"image": image / total, "text": text / total}
+
+    def save(self, folder: Path) -> None:
+        """Write model.json and arrays.safetensors, which hold those of both parts."""
+        arrays: dict[str, NDArray[Any]] = {}
+        parts: dict[str, Any] = {}
+        for name, part in (("image", self.image), ("text", self.text)):
+            saved = part.checkpoint()
+            parts[name] = saved.meta
+            arrays |= {f"{name}.{key}": array for key, array in saved.arrays.items()}
+        meta = {"config": key_values(self.config), "threshold": self.threshold, "parts": parts}
+        save_checkpoint(folder, f"classifier/{self.kind}", meta=meta, arrays=arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; raises CheckpointError for anything else."""
+        saved = load_checkpoint(folder, f"classifier/{cls.kind}")
+        with restoring(f"classifier/{cls.kind}", "config and two parts"):
+            self = cls(AvgProbsConfig.model_validate(saved.meta["config"]))
+            self.image, self.text = (
+                kiela.Image.restored(_part(saved, "image")),
+                kiela.Text.restored(_part(saved, "text")),
+            )
+            self.labels, self.multi_label = self.text.labels, self.text.multi_label
+            self.threshold = checked_number("threshold", saved.meta["threshold"], high=1.0)
+            if self.image.labels != self.labels or self.image.config.image != self.config.image:
+                refuse("parts", "one set of labels and the configured image", self.image.config.image)
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """Return the sums of both parts' parameters, bytes and multiply-adds, and each part's training facts."""
+        text, image = self.text.describe(), self.image.describe()
+        times = ("seconds", "train_seconds", "compile_seconds")
+        summed = ("parameters", "bytes", "bytes_per_document", "multiply_adds_per_document", *times)
+        total = {name: text[name] + image[name] for name in summed if name in text}
+        return {**total, "text": text, "image": image}
+
+    def _terms(self, block: Block) -> tuple[F32, F32]:
+        """Return the weighted probabilities (n, C) of text and image; their sum is the mean."""
+        text = has_text(block)
+        image = embedding(block, self.config.image)[1]
+        neither = ~text & ~image
+        weights = np.stack([text | neither, image | neither]).astype(np.float32)
+        weights /= weights.sum(axis=0)
+        parts = (part.probabilities(part.predict_logits(block)) for part in (self.text, self.image))
+        p_text, p_image = (weight[:, None] * p for weight, p in zip(weights, parts, strict=True))
+        return p_text, p_image
+
+
+def _part(saved: Checkpoint, name: str) -> Checkpoint:
+    arrays = {key.removeprefix(f"{name}."): array for key, array in saved.arrays.items() if key.startswith(f"{name}.")}
+    return Checkpoint(saved.meta["parts"][name], arrays)

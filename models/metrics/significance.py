@@ -1,0 +1,77 @@
+"""Whether one classifier is better than another on the same documents: a paired bootstrap over documents."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fuseline.models.metrics.scores import Outcomes
+
+DRAWS = 2000
+CELLS = 1 << 22  # numbers of a block of draws: 32 MB
+
+F64 = NDArray[np.float64]
+
+
+class Difference(NamedTuple):
+    """How much better a than b, with its interval and the two-sided p value of no difference."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def statistic(metric: str, sums: F64) -> F64:
+    """Return a metric from sums over documents (..., 4) of first, true, predicted and hit, or of one value (..., 1)."""
+    if metric == "f1_micro":
+        total = sums[..., 1] + sums[..., 2]
+        return np.asarray(np.divide(2 * sums[..., 3], total, out=np.zeros_like(total), where=total > 0))
+    return np.asarray(sums[..., 0])
+
+
+def per_document(metric: str, found: Outcomes, *, multi_label: bool) -> F64:
+    """Return what a metric is summed from, (n, 4) or (n, 1); a mean over n documents is divided by n here.
+
+    Raises ValueError for a metric that no sum over documents gives.
+    """
+    n = max(1, len(found.first))
+    if metric == "f1_micro":
+        return np.stack([np.asarray(column, np.float64) for column in found], axis=1)
+    exact = (found.hit == found.true) & (found.hit == found.predicted)
+    means = {
+        "p_at_1": found.first,
+        "accuracy": exact if multi_label else found.first,
+        "f1_samples": 2 * found.hit / (found.true + found.predicted),
+    }
+    if metric not in means:
+        raise ValueError(
+            f"metric: expected one of {sorted([*means, 'f1_micro'])!r}, got {metric!r}; choose one of these"
+        )
+    return np.asarray(means[metric], np.float64)[:, None] / n
+
+
+def resampled(values: Sequence[F64], *, rng: np.random.Generator, draws: int = DRAWS) -> list[F64]:
+    """Return, for each (n, K) array, sums over n documents drawn with replacement, (draws, K).
+
+    Draw d takes the same documents for every array, so that their differences are paired.
+    """
+    n = len(values[0])
+    made: list[list[F64]] = [[] for _ in values]
+    size = max(1, CELLS // max(1, n))
+    for lo in range(0, draws, size):
+        rows = min(size, draws - lo)
+        chosen = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
+        weights = np.bincount(chosen.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+        for sums, own in zip(made, values, strict=True):
+            sums.append(weights @ own)
+    return [np.concatenate(sums) for sums in made]
+
+
+def difference(a: float, b: float, a_draws: F64, b_draws: F64, *, level: float = 0.95) -> Difference:
+    """Return a - b with the percentile interval of its draws (d,), and p = twice the share on the other side of 0."""
+    draws = a_draws - b_draws
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    beyond = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
+    return Difference(a - b, float(low), float(high), min(1.0, 2 * (beyond + 1) / (len(draws) + 1)))

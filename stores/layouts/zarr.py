@@ -1,0 +1,125 @@
+"""Shards as Zarr v3 groups: for dense vectors, one per document."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import zarr
+from numpy.typing import NDArray
+
+from fuseline.stores.atomic import atomic_folder, sync
+from fuseline.stores.errors import DataError
+from fuseline.stores.layouts.files import check_files, damaged_files, have_sizes, record_file
+from fuseline.stores.manifest import FileRecord
+
+CHUNK_BYTES = 64 << 20
+
+
+class ZarrStore:
+    """One group per shard and one array per column; numbers and vectors uncompressed, written whole by one writer.
+
+    Holds non-null columns of numbers, booleans, strings, fixed-size binary and fixed-size lists of numbers.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, name: str, table: pa.Table) -> dict[str, FileRecord]:
+        """Write a shard as the folder `<name>.zarr`."""
+        path = self.folder / f"{name}.zarr"
+        with atomic_folder(path) as partial:
+            group = zarr.open_group(str(partial), mode="w", zarr_format=3)
+            group.attrs["columns"] = {field.name: str(field.type) for field in table.schema}
+            for field in table.schema:
+                _write_array(group, field, table[field.name].combine_chunks())
+            files = [file for file in sorted(partial.rglob("*")) if file.is_file()]
+            # The disk takes the bytes while they are digested.
+            with ThreadPoolExecutor(1) as pool:
+                synced = pool.map(sync, files)
+                records = {
+                    (Path(path.name) / file.relative_to(partial)).as_posix(): record_file(file) for file in files
+                }
+                list(synced)
+        return records
+
+    def read(self, name: str, files: dict[str, FileRecord], columns: tuple[str, ...] | None) -> pa.Table:
+        """Read columns of a shard after their digests were checked."""
+        wanted = files if columns is None else {f: r for f, r in files.items() if _column_of(f) in (*columns, "")}
+        check_files(self.folder, wanted)
+        group = zarr.open_group(str(self.folder / f"{name}.zarr"), mode="r")
+        types: dict[str, str] = group.attrs["columns"]
+        names = list(types) if columns is None else list(columns)
+        return pa.table({column: _read_array(np.asarray(group[column][:]), types[column]) for column in names})
+
+    def has(self, files: dict[str, FileRecord]) -> bool:
+        """Tell whether every file of the group is there with its size."""
+        return have_sizes(self.folder, files)
+
+    def damaged(self, files: dict[str, FileRecord]) -> list[str]:
+        """Re-read every file of the group and return those that differ."""
+        return damaged_files(self.folder, files)
+
+    def delete(self, name: str) -> None:
+        """Remove the shard's group."""
+        import shutil
+
+        shutil.rmtree(self.folder / f"{name}.zarr", ignore_errors=True)
+
+    def names(self) -> list[str]:
+        """Return the stems of all groups here."""
+        return sorted(path.stem for path in self.folder.glob("*.zarr"))
+
+    def files(self, name: str) -> dict[str, FileRecord]:
+        """Return the group's files as they are."""
+        files = (file for file in sorted((self.folder / f"{name}.zarr").rglob("*")) if file.is_file())
+        return {file.relative_to(self.folder).as_posix(): record_file(file) for file in files}
+
+    def written(self, name: str) -> int:
+        """Return the folder's modification time."""
+        return (self.folder / f"{name}.zarr").stat().st_mtime_ns
+
+
+def _column_of(file: str) -> str:
+    parts = file.split("/")
+    return parts[1] if len(parts) > 2 else ""
+
+
+def _write_array(group: zarr.Group, field: pa.Field, column: pa.Array) -> None:
+    if column.null_count:
+        raise DataError(f"column {field.name}: a Zarr shard holds no nulls, got {column.null_count}")
+    if pa.types.is_string(field.type):
+        text = group.create_array(field.name, shape=(len(column),), dtype=str, chunks=(max(1, len(column)),))
+        text[:] = np.array(column.to_pylist(), dtype=object)
+        return
+    values = _to_numpy(column)
+    per_row = max(1, values[:1].nbytes)
+    rows = max(1, min(len(values), CHUNK_BYTES // per_row))
+    array = group.create_array(
+        field.name, shape=values.shape, dtype=values.dtype, chunks=(rows, *values.shape[1:]), compressors=None
+    )
+    array[:] = values
+
+
+def _to_numpy(column: pa.Array) -> NDArray[Any]:
+    kind = column.type
+    if pa.types.is_fixed_size_list(kind):
+        return np.asarray(column.flatten()).reshape(len(column), kind.list_size)
+    if pa.types.is_fixed_size_binary(kind):
+        data = np.frombuffer(column.buffers()[1], np.uint8)
+        rows = data[column.offset * kind.byte_width : (column.offset + len(column)) * kind.byte_width]
+        return rows.reshape(len(column), kind.byte_width)
+    return np.asarray(column.to_numpy(zero_copy_only=False))
+
+
+def _read_array(values: NDArray[Any], kind: str) -> pa.Array:
+    if kind == "string":
+        return pa.array(values.tolist(), pa.string())
+    if kind.startswith("fixed_size_binary"):
+        width = values.shape[1]
+        data = pa.py_buffer(np.ascontiguousarray(values))
+        return pa.Array.from_buffers(pa.binary(width), len(values), [None, data])
+    if values.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+    return pa.array(values)

@@ -1,0 +1,29 @@
+"""Which of several documents with one id is kept."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fuseline.tasks.documents.routing import id_hashes
+
+
+class LastOfEach:
+    """Knows, after one reading of all ids, where each of them comes for the last time; 8 bytes an id while it reads."""
+
+    def __init__(self, ids: Iterable[pa.ChunkedArray]) -> None:
+        every = np.concatenate([np.zeros(0, np.uint64), *map(id_hashes, ids)])
+        hashes, counts = np.unique(every, return_counts=True)
+        self._left = dict(zip(hashes[counts > 1].tolist(), counts[counts > 1].tolist(), strict=True))
+        self._repeated = hashes[counts > 1]
+
+    def earlier(self, ids: pa.ChunkedArray) -> NDArray[np.bool_]:
+        """Tell of the next documents which ones come again later, (n,) bool."""
+        hashes = id_hashes(ids)
+        found = np.zeros(len(hashes), np.bool_)
+        for row in np.flatnonzero(np.isin(hashes, self._repeated)).tolist():
+            key = int(hashes[row])
+            self._left[key] -= 1
+            found[row] = self._left[key] > 0
+        return found

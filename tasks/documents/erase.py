@@ -1,0 +1,155 @@
+"""Take forgotten documents out of every dataset of an output root, whatever configuration made it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fuseline.stores.atomic import remove_partials
+from fuseline.stores.dataset import Dataset, list_datasets
+from fuseline.stores.errors import DamagedError, DataError
+from fuseline.stores.forgotten import Forgotten, documents_of, naming
+from fuseline.stores.manifest import ShardRecord
+from fuseline.tasks.documents.side_files import (
+    commit_documents,
+    erase_images,
+    erase_listed,
+    listed_documents,
+    listed_ids,
+    recover_documents,
+    state_kept,
+)
+from fuseline.tasks.engine.inputs import shard_inputs
+from fuseline.tasks.engine.nodes import Fit, Node, ShardStage
+
+DOCUMENTS = "documents/"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One shard that holds forgotten documents, or may: no `ids` means that it cannot be read.
+
+    `by_row` is False for a table that is about many documents and names some of them in its rows.
+    """
+
+    dataset: Dataset
+    index: int
+    ids: tuple[str, ...]
+    by_row: bool = True
+    record: ShardRecord | None = field(default=None, compare=False)  # None: it is lost, and so are the bytes
+
+    @property
+    def name(self) -> str:
+        """Stage and key of the dataset."""
+        return f"{self.dataset.manifest.stage}/{self.dataset.key}"
+
+    @property
+    def is_documents(self) -> bool:
+        """Whether the shard was ingested, not made from others."""
+        return self.dataset.manifest.stage.startswith(DOCUMENTS)
+
+
+def datasets_of(root: Path, nodes: Sequence[Node]) -> list[Dataset]:
+    """Return every dataset of shards, those of `nodes` first, in their order, even when their manifest is damaged."""
+    known = {dataset.folder: dataset for dataset in (node.dataset(root) for node in nodes if not isinstance(node, Fit))}
+    return [*known.values(), *(dataset for dataset in list_datasets(root) if dataset.folder not in known)]
+
+
+def find_rows(datasets: Iterable[Dataset], forgotten: Forgotten) -> Iterator[Found]:
+    """Read the ids of every shard; yield the shards that hold forgotten documents or cannot be read."""
+    for dataset in datasets:
+        lost = {index: dataset.recoverable(index) for index in dataset.lost_records()}
+        for index, record in sorted({**dataset.readable_records(), **lost}.items()):
+            try:
+                by_row = record is not None and bool(record.ids)
+                table = None if record is None else dataset.read(record, ("id",) if by_row else None)
+            except (DamagedError, OSError):
+                table = None
+            if table is None:
+                yield Found(dataset, index, ())
+                continue
+            named = [documents_of(table[name])[0] for name in naming(table.schema)]
+            mine = [document for ids in named for document in ids.filter(pa.array(forgotten.mask(ids))).to_pylist()]
+            if mine:
+                yield Found(dataset, index, tuple(dict.fromkeys(mine)), by_row, record)
+
+
+def find_listed(datasets: Iterable[Dataset], forgotten: Forgotten) -> set[str]:
+    """Return the forgotten ids in the lists beside documents: of rows in quarantine, of shards that cannot be read."""
+    found: set[str] = set()
+    for dataset in datasets:
+        if dataset.manifest.stage.startswith(DOCUMENTS):
+            found |= set(listed_documents(dataset, forgotten))
+    return found
+
+
+def erase_rows(
+    root: Path, nodes: Sequence[Node], datasets: Iterable[Dataset], found: Sequence[Found], forgotten: Forgotten
+) -> None:
+    """Write the found shards again without the forgotten rows; remove the bytes of superseded shards and killed writes.
+
+    A row is gone from all datasets, so that row r of shard i stays the same document everywhere; a shard of `nodes`
+    that was fresh is fresh afterwards. Tables about many documents that name one of them go whole, to be made again.
+    A kill leaves the rest to the next call, which finds it.
+
+    Args:
+        root: output root.
+        nodes: what is known to have made datasets here, each after what it reads.
+        datasets: as `datasets_of` gives them.
+        found: as `find_rows` gives it.
+        forgotten: the list.
+    """
+    known = {node.key: node for node in nodes if isinstance(node, ShardStage) and node.by_row}
+    fresh = {one: node for one in found if (node := known.get(one.dataset.key)) and _is_fresh(one, node, root)}
+    for dataset in datasets:
+        mine = [one for one in found if one.dataset is dataset]
+        documents = dataset.manifest.stage.startswith(DOCUMENTS)
+        for index in dataset.lost_records():
+            recover_documents(dataset, index) if documents else dataset.recover(index)
+        with state_kept(dataset) if documents else nullcontext():
+            if mine and documents:
+                erase_images(dataset)
+            for one in mine:
+                _erase(one, forgotten, root, fresh.get(one))
+            if documents:
+                erase_listed(dataset, forgotten)
+        for name in dataset.superseded():
+            dataset.store.delete(name)
+    remove_partials(root)
+
+
+def _erase(one: Found, forgotten: Forgotten, root: Path, fresh: Node | None) -> None:
+    dataset, index = one.dataset, one.index
+    record = dataset.readable_records().get(index)
+    try:
+        table = dataset.read(record) if record is not None and record.ids else None
+    except (DamagedError, OSError):
+        table = None
+    if record is not None and table is not None:
+        kept = table.filter(pc.invert(pa.array(forgotten.mask(table["id"])))).combine_chunks()
+        inputs = _inputs(fresh, root, index) if fresh is not None else None
+        if one.is_documents:
+            commit_documents(dataset, index, kept)
+        else:
+            dataset.commit(index, kept, record.inputs if inputs is None else inputs)
+    elif record is None or not one.is_documents:
+        dataset.drop(index)
+    elif forgotten.mask(listed_ids(dataset, index)).any():
+        # Its record must stay: the next run makes the shard again, from the source.
+        dataset.store.delete(record.name)
+
+
+def _is_fresh(one: Found, node: Node, root: Path) -> bool:
+    record = one.dataset.readable_records().get(one.index)
+    return record is not None and record.inputs == _inputs(node, root, one.index)
+
+
+def _inputs(node: Node, root: Path, index: int) -> dict[str, str] | None:
+    """Return what a shard would be made from now; None when that is not there."""
+    try:
+        return shard_inputs(node, root, index)
+    except DataError:
+        return None

@@ -1,0 +1,211 @@
+"""What lies beside the documents' shards: lists of ids, rows set aside, digests of images, the state of the ingest."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fuseline.stores.atomic import atomic_file, write_bytes
+from fuseline.stores.dataset import Dataset
+from fuseline.stores.digests import combine
+from fuseline.stores.errors import DataError, StorageError
+from fuseline.stores.forgotten import Forgotten, erase_from_file
+from fuseline.stores.layouts.files import UNREADABLE, check_files, damaged_files, have_sizes, record_file
+from fuseline.stores.layouts.parquet import write_table
+from fuseline.stores.manifest import FileRecord, ShardRecord, file_records, parsed, sealed
+from fuseline.stores.schemas import FINDINGS, QUARANTINE
+
+ROWS = "rows"
+STATE = "state.json"
+IMAGES = "images.parquet"
+QUARANTINED = "quarantine.parquet"
+FOUND = "findings.parquet"
+
+
+@dataclass(frozen=True)
+class State:
+    """What the last complete ingest left; sealed, and written when everything else is there."""
+
+    listing: str = ""  # digest of the source's listing
+    shards: int = 0  # how many there were
+    records: str = ""  # digest of their names, and so of their content
+    files: dict[str, FileRecord] = field(default_factory=dict)  # IMAGES, QUARANTINED, FOUND where they are there
+
+    @classmethod
+    def load(cls, dataset: Dataset) -> Self:
+        """Return the state; an empty one when it is absent, damaged or of another version."""
+        try:
+            return parsed((dataset.folder / STATE).read_bytes(), STATE, cls._of)
+        except (FileNotFoundError, DataError):
+            return cls()
+
+    @classmethod
+    def of(cls, dataset: Dataset, listing: str) -> Self:
+        """Return the state of what lies there now."""
+        records = dataset.records()
+        there = [name for name in (IMAGES, QUARANTINED, FOUND) if (dataset.folder / name).is_file()]
+        files = {name: record_file(dataset.folder / name) for name in there}
+        return cls(listing, 1 + max(records, default=-1), _digest(records), files)
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        return cls(**{**values, "files": file_records(values["files"])})
+
+    def save(self, dataset: Dataset) -> None:
+        """Write the state."""
+        write_bytes(dataset.folder / STATE, sealed(asdict(self)))
+
+    def fits(self, dataset: Dataset, records: dict[int, ShardRecord]) -> bool:
+        """Return whether the shards and lists are those of the ingest that left this state (no digest is computed)."""
+        return self.records == _digest(records) and have_sizes(dataset.folder, self.files)
+
+    def lost(self, dataset: Dataset, records: dict[int, ShardRecord]) -> frozenset[int]:
+        """Return the shards that were ingested, by this state or by the bytes that lie there, and have no record."""
+        return frozenset({*range(self.shards), *dataset.indices()} - records.keys())
+
+
+def _digest(records: dict[int, ShardRecord]) -> str:
+    return combine(records[index].name for index in sorted(records))
+
+
+def damaged_beside(dataset: Dataset) -> list[str]:
+    """Re-read the lists and the state; return those that are missing or differ from their digest."""
+    if not dataset.folder.is_dir():
+        return []
+    try:
+        state = parsed((dataset.folder / STATE).read_bytes(), STATE, State._of)
+    except (FileNotFoundError, DataError):
+        return [STATE]
+    return damaged_files(dataset.folder, state.files)
+
+
+def drop_beside(dataset: Dataset) -> None:
+    """Drop the state, so that the next ingest reads the source and writes it and the lists again."""
+    (dataset.folder / STATE).unlink(missing_ok=True)
+
+
+def known_file(dataset: Dataset, name: str) -> Path | None:
+    """Return the path of IMAGES, QUARANTINED or FOUND if it is there and as the last ingest left it."""
+    files = State.load(dataset).files
+    whole = name in files and not damaged_files(dataset.folder, {name: files[name]})
+    return dataset.folder / name if whole else None
+
+
+def quarantined(dataset: Dataset) -> pa.Table:
+    """Return the rows of the source that could not become documents; raises DamagedError when the list is damaged."""
+    return _listed(dataset, QUARANTINED, QUARANTINE)
+
+
+def found_beside(dataset: Dataset) -> pa.Table:
+    """Return what was told of the source beside its rows; raises DamagedError when the list is damaged."""
+    return _listed(dataset, FOUND, FINDINGS)
+
+
+def _listed(dataset: Dataset, name: str, schema: pa.Schema) -> pa.Table:
+    files = State.load(dataset).files
+    if name not in files:
+        return schema.empty_table()
+    check_files(dataset.folder, {name: files[name]})
+    return pq.read_table(dataset.folder / name)
+
+
+def commit_documents(dataset: Dataset, index: int, table: pa.Table) -> ShardRecord:
+    """Commit a shard of documents, and beside it a list of their ids that outlives its bytes."""
+    if not (dataset.folder / STATE).exists():
+        State().save(dataset)  # from the first shard on its absence is damage
+    return dataset.commit(index, table, {}, beside=_write_ids(dataset, index, table))
+
+
+def recover_documents(dataset: Dataset, index: int) -> ShardRecord | None:
+    """Write the record of a shard of documents again, and the list of their ids; None when its bytes are lost."""
+    record = dataset.recover(index)
+    return None if record is None else renew_ids(dataset, record)
+
+
+def renew_ids(dataset: Dataset, record: ShardRecord) -> ShardRecord:
+    """Write the list of a shard's ids again from the shard."""
+    beside = _write_ids(dataset, record.index, dataset.read(record, ("id",)))
+    return dataset.recommit(record, record.inputs, beside=beside)
+
+
+def listed_ids(dataset: Dataset, index: int) -> pa.ChunkedArray:
+    """Return the ids that were written beside a shard, whatever became of the shard; none when the list is damaged."""
+    record = dataset.readable_records().get(index)
+    if record is not None and damaged_files(dataset.folder, record.beside):
+        return _NO_IDS
+    try:
+        return pq.read_table(_ids_path(dataset, index), columns=["id"], partitioning=None)["id"]
+    except UNREADABLE:
+        return _NO_IDS
+
+
+def listed_documents(dataset: Dataset, forgotten: Forgotten) -> Iterator[str]:
+    """Yield the forgotten ids in the lists."""
+    for path in _lists(dataset):
+        try:
+            ids = pq.read_table(path, columns=["id"], partitioning=None)["id"]
+        except UNREADABLE:
+            continue
+        yield from ids.filter(pa.array(forgotten.mask(ids))).to_pylist()
+
+
+def erase_listed(dataset: Dataset, forgotten: Forgotten) -> None:
+    """Take forgotten ids out of the lists; one that cannot be read goes whole."""
+    records = dataset.readable_records()
+    for path in _lists(dataset):
+        try:
+            gone = erase_from_file(path, forgotten)
+        except StorageError:
+            raise
+        except UNREADABLE:
+            path.unlink()
+            continue
+        record = records.get(int(path.stem)) if gone and path.parent.name == ROWS else None
+        if record is not None:
+            name = path.relative_to(dataset.folder).as_posix()
+            dataset.recommit(record, record.inputs, beside={name: record_file(path)})
+
+
+def erase_images(dataset: Dataset) -> None:
+    """Drop the digests of image files: they are kept by a hash of their place, so that one document's can't be told.
+
+    The next changed ingest reads image files once to know them again.
+    """
+    (dataset.folder / IMAGES).unlink(missing_ok=True)
+
+
+@contextmanager
+def state_kept(dataset: Dataset) -> Iterator[None]:
+    """Let the block change shards and lists, and make the state fit again if it did before.
+
+    A kill inside leaves a state that does not fit, so that the next ingest reads the source.
+    """
+    state = State.load(dataset)
+    fitted = state.fits(dataset, dataset.readable_records())
+    yield
+    if fitted:
+        now = State.of(dataset, state.listing)
+        replace(now, shards=max(now.shards, state.shards)).save(dataset)
+
+
+def _lists(dataset: Dataset) -> list[Path]:
+    paths = [dataset.folder / QUARANTINED, dataset.folder / FOUND, *sorted((dataset.folder / ROWS).glob("*.parquet"))]
+    return [path for path in paths if path.exists()]
+
+
+def _ids_path(dataset: Dataset, index: int) -> Path:
+    return dataset.folder / ROWS / f"{index:06d}.parquet"
+
+
+def _write_ids(dataset: Dataset, index: int, table: pa.Table) -> dict[str, FileRecord]:
+    path = _ids_path(dataset, index)
+    with atomic_file(path) as partial:
+        write_table(partial, table.select(["id"]))
+    return {path.relative_to(dataset.folder).as_posix(): record_file(path)}
+
+
+_NO_IDS = pa.chunked_array([pa.array([], pa.string())])

@@ -1,0 +1,164 @@
+"""The nodes of the DAG: what each dataset is made from, and therefore its key.
+
+A node is a value: it can be sent to a worker process, and equal nodes name equal datasets. Three things can be
+made: shards (`Ingest`, `ShardStage`), one fitted checkpoint (`Fit`) and one table over all shards (`Summary`).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from fuseline.models.config import FrozenConfig, key_values
+from fuseline.models.features import Features
+from fuseline.stores.dataset import Dataset
+from fuseline.stores.fitted import Fitted
+from fuseline.stores.manifest import Manifest
+from fuseline.tasks.engine.image_pass import ImageTransform
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a node reads of an upstream dataset, row by row.
+
+    `keyed` are the columns whose content decides whether anything changed; by default those that are read.
+    """
+
+    node: "Node"
+    columns: tuple[str, ...]
+    keyed: tuple[str, ...] = ()
+
+    @property
+    def decisive(self) -> tuple[str, ...]:
+        """The columns whose content decides freshness."""
+        return self.keyed or self.columns
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a transform may need beside its tables, none of which changes bytes.
+
+    `checkpoints` maps the names of fitted upstreams to their folders.
+    """
+
+    source: str  # where image references start
+    checkpoints: dict[str, Path]
+    lineage: dict[str, str]  # upstream name -> dataset key, the node's own under "self"
+    seen: tuple[bool, ...] = ()  # of a summary that compares: per shard, in order, whether the fit saw it as it is now
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """What is common to all nodes.
+
+    `weights` is the digest of any weights or library version that changes bytes.
+    """
+
+    name: str  # folder under the output root, "embed/image"
+    flow: str  # the flow that makes it, "embed"
+    version: int
+    config: FrozenConfig
+    reads: tuple[Read, ...] = ()
+    fits: tuple["Fit", ...] = ()
+    weights: str = ""
+    layout: str = "parquet"
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What this node's dataset is made from."""
+        config = {**key_values(self.config), **({"weights": self.weights} if self.weights else {})}
+        upstream = {node.name: node.key for node in self.upstream}
+        return Manifest(self.name, self.version, config, upstream, self.layout)
+
+    @cached_property
+    def key(self) -> str:
+        """The dataset key."""
+        return self.manifest.key
+
+    @property
+    def label(self) -> str:
+        """The name that people read: flow and dataset, "train/additive"."""
+        folder, _, rest = self.name.partition("/")
+        return f"{self.flow}/{rest}" if folder == FOLDERS.get(self.flow, self.flow) else f"{self.flow}/{folder}-{rest}"
+
+    @property
+    def upstream(self) -> tuple["Node", ...]:
+        """Every node that this one reads or was fitted by."""
+        return (*(read.node for read in self.reads), *self.fits)
+
+    def dataset(self, root: Path) -> Dataset:
+        """Open this node's dataset under an output root."""
+        return Dataset(root, self.manifest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingest(Node):
+    """The first node: a source becomes shards of documents."""
+
+    config: Any  # a fuseline.tasks.documents.ingest.IngestConfig
+    source: Any  # a fuseline.tasks.documents.ingest.SourceConfig; where the data lie is no part of the key
+
+
+Transform = Callable[[list[pa.Table], Any, Context], pa.Table]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardStage(Node):
+    """One shard of each upstream becomes one shard, by a pure function, or as part of a pass over images.
+
+    `by_row` says that row r of the output depends on row r of the inputs alone, so that unchanged rows can be reused.
+    """
+
+    transform: Transform | ImageTransform
+    by_row: bool = True
+
+
+class TrainingRows(Features, Protocol):
+    """The rows of one split of all shards: as blocks, and as the tables that they are made of."""
+
+    def tables(self) -> Iterator[list[pa.Table]]:
+        """Yield one table per read of a shard, rows of the split alone."""
+
+
+FitFunction = Callable[[TrainingRows, TrainingRows, Any, Context], tuple[Callable[[Path], None], int, dict[str, Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit(Node):
+    """Training rows become a checkpoint.
+
+    `fit(train, valid, config, context)` returns (save, documents seen, facts). `documents` is the dataset that
+    holds splits and labels, one of `reads`.
+    """
+
+    fit: FitFunction
+
+    def fitted(self, root: Path) -> Fitted:
+        """Open this node's checkpoint under an output root."""
+        return Fitted(root, self.manifest)
+
+
+# The folder under the output root that holds a flow's main datasets, where it is not the flow's own name.
+FOLDERS = {"ingest": "documents", "train": "models", "predict": "predictions", "evaluate": "evaluation"}
+
+Shards = Callable[[], Iterator[list[pa.Table]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary(Node):
+    """All shards become one table.
+
+    `summarise(shards, config, context)` gets a callable that streams [one table per read] shard by shard. With
+    `compares`, one of `fits`, the context tells the shards that it saw from those that came or changed since.
+    """
+
+    summarise: Callable[[Shards, Any, Context], pa.Table]
+    compares: Fit | None = None
+
+
+def shard_nodes(nodes: list[Node]) -> list[Node]:
+    """Return the nodes that make shards, in order."""
+    return [node for node in nodes if isinstance(node, Ingest | ShardStage)]

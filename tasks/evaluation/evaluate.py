@@ -1,0 +1,161 @@
+"""From predictions and labels to metrics: streamed shard by shard, counts only."""
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fuseline.models.metrics.scores import NOTHING, Tally, class_scores, f1_interval, scores, share_interval, tally
+from fuseline.stores.errors import AlignmentError, mismatch
+from fuseline.stores.schemas import METRICS
+from fuseline.tasks.evaluation.scoring import single
+
+
+def count(
+    predictions: Iterator[pa.Table], documents: Iterator[pa.Table], *, splits: Sequence[str], multi_label: bool
+) -> dict[str, Tally]:
+    """Return one tally per split.
+
+    Shards come in the same order from both sides. Documents without labels, or whose status is not `ok` (duplicates,
+    bad rows), are not counted. Raises AlignmentError when the ids of a shard differ.
+    """
+    totals = {split: Tally() for split in splits}
+    for guessed, known in zip(predictions, documents, strict=True):
+        _check_ids(guessed, known)
+        usable = pc.and_(pc.equal(known["status"], "ok"), pc.greater(pc.list_value_length(known["labels"]), 0))
+        for split in splits:
+            mask = pc.fill_null(pc.and_(usable, pc.equal(known["split"], split)), False)
+            totals[split] += _tally(guessed.filter(mask), known.filter(mask), multi_label=multi_label)
+    return totals
+
+
+def evaluate(
+    predictions: Iterator[pa.Table],
+    documents: Iterator[pa.Table],
+    *,
+    model: str,
+    seed: int,
+    splits: Sequence[str],
+    multi_label: bool,
+) -> pa.Table:
+    """Return METRICS rows of one model (`fold` and `run` are null); a split without labelled documents has no rows."""
+    tallies = count(predictions, documents, splits=splits, multi_label=multi_label)
+    return metric_table(tallies, model=model, seed=seed, multi_label=multi_label)
+
+
+def metric_table(tallies: dict[str, Tally], *, model: str, seed: int, multi_label: bool) -> pa.Table:
+    """Return METRICS rows; accuracy, p_at_1 and f1_micro come with a 95 % interval (`_low`, `_high`)."""
+    rows = []
+    for split, counts in tallies.items():
+        values = scores(counts, multi_label=multi_label)
+        if values:
+            shares = {name: share_interval(values[name][0], counts.n) for name in ("accuracy", "p_at_1")}
+            for name, interval in {**shares, "f1_micro": f1_interval(counts)}.items():
+                values |= {f"{name}_low": (interval.low, counts.n), f"{name}_high": (interval.high, counts.n)}
+        rows += [
+            {"model": model, "split": split, "seed": seed, "metric": metric, "value": value, "n": n}
+            for metric, (value, n) in values.items()
+        ]
+    return pa.Table.from_pylist(rows, schema=METRICS)
+
+
+def class_table(tallies: dict[str, Tally], *, model: str) -> pa.Table:
+    """Return CLASSES rows: precision, recall and F1 of every class per split."""
+    rows = [
+        {"model": model, "split": split, **score._asdict()}
+        for split, counts in tallies.items()
+        for score in class_scores(counts)
+    ]
+    return pa.Table.from_pylist(rows, schema=CLASSES)
+
+
+def confusion_table(tallies: dict[str, Tally], *, model: str) -> pa.Table:
+    """Return CONFUSION rows: how often documents of a label got which best label; `predicted` is null for none."""
+    rows = [
+        {"model": model, "split": split, "label": true, "predicted": None if best == NOTHING else best, "n": n}
+        for split, counts in tallies.items()
+        for (true, best), n in sorted(counts.confusion.items())
+    ]
+    return pa.Table.from_pylist(rows, schema=CONFUSION)
+
+
+def importance(
+    predictions: Iterator[pa.Table], documents: Iterator[pa.Table], *, model: str, splits: Sequence[str]
+) -> pa.Table:
+    """Return IMPORTANCE rows: mean share per modality in the decisions of a split; none if the model can't tell.
+
+    A modality that a document does not mention had no share in its decision and counts as 0. Streams come as for
+    `count`.
+    """
+    sums: dict[tuple[str, str], float] = {}
+    n = dict.fromkeys(splits, 0)
+    for guessed, known in zip(predictions, documents, strict=True):
+        _check_ids(guessed, known)
+        for split in splits:
+            mask = pc.fill_null(pc.equal(known["split"], split), False)
+            shares = guessed.filter(mask)["importance"].combine_chunks()
+            n[split] += pc.sum(pc.greater(pc.list_value_length(shares), 0)).as_py() or 0
+            for modality, share in _summed(pc.list_flatten(shares)).items():
+                sums[split, modality] = sums.get((split, modality), 0.0) + share
+    rows = [
+        {"model": model, "split": split, "modality": modality, "share": total / n[split], "n": n[split]}
+        for (split, modality), total in sorted(sums.items())
+    ]
+    return pa.Table.from_pylist(rows, schema=IMPORTANCE)
+
+
+IMPORTANCE = pa.schema(
+    [
+        ("model", pa.string()),
+        ("split", pa.string()),
+        ("modality", pa.string()),
+        ("share", pa.float64()),  # 0..1, mean over the documents
+        ("n", pa.int64()),  # documents whose decision could be shared out
+    ]
+)
+
+CLASSES = pa.schema(
+    [
+        ("model", pa.string()),
+        ("split", pa.string()),
+        ("label", pa.string()),
+        ("precision", pa.float64()),
+        ("recall", pa.float64()),
+        ("f1", pa.float64()),
+        ("support", pa.int64()),  # documents that carry the label
+        ("predicted", pa.int64()),  # documents it was predicted for
+    ]
+)
+
+CONFUSION = pa.schema(
+    [
+        ("model", pa.string()),
+        ("split", pa.string()),
+        ("label", pa.string()),
+        ("predicted", pa.string()),
+        ("n", pa.int64()),
+    ]
+)
+
+
+def _check_ids(predictions: pa.Table, documents: pa.Table) -> None:
+    if not predictions["id"].equals(documents["id"]):
+        got = f"{len(predictions)} ids starting {predictions['id'][:3].to_pylist()}"
+        expected = f"{len(documents)} ids starting {documents['id'][:3].to_pylist()}"
+        raise AlignmentError(mismatch("predictions", expected, got, "predict again on these documents"))
+
+
+def _summed(shares: pa.StructArray) -> dict[str, float]:
+    table = pa.table({"modality": shares.field("modality"), "share": shares.field("share").cast(pa.float64())})
+    summed = table.group_by("modality").aggregate([("share", "sum")])
+    return dict(zip(summed["modality"].to_pylist(), summed["share_sum"].to_pylist(), strict=True))
+
+
+def _tally(predictions: pa.Table, documents: pa.Table, *, multi_label: bool) -> Tally:
+    def column(table: pa.Table, name: str) -> pa.Array:
+        return table[name].combine_chunks()
+
+    best = column(predictions, "label")
+    predicted = column(predictions, "predicted") if multi_label else single(best)
+    rank, loss = column(predictions, "rank"), column(predictions, "loss")
+    return tally(column(documents, "labels"), predicted, best=best, rank=rank, loss=loss)

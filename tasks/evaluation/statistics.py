@@ -1,0 +1,84 @@
+"""What a data set holds, as counts that add over shards (paper K, Table 1; paper M, Table 3)."""
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fuseline.stores.schemas import STATISTICS
+from fuseline.tasks.documents.image_digests import ABSENT
+
+TEXTS = ("title", "description", "text", "html")
+UNASSIGNED = "(none)"  # split of a document that ingest gave none
+
+
+def statistics(documents: pa.Table, cleaned: pa.Table) -> pa.Table:
+    """Return STATISTICS rows of one shard; `merge` adds those of several.
+
+    Per split and source folder (google/ and flickr/, say): documents (all, failed = status other than ok, without
+    labels), words of the cleaned text, labels in total and documents per label (field `label:<name>`), and per field
+    of the source how many documents lack it. A blank string, an empty list and an image with neither uri nor bytes
+    count as missing; an image whose file is not there as failed.
+    """
+    owners = pa.table(
+        {"split": pc.fill_null(documents["split"], UNASSIGNED), "source": origins(documents["source_file"])}
+    )
+    parts = [_sums(owners, field, measure, values) for field, measure, values in _measures(documents, cleaned)]
+    labels = documents["labels"].combine_chunks()
+    fields = pc.binary_join_element_wise("label:", pc.list_flatten(labels), "")
+    carrying = owners.take(pc.list_parent_indices(labels)).append_column("field", fields)
+    counted = carrying.group_by(["split", "source", "field"]).aggregate([([], "count_all")])
+    return merge([*parts, _rows(counted, counted["field"], "documents", counted["count_all"])])
+
+
+def origins(sources: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the first folder that each document's source lies in, (n,) string; "" at the top."""
+    return pc.fill_null(pc.struct_field(pc.extract_regex(sources, r"^(?P<folder>[^/:]+)/"), "folder"), "")
+
+
+def merge(tables: Iterable[pa.Table]) -> pa.Table:
+    """Add STATISTICS rows of several shards; sorted by split, source, field and measure."""
+    keys = ["split", "source", "field", "measure"]
+    joined = pa.concat_tables([STATISTICS.empty_table(), *tables])
+    summed = joined.group_by(keys).aggregate([("value", "sum")]).rename_columns([*keys, "value"])
+    return summed.select(STATISTICS.names).sort_by([(key, "ascending") for key in keys]).cast(STATISTICS)
+
+
+def _measures(documents: pa.Table, cleaned: pa.Table) -> Iterator[tuple[str, str, pa.ChunkedArray]]:
+    """Yield (field, measure, (n,) int or bool to be summed)."""
+    one = pc.is_valid(documents["source_file"])
+    yield "documents", "documents", one
+    yield "documents", "failed", pc.not_equal(documents["status"], "ok")
+    yield "clean", "failed", pc.invert(pc.is_in(cleaned["status"], pa.array(["ok", "missing"])))
+    yield "clean", "missing", pc.equal(cleaned["words"], 0)
+    yield "clean", "words", cleaned["words"]
+    sizes = pc.fill_null(pc.list_value_length(documents["labels"]), 0)
+    yield "labels", "labels", sizes
+    yield "labels", "missing", pc.equal(sizes, 0)
+    for name in TEXTS:
+        yield name, "missing", pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(documents[name])), 0), True)
+    image = documents["image"]
+    nowhere = pc.and_(pc.is_null(pc.struct_field(image, "uri")), pc.is_null(pc.struct_field(image, "bytes")))
+    yield "image", "missing", pc.or_(pc.is_null(image), nowhere)
+    yield "image", "failed", pc.fill_null(pc.is_in(documents["image_digest"], pa.array(ABSENT)), False)
+    for name in documents.column_names:
+        if name.startswith(("num_", "cat_")):
+            yield name, "missing", pc.is_null(documents[name], nan_is_null=name.startswith("num_"))
+
+
+def _sums(owners: pa.Table, field: str, measure: str, values: pa.ChunkedArray) -> pa.Table:
+    """Sum one measure per split and source."""
+    table = owners.append_column("value", values.cast(pa.int64()))
+    summed = table.group_by(["split", "source"]).aggregate([("value", "sum")])
+    return _rows(summed, pa.repeat(field, len(summed)), measure, summed["value_sum"])
+
+
+def _rows(owners: pa.Table, fields: pa.Array, measure: str, values: pa.ChunkedArray) -> pa.Table:
+    columns = {
+        "split": owners["split"],
+        "field": fields,
+        "measure": pa.repeat(measure, len(owners)),
+        "value": values,
+        "source": owners["source"],
+    }
+    return pa.table(columns, schema=STATISTICS)

@@ -1,0 +1,186 @@
+"""What visual tokens mean to a classifier: nearest words, documents that own them, thumbnails (Kiela 2018, Table 5)."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fuseline.models.config import FrozenConfig
+from fuseline.models.fasttext.classifier import FastTextClassifier
+from fuseline.models.neighbours import Neighbours, nearest
+from fuseline.models.registry import MODELS
+from fuseline.models.threads import thread_limit
+from fuseline.models.token_vectors import Vocabulary, token_vectors, vocabulary
+from fuseline.stores.schemas import TOKENS, WORDS
+from fuseline.tasks.engine.images import ImageLimits, image_digests
+from fuseline.tasks.engine.nodes import Context, Shards
+from fuseline.tasks.evaluation.gallery import thumbnail
+from fuseline.tasks.stages.predict import load_classifier
+from fuseline.tasks.stages.token_counts import CODEWORDS, typical_rows
+
+
+class TokensConfig(FrozenConfig):
+    """What the dictionary of visual tokens holds."""
+
+    words: int = Field(5, ge=1, le=50, description="Nearest words per token, and nearest tokens per word")
+    min_count: int = Field(5, ge=1, description="Words that came less often in training are left out")
+    vocabulary: int = Field(20_000, ge=1, description="Words at most, the most frequent first")
+    documents: int = Field(3, ge=0, le=16, description="Most typical documents per token")
+    pictured: int = Field(256, ge=0, description="Tokens whose documents are shown as thumbnails, the clearest first")
+    side: int = Field(64, ge=16, le=256, description="Pixels of a thumbnail's longer side")
+
+
+class DictionaryConfig(FrozenConfig):
+    """The tokens of one classifier."""
+
+    model: str
+    kind: str
+    parts: int  # of the codebook
+    repeated: bool  # whether a token's name tells its repeat
+    tokens: TokensConfig
+
+
+def has_tokens(kind: str) -> bool:
+    """Tell whether a model's words and visual tokens lie in one space."""
+    entry = MODELS[kind]
+    return issubclass(entry.classifier, FastTextClassifier) and "codes" in entry.reads
+
+
+def describe_tokens(shards: Shards, config: DictionaryConfig, context: Context) -> pa.Table:
+    """Return TOKENS and WORDS rows of one classifier in one table, columns prefixed.
+
+    Every token that a document owns has a row; one that no training document had was not learned and has no words.
+    """
+    (folder,) = context.checkpoints.values()
+    classifier: Any = load_classifier(config.kind, folder)
+    vectors, options = token_vectors(classifier), config.tokens
+    owners = Owners(len(vectors), options.documents)
+    for counted, _ in shards():
+        owners.add(counted)
+    known = vocabulary(classifier, min_count=options.min_count, most=options.vocabulary)
+    used, learned = np.flatnonzero(owners.n), np.flatnonzero(owners.n_train)
+    found = _nearest(vectors[learned], known.vectors, options.words)
+    rows = [_row(token, owners, config) for token in used]
+    place = {int(token): row for row, token in enumerate(learned)}
+    for row, token in zip(rows, used, strict=True):
+        if found is not None and int(token) in place:
+            row |= nearest_words(place[int(token)], found, known)
+    shown = sorted((row for row in rows if row["clarity"] is not None), key=lambda row: -row["clarity"])
+    _picture(shown[: options.pictured], shards, source=context.source, side=options.side)
+    parts = {
+        "tokens": pa.Table.from_pylist(rows, schema=TOKENS),
+        "words": _words_table(known, _nearest(known.vectors, vectors[learned], options.words), learned, config),
+    }
+    named = [table.rename_columns([f"{name}.{c}" for c in table.column_names]) for name, table in parts.items()]
+    return pa.concat_tables(named, promote_options="default").combine_chunks()
+
+
+def token_text(token: int, *, parts: int, repeated: bool) -> str:
+    """Return the name of token number 256 x place + codeword: `_q-_{part}_{centroid}`, the repeat before the part."""
+    repeat, part = divmod(token // CODEWORDS, parts)
+    return f"_q-_{f'{repeat}_' if repeated else ''}{part}_{token % CODEWORDS}"
+
+
+class Owners:
+    """The documents of `size` tokens over all shards: how many, and the `most` most typical ones of each."""
+
+    def __init__(self, size: int, most: int) -> None:
+        self.most = most
+        self.n, self.n_train = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        self._tokens, self._distances = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        self._ids: pa.Array = pa.array([], pa.string())
+
+    def add(self, owners: pa.Table) -> None:
+        """Add the OWNERS rows of one shard."""
+        tokens = owners["token"].to_numpy()
+        self.n[tokens] += owners["n"].to_numpy()
+        self.n_train[tokens] += owners["n_train"].to_numpy()
+        lists = owners["typical"].combine_chunks()
+        flat = pc.list_flatten(lists)
+        token = np.concatenate([self._tokens, tokens[pc.list_parent_indices(lists).to_numpy()]])
+        distance = np.concatenate([self._distances, flat.field("distance").to_numpy()])
+        kept = typical_rows(token, distance, self.most)
+        self._tokens, self._distances = token[kept], distance[kept]
+        self._ids = pa.concat_arrays([self._ids, flat.field("id")]).take(pa.array(kept))
+
+    def typical(self, token: int) -> list[dict[str, Any]]:
+        """Return the most typical documents of a token, as (id, distance)."""
+        lo, hi = np.searchsorted(self._tokens, [token, token + 1])
+        return [
+            {"id": i, "distance": float(d)}
+            for i, d in zip(self._ids[lo:hi].to_pylist(), self._distances[lo:hi], strict=True)
+        ]
+
+
+def _nearest(queries: Any, keys: Any, k: int) -> Neighbours | None:
+    """Return the up to k nearest keys; None when there is no key at all."""
+    return nearest(queries, keys, k=min(k, len(keys))) if len(keys) else None
+
+
+def _row(token: np.int64, owners: Owners, config: DictionaryConfig) -> dict[str, Any]:
+    repeat, part = divmod(int(token) // CODEWORDS, config.parts)
+    return {
+        "model": config.model,
+        "repeat": repeat,
+        "part": part,
+        "centroid": int(token) % CODEWORDS,
+        "token": token_text(int(token), parts=config.parts, repeated=config.repeated),
+        "n_documents": int(owners.n[token]),
+        "n_train": int(owners.n_train[token]),
+        "words": [],
+        "coherence": None,
+        "clarity": None,
+        "documents": owners.typical(int(token)),
+        "thumbnails": [],
+    }
+
+
+def nearest_words(row: int, found: Neighbours, known: Vocabulary) -> dict[str, Any]:
+    """Return words, coherence and clarity (see TOKENS) of the token that is query `row` of what was found."""
+    pairs = zip(found.rows[row], found.cosine[row].tolist(), strict=True)
+    coherence = float(found.coherence[row])
+    return {
+        "words": [{"word": known.words[i], "cosine": cosine} for i, cosine in pairs],
+        "coherence": coherence,
+        "clarity": coherence * float(found.cosine[row].mean()),
+    }
+
+
+def _words_table(
+    known: Vocabulary, found: Neighbours | None, learned: NDArray[np.int64], config: DictionaryConfig
+) -> pa.Table:
+    """Return one WORDS row per word: the learned tokens nearest to it."""
+    names = [token_text(int(token), parts=config.parts, repeated=config.repeated) for token in learned]
+    rows = []
+    for row, (word, count) in enumerate(zip(known.words, known.counts.tolist(), strict=True)):
+        pairs = [] if found is None else zip(found.rows[row], found.cosine[row].tolist(), strict=True)
+        tokens = [{"token": names[i], "cosine": cosine} for i, cosine in pairs]
+        rows.append({"model": config.model, "word": word, "count": count, "tokens": tokens})
+    return pa.Table.from_pylist(rows, schema=WORDS)
+
+
+def _picture(rows: list[dict[str, Any]], shards: Shards, *, source: str, side: int) -> None:
+    """Give rows the thumbnails of their documents, each picture read once; null where it cannot be used."""
+    wanted = {document["id"] for row in rows for document in row["documents"]}
+    limits, pictures = ImageLimits(), dict[str, bytes | None]()
+
+    def made(document: tuple[str, object, str | None]) -> tuple[str, bytes | None]:
+        name, image, digest = document
+        return name, thumbnail(image, source, limits=limits, side=side, digest=digest)
+
+    with ThreadPoolExecutor(thread_limit()) as threads:
+        for _, documents in shards() if wanted else ():
+            pictures |= threads.map(made, _images(documents, wanted))
+    for row in rows:
+        row["thumbnails"] = [pictures.get(document["id"]) for document in row["documents"]]
+
+
+def _images(documents: pa.Table, wanted: set[str]) -> Iterable[tuple[str, object, str | None]]:
+    chosen = documents.filter(pc.is_in(documents["id"], pa.array(sorted(wanted), pa.string())))
+    columns = (chosen["id"], chosen["image"], image_digests(chosen))
+    return zip(*(column.to_pylist() for column in columns), strict=True)

@@ -1,0 +1,260 @@
+"""One training of a sweep: fitted, scored, and for the chosen options measured and looked into."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fuseline.models.blocks import grouped
+from fuseline.models.classifier import labelled
+from fuseline.models.errors import TrainingError
+from fuseline.models.features import Block, Classifier, Features
+from fuseline.models.metrics.scores import Tally, outcomes, scores, tally
+from fuseline.models.registry import MODELS
+from fuseline.stores.digests import column_digest
+from fuseline.stores.errors import mismatch
+from fuseline.tasks.engine.fit import FitResult, ShardFeatures
+from fuseline.tasks.engine.nodes import Context, Fit, Node
+from fuseline.tasks.evaluation.scoring import Scored, score
+from fuseline.tasks.evaluation.token_dictionary import TokensConfig, has_tokens
+from fuseline.tasks.evaluation.visual_words import visual_words
+from fuseline.tasks.experiments.grid import CellConfig
+from fuseline.tasks.experiments.timing import machine, timed_fits
+from fuseline.tasks.stages.embed import TextEmbedConfig
+from fuseline.tasks.stages.embed_columns import TabularEmbedConfig
+from fuseline.tasks.stages.quantize import QuantizeConfig
+
+CELL = "cell.json"
+TESTED = b"documents"  # in the metadata of DOCUMENTS: the digest of all ids, by which two cells tell that they agree
+HIDDEN = ("image", "text")  # what is hidden from the chosen classifiers, one at a time
+NO_LABELS = pa.scalar([], pa.list_(pa.string()))
+
+# A document of the test split is a row and nothing else: what is forgotten elsewhere must not live on in scores.
+DOCUMENTS = pa.schema(
+    [
+        ("first", pa.bool_()),  # the best label is one of its own
+        ("true", pa.int32()),  # own labels
+        ("predicted", pa.int32()),  # predicted labels
+        ("hit", pa.int32()),  # labels that are both
+    ]
+)
+
+
+class Found(NamedTuple):
+    """What a cell is about to write."""
+
+    metrics: dict[str, dict[str, float]]  # split -> metric -> value
+    facts: dict[str, Any]
+    tables: dict[str, pa.Table]
+
+
+def fit_cell(train: Features, valid: Features, config: CellConfig, context: Context) -> FitResult:
+    """Train one cell and write what its scope asks for; a training that diverges is a result, told in the checkpoint.
+
+    Test is read in scopes final and alone only. Raises ValueError when valid is empty.
+    """
+    if not valid.n_rows:
+        raise ValueError(mismatch("valid", "documents to choose by", 0, "set `split.valid`"))
+    found, reason = Found({}, {}, {}), ""
+    try:
+        found = SCOPES[config.scope](train, valid, config)
+    except TrainingError as error:
+        reason = str(error)
+    status = "diverged" if reason else "ok"
+    told = {"options": config.options, "seed": config.seed, "scope": config.scope, "status": status, "reason": reason}
+    facts = {"facts": found.facts} if found.facts else {}
+    data = orjson.dumps(
+        {**told, "metrics": found.metrics, **facts},
+        option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY,
+    )
+    return lambda folder: _write(folder, data, found.tables), train.n_rows, {"status": status}
+
+
+def count(classifier: Classifier, features: Features) -> Tally:
+    """Count how a classifier does on the labelled documents of a split.
+
+    Raises:
+        TrainingError: a logit is no finite number.
+        ValueError: no document of the split has a label.
+    """
+    total = Tally()
+    for part, best, predicted in _guesses(classifier, features):
+        seen = pa.array(part.seen)
+        rank, loss = pc.if_else(seen, part.rank, None), pc.if_else(seen, part.loss, None)
+        total += tally(part.block.labels, predicted, best=best, rank=rank, loss=loss)
+    if not total.n:
+        raise ValueError(mismatch("a split to score", "labelled documents", 0, "check `split` and the labels"))
+    return total
+
+
+def document_table(classifier: Classifier, features: Features) -> pa.Table:
+    """Return DOCUMENTS: how each labelled document of a split came out, in order; no id, but a digest of them all."""
+    tables, ids = [DOCUMENTS.empty_table()], [pa.array([], pa.string())]
+    for part, best, predicted in _guesses(classifier, features):
+        found = outcomes(part.block.labels, predicted, best=best)
+        tables.append(pa.table([pa.array(column) for column in found], names=DOCUMENTS.names).cast(DOCUMENTS))
+        ids.append(part.block.ids)
+    return pa.concat_tables(tables).replace_schema_metadata({TESTED: column_digest(pa.chunked_array(ids))})
+
+
+@dataclass
+class Hidden:
+    """Features in which one modality is missing everywhere."""
+
+    features: Features
+    modality: str
+    names: frozenset[str]  # of the embeddings and codebooks that are made from it
+
+    def __post_init__(self) -> None:
+        self.n_rows = self.features.n_rows
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the blocks without the modality."""
+        for block in self.features.blocks():
+            masks = block.present.items()
+            present = {name: np.zeros_like(mask) if name in self.names else mask for name, mask in masks}
+            nothing = pa.array([""] * len(block), pa.string())
+            yield replace(block, present=present, text=nothing if self.modality == "text" else block.text)
+
+
+def modalities(node: Node) -> dict[str, str]:
+    """Return which modality every embedding and codebook is made from that a node reads: text, image or tabular.
+
+    An embedding of the words in an image is made from the image; words that `ocr` adds to a text count as text.
+    """
+    found = {}
+    for read in node.reads:
+        kind, _, name = read.node.name.partition("/")
+        if kind in ("embed", "quantize"):
+            spec = (read.node if kind == "embed" else read.node.reads[0].node).config
+            written = isinstance(spec, TextEmbedConfig) and spec.field != "ocr"
+            found[name] = "text" if written else "tabular" if isinstance(spec, TabularEmbedConfig) else "image"
+    return found
+
+
+def outcome(node: Fit, root: Path) -> dict[str, Any] | None:
+    """Return what a cell found, with seconds and training documents; None when it has not been trained."""
+    fitted = node.fitted(root)
+    record = fitted.record()
+    if record is None:
+        return None
+    found: dict[str, Any] = orjson.loads((fitted.path(record) / CELL).read_bytes())
+    return {"facts": {}, **found, "seconds": record.facts["seconds"], "documents": record.n_rows}
+
+
+def outcome_table(node: Fit, root: Path, name: str) -> pa.Table | None:
+    """Return a table that a cell wrote, or None."""
+    fitted = node.fitted(root)
+    record = fitted.record()
+    path = None if record is None else fitted.path(record) / f"{name}.parquet"
+    return pq.read_table(path) if path is not None and path.exists() else None
+
+
+def _fresh(config: CellConfig, more: dict[str, Any]) -> Classifier:
+    entry = MODELS[config.kind]
+    classifier: Classifier = entry.classifier(entry.config(**{**config.options, **config.knobs, **more}))
+    return classifier
+
+
+def _fitted(train: Features, valid: Features, config: CellConfig) -> Classifier:
+    return _fresh(config, {}).fit(train, valid, seed=config.seed)
+
+
+def _metrics(classifier: Classifier, features: Features) -> dict[str, float]:
+    found = scores(count(classifier, features), multi_label=classifier.multi_label)
+    return {**{name: value for name, (value, _) in found.items()}, "n": found["accuracy"][1]}
+
+
+def _grid(train: Features, valid: Features, config: CellConfig) -> Found:
+    """Score on valid alone."""
+    return Found({"valid": _metrics(_fitted(train, valid, config), valid)}, {}, {})
+
+
+def _final(train: Features, valid: Features, config: CellConfig) -> Found:
+    """Score on valid and test, and on test with one modality hidden; tell how each test document came out."""
+    stored, test = _stored(train), _test(train)
+    classifier = _fitted(train, valid, config)
+    found = {"valid": _metrics(classifier, valid)}
+    facts, tables = {"multi_label": classifier.multi_label}, {}
+    if test.n_rows:
+        found["test"] = _metrics(classifier, test)
+        tables["documents"] = document_table(classifier, test)
+        made_from = modalities(stored.node)
+        for modality in HIDDEN:
+            names = frozenset(name for name, source in made_from.items() if source == modality)
+            if names or (modality == "text" and classifier.uses_text):
+                found[f"test without {modality}"] = _metrics(classifier, Hidden(test, modality, names))
+    return Found(found, facts, tables)
+
+
+def _alone(train: Features, valid: Features, config: CellConfig) -> Found:
+    """Fit again and again with the process to itself; tell the times, the sizes and the words of visual tokens."""
+    stored, test = _stored(train), _test(train)
+    warm_up = "epochs" in MODELS[config.kind].config.model_fields
+    times, classifier = timed_fits(lambda more: _fresh(config, more), train, seed=config.seed, warm_up=warm_up)
+    told = {key: value for key, value in classifier.describe().items() if not key.endswith("seconds")}
+    sizes = _sizes(classifier, test if test.n_rows else valid, modalities(stored.node))
+    found = {"times": times, "machine": machine(), "model": told, "sizes": sizes}
+    tables = {"tokens": _token_table(classifier, stored, config.kind)} if has_tokens(config.kind) else {}
+    return Found({}, found, tables)
+
+
+def _token_table(classifier: Any, train: ShardFeatures, kind: str) -> pa.Table:
+    (book,) = (read.node.config for read in train.node.reads if isinstance(read.node.config, QuantizeConfig))
+    quantizer: Any = book.parsed()
+    parts, repeated = quantizer.parts, hasattr(quantizer, "repeats")
+    return visual_words(classifier, train, model=kind, parts=parts, repeated=repeated, options=TokensConfig())
+
+
+def _sizes(classifier: Classifier, features: Features, made_from: dict[str, str]) -> dict[str, Any]:
+    """Return what a document takes: mean bytes of its text, numbers of its embeddings, its codes."""
+    inputs: Any = classifier.inputs  # type: ignore[attr-defined]
+    letters = documents = 0
+    for block in features.blocks():
+        letters += pc.sum(pc.binary_length(block.text)).as_py() or 0
+        documents += len(block)
+    dense = {name: D for name, D in inputs.dense.items() if made_from.get(name) == "image"}
+    return {
+        "text_bytes": letters / max(1, documents) if classifier.uses_text else 0.0,
+        "text_numbers": sum(D for name, D in inputs.dense.items() if made_from.get(name) == "text"),
+        "column_numbers": sum(D for name, D in inputs.dense.items() if made_from.get(name) == "tabular"),
+        "image_numbers": sum(dense.values()),
+        "image_codes": sum(M for M, _ in inputs.codes.values()),
+    }
+
+
+def _guesses(classifier: Classifier, features: Features) -> Iterator[tuple[Scored, pa.Array, pa.Array]]:
+    """Yield labelled documents with their best label (null where nothing was read) and predicted labels."""
+    names = pa.array(classifier.labels, pa.string())
+    for block in grouped(labelled(features)):
+        for part in score(classifier, block):
+            seen = pa.array(part.seen)
+            best = pc.if_else(seen, names.take(pa.array(part.best)), None)
+            yield part, best, pc.if_else(seen, part.predicted, NO_LABELS)
+
+
+def _stored(train: Features) -> ShardFeatures:
+    if not isinstance(train, ShardFeatures):
+        raise TypeError(mismatch("train", ShardFeatures.__name__, type(train).__name__, "only it knows the test split"))
+    return train
+
+
+def _test(train: Features) -> ShardFeatures:
+    return replace(_stored(train), split="test")
+
+
+def _write(folder: Path, data: bytes, tables: dict[str, pa.Table]) -> None:
+    (folder / CELL).write_bytes(data)
+    for name, table in tables.items():
+        pq.write_table(table, folder / f"{name}.parquet")
+
+
+SCOPES: dict[str, Callable[[Features, Features, CellConfig], Found]] = {
+    "grid": _grid, "final": _final, "alone": _alone,
+}  # fmt: skip

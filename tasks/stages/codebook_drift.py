@@ -1,0 +1,99 @@
+"""Has the data moved away from a codebook? New shards beside those that it was fitted on, and the verdict."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from fuseline.models.config import FrozenConfig
+from fuseline.models.quantizers.drift import Drift, DriftConfig, Tally, drift
+from fuseline.models.quantizers.product import PQ
+from fuseline.stores.schemas import DRIFT
+from fuseline.tasks.engine.nodes import Context, Node, Shards, Summary
+from fuseline.tasks.stages.quantize import load_codebook
+from fuseline.tasks.stages.token_counts import CODEWORDS
+
+
+class MeasureConfig(FrozenConfig):
+    """Which codebook is watched, and when it should be fitted again."""
+
+    codebook: str
+    quantizer: str
+    thresholds: DriftConfig
+
+
+def measure_drift(shards: Shards, config: MeasureConfig, context: Context) -> pa.Table:
+    """Return one DRIFT row per part of a codebook.
+
+    New are the documents of shards that came or changed after the fit; held out are those of the other shards that
+    are not in the train split.
+    """
+    (folder,) = context.checkpoints.values()
+    book = load_codebook(config.quantizer, folder)
+    shape = book.usage.shape
+    new, held_out = Tally.nothing(*shape), Tally.nothing(*shape)
+    for seen, (owners,) in zip(context.seen, shards(), strict=True):
+        everything = _tally(owners, "n", "error", shape)
+        if not seen:
+            new = new.plus(everything)
+            continue
+        train = _tally(owners, "n_train", "error_train", shape)
+        held_out = held_out.plus(Tally(everything.usage - train.usage, everything.error - train.error))
+    found = drift(book.usage, book.train_error, new=new, held_out=held_out, config=config.thresholds)
+    return _table(found, book, config, shards=context.seen.count(False), held_out=held_out.rows)
+
+
+def refits(nodes: list[Node], root: Path) -> dict[str, str]:
+    """Return why codebooks should be fitted again, by the name of their fit: what their drift reports say.
+
+    A report on another version of a codebook than the one in force says nothing.
+    """
+    found: dict[str, str] = {}
+    for node in nodes:
+        if isinstance(node, Summary) and node.compares is not None and node.name.startswith("drift/"):
+            dataset, fitted = node.dataset(root), node.compares.fitted(root).record()
+            record, name = dataset.record(0), node.compares.name
+            if record is None or fitted is None or record.inputs.get(name) != fitted.digest:
+                continue
+            if dataset.store.has(record.files):
+                row = dataset.read(record, ("rows", "why")).slice(0, 1).to_pylist()[0]
+                found |= {name: f"{row['rows']:,} new rows drifted: {row['why']}"} if row["why"] else {}
+    return found
+
+
+def _tally(owners: pa.Table, n: str, error: str, shape: tuple[int, int]) -> Tally:
+    """Return the counts of one shard; every place of the codes has every document once."""
+    usage = np.zeros(shape, np.int64)
+    tokens = owners["token"].to_numpy()
+    usage[tokens // CODEWORDS, tokens % CODEWORDS] = owners[n].to_numpy()
+    return Tally(usage, float(owners[error].to_numpy()[tokens < CODEWORDS].sum()))
+
+
+def _table(found: Drift, book: PQ, config: MeasureConfig, *, shards: int, held_out: int) -> pa.Table:
+    parts, used = book.config.parts, (book.usage > 0).sum(axis=1)
+    compared = held_out if held_out >= config.thresholds.held_out else 0
+    fixed = {
+        "codebook": config.codebook,
+        "shards": shards,
+        "rows": found.rows,
+        "error": found.error if found.rows else None,
+        "known_error": found.known_error,
+        "held_out": compared,
+        "error_ratio": found.error_ratio if found.rows else None,
+        "refit": found.refit,
+        "why": "; ".join(found.reasons),
+    }
+    rows = [
+        {
+            **fixed,
+            "repeat": m // parts,
+            "part": m % parts,
+            "used": used[m],
+            "empty": found.empty[m] if found.rows else 0,
+            "expected_empty": found.expected[m] if found.rows else 0.0,
+            "hot": found.hot[m],
+            "divergence": found.divergence[m] if found.rows else None,
+        }
+        for m in range(book.tokens)
+    ]
+    return pa.Table.from_pylist(rows, schema=DRIFT)

@@ -1,0 +1,84 @@
+"""Tabular columns -> embeddings or class indices: one fitted encoder, one stage that encodes shards with it."""
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fuseline.models.config import FrozenConfig
+from fuseline.models.encoders.base import Modality
+from fuseline.models.encoders.tabular import CATEGORY, NUMERIC, Tabular, TabularConfig
+from fuseline.models.features import Features
+from fuseline.stores.schemas import embedding, indices
+from fuseline.tasks.engine.fit import FitResult
+from fuseline.tasks.engine.loaded import loaded
+from fuseline.tasks.engine.nodes import Context, TrainingRows
+from fuseline.tasks.stages.embed import Dtype, EncoderChoice
+
+
+class TabularEmbedConfig(EncoderChoice):
+    """One vector, or one row of class indices, per document's table columns."""
+
+    modalities: ClassVar[tuple[Modality, ...]] = ("tabular",)
+
+    encoder: str = Field("tabular", description="Name of a tabular encoder; `fuseline list encoders` shows them")
+    output: Literal["vectors", "indices"] = Field("vectors", description="vectors, or integers for index embeddings")
+    dtype: Dtype = Field("float32", description="Number format of the stored vectors")
+    seed: int = Field(0, description="Seed of the draw of values that quantiles are taken from")
+
+    def fit_config(self) -> "TabularFitConfig":
+        """Return what decides the fit: how it is written does not."""
+        return TabularFitConfig(options=TabularConfig.model_validate(self.options.model_dump()), seed=self.seed)
+
+    def reads(self) -> tuple[str, ...]:
+        """Return the document columns to read, patterns included."""
+        columns = self.fit_config().options.columns
+        return (f"{NUMERIC}*", f"{CATEGORY}*") if columns is None else columns
+
+
+class TabularFitConfig(FrozenConfig):
+    """What decides a fitted encoder of columns."""
+
+    options: TabularConfig
+    seed: int
+
+
+def fit_tabular(train: TrainingRows, valid: Features, config: TabularFitConfig, context: Context) -> FitResult:
+    """Fit scales, bins and vocabularies on the training rows' columns; no label is looked at.
+
+    Raises ValueError when a configured column is in no training row, or none holds a value.
+    """
+    encoder = Tabular.fit((documents for documents, *_ in train.tables()), config.options, seed=config.seed)
+    if not encoder.columns:
+        cure = "name the source's columns in source.options.tabular, or leave this embedding out"
+        raise ValueError(f"columns: expected num_* or cat_* with a value in the training rows, got none; {cure}")
+    return encoder.save, train.n_rows, {"columns": [column.name for column in encoder.columns], "dim": encoder.dim}
+
+
+def embed_tabular(tables: list[pa.Table], config: TabularEmbedConfig, context: Context) -> pa.Table:
+    """Return one shard in the schema `embedding(dim, dtype)` or `indices(columns)`, by the frozen encoder.
+
+    A document without a known value is missing and holds zeros; a present one holds NaN where a value is missing or
+    unknown, or the index 0.
+    """
+    (documents,), (folder,) = tables, context.checkpoints.values()
+    encoder = loaded(Tabular.load, folder)
+    if config.output == "indices":
+        found = encoder.indices(documents)
+        return _table(documents["id"], found, np.any(found > 0, axis=1), indices(len(encoder.columns)))
+    vectors, present = encoder.encode(documents, missing=np.nan)
+    vectors[~present] = 0.0
+    schema = embedding(encoder.dim, pa.from_numpy_dtype(config.dtype))
+    return _table(documents["id"], vectors.astype(config.dtype), present, schema)
+
+
+def _table(ids: pa.ChunkedArray, values: NDArray[Any], present: NDArray[np.bool_], schema: pa.Schema) -> pa.Table:
+    columns = [
+        ids.combine_chunks().cast(pa.string()),
+        pa.array(np.where(present, "ok", "missing").tolist(), pa.string()),
+        pa.array(present),
+        pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1]),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)

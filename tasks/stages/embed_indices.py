@@ -1,0 +1,98 @@
+"""Words, or what a detector saw -> class indices: one fitted vocabulary, one stage that looks them up."""
+
+from typing import Any, ClassVar, Literal, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, model_validator
+
+from fuseline.models.config import FrozenConfig
+from fuseline.models.encoders.base import Modality
+from fuseline.models.encoders.class_index import Vocabulary, VocabularyConfig
+from fuseline.models.features import Features
+from fuseline.stores.errors import mismatch
+from fuseline.stores.schemas import ragged_indices
+from fuseline.tasks.engine.fit import FitResult
+from fuseline.tasks.engine.loaded import loaded
+from fuseline.tasks.engine.nodes import Context, TrainingRows
+from fuseline.tasks.stages.crops import chosen
+from fuseline.tasks.stages.embed import EncoderChoice
+
+
+class IndexEmbedConfig(EncoderChoice):
+    """A list of class indices per document: of its words, of the words in its image, or of what a detector saw."""
+
+    modalities: ClassVar[tuple[Modality, ...]] = ("indices",)
+
+    encoder: str = Field("vocabulary", description="Name of an encoder of indices; `fuseline list encoders` shows them")
+    field: Literal["text", "title", "description", "ocr", "labels"] = Field(
+        "text",
+        description="Whose values get indices: words of a field of the cleaned document, words in its image (ocr), or "
+        "labels of its objects (labels)",
+    )
+    detections: str | None = Field(None, description="Name of the detector in `detect`, for the fields ocr and labels")
+    min_score: float = Field(
+        0.65, ge=0, le=1, description="Score from which an element's label is taken; paper R takes objects from 0.65"
+    )
+    limit: int = Field(
+        512, ge=1, description="Values per document: the first words, or the labels of the highest scores"
+    )
+    output: ClassVar[Literal["indices"]] = "indices"
+
+    @model_validator(mode="after")
+    def _seen_by_a_detector(self) -> Self:
+        if (self.field in ("ocr", "labels")) != (self.detections is not None):
+            cure = "give `detections` beside `field: ocr` or `field: labels`, and nowhere else"
+            raise ValueError(mismatch("detections", "a detector beside field ocr or labels", self.detections, cure))
+        return self
+
+    @property
+    def column(self) -> str:
+        """The column that is read of the cleaned documents, or of the detections."""
+        return {"ocr": "text", "labels": "elements"}.get(self.field, self.field)
+
+    def fit_config(self) -> "IndexFitConfig":
+        """Return what decides the fit."""
+        options = VocabularyConfig.model_validate(self.options.model_dump())
+        return IndexFitConfig(options=options, field=self.field, min_score=self.min_score, limit=self.limit)
+
+
+class IndexFitConfig(FrozenConfig):
+    """What decides a fitted vocabulary."""
+
+    options: VocabularyConfig
+    field: str
+    min_score: float
+    limit: int
+
+
+def fit_vocabulary(train: TrainingRows, valid: Features, config: IndexFitConfig, context: Context) -> FitResult:
+    """Fit a vocabulary on the values of the training rows; no label of a document is looked at."""
+    lists = (values_of(source, config) for _, source in train.tables())
+    vocabulary = Vocabulary.fit(lists, config.options)
+    return vocabulary.save, train.n_rows, {"values": len(vocabulary.values)}
+
+
+def embed_indices(tables: list[pa.Table], config: IndexEmbedConfig, context: Context) -> pa.Table:
+    """Return one shard in the schema `ragged_indices()`, by the frozen vocabulary.
+
+    A document without values is missing.
+    """
+    (source,), (folder,) = tables, context.checkpoints.values()
+    found = loaded(Vocabulary.load, folder).encode(values_of(source, config.fit_config()))
+    present = pc.greater(pc.list_value_length(found), 0)
+    status = pc.if_else(present, "ok", "missing")
+    ids = source["id"].combine_chunks().cast(pa.string())
+    return pa.Table.from_arrays([ids, status, present, found], schema=ragged_indices())
+
+
+def values_of(source: pa.Table, config: IndexFitConfig) -> pa.ListArray:
+    """Return the values of each document, list<string> (n,): at most `limit`, the first or strongest."""
+    if config.field == "labels":
+        rows: list[Any] = source["elements"].to_pylist()
+        places = (chosen(row, min_score=config.min_score, limit=config.limit) for row in rows)
+        found = [[row[place]["label"] for place in some] for row, some in zip(rows, places, strict=True)]
+        return pa.array(found, pa.list_(pa.string()))
+    column = source["text" if config.field == "ocr" else config.field]
+    words = ((text.as_py() or "").split(maxsplit=config.limit)[: config.limit] for text in column)
+    return pa.array(words, pa.list_(pa.string()))

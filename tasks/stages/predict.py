@@ -1,0 +1,77 @@
+"""One shard of features -> one shard of predictions."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from fuseline.models.config import FrozenConfig
+from fuseline.models.features import Classifier
+from fuseline.models.neighbours import top
+from fuseline.models.registry import MODELS
+from fuseline.stores.schemas import PREDICTIONS
+from fuseline.tasks.engine.fit import block_of
+from fuseline.tasks.engine.loaded import loaded
+from fuseline.tasks.engine.nodes import Context
+from fuseline.tasks.evaluation.scoring import Scored, ragged, score
+
+
+class PredictConfig(FrozenConfig):
+    """How predictions are written. `features` names the upstream datasets in the order of the stage's tables."""
+
+    model: str
+    kind: str
+    top_k: int
+    features: tuple[str, ...]
+
+
+def predict(tables: list[pa.Table], config: PredictConfig, context: Context) -> pa.Table:
+    """Return one PREDICTIONS row per document; one that has nothing the model reads gets `no_input` and no label."""
+    ((name, folder),) = context.checkpoints.items()
+    classifier = load_classifier(config.kind, folder)
+    block = block_of(dict(zip(config.features, tables, strict=True)))
+    keys = [f"{n}={key}" for n, key in sorted(context.lineage.items()) if n != "self"]
+    key = f"{context.lineage[name]}/{folder.name}"
+    parts = [_table(part, classifier, config, key, keys) for part in score(classifier, block)]
+    return pa.concat_tables(parts) if parts else PREDICTIONS.empty_table()
+
+
+def load_classifier(kind: str, folder: Path) -> Classifier:
+    """Load a classifier once per process; raises DataError."""
+    classifier: Classifier = loaded(MODELS[kind].classifier.load, folder)
+    return classifier
+
+
+def _table(part: Scored, classifier: Classifier, config: PredictConfig, model_key: str, keys: list[str]) -> pa.Table:
+    n, seen, names = len(part.block), pa.array(part.seen), pa.array(classifier.labels, pa.string())
+    best = top(part.probabilities, min(config.top_k, len(names)))
+    scores = np.take_along_axis(part.probabilities, best, axis=1)
+    shares = sorted(classifier.importance(part.block, part.best).items())
+    share = np.stack([values for _, values in shares], axis=1) if shares else np.zeros((n, 0), np.float32)
+    modalities = np.tile(np.array([modality for modality, _ in shares], object), (n, 1))
+    sizes = np.where(part.seen, pc.list_value_length(part.predicted), 0)
+    columns = {
+        "id": part.block.ids,
+        "model": pa.array([config.model] * n, pa.string()),
+        "label": pc.if_else(seen, names.take(pa.array(part.best)), None),
+        "score": pc.if_else(seen, pa.array(scores[:, 0]), None),
+        "top_k": _pairs(part.seen, "label", np.array(classifier.labels, object)[best], "score", scores),
+        "predicted": ragged(sizes, pc.list_flatten(part.predicted.filter(seen))),
+        "rank": pc.if_else(seen, part.rank, None),
+        "loss": pc.if_else(seen, part.loss, None),
+        "importance": _pairs(part.seen, "modality", modalities, "share", share),
+        "status": pc.if_else(seen, "ok", "no_input"),
+        "model_key": pa.array([model_key] * n, pa.string()),
+        "dataset_keys": pa.array([keys] * n, pa.list_(pa.string())),
+    }
+    return pa.Table.from_arrays([columns[name] for name in PREDICTIONS.names], schema=PREDICTIONS)
+
+
+def _pairs(
+    seen: NDArray[np.bool_], name: str, names: NDArray[np.object_], value: str, values: NDArray[np.float32]
+) -> pa.ListArray:
+    """Return (n,) lists of (name, value) of names (n, k) and values (n, k); empty where a document was not seen."""
+    flat = [pa.array(names[seen].ravel(), pa.string()), pa.array(values[seen].ravel(), pa.float32())]
+    return ragged(seen * values.shape[1], pa.StructArray.from_arrays(flat, names=[name, value]))

@@ -1,0 +1,82 @@
+"""Embeddings -> visual tokens: one fitted codebook, one stage that encodes shards with it."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.dense import usable
+from fuseline.models.features import Features
+from fuseline.models.quantizers import QUANTIZERS
+from fuseline.models.quantizers.drift import DriftConfig
+from fuseline.models.quantizers.product import PQ
+from fuseline.models.quantizers.reservoir import Reservoir
+from fuseline.stores.schemas import codes
+from fuseline.tasks.engine.fit import FitResult, block_of
+from fuseline.tasks.engine.loaded import loaded
+from fuseline.tasks.engine.nodes import Context
+from fuseline.tasks.options import parse_options
+
+
+class QuantizeConfig(FrozenConfig):
+    """One codebook over one embedding."""
+
+    quantizer: str = Field("pq", description="Name of a quantizer; `fuseline list quantizers` shows them")
+    embedding: str = Field("image", description="Name of the embedding in `embed` to quantize")
+    options: dict[str, Any] = Field({}, description="Options of the quantizer")
+    seed: int = Field(0, description="Seed of all random draws")
+    drift: DriftConfig = knob(DriftConfig(), description="From when on new data ask for another codebook")
+
+    @model_validator(mode="after")
+    def _check(self) -> "QuantizeConfig":
+        if self.quantizer not in QUANTIZERS:
+            raise ValueError(f"quantizer: expected one of {sorted(QUANTIZERS)}, got {self.quantizer!r}")
+        self.parsed()
+        return self
+
+    def parsed(self) -> FrozenConfig:
+        """Return the options as the quantizer's own type."""
+        return parse_options(QUANTIZERS[self.quantizer].config, self.options)
+
+
+def fit_codebook(train: Features, valid: Features, config: QuantizeConfig, context: Context) -> FitResult:
+    """Fit a codebook on the usable vectors of the training rows, or on a seeded sample of them when there are many.
+
+    A vector that is missing, not finite or (with unit) zero teaches nothing and takes no place in the sample.
+    """
+    options: Any = config.parsed()
+    sample = Reservoir(min(options.sample, max(1, train.n_rows)), seed=config.seed)
+    for block in train.blocks():
+        vectors = block.dense[config.embedding]
+        sample.add(vectors[usable(vectors, block.present[config.embedding], unit=options.unit)])
+    quantizer = QUANTIZERS[config.quantizer].quantizer(options).fit(sample.rows(), seed=config.seed)
+    facts = {
+        "train_error": quantizer.train_error,
+        "tokens": quantizer.tokens,
+        "vectors": len(sample.rows()),
+        "usable": sample.count,
+    }
+    return quantizer.save, train.n_rows, facts
+
+
+def encode(tables: list[pa.Table], config: QuantizeConfig, context: Context) -> pa.Table:
+    """Return the codes (n, M) uint8 of one shard of embeddings, with the frozen codebook."""
+    (table,) = tables
+    (folder,) = context.checkpoints.values()
+    quantizer = load_codebook(config.quantizer, folder)
+    ids, name = table["id"], f"embed/{config.embedding}"
+    block = block_of({"documents": table.select(["id"]), name: table})
+    embeddings = block.dense[config.embedding]
+    found = quantizer.encode(embeddings, block.present[config.embedding])
+    errors = pa.array(quantizer.errors(embeddings, found.codes), pa.float32(), mask=~found.present)
+    matrix = pa.FixedSizeListArray.from_arrays(pa.array(found.codes.reshape(-1)), quantizer.tokens)
+    values = [ids, table["status"], pa.array(found.present), matrix, errors]
+    return pa.table(values, schema=codes(quantizer.tokens))
+
+
+def load_codebook(name: str, folder: Path) -> PQ:
+    """Load a codebook once per process; raises DataError."""
+    book: PQ = loaded(QUANTIZERS[name].quantizer.load, folder)
+    return book

@@ -1,0 +1,100 @@
+"""Who owns each visual token: how many documents of a shard, how well quantized, and which are most typical of it."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from fuseline.models.config import FrozenConfig
+from fuseline.stores.dataset import check_ids
+from fuseline.tasks.engine.fit import block_of
+from fuseline.tasks.engine.nodes import Context
+from fuseline.tasks.stages.quantize import load_codebook
+
+CODEWORDS = 256  # token number of codeword c at place m of the codes: 256 m + c
+
+
+class OwnersConfig(FrozenConfig):
+    """What is counted."""
+
+    quantizer: str
+    typical: int  # documents kept per token
+
+
+def count_owners(tables: list[pa.Table], config: OwnersConfig, context: Context) -> pa.Table:
+    """Return one OWNERS row per token that usable documents of the shard have, ordered by token.
+
+    Args:
+        tables: codes, documents (split, status) and embeddings of one shard.
+        config: which quantizer, how many typical documents.
+        context: the codebook's folder.
+    """
+    coded, documents, embedded = tables
+    for other in (documents, embedded):
+        check_ids("owners", coded["id"], other["id"])
+    (folder,) = context.checkpoints.values()
+    # Names of one's own, so that an embedding and a codebook of one name stay apart.
+    block = block_of({"documents/x": coded.select(["id"]), "embed/vectors": embedded, "quantize/codes": coded})
+    usable = block.present["codes"] & np.asarray(pc.equal(documents["status"], "ok"))
+    rows = np.flatnonzero(usable)
+    codes, X = block.codes["codes"][rows], block.dense["vectors"][rows]
+    tokens = (codes + CODEWORDS * np.arange(codes.shape[1])).reshape(-1)
+    distances = load_codebook(config.quantizer, folder).part_errors(X, codes).reshape(-1)
+    trained = np.asarray(pc.fill_null(pc.equal(documents["split"], "train"), False))[rows]
+    errors = np.asarray(coded["error"].combine_chunks().take(pa.array(rows)), np.float64)
+    return _owners(tokens, distances, block.ids.take(pa.array(rows)), trained, errors, config.typical)
+
+
+def typical_rows(tokens: NDArray[np.int64], distances: NDArray[np.float32], most: int) -> NDArray[np.int64]:
+    """Return up to `most` rows (k,) per token with the smallest distances, ordered by token, then distance.
+
+    Of rows with one token and equal distance, which are copies of one picture, only the first counts.
+    """
+    order = np.lexsort((distances, tokens))
+    token, distance = tokens[order], distances[order]
+    same = np.zeros(len(order), np.bool_)
+    same[1:] = (token[1:] == token[:-1]) & (distance[1:] == distance[:-1])
+    order, token = order[~same], token[~same]
+    place = np.arange(len(token)) - np.searchsorted(token, token)
+    return np.asarray(order[place < most])
+
+
+def _owners(
+    tokens: NDArray[np.int64],
+    distances: NDArray[np.float32],
+    ids: pa.Array,
+    trained: NDArray[np.bool_],
+    errors: NDArray[np.float64],
+    most: int,
+) -> pa.Table:
+    """Count tokens (n * M,) of documents ids, trained, errors (n,)."""
+    document = np.arange(len(tokens)) // max(1, len(tokens) // max(1, len(ids)))
+    learned, error = trained[document], errors[document]
+    counts = np.bincount(tokens)
+    used = np.flatnonzero(counts)
+    chosen = typical_rows(tokens, distances, most)
+    offsets = np.searchsorted(tokens[chosen], [*used, CODEWORDS * CODEWORDS]).astype(np.int32)
+    typical = pa.StructArray.from_arrays(
+        [ids.take(pa.array(document[chosen])), pa.array(distances[chosen])], ["id", "distance"]
+    )
+    columns = [
+        used,
+        counts[used],
+        np.bincount(tokens[learned], minlength=len(counts))[used],
+        np.bincount(tokens, weights=error)[used],
+        np.bincount(tokens[learned], weights=error[learned], minlength=len(counts))[used],
+        pa.ListArray.from_arrays(pa.array(offsets), typical),
+    ]
+    return pa.table(columns, schema=OWNERS)
+
+
+OWNERS = pa.schema(
+    [
+        ("token", pa.int64()),  # 256 x place + codeword
+        ("n", pa.int64()),  # documents
+        ("n_train", pa.int64()),  # of the train split
+        ("error", pa.float64()),  # squared quantisation error of the documents' whole vectors, summed
+        ("error_train", pa.float64()),
+        ("typical", pa.list_(pa.struct([("id", pa.string()), ("distance", pa.float32())]))),  # nearest to the centroid
+    ]
+)

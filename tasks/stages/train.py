@@ -1,0 +1,75 @@
+"""Fit one classifier on the feature store."""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from fuseline.models.config import FrozenConfig, key_values, knob
+from fuseline.models.fasttext.config import FastTextConfig
+from fuseline.models.fasttext.pretrained import vectors_digest
+from fuseline.models.features import Features
+from fuseline.models.registry import MODELS
+from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.tasks.engine.fit import FitResult
+from fuseline.tasks.engine.nodes import Context
+from fuseline.tasks.options import parse_options
+
+
+class ModelConfig(FrozenConfig):
+    """One classifier to train, evaluate and predict with."""
+
+    kind: str = Field(description="Name of a model; `fuseline list models` shows them")
+    options: dict[str, Any] = Field({}, description="Options of the model")
+    ocr: tuple[str, ...] = Field((), description="Detectors whose words are added to the text, for models that read it")
+    seed: int = Field(0, description="Seed of all random draws")
+
+    @model_validator(mode="after")
+    def _check(self) -> "ModelConfig":
+        if self.kind not in MODELS:
+            raise ValueError(f"kind: expected one of {sorted(MODELS)}, got {self.kind!r}")
+        if self.ocr and "text" not in MODELS[self.kind].reads:
+            raise ValueError(mismatch("ocr", "a model that reads text", self.kind, "embed the words: field ocr"))
+        self.parsed()
+        return self
+
+    def parsed(self) -> FrozenConfig:
+        """Return the options as the model's own type."""
+        return parse_options(MODELS[self.kind].config, self.options)
+
+
+class TrainConfig(FrozenConfig):
+    """What decides a classifier: its kind, its options (defaults included), its seed."""
+
+    kind: str
+    options: dict[str, Any]
+    seed: int
+    knobs: dict[str, Any] = knob({})  # options that change no bytes
+
+
+def train_config(model: ModelConfig) -> TrainConfig:
+    """Return a model's configuration with every default written out, so that a changed default changes the key."""
+    options = key_values(model.parsed())
+    knobs = {name: value for name, value in model.options.items() if name not in options}
+    return TrainConfig(kind=model.kind, options=options, seed=model.seed, knobs=knobs)
+
+
+def start_digest(kind: str, options: dict[str, Any]) -> str:
+    """Return the digest of the file that a training of a model with these options starts from, "" without one.
+
+    Raises MissingWeights when it is absent, ConfigError when it does not fit the other options.
+    """
+    config = parse_options(MODELS[kind].config, options)
+    if not isinstance(config, FastTextConfig) or config.pretrained_vectors is None:
+        return ""
+    try:
+        return vectors_digest(config.pretrained_vectors, config.dim)
+    except ValueError as error:
+        raise ConfigError(f"options.{error}") from error
+
+
+def fit_classifier(train: Features, valid: Features, config: TrainConfig, context: Context) -> FitResult:
+    """Fit a classifier; its checkpoint records the keys of everything it read."""
+    entry = MODELS[config.kind]
+    classifier = entry.classifier(entry.config(**config.options, **config.knobs))
+    classifier.fit(train, valid if valid.n_rows else None, seed=config.seed)
+    return classifier.save, train.n_rows, classifier.describe()

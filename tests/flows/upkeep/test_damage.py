@@ -1,0 +1,202 @@
+"""Every file under a root, harmed in every way: found, put right, and everything is as it was."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from pathlib import Path
+
+import orjson
+import pytest
+from drive import Nodes, Source, documents, nodes, run
+
+from fuseline.flows.upkeep.damage import find_damage
+from fuseline.stores.fitted import RECORD
+from fuseline.stores.published import Published
+from fuseline.tasks.engine.planner import PlanOptions, plan_all
+from tests.flows.conftest import Cli, settings, write_config
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    """Lose the second half of a file."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+HARMS: tuple[Callable[[Path], None], ...] = (flip, cut, Path.unlink)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Return every file of a root by its path, and nothing of a record that says how long a fit took."""
+    files = {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    return {path.relative_to(root).as_posix(): b"" if path.name == RECORD else data for path, data in files.items()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Nodes, Path]:
+    """Return a finished pipeline: 15 documents in 2 shards, each with a picture, and a row in quarantine."""
+    folder = tmp_path_factory.mktemp("damage")
+    rows = [{**row, "image": f"{row['id']}.png"} for row in documents(15)]
+    for row in rows:
+        (folder / row["image"]).write_bytes(row["id"].encode())
+    wanted = nodes(Source(folder / "x.jsonl").write([*rows, rows[3]]))
+    run(wanted, folder / "root")
+    return wanted, folder / "root"
+
+
+def damaged(wanted: Nodes, root: Path) -> list[str]:
+    """Return what verify would name."""
+    return [str(one) for _, _, damage in find_damage(list(wanted), root) for one in damage]
+
+
+def survives(wanted: Nodes, root: Path, name: str, harm: Callable[[Path], None], before: dict[str, bytes]) -> None:
+    """Assert that one harmed file is found and put right."""
+    harm(root / name)
+    assert damaged(wanted, root) != [], name
+    for _, _, damage in list(find_damage(list(wanted), root)):
+        for one in damage:
+            one.mend()
+    run(wanted, root, look=False)
+    assert damaged(wanted, root) == [], name
+    assert not any(plan.todo or plan.scan for plan in plan_all(list(wanted), root, PlanOptions())), name
+    assert contents(root) == before, name
+
+
+def pairs(root: Path, *, every: bool) -> Iterator[tuple[str, Callable[[Path], None]]]:
+    """Yield each file with every harm, or with one of them in turn."""
+    turn = cycle(HARMS)
+    for name in contents(root):
+        yield from ((name, harm) for harm in (HARMS if every else (next(turn),)))
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_any_harmed_file_of_a_dataset_is_found_and_put_right(
+    made: tuple[Nodes, Path], tmp_path: Path, every: bool
+) -> None:
+    wanted, root = made
+    before = contents(root)
+    assert len(before) > 40
+    shutil.copytree(root, tmp_path / "root")
+    for name, harm in pairs(root, every=every):
+        survives(wanted, tmp_path / "root", name, harm, before)
+
+
+@pytest.fixture(scope="module")
+def config(cli: Cli, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the configuration of a finished pipeline of one's own, with a forgotten document and two reports."""
+    folder = tmp_path_factory.mktemp("root") / "data"
+    shutil.copytree(finished.parent, folder, symlinks=True)
+    config = write_config(folder, settings(folder))
+    done = cli("forget", config, "--ids", "doc-0007")
+    assert done.exit_code == 0, done.output
+    result = cli("run", config)
+    assert result.exit_code == 0, result.output
+    assert verify(cli, config) == {}
+    return config
+
+
+def verify(cli: Cli, config: Path) -> dict[str, list[str]]:
+    """Return what `fuseline verify` finds damaged, by row; the exit code must say so."""
+    result = cli("verify", config, "--json")
+    assert result.stdout, (result.output, result.exception)
+    found = {row["stage"]: row["damaged"] for row in orjson.loads(result.stdout) if row["damaged"]}
+    assert result.exit_code == int(bool(found)), result.output
+    return found
+
+
+def says_so_in_a_line(cli: Cli, config: Path) -> None:
+    """Assert that no command ends in a traceback."""
+    for command in ("plan", "status", "report", "gc --dry-run", "verify", "forget --dry-run --ids doc-0001"):
+        name, *options = command.split()
+        outcome = cli(name, config, *options)
+        assert outcome.exception is None or isinstance(outcome.exception, SystemExit), command
+
+
+def test_damage_beside_the_datasets_is_found_and_put_right(cli: Cli, config: Path) -> None:
+    root = config.parent / "out"
+    reports = sorted(root.glob("reports/*/index.html"))
+    harmed = [root / "latest" / "predictions.parquet", root / "catalog.duckdb", max(reports), *root.glob("runs/*.json"),
+              root / "latest" / "metrics.parquet", root / "forgotten.json"]  # fmt: skip
+    predictions = harmed[0].read_bytes()
+    for path, harm in zip(harmed, cycle(HARMS), strict=False):
+        harm(path)
+    listed = sorted(path.relative_to(root).as_posix() for path in harmed if path.name != "forgotten.json")
+    found = verify(cli, config)
+    assert found["published files"] == listed
+    assert found["list of forgotten documents"] == ["forgotten.json"]
+    lost = next(root.glob("documents/*/*/shards/000000.json"))
+    lost.rename(lost.with_suffix(".aside"))
+    says_so_in_a_line(cli, config)
+    lost.with_suffix(".aside").rename(lost)
+    assert "runs/" in cli("gc", config).output
+    repaired = cli("repair", config)
+    assert repaired.exit_code == 0, repaired.output
+    assert "cannot be made again: it was removed" in repaired.output
+    assert verify(cli, config) == {}
+    assert harmed[0].read_bytes() == predictions
+    run = Published.load(root).run  # what a run leaves twice mends itself
+    assert (root / "metrics" / f"{run}.parquet").read_bytes() == (root / "latest" / "metrics.parquet").read_bytes()
+    assert (root / "reports" / run / "index.html").read_bytes() == (root / "latest" / "report.html").read_bytes()
+    assert "nothing to do" in cli("run", config).output
+    assert cli("gc", config).exit_code == 0
+
+
+def test_a_lost_list_is_made_again_but_that_of_forgotten_documents(cli: Cli, config: Path) -> None:
+    root = config.parent / "out"
+    (root / "published.json").write_bytes(b"{}")
+    for command in ("plan", "run", "gc", "report"):
+        outcome = cli(command, config)
+        assert outcome.exit_code == 1, command
+        assert "published.json" in outcome.output
+    assert verify(cli, config) == {"published files": ["published.json"]}
+    assert cli("repair", config).exit_code == 0
+    assert verify(cli, config) == {}
+    for name in ("forgotten.json", "forgotten.copy.json"):
+        (root / name).rename(root / f"{name}.aside")
+    assert verify(cli, config) == {"list of forgotten documents": ["forgotten.json, forgotten.copy.json"]}
+    predict = ("--model", "pq", "--source", config.parent / "documents.jsonl", "-o", config.parent / "new.parquet")
+    for command, more in (("repair", ()), ("predict", predict)):
+        outcome = cli(command, config, *more)
+        assert outcome.exit_code == 1, command
+        assert "a list of 1 documents" in outcome.output
+    again = cli("forget", config, "--ids", "doc-0007", "--missing-ok")
+    assert again.exit_code == 0, again.output
+    assert verify(cli, config) == {}
+
+
+def test_damaged_results_stop_no_erasure(cli: Cli, config: Path) -> None:
+    root = config.parent / "out"
+    for name, harm in zip(("report.html", "documents.parquet", "predictions.parquet"), HARMS, strict=True):
+        harm(root / "latest" / name)
+    outcome = cli("forget", config, "--ids", "doc-0008")
+    assert outcome.exit_code == 0, outcome.output
+    assert verify(cli, config) == {}
+    assert cli("run", config).exit_code == 0  # publishes what is left
+    assert "doc-0008" not in (root / "latest" / "report.html").read_text("utf-8")
+    assert verify(cli, config) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_any_harmed_file_of_a_root_is_found_and_put_right(cli: Cli, config: Path) -> None:
+    """One of every kind of file under the root after a run, but the lock and Prefect's history."""
+    root = config.parent / "out"
+    names = [name for name in contents(root) if not name.startswith((".lock", ".prefect/"))]
+    kinds = {re.sub(r"[0-9a-f]{6,}|(?<=^models/)\w+", "#", name): name for name in names}
+    for name, harm in zip(kinds.values(), cycle(HARMS), strict=False):
+        assert cli("gc", config).exit_code == 0
+        if not (root / name).exists():
+            continue  # an earlier version by now
+        print(name, harm)  # shown when it fails
+        harm(root / name)
+        assert verify(cli, config), name
+        says_so_in_a_line(cli, config)
+        repaired = cli("repair", config)
+        assert repaired.exit_code == 0, (name, repaired.output)
+        assert verify(cli, config) == {}, name

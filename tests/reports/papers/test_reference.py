@@ -1,0 +1,63 @@
+"""The published numbers add up to what the papers say of them."""
+
+import pytest
+
+from fuseline.reports.papers.published import REFERENCE, accuracies, counts, minutes, reference
+from fuseline.tasks.readers import READERS
+
+
+def test_every_row_is_whole_and_none_is_there_twice():
+    table = reference()
+    assert table.schema.equals(REFERENCE)
+    keys = ("paper", "table", "row", "column")
+    rows = table.to_pylist()
+    assert len({tuple(row[key] for key in keys) for row in rows}) == len(rows) == 65
+    assert all(row["value"] > 0 for row in rows)
+    assert {row["unit"] for row in rows if row["table"] in ("2", "4")} == {"%"}
+    assert [sum(row["table"] == name for row in rows) for name in "1234"] == [24, 30, 8, 3]
+
+
+def test_more_correct_documents_are_those_that_the_paper_counts():
+    """2.7 points from FastText to RSPQ are 16,778 of the 621,444 test documents (K-36): 16,778.988, cut."""
+    found = accuracies("flickrtag")
+    gain = found["rspq"][1] - found["text"][1]
+    assert gain == pytest.approx(2.7)
+    assert int(gain / 100 * counts("flickrtag")["test", "documents"] + 1e-6) == 16_778
+
+
+def test_flickrtag_1_is_about_a_tenth():
+    whole, part = counts("flickrtag"), counts("flickrtag1")
+    assert part["train", "documents"] / whole["train", "documents"] == pytest.approx(0.1, abs=0.005)
+
+
+@pytest.mark.parametrize("name", ["food101", "mmimdb", "flickrtag1"])
+def test_the_findings_of_the_paper_hold_in_its_numbers(name):
+    """Every multi-modal model beats text, text beats images, bilinear-gated is the best of the nine."""
+    found = {kind: value for kind, (_, value, std) in accuracies(name).items() if std is not None}
+    assert len(found) == 9
+    assert max(found, key=lambda kind: found[kind]) == "bilinear_gated"
+    assert sorted(found, key=lambda kind: found[kind])[:2] == ["image", "text"]
+    assert found["rspq"] > found["pq"]
+
+
+def test_references_have_no_deviation():
+    assert accuracies("food101")["tfidf_linear"] == ("Wang 2015 TF-IDF + CNN", 85.1, None)
+    assert accuracies("mmimdb")["gmu"] == ("Arevalo 2017 GMU", 63.0, None)
+    assert accuracies("mmimdb")["avg_probs"] == ("Arevalo 2017 AVG_Probs", 61.5, None)
+    assert accuracies("food101")["additive"] == ("Additive", 90.4, 0.1)
+    assert accuracies(None) == {}
+
+
+def test_times_are_forty_and_sixty_six_times_those_of_text():
+    found = minutes()
+    assert (found["gated"] / found["text"], found["bilinear_gated"] / found["text"]) == (40, 66)
+    assert sorted(found.values()) == [1, 1, 2, 39, 39, 40, 64, 66]
+
+
+def test_splits_are_those_of_the_readers():
+    for name in ("mmimdb",):
+        known = READERS[name].published
+        assert {split: counts(name)[split, "documents"] for split in ("train", "valid", "test")} == {
+            split: known[split] for split in ("train", "valid", "test")
+        }
+    assert sum(counts("mmimdb")[split, "documents"] for split in ("train", "valid", "test")) == 25_959

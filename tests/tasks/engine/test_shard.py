@@ -1,0 +1,205 @@
+"""Making one shard: what is read, what is refused, what is written."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+from drive import Source, clean, content, counts, documents, make_shard, nodes, run
+
+from fuseline.stores.errors import AlignmentError, MismatchError
+from fuseline.tasks.engine.inputs import Tables, context, shard_inputs, upstream_tables
+from fuseline.tasks.engine.nodes import Context, Read
+from fuseline.tasks.engine.shard import make_shards
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def source(tmp_path):
+    return Source(tmp_path / "x.jsonl")
+
+
+@pytest.fixture
+def wanted(source, root):
+    wanted = nodes(source.write(documents(15)))
+    run([wanted.documents, wanted.clean], root)
+    return wanted
+
+
+def reversed_rows(tables, config, context):
+    made = clean(tables, config, context)
+    return made.take(list(range(made.num_rows))[::-1])
+
+
+def fewer_rows(tables, config, context):
+    return clean(tables, config, context).slice(1)
+
+
+def without_ids(tables, config, context):
+    return clean(tables, config, context).drop_columns("id")
+
+
+def mended(tables, config, context):
+    made = clean(tables, config, context)
+    return made.set_column(1, "status", pa.array(["ok"] * made.num_rows))
+
+
+def exploding(tables, config, context):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("transform", [reversed_rows, fewer_rows, without_ids])
+def test_a_transform_that_moves_rows_is_refused_and_nothing_written(wanted, root, transform):
+    stage = replace(wanted.clean, version=9, transform=transform)
+    assert make_shard(stage, root, 0).error.startswith("clean/text: returned")
+    assert not stage.dataset(root).exists()
+
+
+def test_a_transform_that_raises_leaves_the_shard_as_it_was(wanted, root):
+    kept = content(wanted.clean, root)
+    stage = replace(wanted.clean, transform=exploding)
+    wanted.clean.dataset(root).store.delete(wanted.clean.dataset(root).record(0).name)
+    assert make_shard(stage, root, 0).error.startswith("ZeroDivisionError")
+    assert make_shard(wanted.clean, root, 0).error == ""
+    assert content(wanted.clean, root) == kept
+
+
+def test_a_shard_that_was_never_made_upstream_is_a_data_error(wanted, root):
+    absent = make_shard(wanted.clean, root, 7).error
+    assert absent == "documents/x: shard 7 is not there yet; run `fuseline run` first"
+    assert make_shard(wanted.predictions, root, 0).error.startswith("models/longest: is not fitted yet")
+
+
+def test_a_stage_that_fails_does_not_take_the_others_with_it(wanted, root):
+    broken = replace(wanted.title, transform=exploding)
+    first, second = make_shards([broken, replace(wanted.clean, version=9)], root, 0, source="")
+    assert (first.stage, first.error) == ("clean/title", "ZeroDivisionError: ")
+    assert (second.stage, second.error, second.computed) == ("clean/text", "", 10)
+    assert not broken.dataset(root).exists()
+
+
+def test_stages_that_read_the_same_share_one_copy(wanted, root):
+    seen = Tables()
+    (one,) = upstream_tables(wanted.clean, root, 0, seen)
+    (other,) = upstream_tables(replace(wanted.clean, version=9), root, 0, seen)
+    (title,) = upstream_tables(wanted.title, root, 0, seen)
+    assert one is other
+    assert title.column_names == ["id", "title"]
+    assert len(seen) == 2
+
+
+def test_upstream_shards_of_other_documents_are_refused(wanted, root):
+    both = replace(wanted.clean, reads=(Read(wanted.documents, ("text",)), Read(wanted.clean, ("text",))))
+    other = wanted.clean.dataset(root)
+    other.commit(0, other.read(other.record(0)).slice(1), {})
+    with pytest.raises(AlignmentError, match="hold different documents"):
+        upstream_tables(both, root, 0)
+
+
+def test_shards_made_with_another_version_of_a_fitted_thing_are_refused(wanted, root):
+    run(wanted, root)
+    reader = replace(wanted.predictions, reads=(Read(wanted.predictions, ("value",)),))
+    assert upstream_tables(reader, root, 0)[0].num_rows == 10
+    dataset = wanted.predictions.dataset(root)
+    record = dataset.record(0)
+    dataset.recommit(record, {**record.inputs, "models/longest": "xxh3:another"})
+    with pytest.raises(MismatchError, match="version of models/longest"):
+        upstream_tables(reader, root, 0)
+
+
+def test_only_the_columns_asked_for_are_read_ids_first(wanted, root):
+    (table,) = upstream_tables(wanted.clean, root, 0)
+    assert table.column_names == ["id", "text"]
+
+
+def test_an_unchanged_shard_gets_a_new_note_and_keeps_its_bytes(wanted, root):
+    dataset = wanted.clean.dataset(root)
+    before = dataset.record(0)
+    dataset.recommit(before, {"documents/x": "old"})
+    report = make_shard(wanted.clean, root, 0)
+    assert (report.n_rows, report.computed, report.reused) == (10, 0, 10)
+    assert dataset.record(0) == before
+    assert shard_inputs(wanted.clean, root, 0) == before.inputs
+
+
+def test_where_no_row_is_to_do_nothing_is_computed(wanted, root):
+    dataset = wanted.clean.dataset(root)
+    dataset.recommit(dataset.record(0), {"documents/x": "old"})
+    report = make_shard(replace(wanted.clean, transform=exploding), root, 0)
+    assert (report.error, report.computed, report.reused) == ("", 0, 10)
+
+
+def test_a_node_is_told_the_keys_of_what_it_reads(wanted, root):
+    keys = {"clean/text": wanted.clean.key, "models/longest": wanted.model.key, "self": wanted.predictions.key}
+    assert context(wanted.predictions, root, "here") == Context("here", {}, keys)
+
+
+def by_shard(tables, config, context):
+    return pa.table({"n": [tables[0].num_rows]})
+
+
+def test_a_stage_over_whole_shards_may_return_other_rows(wanted, root):
+    stage = replace(wanted.clean, name="statistics/shards", transform=by_shard, by_row=False)
+    report = make_shard(stage, root, 1)
+    assert (report.n_rows, report.computed) == (1, 1)
+    assert stage.dataset(root).read(stage.dataset(root).record(1)).to_pylist() == [{"n": 5}]
+    assert [t.to_pylist() for t in upstream_tables(replace(stage, reads=(Read(stage, ("n",)),)), root, 1)] == [
+        [{"n": 5}]
+    ]
+
+
+def test_a_summary_is_over_all_shards(wanted, root):
+    run(wanted, root)
+    dataset = wanted.total.dataset(root)
+    assert dataset.read(dataset.record(0)).to_pylist() == [{"n": 15, "total": 10}]
+
+
+class TestReusedRows:
+    """Each row is found by its id and its inputs, wherever it and its neighbours lay before."""
+
+    def test_the_first_row_is_tried_again_as_others_are(self, source, root):
+        wanted = nodes(source.write(documents(5, d0="bad", d3="bad too")))
+        run(wanted, root)
+        assert counts(run([wanted.clean], root, retry_failed=True)) == {"clean/text": (1, 2, 3)}
+
+    def test_what_failed_is_tried_again_where_it_lies_now(self, source, root):
+        wanted = nodes(source.write(documents(6, d4="bad")))
+        run(wanted, root)
+        source.write([d for d in documents(6, d4="bad") if d["id"] not in ("d1", "d2")])
+        again = replace(wanted.clean, transform=mended)
+        run([wanted.documents, again], root, retry_failed=True)
+        assert {i: row["status"] for i, row in content(again, root).items()} == dict.fromkeys(
+            ("d0", "d3", "d4", "d5"), "ok"
+        )
+
+    @pytest.mark.parametrize("gone", [0, 2, 4])
+    def test_a_row_that_is_gone_leaves_the_others_as_they_were(self, source, root, gone):
+        wanted = nodes(source.write(documents(5)))
+        run(wanted, root)
+        kept = content(wanted.clean, root)
+        source.write([d for d in documents(5) if d["id"] != f"d{gone}"])
+        assert counts(run(wanted, root))["clean/text"] == (1, 0, 4)
+        assert content(wanted.clean, root) == {i: row for i, row in kept.items() if i != f"d{gone}"}
+
+    def test_a_changed_row_behind_one_that_is_gone(self, source, root):
+        wanted = nodes(source.write(documents(5)))
+        run(wanted, root)
+        source.write(documents(5, d3="another")[1:])
+        assert counts(run(wanted, root))["clean/text"] == (1, 1, 3)
+        assert [row["text"] for row in content(wanted.clean, root).values()] == [
+            "TEXT D1",
+            "TEXT D2",
+            "ANOTHER",
+            "TEXT D4",
+        ]
+
+    def test_a_shard_whose_documents_are_all_gone_is_made_where_it_never_was(self, source, root):
+        wanted = nodes(source.write(documents(15)))
+        run([wanted.documents], root)
+        source.write(documents(10))
+        run(wanted, root)
+        record = wanted.clean.dataset(root).record(1)
+        assert (record.n_rows, set(record.columns)) == (0, {"status", "text"})

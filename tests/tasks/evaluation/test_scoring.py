@@ -1,0 +1,140 @@
+"""Predictions and scores in whole arrays: the same as document by document."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fuseline.models.errors import TrainingError
+from fuseline.models.features import Block
+from fuseline.models.registry import MODELS
+from fuseline.stores.schemas import PREDICTIONS
+from fuseline.tasks.engine.fit import block_of
+from fuseline.tasks.engine.nodes import Context
+from fuseline.tasks.evaluation import scoring
+from fuseline.tasks.evaluation.scoring import own, ragged, score, sets, single
+from fuseline.tasks.stages.predict import PredictConfig, predict
+from tests.models.synthetic import Blocks, documents
+
+TINY = float(np.finfo(np.float32).tiny)
+OPTIONS = {"dim": 8, "epochs": 3, "lr": 0.3, "deterministic": True}
+FEATURES = {"text": ("clean/text",), "additive": ("clean/text", "embed/image"), "max": ("clean/text", "embed/image"),
+            "pq": ("clean/text", "quantize/pq"), "image": ("embed/image",)}  # fmt: skip
+
+
+def awkward(n: int = 90) -> Block:
+    """Return documents of which some have several labels, none, unknown ones, and nothing to read."""
+    block = documents(n, seed=5, second_label=True)
+    labels, text, present = block.labels.to_pylist(), block.text.to_pylist(), block.present["image"].copy()
+    labels[0], labels[1], labels[2] = [], ["yak"], ["yak", "c1", "even", "c0", "c3", "c2"]
+    for row in (3, 40, 41):
+        text[row], present[row] = None, False
+    masks = dict.fromkeys(("image", "pq", "rspq"), present)
+    return Block(
+        block.ids, pa.array(text, pa.string()), pa.array(labels, pa.list_(pa.string())),
+        block.dense, block.codes, masks,
+    )  # fmt: skip
+
+
+def tables(block: Block, features: tuple[str, ...]) -> list[pa.Table]:
+    """Return the shard that a block is of, documents first."""
+
+    def fixed(values: np.ndarray) -> pa.Array:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+
+    made = {
+        "clean/text": {"text": block.text.fill_null("")},
+        "embed/image": {"present": block.present["image"], "embedding": fixed(block.dense["image"])},
+        "quantize/pq": {"present": block.present["pq"], "codes": fixed(block.codes["pq"])},
+    }
+    columns = [{"labels": block.labels}, *(made[name] for name in features)]
+    return [pa.table({"id": block.ids, **found}) for found in columns]
+
+
+def one_by_one(classifier: Any, block: Block, config: PredictConfig, fixed: dict[str, Any]) -> pa.Table:
+    """Predict as the definition says, a document at a time."""
+    probabilities = classifier.probabilities(classifier.predict_logits(block))
+    number = {label: c for c, label in enumerate(classifier.labels)}
+    shares = classifier.importance(block, probabilities.argmax(axis=1))
+    rows = []
+    for i, (name, text, labels, row) in enumerate(
+        zip(block.ids.to_pylist(), block.text.to_pylist(), block.labels.to_pylist(), probabilities, strict=True)
+    ):
+        seen = (classifier.uses_text and bool(text)) or any(mask[i] for mask in block.present.values())
+        best = np.argsort(-row, kind="stable")[: config.top_k]
+        known = [number[label] for label in labels if label in number]
+        chosen = np.flatnonzero(row >= classifier.threshold) if classifier.multi_label else best[:1]
+        found = {
+            "label": classifier.labels[best[0]],
+            "score": row[best[0]],
+            "top_k": [{"label": classifier.labels[c], "score": row[c]} for c in best],
+            "predicted": [classifier.labels[c] for c in chosen],
+            "rank": 1 + min(int(np.flatnonzero(np.argsort(-row, kind="stable") == c)[0]) for c in known)
+            if known
+            else None,
+            "loss": float(-np.log(np.maximum(row[known], TINY)).mean()) if known else None,
+            "importance": [{"modality": m, "share": share[i]} for m, share in sorted(shares.items())],
+            "status": "ok",
+        }
+        nothing = {"label": None, "score": None, "top_k": [], "predicted": [], "rank": None, "loss": None,
+                   "importance": [], "status": "no_input"}  # fmt: skip
+        rows.append({"id": name, **(found if seen else nothing), **fixed})
+    return pa.Table.from_pylist(rows, schema=PREDICTIONS)
+
+
+@pytest.mark.parametrize("task", ["single", "multi"])
+@pytest.mark.parametrize("kind", sorted(FEATURES))
+def test_predictions_are_those_of_one_document_at_a_time(
+    kind: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = MODELS[kind]
+    train = Blocks(documents(200, second_label=True))
+    classifier = entry.classifier(entry.config(**OPTIONS, task=task)).fit(train, train, seed=1)
+    classifier.save(tmp_path)
+    features = FEATURES[kind]
+    config = PredictConfig(model="m", kind=kind, top_k=3, features=("documents", *features))
+    context = Context("", {"models/m": tmp_path}, {"models/m": "key", "clean/text": "k2", "self": "own"})
+    shard = tables(awkward(), features)
+    fixed = {"model": "m", "model_key": f"key/{tmp_path.name}", "dataset_keys": ["clean/text=k2", "models/m=key"]}
+    block = block_of(dict(zip(config.features, shard, strict=True)))
+    expected = one_by_one(classifier, block, config, fixed)
+    found = predict(shard, config, context)
+    assert found.equals(expected)
+    assert expected["status"].to_pylist().count("no_input") >= 3
+    monkeypatch.setattr(scoring, "CELLS", 7 * len(classifier.labels))
+    assert predict(shard, config, context).equals(expected)
+    assert predict([table.slice(0, 0) for table in shard], config, context).equals(PREDICTIONS.empty_table())
+
+
+def test_rank_and_loss_by_hand() -> None:
+    names = pa.array(["a", "b", "c"])
+    labels = pa.array([["b"], ["c", "a"], ["x"], [], ["x", "c"]], pa.list_(pa.string()))
+    p = np.array([[0.5, 0.25, 0.25], [0.2, 0.5, 0.3], [1, 0, 0], [1, 0, 0], [0.5, 0.5, 0.0]], np.float32)
+    rank, loss = own(names, labels, p)
+    assert rank.to_pylist() == [2, 2, None, None, 3]
+    assert loss.to_pylist() == [
+        pytest.approx(np.log(4)), pytest.approx((np.log(1 / 0.3) + np.log(5)) / 2), None, None,
+        pytest.approx(-np.log(TINY)),
+    ]  # fmt: skip
+
+
+def test_rank_1_is_the_best_label_also_among_equals() -> None:
+    rank, _ = own(pa.array(["a", "b", "c"]), pa.array([["a"], ["b"], ["c", "b"]]), np.full((3, 3), 1 / 3, np.float32))
+    assert rank.to_pylist() == [1, 2, 2]
+
+
+def test_lists_of_names() -> None:
+    names = pa.array(["a", "b", "c"])
+    assert sets(names, np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], bool)).to_pylist() == [["a", "c"], [], ["b"]]
+    assert single(pa.array(["a", None, "c"])).to_pylist() == [["a"], [], ["c"]]
+    assert ragged(np.array([2, 0, 1]), pa.array([1, 2, 3])).to_pylist() == [[1, 2], [], [3]]
+
+
+def test_logits_that_are_no_numbers_are_refused() -> None:
+    entry = MODELS["text"]
+    classifier = entry.classifier(entry.config(**OPTIONS)).fit(Blocks(documents(50)), None, seed=0)
+    classifier.params.W[:] = np.nan
+    with pytest.raises(TrainingError, match="logits: expected finite"):
+        list(score(classifier, documents(5)))

@@ -1,0 +1,237 @@
+"""Grids: which cells there are, how they are scored, what the best is."""
+
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pytest
+from sklearn import metrics as sk
+
+from fuseline.models.errors import TrainingError
+from fuseline.models.fasttext.config import FastTextConfig
+from fuseline.models.features import Block
+from fuseline.models.metrics.scores import scores
+from fuseline.models.registry import MODELS
+from fuseline.stores.errors import ConfigError
+from fuseline.tasks.engine.nodes import Context
+from fuseline.tasks.evaluation.evaluate import evaluate
+from fuseline.tasks.experiments.grid import (
+    CellConfig,
+    SweepConfig,
+    best,
+    cell_config,
+    grid_points,
+    spread,
+)
+from fuseline.tasks.experiments.trial import count, fit_cell
+from fuseline.tasks.stages.predict import PredictConfig, predict
+from fuseline.tasks.stages.train import ModelConfig
+
+WORDS = {"ant": "small legs", "bee": "yellow wings", "cat": "soft paws"}
+
+
+class Rows:
+    """Some documents as features; their blocks hold `size` documents."""
+
+    def __init__(self, texts: list[str], labels: list[list[str]], *, size: int = 7) -> None:
+        self.texts, self.labels, self.size, self.n_rows = texts, labels, size, len(texts)
+
+    def tables(self) -> list[tuple[pa.Table, pa.Table]]:
+        """Return documents and cleaned texts, shard by shard."""
+        ids = [f"d{i}" for i in range(self.n_rows)]
+        parts = [slice(start, start + self.size) for start in range(0, self.n_rows, self.size)]
+        labels = pa.array(self.labels, pa.list_(pa.string()))
+        return [
+            (
+                pa.table({"id": ids[p], "labels": labels[p.start : p.stop], "status": ["ok"] * len(ids[p]),
+                          "split": ["valid"] * len(ids[p])}),
+                pa.table({"id": ids[p], "text": self.texts[p]}),
+            )
+            for p in parts
+        ]  # fmt: skip
+
+    def blocks(self):
+        """Yield the documents."""
+        for documents, cleaned in self.tables():
+            columns = (documents["id"], cleaned["text"], documents["labels"])
+            yield Block(*(column.combine_chunks() for column in columns), {}, {}, {})
+
+
+def drawn(n: int, seed: int, *, multi: bool = False) -> Rows:
+    """Draw documents: words of their labels and noise; some have no text, some no label, some a label never seen."""
+    rng = np.random.default_rng(seed)
+    names = sorted(WORDS)
+    labels = [list(rng.choice(names, size=rng.integers(1, 3) if multi else 1, replace=False)) for _ in range(n)]
+    texts = [" ".join([*(WORDS[x] for x in own), *rng.choice(["a", "legs", "soft", "wings"], 3)]) for own in labels]
+    return Rows(texts, labels)
+
+
+def awkward(rows: Rows) -> Rows:
+    """Return documents with a text that is missing, a label that is, and one that nobody knows."""
+    rows.texts[0], rows.labels[1], rows.labels[2] = "", [], ["yak"]
+    return rows
+
+
+def cell(kind: str = "text", *, scope: Any = "grid", **point: Any) -> CellConfig:
+    return cell_config(ModelConfig(kind=kind, options={"dim": 8, "epochs": 20}), point, seed=1, scope=scope)
+
+
+def found(train: Any, valid: Any, config: CellConfig, folder: Any) -> dict[str, Any]:
+    save, n_rows, facts = fit_cell(train, valid, config, Context("", {}, {}))
+    save(folder)
+    written: dict[str, Any] = orjson.loads((folder / "cell.json").read_bytes())
+    assert n_rows == train.n_rows
+    assert facts["status"] == written["status"]
+    return written
+
+
+@pytest.mark.parametrize(
+    ("kind", "cells"),
+    [
+        ("text", 30),
+        ("additive", 30),
+        ("bilinear", 30),
+        ("pq", 180),
+        ("rspq", 180),
+        ("gated", 60),
+        ("bilinear_gated", 60),
+    ],
+)
+def test_the_default_grids_are_those_of_the_paper(kind, cells):
+    points = grid_points(kind, ModelConfig(kind=kind), SweepConfig())
+    assert len(points) == cells
+    keys = {orjson.dumps(cell_config(ModelConfig(kind=kind), p, seed=0, scope="grid").options) for p in points}
+    assert len(keys) == cells
+
+
+def test_an_axis_without_values_or_with_one_twice_adds_no_cells():
+    text = ModelConfig(kind="text")
+    assert grid_points("m", text, SweepConfig(lr=(0.1, 0.1), epochs=(), dim=(3,))) == [{"lr": 0.1, "dim": 3}]
+
+
+def test_a_model_may_have_axes_of_its_own():
+    grid = SweepConfig(lr=(0.1, 0.2), epochs=(1,), dim=(4,), grids={"m": {"lr": [9.0], "dropout": [0.0, 0.5, 0.5]}})
+    gmu = ModelConfig(kind="gmu")
+    assert grid_points("m", gmu, grid) == [
+        {"lr": 9.0, "epochs": 1, "dim": 4, "dropout": 0.0},
+        {"lr": 9.0, "epochs": 1, "dim": 4, "dropout": 0.5},
+    ]
+    assert [point["lr"] for point in grid_points("other", gmu, grid)] == [0.1, 0.2]
+    lists = SweepConfig(grids={"m": {"embeddings": [["image"], ["image", "text"]]}})
+    points = grid_points("m", ModelConfig(kind="lightgbm"), lists)
+    assert [point["embeddings"] for point in points] == [["image"], ["image", "text"]]
+
+
+def test_an_axis_that_the_model_does_not_have_is_refused_with_the_nearest_name():
+    grid = SweepConfig(grids={"m": {"droput": [0.0]}})
+    with pytest.raises(ConfigError, match=r"sweep.grids.m: expected .*'droput'; did you mean 'dropout'"):
+        grid_points("m", ModelConfig(kind="gmu"), grid)
+
+
+def test_a_grid_over_dim_is_refused_for_a_model_that_starts_from_word_vectors(tmp_path):
+    (tmp_path / "own.vec").write_text("1 2\nsun 1 2\n")
+    model = ModelConfig(kind="text", options={"dim": 2, "pretrained_vectors": str(tmp_path / "own.vec")})
+    with pytest.raises(
+        ConfigError, match=r"sweep.dim for m: expected \[2\], got \[20, 100\]; set sweep.grids.m.dim to"
+    ):
+        grid_points("m", model, SweepConfig())
+    assert len(grid_points("m", model, SweepConfig(grids={"m": {"dim": (2,)}}))) == 15
+    assert len(grid_points("m", model, SweepConfig(grids={"m": {"dim": ()}}))) == 15
+    both = SweepConfig(grids={"m": {"pretrained_vectors": (None, str(tmp_path / "own.vec"))}})
+    with pytest.raises(ConfigError, match="expected \\[2\\]"):
+        grid_points("m", ModelConfig(kind="text"), both)
+
+
+def test_a_cell_keeps_the_other_options_and_is_alone_on_its_thread():
+    model = ModelConfig(kind="text", options={"minn": 2, "maxn": 3, "lr": 9.0, "threads": 2})
+    config = cell_config(model, {"lr": 0.5}, seed=3, scope="grid")
+    assert (config.options["lr"], config.options["maxn"], config.options["deterministic"]) == (0.5, 3, True)
+    assert config.knobs == {"threads": 1}
+    assert set(config.options) < set(FastTextConfig.model_fields)
+
+
+def test_a_value_that_the_model_refuses_is_named():
+    with pytest.raises(ConfigError, match=r"sweep.lr.*greater than 0.*-1"):
+        cell_config(ModelConfig(kind="text"), {"lr": -1.0}, seed=0, scope="grid")
+
+
+@pytest.mark.parametrize("multi", [False, True])
+@pytest.mark.parametrize("loss", ["softmax", "ova"])
+def test_scores_are_those_of_the_predictions_of_the_same_classifier(multi, loss, tmp_path):
+    options = {"dim": 8, "epochs": 20, "loss": loss, "task": "multi" if multi else "single", "deterministic": True}
+    entry = MODELS["text"]
+    valid = awkward(drawn(60, 2, multi=multi))
+    classifier = entry.classifier(entry.config(**options)).fit(drawn(80, 1, multi=multi), None, seed=0)
+    classifier.save(tmp_path)
+    config = PredictConfig(model="m", kind="text", top_k=3, features=("documents", "clean/text"))
+    context = Context("", {"models/m": tmp_path}, {"models/m": "key", "self": "key"})
+    shards = valid.tables()
+    predictions = [predict(list(tables), config, context) for tables in shards]
+    table = evaluate(
+        iter(predictions),
+        (d for d, _ in shards),
+        model="m",
+        seed=0,
+        splits=["valid"],
+        multi_label=classifier.multi_label,
+    )
+    wanted = {row["metric"]: (row["value"], row["n"]) for row in table.to_pylist()}
+    got = scores(count(classifier, valid), multi_label=classifier.multi_label)
+    assert got["accuracy"][1] == 59
+    assert got["no_input"] == (1, 59)
+    assert got == {name: (pytest.approx(value), n) for name, (value, n) in wanted.items() if name in got}
+    assert set(wanted) - set(got) == {f"{n}_{b}" for n in ("accuracy", "p_at_1", "f1_micro") for b in ("low", "high")}
+
+
+def test_a_cell_tells_options_and_scores_on_valid_only(tmp_path):
+    train, valid = drawn(80, 1), drawn(40, 2)
+    written = found(train, valid, cell(lr=0.5), tmp_path)
+    assert set(written["metrics"]) == {"valid"}
+    assert (written["status"], written["seed"], written["options"]["lr"]) == ("ok", 1, 0.5)
+    entry = MODELS["text"]
+    model = entry.classifier(entry.config(**written["options"])).fit(train, valid, seed=1)
+    truth = [own[0] for own in valid.labels]
+    guess = [model.labels[c] for b in valid.blocks() for c in model.predict_logits(b).argmax(axis=1)]
+    assert written["metrics"]["valid"]["accuracy"] == pytest.approx(sk.accuracy_score(truth, guess))
+    assert written["metrics"]["valid"]["accuracy"] > 0.8
+    assert written["metrics"]["valid"]["n"] == 40
+
+
+def test_a_training_that_diverges_is_a_result(tmp_path):
+    written = found(drawn(80, 1), drawn(40, 2), cell(lr=1e30), tmp_path)
+    assert written["status"] == "diverged"
+    assert written["metrics"] == {}
+    assert "lr" in written["reason"]
+
+
+def test_logits_that_are_no_numbers_count_as_diverged():
+    entry = MODELS["text"]
+    model = entry.classifier(entry.config(dim=4, epochs=1)).fit(drawn(20, 1), None, seed=0)
+    model.params.W[:] = np.nan
+    with pytest.raises(TrainingError, match="logits: expected finite"):
+        count(model, drawn(5, 2))
+
+
+def test_nothing_to_choose_by_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="valid: expected 'documents to choose by', got 0"):
+        fit_cell(drawn(9, 1), Rows([], []), cell(), Context("", {}, {}))
+    with pytest.raises(ValueError, match="labelled documents"):
+        fit_cell(drawn(9, 1), Rows(["legs"], [[]]), cell(), Context("", {}, {}))
+
+
+def row(accuracy: float | None, epochs: int | None, dim: int | None, status: str = "ok") -> dict[str, Any]:
+    return {"accuracy": accuracy, "epochs": epochs, "dim": dim, "status": status}
+
+
+def test_of_equal_cells_the_cheaper_one_is_best():
+    rows = [row(0.5, 5, 20), row(0.9, 20, 20), row(0.9, 5, 100), row(0.9, 5, 20), row(None, 1, 1, "diverged")]
+    assert best(rows, "accuracy") is rows[3]
+    assert best([row(0.9, 5, 100), row(0.9, 10, 20)], "accuracy") == row(0.9, 5, 100)
+    assert best([row(None, 5, 20, "missing"), row(None, 5, 20, "diverged")], "accuracy") is None
+
+
+def test_the_spread_is_over_n_minus_one():
+    assert spread([1.0, 2.0, 4.5]) == (2.5, pytest.approx(np.sqrt((1.5**2 + 0.5**2 + 2**2) / 2)))
+    assert spread([1.0]) == (1.0, None)
+    assert spread([]) == (None, None)
