@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fuseline.models.features import Block
+from fuseline.models.columns import Codes, Column, Dense, Text
+from fuseline.models.features import TEXT, Block, codes_name, embedding_name
 
 ROWS = 20_000  # documents per shard
 WORDS = 13  # per document: 92.7 M words in 7.2 M documents in FlickrTag-1
@@ -41,20 +42,16 @@ class Corpus:
         """Read one shard."""
         columns = ["text", "labels", "codes"] if self.coded else ["text", "labels"]
         table = pq.read_table(self.folder / f"{name}.parquet", columns=columns).combine_chunks()
-        present, codes, dense = np.ones(table.num_rows, np.bool_), {}, {}
+        present = np.ones(table.num_rows, np.bool_)
+        columns: dict[str, Column] = {TEXT: Text(table["text"].combine_chunks())}
         if self.dim:
-            dense["image"] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+            columns[embedding_name("image")] = Dense(np.load(self.folder / f"{name}.npy", mmap_mode="r"), present)
         if self.coded:
             every = table["codes"].combine_chunks().flatten().to_numpy().reshape(-1, 16)
-            codes = {"pq": np.ascontiguousarray(every[:, :4]), "rspq": every}
-        return Block(
-            ids=pa.array(np.arange(table.num_rows)).cast(pa.string()),
-            text=table["text"].combine_chunks(),
-            labels=table["labels"].combine_chunks(),
-            dense=dense,
-            codes=codes,
-            present=dict.fromkeys([*dense, *codes], present),
-        )
+            columns[codes_name("pq")] = Codes(np.ascontiguousarray(every[:, :4]), present)
+            columns[codes_name("rspq")] = Codes(every, present)
+        ids = pa.array(np.arange(table.num_rows)).cast(pa.string())
+        return Block(ids, table["labels"].combine_chunks(), columns)
 
 
 def make(folder: Path, documents: int, *, classes: int, dim: int, tags: int = 1, seed: int = 0) -> Corpus:

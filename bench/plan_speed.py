@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from fuseline.tasks.documents.ingest import ingest_stage
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
@@ -19,7 +21,7 @@ import pyarrow as pa
 from fuseline.models.config import FrozenConfig
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config
-from fuseline.tasks.engine.nodes import Context, Ingest, Node, Read, ShardStage
+from fuseline.tasks.engine.nodes import Context, Node, Read, ShardStage
 from fuseline.tasks.engine.planner import PlanOptions, plan_all
 from fuseline.tasks.engine.shard import make_shards
 
@@ -42,7 +44,7 @@ def chain(path: Path, shard_size: int, stages: int) -> list[Node]:
     """Return an ingest and the stages after it, each reading the one before."""
     source = SourceConfig(path=str(path))
     config = ingest_config("bench", source, shard_size=shard_size, split=SplitConfig())
-    nodes: list[Node] = [Ingest(name="documents/bench", flow="ingest", version=1, source=source, config=config)]
+    nodes: list[Node] = [ingest_stage("documents/bench", source, config)]
     for number in range(1, stages):
         nodes.append(
             ShardStage(

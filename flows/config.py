@@ -21,9 +21,9 @@ from pydantic import (
 )
 
 from fuseline.flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
+from fuseline.models.columns import Codes, Dense
 from fuseline.models.config import FrozenConfig, key_values, knob
 from fuseline.models.encoders import ENCODERS
-from fuseline.models.registry import MODELS
 from fuseline.stores.digests import key_digest
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.stores.redaction import redacted_values
@@ -181,11 +181,12 @@ class Config(FrozenConfig):
         for name in self.report.vectors:
             self._dense("report.vectors", name)
         for name, model in self.models.items():
-            _, dense, codes = model_inputs(model)
-            for embedding in dense:
-                self._dense(f"models.{name}.options (embedding)", embedding)
-            for codebook in codes:
-                _known(f"models.{name}.options (codes)", codebook, self.quantize)
+            for one in model.inputs():
+                short = one.name.partition("/")[2]
+                if one.kind is Dense:
+                    self._dense(f"models.{name}.options (embedding)", short)
+                elif one.kind is Codes:
+                    _known(f"models.{name}.options (codes)", short, self.quantize)
         return self
 
     def _dense(self, field: str, name: str) -> None:
@@ -231,11 +232,6 @@ def parse_config(values: dict[str, Any], *, folders: Sequence[Path] = ()) -> Con
         return Config.model_validate(values, context={FOLDERS: folders} if folders else None)
     except ValidationError as error:
         raise ConfigError("\n".join(explained(error, Config))) from error
-
-
-def model_inputs(model: ModelConfig) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
-    """Return what a model reads: text or not, names of embeddings, names of codebooks."""
-    return MODELS[model.kind].inputs(model.parsed())
 
 
 def _known(field: str, name: str, there: dict[str, Any]) -> None:

@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fuseline.flows.config import Config, CropsConfig, EmbedConfig, model_inputs
+from fuseline.flows.config import Config, CropsConfig, EmbedConfig
+from fuseline.models.columns import Codes, Dense, Ragged, Text
 from fuseline.models.config import FrozenConfig, key_values
 from fuseline.models.detectors import DETECTORS
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest_config
+from fuseline.tasks.documents.ingest import SourceConfig, ingest_config, ingest_stage
 from fuseline.tasks.engine.image_pass import ImageTransform
 from fuseline.tasks.engine.images import DECODER
-from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Read, ShardStage, Summary, Transform
+from fuseline.tasks.engine.nodes import Feature, Fit, Ingest, Node, Read, ShardStage, Summary, Transform
 from fuseline.tasks.evaluation.contact_sheet import ContactSheetConfig
 from fuseline.tasks.evaluation.summaries import (
     EvaluateConfig,
@@ -63,15 +64,18 @@ class Features:
     drift: dict[str, Summary]
 
     def reads(self, model: ModelConfig, *columns: str) -> tuple[Read, ...]:
-        """Return what a model reads, documents with `columns` first."""
-        text, dense, codes = model_inputs(model)
-        return (
-            Read(self.documents, columns),
-            *((Read(self.clean, ("text",)),) if text else ()),
-            *(Read(self.detect[name], ("text",)) for name in sorted(model.ocr)),
-            *(Read(self.embed[name], ("present", "embedding")) for name in sorted(dense)),
-            *(Read(self.quantize[name], ("present", "codes")) for name in sorted(codes)),
-        )
+        """Return what a model reads, documents with `columns` first; words that are added to its text follow that."""
+        wanted = {one.name for one in model.inputs()}
+        words = [Read(self.detect[name], ("text",), into=self.clean.name) for name in sorted(model.ocr)]
+        reads = [Read(self.documents, columns)]
+        for node in (self.clean, *_sorted(self.embed), *_sorted(self.quantize), *_sorted(self.crops)):
+            if node.feature is not None and node.name in wanted:
+                reads += [Read(node, node.feature.columns), *(words if node is self.clean else ())]
+        return tuple(reads)
+
+
+def _sorted(nodes: dict[str, ShardStage]) -> list[ShardStage]:
+    return [nodes[name] for name in sorted(nodes)]
 
 
 def build(config: Config) -> list[Node]:
@@ -122,17 +126,15 @@ def _ancestors(nodes: list[Node]) -> set[str]:
 
 def _features(config: Config, name: str, source: SourceConfig, *, trained: Features | None = None) -> Features:
     """Return the datasets made from some documents; with `trained`, by what was fitted on others."""
-    documents = Ingest(
-        name=f"documents/{name}", flow="ingest", version=5, source=source,
-        config=ingest_config(
-            name, source, shard_size=config.shard_size, split=config.split, duplicates=config.duplicates,
-            workers=config.run.workers,
-        ),
+    chosen = ingest_config(
+        name, source, shard_size=config.shard_size, split=config.split, duplicates=config.duplicates,
+        workers=config.run.workers,
     )  # fmt: skip
+    documents = ingest_stage(f"documents/{name}", source, chosen)
     fields = Read(documents, ("title", "description", "text", "html"))
     cleaned = ShardStage(
         name="clean/text", flow="clean", version=1, config=config.clean, weights=cleaner_version(config.clean),
-        reads=(fields,), transform=clean_documents,
+        reads=(fields,), transform=clean_documents, feature=Feature(Text, "text", "text"),
     )  # fmt: skip
     found = {name: _detect(name, spec, documents) for name, spec in sorted(config.detect.items())}
     read = {name: _embed_read(spec, documents, cleaned, found) for name, spec in sorted(config.embed.items())}
@@ -150,6 +152,7 @@ def _features(config: Config, name: str, source: SourceConfig, *, trained: Featu
         name: ShardStage(
             name=f"quantize/{name}", flow="quantize", version=1, config=_filled(spec), transform=encode,
             reads=(Read(embed[spec.embedding], ("present", "embedding", "status")),), fits=(books[name],),
+            feature=Feature(Codes, "codes", _modality(config.embed[spec.embedding])),
         )
         for name, spec in sorted(config.quantize.items())
     }  # fmt: skip
@@ -171,6 +174,7 @@ def _detect(name: str, spec: DetectConfig, documents: Ingest) -> ShardStage:
     return ShardStage(
         name=f"detect/{name}", flow="detect", version=1, config=spec, weights=detector_digest(spec),
         reads=(Read(documents, ("image",), ("image_digest",)),), transform=detect_elements,
+        feature=Feature(Text, "text", "image"),
     )  # fmt: skip
 
 
@@ -179,6 +183,7 @@ def _crops(name: str, spec: CropsConfig, documents: Ingest, detect: dict[str, Sh
     return ShardStage(
         name=f"crops/{name}", flow="detect", version=1, config=spec, weights=crop_digest(spec),
         reads=(Read(documents, ("image",), ("image_digest",)), elements), transform=embed_elements,
+        feature=Feature(Ragged, "embeddings", "image"),
     )  # fmt: skip
 
 
@@ -214,8 +219,21 @@ def _embed(name: str, spec: EmbedConfig, read: Read, encoders: dict[str, Fit]) -
         name=f"embed/{name}", flow="embed", version=1, config=spec, reads=(read,), transform=transforms[type(spec)],
         weights=weights_digest(spec) if isinstance(spec, ImageEmbedConfig | TextEmbedConfig) else "",
         layout="parquet" if getattr(spec, "output", "vectors") == "indices" else "zarr",
-        fits=(encoders[name],) if name in encoders else (),
+        fits=(encoders[name],) if name in encoders else (), feature=_feature(spec),
     )  # fmt: skip
+
+
+def _feature(spec: EmbedConfig) -> Feature:
+    if getattr(spec, "output", "vectors") == "vectors":
+        return Feature(Dense, "embedding", _modality(spec))
+    return Feature(Ragged, "indices", _modality(spec))
+
+
+def _modality(spec: EmbedConfig) -> str:
+    """Return what an embedding is made from; words that a detector read in an image are of the image."""
+    if isinstance(spec, TabularEmbedConfig):
+        return "tabular"
+    return "text" if isinstance(spec, TextEmbedConfig) and spec.field != "ocr" else "image"
 
 
 def _owners(
@@ -260,8 +278,7 @@ def _fit(name: str, model: ModelConfig, features: Features) -> Fit:
 def _predict(config: Config, name: str, features: Features, fit: Fit) -> ShardStage:
     reads = features.reads(config.models[name], "labels")
     spec = PredictConfig(
-        model=name, kind=config.models[name].kind, top_k=config.predictions.top_k,
-        features=tuple("documents" if isinstance(read.node, Ingest) else read.node.name for read in reads),
+        model=name, kind=config.models[name].kind, top_k=config.predictions.top_k
     )  # fmt: skip
     return ShardStage(
         name=f"predictions/{name}", flow="predict", version=2, config=spec, reads=reads, fits=(fit,), transform=predict
@@ -300,7 +317,8 @@ def _gallery(config: Config, name: str, features: Features, predictions: ShardSt
 
 def _tokens(config: Config, name: str, features: Features, fit: Fit) -> Summary:
     kind = config.models[name].kind
-    (book,) = model_inputs(config.models[name])[2]
+    (book,) = (one.name for one in config.models[name].inputs() if one.kind is Codes)
+    book = next(short for short, node in features.quantize.items() if node.name == book)
     quantizer: Any = config.quantize[book].parsed()
     parts, repeated, tokens = quantizer.parts, hasattr(quantizer, "repeats"), config.report.tokens
     spec = DictionaryConfig(model=name, kind=kind, parts=parts, repeated=repeated, tokens=tokens)

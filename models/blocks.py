@@ -1,22 +1,12 @@
 """Blocks cut, joined and gathered into groups of a size that training wants."""
 
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from fuseline.models.features import Block
 
 CHUNK = 1 << 15  # documents per group, about: enough to shuffle well, 64 MB of 512 numbers each
-
-
-def part(parts: dict[str, NDArray[Any]], name: str, what: str) -> NDArray[Any]:
-    """Return parts[name]; raises ValueError naming what there is."""
-    if name not in parts:
-        raise ValueError(f"{what}: expected {name!r}, got {sorted(parts)!r}; name one of these in the model's config")
-    return parts[name]
 
 
 def grouped(blocks: Iterator[Block]) -> Iterator[Block]:
@@ -48,16 +38,9 @@ def joined(blocks: list[Block]) -> Block:
     """Return the documents of several blocks as one."""
     if len(blocks) == 1:
         return blocks[0]
-    dense, codes, present = (
-        {
-            key: np.concatenate([getattr(block, name)[key] for block in blocks])
-            for key in sorted(getattr(blocks[0], name))
-        }
-        for name in ("dense", "codes", "present")
-    )
-    missing = {
-        key: np.concatenate([block.missing.get(key, np.zeros(block.dense[key].shape, np.bool_)) for block in blocks])
-        for key in sorted({key for block in blocks for key in block.missing})
+    columns = {
+        name: type(column).join([block.columns[name] for block in blocks])
+        for name, column in sorted(blocks[0].columns.items())
     }
-    ids, text, labels = (pa.concat_arrays([getattr(b, name) for b in blocks]) for name in ("ids", "text", "labels"))
-    return Block(ids, text, labels, dense, codes, present, missing)
+    ids, labels = (pa.concat_arrays([getattr(block, name) for block in blocks]) for name in ("ids", "labels"))
+    return Block(ids, labels, columns)

@@ -11,16 +11,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fuseline.models.blocks import cut, part
+from fuseline.models.blocks import cut
 from fuseline.models.checkpoint import Checkpoint, load_checkpoint, restoring, save_checkpoint
+from fuseline.models.columns import Dense, Size, Text
 from fuseline.models.config import FrozenConfig, key_values, knob
 from fuseline.models.dense import usable
 from fuseline.models.fasttext.classifier import truth_matrix, widened
 from fuseline.models.fasttext.corpus import LabelCounter
 from fuseline.models.fasttext.trainer import padded
-from fuseline.models.features import Block, Features, Inputs
+from fuseline.models.features import TEXT, Block, Features, Input, embedding_name
 from fuseline.models.metrics.thresholds import MicroF1
-from fuseline.models.restored import Restored, saved_inputs
+from fuseline.models.restored import Restored, saved_sizes
 
 F32 = NDArray[np.float32]
 
@@ -61,17 +62,17 @@ class Reference:
     """A classifier whose logits pass through softmax (one label) or sigmoids (several); subclasses fit and score."""
 
     kind: ClassVar[str]
-    config_type: ClassVar[type[ReferenceConfig]]
-    uses_text: ClassVar[bool] = False
+    summary: ClassVar[str]
+    Config: ClassVar[type[FrozenConfig]] = ReferenceConfig
     config: ReferenceConfig
     labels: list[str]
     multi_label: bool
     threshold: float
-    inputs: Inputs
+    sizes: dict[str, Size]
     facts: dict[str, Any]
 
     def __init__(self, config: ReferenceConfig | None = None) -> None:
-        self.config = self.config_type() if config is None else config
+        self.config = self.Config() if config is None else config  # type: ignore[assignment]
 
     # What subclasses decide.
     def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
@@ -88,8 +89,9 @@ class Reference:
         """Take over what was saved beside the meta data that all share; raises CheckpointError."""
         raise NotImplementedError
 
-    def _reads(self) -> Inputs:
-        """Return what the configuration reads, all widths 0."""
+    @classmethod
+    def inputs(cls, config: Any) -> tuple[Input, ...]:
+        """Return the columns that a classifier with this configuration reads."""
         raise NotImplementedError
 
     # The Classifier protocol.
@@ -131,7 +133,7 @@ class Reference:
             "labels": self.labels,
             "multi_label": self.multi_label,
             "threshold": self.threshold,
-            "inputs": saved_inputs(self.inputs),
+            "inputs": saved_sizes(self.sizes),
             "facts": self.facts,
         }
         save_checkpoint(folder, f"classifier/{self.kind}", meta=meta, arrays=self._arrays())
@@ -141,10 +143,10 @@ class Reference:
         """Read what `save` wrote; raises CheckpointError for anything else."""
         saved = load_checkpoint(folder, f"classifier/{cls.kind}")
         with restoring(f"classifier/{cls.kind}", "config, labels and weights"):
-            self = cls(cls.config_type.model_validate(saved.meta["config"]))
-            told = Restored.of(saved.meta, reads=self._reads())
+            self = cls(cls.Config.model_validate(saved.meta["config"]))  # type: ignore[arg-type]
+            told = Restored.of(saved.meta, inputs=self.inputs(self.config))
             self.labels, self.multi_label, self.threshold = told.labels, told.multi_label, told.threshold
-            self.inputs, self.facts = told.inputs, told.facts
+            self.sizes, self.facts = told.sizes, told.facts
             self._restore(saved, folder)
         return self
 
@@ -200,18 +202,18 @@ def embedding(block: Block, name: str, dim: int | None = None) -> tuple[F32, NDA
 
     Raises ValueError when there is none of that name, or of another width than `dim`.
     """
-    X = np.array(part(block.dense, name, "embedding"), np.float32)
+    column = block.column(embedding_name(name), Dense)
+    X = np.array(column.values, np.float32)
     if dim is not None and X.shape[1] != dim:
         raise ValueError(f"embedding {name}: expected {dim!r} columns, got {X.shape[1]!r}; use the one trained with")
-    has = usable(X, block.present[name], unit=False)
+    has = usable(X, column.present, unit=False)
     X[~has] = 0
     return X, has
 
 
 def has_text(block: Block) -> NDArray[np.bool_]:
     """Return which documents (n,) have a text."""
-    found = pc.fill_null(pc.greater(pc.binary_length(block.text), 0), False)
-    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+    return block.column(TEXT, Text).present
 
 
 def product(X: F32, W: F32) -> F32:

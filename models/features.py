@@ -1,36 +1,46 @@
-"""What a classifier reads: blocks of documents, streamed in a fixed order."""
+"""What a classifier reads: blocks of documents, streamed in a fixed order, and which of their columns it declares."""
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fuseline.models.columns import Column, Rows, Size, Text
 from fuseline.models.config import FrozenConfig
 
-Number = TypeVar("Number", bound=np.generic)
-CODEWORDS = 256  # of a codebook at most: as many as a uint8 can name
+TEXT = "clean/text"  # the dataset of cleaned text
+C = TypeVar("C", bound=Column)
+
+
+def embedding_name(name: str) -> str:
+    """Return the dataset of an embedding of `embed`."""
+    return f"embed/{name}"
+
+
+def codes_name(name: str) -> str:
+    """Return the dataset of the codes of a codebook of `quantize`."""
+    return f"quantize/{name}"
+
+
+class Input(NamedTuple):
+    """One column that a classifier reads."""
+
+    name: str  # of the dataset, "embed/image"
+    kind: type[Column]
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some consecutive documents of a dataset: one shard, or a part of one.
-
-    Modality keys are iterated in sorted order everywhere.
-    """
+    """Some consecutive documents of a dataset: one shard, or a part of one."""
 
     ids: pa.Array  # (n,) string
-    text: pa.Array  # (n,) string, cleaned; "" where there is none
     labels: pa.Array  # (n,) list<string>; empty where there is none
-    dense: dict[str, NDArray[np.float32]]  # embedding name -> (n, dim) float32; zeros where absent
-    codes: dict[str, NDArray[np.uint8]]  # codebook name -> (n, M) uint8; meaningless where absent
-    present: dict[str, NDArray[np.bool_]]  # key of dense or codes -> (n,)
-    # Single values that present rows lack, where there are any: key of dense -> (n, dim); they are zeros in `dense`.
-    missing: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    columns: Mapping[str, Column] = field(default_factory=dict)  # dataset name -> column; iterated in sorted order
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -38,21 +48,46 @@ class Block:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that its columns take."""
-        arrays = [*self.dense.values(), *self.codes.values(), *self.present.values(), *self.missing.values()]
-        return sum(column.nbytes for column in (self.ids, self.text, self.labels, *arrays))
+        return sum(column.nbytes for column in (self.ids, self.labels, *self.columns.values()))
 
-    def at(self, rows: slice | NDArray[np.int64]) -> "Block":
+    @property
+    def text(self) -> pa.Array:
+        """Cleaned text (n,) string; "" or null where there is none, and everywhere when it is not read."""
+        return self.column(TEXT, Text).values if TEXT in self.columns else pa.array([""] * len(self), pa.string())
+
+    def column(self, name: str, kind: type[C]) -> C:
+        """Return one column; raises ValueError naming what there is when it is absent or of another kind."""
+        of_kind = {key: column for key, column in sorted(self.columns.items()) if isinstance(column, kind)}
+        if name not in of_kind:
+            cure = "name one of these in the model's config"
+            raise ValueError(f"{kind.kind}: expected {name!r}, got {list(of_kind)!r}; {cure}")
+        return of_kind[name]
+
+    def at(self, rows: Rows) -> "Block":
         """Return the documents of a slice without a step, or those at `rows` (m,) in this order."""
-        ids, text, labels = (
+        ids, labels = (
             column[rows] if isinstance(rows, slice) else column.take(pa.array(rows))
-            for column in (self.ids, self.text, self.labels)
+            for column in (self.ids, self.labels)
         )
-        parts = (_at(self.dense, rows), _at(self.codes, rows), _at(self.present, rows), _at(self.missing, rows))
-        return Block(ids, text, labels, *parts)
+        return Block(ids, labels, {name: self.columns[name].at(rows) for name in sorted(self.columns)})
 
+    def only(self, names: set[str]) -> "Block":
+        """Return the documents with the named columns alone."""
+        return Block(
+            self.ids, self.labels, {name: self.columns[name] for name in sorted(self.columns) if name in names}
+        )
 
-def _at(parts: dict[str, NDArray[Number]], rows: slice | NDArray[np.int64]) -> dict[str, NDArray[Number]]:
-    return {key: parts[key][rows] for key in sorted(parts)}
+    def masked(self, names: frozenset[str]) -> "Block":
+        """Return the documents with nothing present in the named columns."""
+        columns = {name: self.columns[name] for name in sorted(self.columns)}
+        return Block(self.ids, self.labels, {k: c.masked() if k in names else c for k, c in columns.items()})
+
+    def present(self, names: set[str]) -> NDArray[np.bool_]:
+        """Return which documents (n,) have something in any of the named columns."""
+        found = np.zeros(len(self), np.bool_)
+        for name in names:
+            found |= self.columns[name].present
+        return found
 
 
 class Features(Protocol):
@@ -79,30 +114,45 @@ T = TypeVar("T", bound=Shared)
 
 
 @runtime_checkable
-class Lender(Protocol):
+class SharedCache(Protocol):
     """Features that keep what was made from them for the next classifier."""
 
-    def lend(self, key: Hashable, make: Callable[[], T]) -> AbstractContextManager[T]:
+    def get_or_create(self, key: Hashable, make: Callable[[], T]) -> AbstractContextManager[T]:
         """Yield what `make` returned the first time for this key; `key` says everything that decides it."""
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What a classifier was trained on, saved in its checkpoint and compared before it predicts."""
-
-    dense: dict[str, int]  # embedding name -> dim
-    codes: dict[str, tuple[int, int]]  # codebook name -> (M tokens, Ks codewords)
-    text: bool
-
-
 class Classifier(Protocol):
-    """Anything that can be fitted and asked for logits."""
+    """Anything that can be fitted and asked for logits; a registry lists the classes themselves."""
 
-    config: FrozenConfig
-    labels: list[str]  # class names; column c of the logits is labels[c]
-    multi_label: bool
-    threshold: float  # probability from which a label belongs to the predicted set, tuned on valid
-    uses_text: ClassVar[bool]
+    kind: ClassVar[str]  # its name in the registry
+    summary: ClassVar[str]  # one line for those who choose
+    Config: ClassVar[type[FrozenConfig]]
+
+    def __init__(self, config: Any = None) -> None: ...
+
+    @property
+    def config(self) -> Any:
+        """What it was told, of the type `Config`."""
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names; column c of the logits is labels[c]."""
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a document may have several labels."""
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which a label belongs to the predicted set, tuned on valid."""
+
+    @property
+    def sizes(self) -> dict[str, Size]:
+        """What it was fitted on, by input."""
+
+    @classmethod
+    def inputs(cls, config: Any) -> tuple[Input, ...]:
+        """Return the columns that a classifier with this configuration reads."""
 
     def fit(self, train: Features, valid: Features | None, *, seed: int) -> Self:
         """Fit on the rows of `train`; `valid` only tunes the threshold and early stopping."""
@@ -125,3 +175,13 @@ class Classifier(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Return parameters, bytes and training facts (epochs, loss per epoch, words/s) for the report."""
+
+
+def reads_text(inputs: tuple[Input, ...]) -> bool:
+    """Return whether any of these inputs is text."""
+    return any(issubclass(one.kind, Text) for one in inputs)
+
+
+def width(sizes: Mapping[str, Size], kind: type[Column]) -> int:
+    """Return how many numbers, or codes, all columns of a kind hold per document."""
+    return sum(size.width for size in sizes.values() if size.kind == kind.kind)

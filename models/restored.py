@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuseline.models.checkpoint import checked_number, checked_texts, refuse
-from fuseline.models.features import CODEWORDS, Inputs
+from fuseline.models.columns import CODEWORDS, Size
+from fuseline.models.features import Input
 
 
 @dataclass(frozen=True)
@@ -14,16 +15,16 @@ class Restored:
     labels: list[str]
     multi_label: bool
     threshold: float
-    inputs: Inputs
+    sizes: dict[str, Size]
     facts: dict[str, Any]
 
     @classmethod
-    def of(cls, meta: dict[str, Any], *, reads: Inputs) -> "Restored":
+    def of(cls, meta: dict[str, Any], *, inputs: tuple[Input, ...]) -> "Restored":
         """Return the checked values; raises CheckpointError.
 
         Args:
             meta: of the checkpoint.
-            reads: what the classifier's configuration reads, all widths 0.
+            inputs: what the classifier's configuration reads.
         """
         labels = checked_texts("labels", meta["labels"])
         if not labels:
@@ -31,34 +32,23 @@ class Restored:
         if not isinstance(meta["multi_label"], bool) or not isinstance(meta["facts"], dict):
             refuse("multi_label and facts", "a bool and a mapping", (meta["multi_label"], meta["facts"]))
         threshold = checked_number("threshold", meta["threshold"], high=1.0)
-        return cls(labels, meta["multi_label"], threshold, _inputs(meta["inputs"], reads), meta["facts"])
-
-    @property
-    def dim(self) -> int:
-        """Dimensions of all embeddings together."""
-        return sum(self.inputs.dense.values())
-
-    @property
-    def tokens(self) -> int:
-        """Codes of all codebooks together."""
-        return sum(M for M, _ in self.inputs.codes.values())
+        return cls(labels, meta["multi_label"], threshold, _sizes(meta["inputs"], inputs), meta["facts"])
 
 
-def saved_inputs(inputs: Inputs) -> dict[str, Any]:
+def saved_sizes(sizes: dict[str, Size]) -> dict[str, list[Any]]:
     """Return what a checkpoint says of a classifier's inputs."""
-    return {"dense": inputs.dense, "codes": inputs.codes, "text": inputs.text}
+    return {name: list(sizes[name]) for name in sorted(sizes)}
 
 
-def _inputs(saved: Any, reads: Inputs) -> Inputs:
-    dense, codes, text = saved["dense"], saved["codes"], saved["text"]
-    named = (sorted(dense), sorted(codes), text)
-    wanted = (sorted(reads.dense), sorted(reads.codes), reads.text)
-    if named != wanted or not isinstance(text, bool):
+def _sizes(saved: Any, inputs: tuple[Input, ...]) -> dict[str, Size]:
+    named = {name: values[0] for name, values in saved.items()}
+    wanted = {one.name: one.kind.kind for one in inputs}
+    if named != wanted:
         refuse("inputs", f"those that its config names, {wanted}", named)
-    sizes = [*dense.values(), *(size for pair in codes.values() for size in pair)]
-    if not all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in sizes):
-        refuse("inputs", "sizes from 0", sizes)
-    pairs = {name: (M, Ks) for name, (M, Ks) in codes.items()}
-    if any(Ks > CODEWORDS for _, Ks in pairs.values()):
-        refuse("inputs", f"at most {CODEWORDS} codewords", pairs)
-    return Inputs(dict(dense), pairs, text)
+    sizes = {name: Size(*values) for name, values in saved.items()}
+    numbers = [number for size in sizes.values() for number in size[1:]]
+    if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers):
+        refuse("inputs", "sizes from 0", numbers)
+    if any(size.values > CODEWORDS for size in sizes.values()):
+        refuse("inputs", f"at most {CODEWORDS} codewords", sizes)
+    return {name: sizes[name] for name in sorted(sizes)}

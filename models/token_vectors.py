@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fuseline.models.columns import CODEWORDS, Codes
 from fuseline.models.dense import F32
 from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.fasttext.dictionary import EOS, WordCounter
-from fuseline.models.features import CODEWORDS
+from fuseline.models.features import width
 
 
 class Vocabulary(NamedTuple):
@@ -44,5 +45,5 @@ def vocabulary(classifier: FastTextClassifier, *, min_count: int, most: int) -> 
 
 def token_vectors(classifier: FastTextClassifier) -> F32:
     """Return the vectors (M * 256, H) of the visual tokens; that of codeword c at place m is row 256 m + c."""
-    first, places = classifier.dictionary.rows, sum(M for M, _ in classifier.inputs.codes.values())
+    first, places = classifier.dictionary.rows, width(classifier.sizes, Codes)
     return np.asarray(classifier.params.U[first : first + places * CODEWORDS, : classifier.config.dim])

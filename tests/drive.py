@@ -10,11 +10,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fuseline.models.columns import Text
 from fuseline.models.config import FrozenConfig, knob
 from fuseline.stores.dataset import ROW_INPUTS
-from fuseline.tasks.documents.ingest import Scan, SourceConfig, SplitConfig, ingest, ingest_config
+from fuseline.tasks.documents.ingest import Scan, SourceConfig, SplitConfig, ingest, ingest_config, ingest_stage
 from fuseline.tasks.engine.fit import make_fit
-from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Node, Read, ShardStage, Summary
+from fuseline.tasks.engine.nodes import Context, Feature, Fit, Ingest, Node, Read, ShardStage, Summary
 from fuseline.tasks.engine.planner import Plan, PlanOptions, plan_node
 from fuseline.tasks.engine.shard import ShardReport, make_shards, make_summary
 
@@ -82,12 +83,11 @@ def nodes(
     source: Path, *, shard_size: int | str = 10, cleaning: CleanConfig | None = None, factor: int = 1, workers: int = 1
 ) -> Nodes:
     where, split = SourceConfig(path=str(source)), SplitConfig(valid=0, test=0)
-    documents = Ingest(
-        name="documents/x", flow="ingest", version=1, source=where,
-        config=ingest_config("documents/x", where, shard_size=shard_size, split=split, workers=workers),
-    )  # fmt: skip
+    config = ingest_config("documents/x", where, shard_size=shard_size, split=split, workers=workers)
+    documents = ingest_stage("documents/x", where, config)
     cleaned = ShardStage(
         name="clean/text", flow="clean", version=1, config=cleaning or CleanConfig(), transform=clean,
+        feature=Feature(Text, "text", "text"),
         reads=(Read(documents, ("text",)),),
     )  # fmt: skip
     titles = ShardStage(

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from fuseline.models.columns import Codes, Dense, Text
 from fuseline.models.config import FrozenConfig
 from fuseline.models.quantizers.drift import DriftConfig
 from fuseline.stores.schemas import embedding
-from fuseline.tasks.documents.ingest import SourceConfig, SplitConfig, ingest_config
-from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Read, ShardStage, Summary
+from fuseline.tasks.documents.ingest import SourceConfig, SplitConfig, ingest_config, ingest_stage
+from fuseline.tasks.engine.nodes import Context, Feature, Fit, Ingest, Read, ShardStage, Summary
 from fuseline.tasks.stages.codebook_drift import MeasureConfig, measure_drift
 from fuseline.tasks.stages.predict import PredictConfig, predict
 from fuseline.tasks.stages.quantize import QuantizeConfig, encode, fit_codebook
@@ -56,16 +57,16 @@ def embed(tables: list[pa.Table], config: Nothing, context: Context) -> pa.Table
 def visual(source: Path, *, quantizer: str = "pq", shard_size: int = 20, **options: Any) -> Visual:
     """Return the nodes; `options` are those of the quantizer."""
     where, split = SourceConfig(path=str(source)), SplitConfig(valid=0, test=0)
-    documents = Ingest(
-        name="documents/x", flow="ingest", version=1, source=where,
-        config=ingest_config("documents/x", where, shard_size=shard_size, split=split),
-    )  # fmt: skip
+    config = ingest_config("documents/x", where, shard_size=shard_size, split=split)
+    documents = ingest_stage("documents/x", where, config)
     cleaned = ShardStage(
         name="clean/text", flow="clean", version=1, config=Nothing(), transform=clean,
+        feature=Feature(Text, "text", "text"),
         reads=(Read(documents, ("text", "status")),),
     )  # fmt: skip
     vectors = ShardStage(
         name="embed/image", flow="embed", version=1, config=Nothing(), transform=embed, layout="zarr",
+        feature=Feature(Dense, "embedding", "image"),
         reads=(Read(documents, ("title",)),),
     )  # fmt: skip
     spec = QuantizeConfig(quantizer=quantizer, options={"parts": 2, "codewords": 4, "unit": False, **options})
@@ -75,6 +76,7 @@ def visual(source: Path, *, quantizer: str = "pq", shard_size: int = 20, **optio
     )  # fmt: skip
     codes = ShardStage(
         name="quantize/q", flow="quantize", version=1, config=spec, transform=encode, fits=(book,),
+        feature=Feature(Codes, "codes", "image"),
         reads=(Read(vectors, ("present", "embedding", "status")),),
     )  # fmt: skip
     owners = ShardStage(
@@ -97,7 +99,7 @@ def visual(source: Path, *, quantizer: str = "pq", shard_size: int = 20, **optio
         name="models/m", flow="train", version=1, config=train_config(chosen), fit=fit_classifier, fits=(book,),
         reads=(Read(documents, ("split", "labels")), *reads),
     )  # fmt: skip
-    scored = PredictConfig(model="m", kind=quantizer, top_k=2, features=("documents", "clean/text", "quantize/q"))
+    scored = PredictConfig(model="m", kind=quantizer, top_k=2)
     predictions = ShardStage(
         name="predictions/m", flow="predict", version=1, config=scored, transform=predict, fits=(model,),
         reads=(Read(documents, ("labels",)), *reads),

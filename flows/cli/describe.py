@@ -127,7 +127,8 @@ def _reader(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
 
 
 def _model(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
-    return {"reads": ", ".join(MODELS[name].reads)}, option_rows(MODELS[name].config)
+    kinds = (one.kind.kind for one in MODELS[name].inputs(MODELS[name].Config()))
+    return {"reads": ", ".join(dict.fromkeys(kinds))}, option_rows(MODELS[name].Config)
 
 
 def _encoder(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:

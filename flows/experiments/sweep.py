@@ -19,7 +19,7 @@ from fuseline.flows.recorded import recorded_flow
 from fuseline.flows.runtime import locked
 from fuseline.flows.step import Wishes, run_nodes, task_runner
 from fuseline.flows.steps import STEPS, TRAIN
-from fuseline.tasks.engine.cache import SHELF
+from fuseline.tasks.engine.cache import CACHE
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Fit
 from fuseline.tasks.engine.planner import Seen
@@ -39,7 +39,7 @@ class Training:
 @task(name="cell", cache_policy=NO_CACHE, persist_result=False, retries=0)
 def train_cell(training: Training) -> ShardReport:
     """Train and score one cell, and commit it; cells of one process share what they read."""
-    return make_fit(training.node, training.root, source=training.source, seen=training.seen, shelf=SHELF)
+    return make_fit(training.node, training.root, source=training.source, seen=training.seen, cache=CACHE)
 
 
 @recorded_flow("sweep")
@@ -55,7 +55,7 @@ def sweep(config: Config) -> int:
         minutes = config.sweep.budget_minutes
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
         grid = Grid(config)
-        with closing(SHELF):
+        with closing(CACHE):
             for name in grid.names:
                 ran += _train(grid, grid.cells(name), deadline)
                 if time.monotonic() >= deadline:

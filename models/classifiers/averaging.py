@@ -10,8 +10,9 @@ from pydantic import Field
 from fuseline.models.checkpoint import Checkpoint, checked_number, load_checkpoint, refuse, restoring, save_checkpoint
 from fuseline.models.classifier import embedding, has_text, tuned_threshold
 from fuseline.models.classifiers import kiela
-from fuseline.models.config import key_values
-from fuseline.models.features import Block, Features, Inputs
+from fuseline.models.columns import Size
+from fuseline.models.config import FrozenConfig, key_values
+from fuseline.models.features import Block, Features, Input
 
 F32 = NDArray[np.float32]
 TINY = float(np.finfo(np.float32).tiny)  # smallest probability that has a logarithm
@@ -33,7 +34,8 @@ class AvgProbs:
     """
 
     kind: ClassVar[str] = "avg_probs"
-    uses_text: ClassVar[bool] = True
+    summary: ClassVar[str] = "mean of the probabilities of `text` and `image`"
+    Config: ClassVar[type[FrozenConfig]] = AvgProbsConfig
     config: AvgProbsConfig
     labels: list[str]
     multi_label: bool
@@ -44,10 +46,15 @@ class AvgProbs:
     def __init__(self, config: AvgProbsConfig | None = None) -> None:
         self.config = AvgProbsConfig() if config is None else config
 
+    @classmethod
+    def inputs(cls, config: AvgProbsConfig) -> tuple[Input, ...]:
+        """Return the columns that both parts read."""
+        return (*kiela.Text.inputs(config), *kiela.Image.inputs(config))
+
     @property
-    def inputs(self) -> Inputs:
+    def sizes(self) -> dict[str, Size]:
         """What both parts were trained on."""
-        return Inputs(self.image.inputs.dense, {}, True)
+        return {**self.text.sizes, **self.image.sizes}
 
     def fit(self, train: Features, valid: Features | None, *, seed: int) -> Self:
         """Fit both parts on `train`; on `valid` tune the threshold of the mean when the task is multi-label."""

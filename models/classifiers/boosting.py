@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from fuseline.models.blocks import part
 from fuseline.models.checkpoint import Checkpoint
 from fuseline.models.classifier import Classes, Reference, ReferenceConfig, Tags, embedding, labelled
 from fuseline.models.classifiers.trees import Forest, load_booster
-from fuseline.models.config import knob
-from fuseline.models.features import CODEWORDS, Block, Features, Inputs
+from fuseline.models.columns import Codes, Dense
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.features import Block, Features, Input, codes_name, embedding_name, width
 from fuseline.models.progress import note, note_doing
 from fuseline.models.threads import thread_limit
 
@@ -61,7 +61,8 @@ class Boosting(Reference):
     """
 
     kind: ClassVar[str] = "lightgbm"
-    config_type: ClassVar[type[ReferenceConfig]] = BoostingConfig
+    summary: ClassVar[str] = "gradient boosted trees over embeddings and codes"
+    Config: ClassVar[type[FrozenConfig]] = BoostingConfig
     config: BoostingConfig
     boosters: list[Any]  # lightgbm.Booster
 
@@ -81,19 +82,21 @@ class Boosting(Reference):
 
     def describe(self) -> dict[str, Any]:
         size = sum(len(booster.model_to_string()) for booster in self.boosters)
-        tokens = sum(M for M, _ in self.inputs.codes.values())
-        return {"bytes": size, "bytes_per_document": 4 * sum(self.inputs.dense.values()) + tokens, **self.facts}
+        per_document = 4 * width(self.sizes, Dense) + width(self.sizes, Codes)
+        return {"bytes": size, "bytes_per_document": per_document, **self.facts}
 
     def _restore(self, saved: Checkpoint, folder: Path) -> None:
-        C, columns = len(self.labels), sum(self.inputs.dense[name] for name in self.config.embeddings)
-        columns += sum(self.inputs.codes[name][0] for name in self.config.codes)
+        C, columns = len(self.labels), sum(self.sizes[one.name].width for one in self.inputs(self.config))
         objective = "binary sigmoid:1" if self.multi_label else f"multiclass num_class:{C}"
         forest = Forest(1 if self.multi_label else C, columns, objective)
         files = [folder / tree_file(number) for number in range(C if self.multi_label else 1)]
         self.boosters = [load_booster(file.read_text("utf-8"), forest) for file in files]
 
-    def _reads(self) -> Inputs:
-        return Inputs(dict.fromkeys(self.config.embeddings, 0), dict.fromkeys(self.config.codes, (0, 0)), False)
+    @classmethod
+    def inputs(cls, config: BoostingConfig) -> tuple[Input, ...]:
+        dense = (Input(embedding_name(name), Dense) for name in config.embeddings)
+        codes = (Input(codes_name(name), Codes) for name in config.codes)
+        return tuple(dict.fromkeys((*dense, *codes)))
 
     def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
         X, tags = self._read(train, classes)
@@ -116,7 +119,7 @@ class Boosting(Reference):
     def _boost(self, X: F32, y: NDArray[Any], parameters: dict[str, Any], test: tuple[F32, NDArray[Any]] | None) -> Any:
         import lightgbm
 
-        first = sum(self.inputs.dense.values())
+        first = width(self.sizes, Dense)
         data = lightgbm.Dataset(
             X, y.astype(np.int32), categorical_feature=list(range(first, X.shape[1])), params=parameters
         )
@@ -146,30 +149,28 @@ class Boosting(Reference):
         """Return columns (n, K) and the labels of the labelled documents."""
         X, tags = [], []
         for block in labelled(features):
-            if not hasattr(self, "inputs"):
-                dense = {name: part(block.dense, name, "embedding").shape[1] for name in self.config.embeddings}
-                tokens = {name: part(block.codes, name, "codebook").shape[1] for name in self.config.codes}
-                self.inputs = Inputs(dense, {name: (M, CODEWORDS) for name, M in tokens.items()}, False)
+            if not hasattr(self, "sizes"):
+                self.sizes = {one.name: block.column(*one).size for one in self.inputs(self.config)}
             X.append(self._columns(block))
             tags.append(classes.pairs(block.labels))
-        width = sum(self.inputs.dense.values()) + sum(M for M, _ in self.inputs.codes.values())
-        return np.concatenate([np.zeros((0, width), np.float32), *X]), Tags(tags, [len(part) for part in X])
+        columns = width(self.sizes, Dense) + width(self.sizes, Codes)
+        return np.concatenate([np.zeros((0, columns), np.float32), *X]), Tags(tags, [len(part) for part in X])
 
     def _columns(self, block: Block) -> F32:
         """Return (n, K) float32: embeddings in their configured order, then codes; NaN where absent."""
         columns = []
         for name in self.config.embeddings:
-            X, has = embedding(block, name, self.inputs.dense[name])
+            X, has = embedding(block, name, self.sizes[embedding_name(name)].width)
             X[~has] = np.nan
-            if name in block.missing:
-                X[block.missing[name]] = np.nan
+            if (missing := block.column(embedding_name(name), Dense).missing) is not None:
+                X[missing] = np.nan
             columns.append(X)
         for name in self.config.codes:
-            codes = part(block.codes, name, "codebook").astype(np.float32)
-            if codes.shape[1] != self.inputs.codes[name][0]:
-                expected = self.inputs.codes[name][0]
+            column = block.column(codes_name(name), Codes)
+            codes = column.values.astype(np.float32)
+            if codes.shape[1] != (expected := self.sizes[codes_name(name)].width):
                 raise ValueError(f"codes {name}: expected {expected!r} columns, got {codes.shape[1]!r}; train again")
-            codes[~block.present[name]] = np.nan
+            codes[~column.present] = np.nan
             columns.append(codes)
         return np.concatenate(columns, axis=1)
 

@@ -10,12 +10,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fuseline.models.blocks import grouped, part
+from fuseline.models.blocks import grouped
 from fuseline.models.checkpoint import Checkpoint
 from fuseline.models.classifier import Classes, Reference, ReferenceConfig, embedding, labelled, product
+from fuseline.models.columns import Dense
+from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import unit_rows
 from fuseline.models.errors import TrainingError
-from fuseline.models.features import Block, Features, Inputs
+from fuseline.models.features import Block, Features, Input, embedding_name
 from fuseline.models.progress import note_doing
 
 F32 = NDArray[np.float32]
@@ -49,7 +51,8 @@ class GMU(Reference):
     """
 
     kind: ClassVar[str] = "gmu"
-    config_type: ClassVar[type[ReferenceConfig]] = GMUConfig
+    summary: ClassVar[str] = "gated multimodal unit over an image and a text embedding"
+    Config: ClassVar[type[FrozenConfig]] = GMUConfig
     config: GMUConfig
     weights: dict[str, F32]  # Wv (H, Dv), Wt (H, Dt), Wz (H, Dv + Dt), W (C, H), b (C,)
 
@@ -79,20 +82,25 @@ class GMU(Reference):
         return dict(self.weights)
 
     def _restore(self, saved: Checkpoint, folder: Path) -> None:
-        Dv, Dt = (self.inputs.dense[name] for name in (self.config.image, self.config.text_embedding))
+        Dv, Dt = self._widths()
         C, H = len(self.labels), self.config.dim
         shapes = {"Wt": (H, Dt), "Wv": (H, Dv), "Wz": (H, Dv + Dt), "W": (C, H), "b": (C,)}
         self.weights = {name: saved.array(name, np.float32, *shapes[name]) for name in WEIGHTS}
 
-    def _reads(self) -> Inputs:
-        return Inputs({self.config.image: 0, self.config.text_embedding: 0}, {}, False)
+    @classmethod
+    def inputs(cls, config: GMUConfig) -> tuple[Input, ...]:
+        names = dict.fromkeys((config.image, config.text_embedding))
+        return tuple(Input(embedding_name(name), Dense) for name in names)
+
+    def _widths(self) -> tuple[int, int]:
+        image, text = (embedding_name(name) for name in (self.config.image, self.config.text_embedding))
+        return self.sizes[image].width, self.sizes[text].width
 
     def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
         import torch
 
-        names = (self.config.image, self.config.text_embedding)
         first = next(train.blocks())
-        self.inputs = Inputs({name: part(first.dense, name, "embedding").shape[1] for name in names}, {}, False)
+        self.sizes = {one.name: first.column(*one).size for one in self.inputs(self.config)}
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # sums over more threads would differ in their last bits
         try:
@@ -129,7 +137,7 @@ class GMU(Reference):
         """Return weights drawn uniformly within Glorot's bound, b zero."""
         import torch
 
-        Dv, Dt = (self.inputs.dense[name] for name in (self.config.image, self.config.text_embedding))
+        Dv, Dt = self._widths()
         H = self.config.dim
         shapes = {"Wv": (H, Dv), "Wt": (H, Dt), "Wz": (H, Dv + Dt), "W": (C, H)}
         weights = {
@@ -167,9 +175,9 @@ class GMU(Reference):
 
     def _inputs_of(self, block: Block) -> tuple[F32, F32, F32]:
         """Return x_v (n, Dv), x_t (n, Dt) of unit length and the bounds (n, 2) of z: at least, at most."""
-        dims = self.inputs.dense
-        xv, has_v = embedding(block, self.config.image, dims[self.config.image])
-        xt, has_t = embedding(block, self.config.text_embedding, dims[self.config.text_embedding])
+        Dv, Dt = self._widths()
+        xv, has_v = embedding(block, self.config.image, Dv)
+        xt, has_t = embedding(block, self.config.text_embedding, Dt)
         bounds = np.stack([has_v & ~has_t, has_v | ~has_t], axis=1).astype(np.float32)
         return unit_rows(xv), unit_rows(xt), bounds
 

@@ -4,10 +4,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from fuseline.models.config import FrozenConfig
 from fuseline.models.fasttext import arrays
 from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Reads
+from fuseline.models.features import TEXT, codes_name, embedding_name
 
 
 class TextConfig(FastTextConfig):
@@ -63,35 +65,43 @@ class Text(FastTextClassifier):
     """W U x_t (K-11); x_t is the mean of a document's words, n-grams and subwords."""
 
     kind: ClassVar[str] = "text"
-    config_type: ClassVar[type[FastTextConfig]] = TextConfig
+    summary: ClassVar[str] = "fastText: mean of word vectors, linear classes"
+    Config: ClassVar[type[FrozenConfig]] = TextConfig
 
 
 class _WithImage(FastTextClassifier):
-    config_type: ClassVar[type[FastTextConfig]] = ImageConfig
+    Config: ClassVar[type[FrozenConfig]] = ImageConfig
     config: ImageConfig
 
-    def reads(self) -> Reads:
-        return Reads(self.uses_text, self.config.image, codes=None, length=self.config.image_length)
+    @classmethod
+    def reads(cls, config: ImageConfig) -> Reads:  # type: ignore[override]
+        return Reads(TEXT, dense=embedding_name(config.image), length=config.image_length)
 
 
 class Image(_WithImage):
     """W V x_v (K-12); x_v has length `image_length`."""
 
     kind: ClassVar[str] = "image"
-    config_type: ClassVar[type[FastTextConfig]] = ImageAloneConfig
-    uses_text: ClassVar[bool] = False
+    summary: ClassVar[str] = "linear map of a unit-length image embedding"
+    Config: ClassVar[type[FrozenConfig]] = ImageAloneConfig
+
+    @classmethod
+    def reads(cls, config: ImageConfig) -> Reads:  # type: ignore[override]
+        return super().reads(config)._replace(text=None)
 
 
 class Additive(_WithImage):
     """W (U x_t + V x_v) (K-13); a missing modality drops its term."""
 
     kind: ClassVar[str] = "additive"
+    summary: ClassVar[str] = "sum of text and image vector"
 
 
 class Max(_WithImage):
     """W max(U x_t, V x_v) (K-14); with one modality missing, W of the other."""
 
     kind: ClassVar[str] = "max"
+    summary: ClassVar[str] = "element-wise maximum of text and image vector"
     linear: ClassVar[bool] = False
 
     def fusion(self) -> int:
@@ -102,7 +112,8 @@ class Gated(_WithImage):
     """W (s(U x_t) * V x_v) for gate=text (K-15), W (U x_t * s(V x_v)) for gate=image (K-16); one modality: no gate."""
 
     kind: ClassVar[str] = "gated"
-    config_type: ClassVar[type[FastTextConfig]] = GatedConfig
+    summary: ClassVar[str] = "sigmoid of one vector times the other"
+    Config: ClassVar[type[FrozenConfig]] = GatedConfig
     config: GatedConfig
     linear: ClassVar[bool] = False
 
@@ -114,6 +125,7 @@ class Bilinear(_WithImage):
     """W (U x_t (x) V x_v) with W (C, H * H) (K-17); a missing vector is replaced by the constant one of length 1."""
 
     kind: ClassVar[str] = "bilinear"
+    summary: ClassVar[str] = "outer product of text and image vector"
     linear: ClassVar[bool] = False
 
     def fusion(self) -> int:
@@ -124,6 +136,7 @@ class BilinearGated(Gated):
     """Bilinear with the gate's side through the sigmoid (K-18); no gate on one modality."""
 
     kind: ClassVar[str] = "bilinear_gated"
+    summary: ClassVar[str] = "outer product with one side through the sigmoid"
 
     def fusion(self) -> int:
         return arrays.BILINEAR_GATE_TEXT if self.config.gate == "text" else arrays.BILINEAR_GATE_IMAGE
@@ -133,11 +146,13 @@ class PQTokens(FastTextClassifier):
     """W (U x_t + alpha U x_d) (K-21): codes are words of the same U, their bag averaged apart from the text's."""
 
     kind: ClassVar[str] = "pq"
-    config_type: ClassVar[type[FastTextConfig]] = PQTokensConfig
+    summary: ClassVar[str] = "fastText with the image as product-quantized words"
+    Config: ClassVar[type[FrozenConfig]] = PQTokensConfig
     config: PQTokensConfig
 
-    def reads(self) -> Reads:
-        return Reads(text=True, dense=None, codes=self.config.codes)
+    @classmethod
+    def reads(cls, config: PQTokensConfig) -> Reads:  # type: ignore[override]
+        return Reads(TEXT, codes=codes_name(config.codes))
 
     def alpha(self) -> float:
         return self.config.alpha
@@ -147,4 +162,8 @@ class RSPQTokens(PQTokens):
     """PQ's classifier over the codes of a random sample product quantizer; a token names repeat and part (K-20)."""
 
     kind: ClassVar[str] = "rspq"
-    config_type: ClassVar[type[FastTextConfig]] = RSPQTokensConfig
+    summary: ClassVar[str] = "fastText with the image as randomly sampled PQ words"
+    Config: ClassVar[type[FrozenConfig]] = RSPQTokensConfig
+
+
+CLASSIFIERS = (Text, Image, Additive, Max, Gated, Bilinear, BilinearGated, PQTokens, RSPQTokens)

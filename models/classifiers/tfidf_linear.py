@@ -12,8 +12,9 @@ from pydantic import Field
 
 from fuseline.models.checkpoint import Checkpoint, checked_texts, load_json, refuse
 from fuseline.models.classifier import Classes, Reference, ReferenceConfig, Tags, has_text, labelled
-from fuseline.models.config import knob
-from fuseline.models.features import Block, Features, Inputs
+from fuseline.models.columns import Size, Text
+from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.features import TEXT, Block, Features, Input
 
 F32 = NDArray[np.float32]
 SLICE = 1 << 23  # weights multiplied at a time, since the sparse product copies them: 64 MB
@@ -47,8 +48,8 @@ class TfidfLinear(Reference):
     """
 
     kind: ClassVar[str] = "tfidf_linear"
-    config_type: ClassVar[type[ReferenceConfig]] = TfidfLinearConfig
-    uses_text: ClassVar[bool] = True
+    summary: ClassVar[str] = "TF-IDF of words and word pairs, logistic regression"
+    Config: ClassVar[type[FrozenConfig]] = TfidfLinearConfig
     config: TfidfLinearConfig
     vectorizer: Any  # sklearn.feature_extraction.text.TfidfVectorizer
     W: NDArray[np.float64]  # (C, terms)
@@ -89,8 +90,9 @@ class TfidfLinear(Reference):
         self.vectorizer.idf_ = idf
         self.W, self.b = saved.array("W", np.float64, C, len(terms)), saved.array("b", np.float64, C)
 
-    def _reads(self) -> Inputs:
-        return Inputs({}, {}, True)
+    @classmethod
+    def inputs(cls, config: TfidfLinearConfig) -> tuple[Input, ...]:
+        return (Input(TEXT, Text),)
 
     def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
         parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
@@ -102,7 +104,7 @@ class TfidfLinear(Reference):
                 sizes.append(len(block))
                 yield from texts(block)
 
-        self.inputs, self.vectorizer = Inputs({}, {}, True), self._vectorizer()
+        self.sizes, self.vectorizer = {TEXT: Size(Text.kind)}, self._vectorizer()
         X = self.vectorizer.fit_transform(stream())
         tags, C = Tags(parts, sizes), len(classes.names)
         self._refuse_large(C, X.shape[1], len(tags.rows))

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from fuseline.models.blocks import cut
 from fuseline.models.checkpoint import Checkpoint, checked_number, load_checkpoint, restoring, save_checkpoint
-from fuseline.models.config import key_values
+from fuseline.models.columns import CODEWORDS, Codes, Column, Dense, Size
+from fuseline.models.columns import Text as TextColumn
+from fuseline.models.config import FrozenConfig, key_values
 from fuseline.models.fasttext import arrays, pretrained, trainer
 from fuseline.models.fasttext import corpus as corpora
 from fuseline.models.fasttext.arrays import Chunk, Params, Spec
@@ -20,9 +22,9 @@ from fuseline.models.fasttext.corpus import Corpus, Reads, Shape
 from fuseline.models.fasttext.dictionary import Dictionary
 from fuseline.models.fasttext.kernels.warm import warm_up
 from fuseline.models.fasttext.output import huffman, lookups
-from fuseline.models.features import CODEWORDS, Block, Features, Inputs
+from fuseline.models.features import TEXT, Block, Features, Input, width
 from fuseline.models.metrics.thresholds import MicroF1
-from fuseline.models.restored import Restored, saved_inputs
+from fuseline.models.restored import Restored, saved_sizes
 
 LOSSES = {"softmax": arrays.SOFTMAX, "hs": arrays.HIERARCHICAL, "ns": arrays.NEGATIVE, "ova": arrays.ONE_VS_ALL}
 POSITIVES = {"sample": arrays.SAMPLE, "average": arrays.AVERAGE}
@@ -38,14 +40,14 @@ class FastTextClassifier:
     """
 
     kind: ClassVar[str]
-    config_type: ClassVar[type[FastTextConfig]]
-    uses_text: ClassVar[bool] = True
+    summary: ClassVar[str]
+    Config: ClassVar[type[FrozenConfig]] = FastTextConfig
     linear: ClassVar[bool] = True  # the score is a sum of one term per modality
     config: FastTextConfig
     labels: list[str]
     multi_label: bool
     threshold: float
-    inputs: Inputs
+    sizes: dict[str, Size]
     seed: int
     dictionary: Dictionary
     label_counts: NDArray[np.int64]
@@ -54,7 +56,7 @@ class FastTextClassifier:
     timing: dict[str, float]  # of this process's fit; never saved
 
     def __init__(self, config: FastTextConfig | None = None) -> None:
-        self.config = self.config_type() if config is None else config
+        self.config = self.Config() if config is None else config  # type: ignore[assignment]
         self.timing = {}
 
     # What subclasses decide.
@@ -62,15 +64,29 @@ class FastTextClassifier:
         """Return the fusion kind of `kernels`."""
         return arrays.SUM
 
-    def reads(self) -> Reads:
-        """Return which parts of a block are read."""
-        return Reads(text=True, dense=None, codes=None)
+    @classmethod
+    def reads(cls, config: FastTextConfig) -> Reads:
+        """Return which columns of a block are read."""
+        return Reads(TEXT)
 
     def alpha(self) -> float:
         """Return the weight of the visual-token bag beside the text bag (K-21)."""
         return 1.0
 
     # The Classifier protocol.
+    @classmethod
+    def inputs(cls, config: FastTextConfig) -> tuple[Input, ...]:
+        """Return the columns that a classifier with this configuration reads."""
+        reads = cls.reads(config)
+        named: tuple[tuple[str | None, type[Column]], ...]
+        named = (reads.text, TextColumn), (reads.dense, Dense), (reads.codes, Codes)
+        return tuple(Input(name, kind) for name, kind in named if name is not None)
+
+    @property
+    def uses_text(self) -> bool:
+        """Whether words are read."""
+        return self.reads(self.config).text is not None
+
     def fit(self, train: Features, valid: Features | None, *, seed: int) -> Self:
         """Fit on `train`; on `valid` tune the threshold when the task is multi-label.
 
@@ -80,7 +96,7 @@ class FastTextClassifier:
             pretrained.check_dim(self.config.pretrained_vectors, self.config.dim)
         compiled = warm_up()
         started = time.perf_counter()
-        with corpora.encoding(train, self.reads(), self.config) as corpus:
+        with corpora.encoding(train, self.reads(self.config), self.config) as corpus:
             encoded = time.perf_counter()
             self._fit_corpus(corpus, seed)
             trained = time.perf_counter() - encoded
@@ -99,7 +115,7 @@ class FastTextClassifier:
         """Return logits (n, C) float32; log probabilities under hierarchical softmax, zeros for an empty document."""
         from fuseline.models.fasttext.kernels import model as kernels
 
-        chunk = corpora.encode(block, self.reads(), self.dictionary, self._shape())
+        chunk = corpora.encode(block, self.reads(self.config), self.dictionary, self._shape())
         out = np.zeros((len(block), len(self.labels)), np.float32)
         tree = huffman(self.label_counts) if self.config.loss == "hs" else None
         for lo in range(0, len(block), SLICE):
@@ -129,13 +145,13 @@ class FastTextClassifier:
         """
         if not self.linear:
             return {}
-        chunk = corpora.encode(block, self.reads(), self.dictionary, self._shape())
+        chunk = corpora.encode(block, self.reads(self.config), self.dictionary, self._shape())
         _, T, A = self._hidden(chunk)
         rows = self._class_vectors(np.unique(chosen))[np.searchsorted(np.unique(chosen), chosen)]
         terms = {"image": np.abs(np.einsum("nh,nh->n", rows, A)), "text": np.abs(np.einsum("nh,nh->n", rows, T))}
         total = terms["image"] + terms["text"]
         total[total == 0] = 1
-        read = {"image": bool(self.reads().dense or self.reads().codes), "text": self.uses_text}
+        read = {"image": bool(width(self.sizes, Dense) or width(self.sizes, Codes)), "text": self.uses_text}
         return {name: np.asarray(terms[name] / total, np.float32) for name in sorted(terms) if read[name]}
 
     def save(self, folder: Path) -> None:
@@ -157,7 +173,7 @@ class FastTextClassifier:
             "multi_label": self.multi_label,
             "threshold": self.threshold,
             "seed": self.seed,
-            "inputs": saved_inputs(self.inputs),
+            "inputs": saved_sizes(self.sizes),
             "facts": self.facts,
         }
         H, Z = self.config.dim, self._spec().dim
@@ -177,19 +193,16 @@ class FastTextClassifier:
     def restored(cls, saved: Checkpoint) -> Self:
         """Return the classifier that `checkpoint` told of; raises CheckpointError when the parts do not fit."""
         with restoring(f"classifier/{cls.kind}", "config, labels, words and matrices"):
-            self = cls(cls.config_type.model_validate(saved.meta["config"]))
-            reads, H = self.reads(), self.config.dim
-            dense = {} if reads.dense is None else {reads.dense: 0}
-            codes = {} if reads.codes is None else {reads.codes: (0, 0)}
-            told = Restored.of(saved.meta, reads=Inputs(dense, codes, self.uses_text))
+            self = cls(cls.Config.model_validate(saved.meta["config"]))  # type: ignore[arg-type]
+            told, H = Restored.of(saved.meta, inputs=self.inputs(self.config)), self.config.dim
             self.labels, self.multi_label, self.threshold = told.labels, told.multi_label, told.threshold
-            self.inputs, self.facts = told.inputs, told.facts
+            self.sizes, self.facts = told.sizes, told.facts
             self.seed = int(checked_number("seed", saved.meta["seed"]))
-            C, D, Z = len(told.labels), told.dim, H * H if self.fusion() >= arrays.BILINEAR else H
+            C, D, Z = len(told.labels), width(told.sizes, Dense), H * H if self.fusion() >= arrays.BILINEAR else H
             self.label_counts = saved.counts("label_counts", C)
             words = saved.array("word_bytes", np.uint8, None), saved.array("word_starts", np.int64, None)
             self.dictionary = Dictionary.of(*words, saved.counts("word_counts", None), **self._word_shape())
-            U = saved.array("U", np.float32, self.dictionary.rows + told.tokens * CODEWORDS, H)
+            U = saved.array("U", np.float32, self.dictionary.rows + width(told.sizes, Codes) * CODEWORDS, H)
             V, W = saved.array("V", np.float32, H, D), saved.array("W", np.float32, C, Z)
             rows = trainer.padded(H)
             self.params = Params(widened(U, len(U), rows), widened(V, rows, D), widened(W, C, trainer.padded(Z)))
@@ -198,15 +211,15 @@ class FastTextClassifier:
     def describe(self) -> dict[str, Any]:
         """Return parameters, bytes per model and per document, multiply-adds per document, and training facts."""
         H, D, C = self.config.dim, self.params.V.shape[1], len(self.labels)
-        width = H * H if self.fusion() >= arrays.BILINEAR else H
-        tokens = sum(M for M, _ in self.inputs.codes.values())
-        parameters = len(self.params.U) * H + H * D + C * width
+        hidden = H * H if self.fusion() >= arrays.BILINEAR else H
+        tokens = width(self.sizes, Codes)
+        parameters = len(self.params.U) * H + H * D + C * hidden
         words = self.facts["words_per_document"] if self.uses_text else 0.0
         return {
             "parameters": parameters,
             "bytes": 4 * parameters,
             "bytes_per_document": 4 * D + tokens,
-            "multiply_adds_per_document": round((words + tokens + D) * H + C * width),
+            "multiply_adds_per_document": round((words + tokens + D) * H + C * hidden),
             "vocabulary": len(self.dictionary.counts),
             **self.facts,
             **self.timing,
@@ -218,10 +231,10 @@ class FastTextClassifier:
             raise ValueError("training labels: expected at least one, got none; give labels, or predict with a model")
         self.seed, self.labels, self.label_counts = seed, corpus.labels, corpus.label_counts
         self.multi_label = corpus.most_labels > 1 if self.config.task == "auto" else self.config.task == "multi"
-        self.dictionary, reads = corpus.dictionary, self.reads()
-        dense = {} if reads.dense is None else {reads.dense: corpus.shape.dim}
-        codes = {} if reads.codes is None else {reads.codes: (corpus.shape.tokens, CODEWORDS)}
-        self.inputs = Inputs(dense, codes, self.uses_text)
+        self.dictionary, shape = corpus.dictionary, corpus.shape
+        found = {"dense": Size("dense", shape.dim), "codes": Size("codes", shape.tokens, CODEWORDS)}
+        inputs = self.inputs(self.config)
+        self.sizes = {one.name: found.get(one.kind.kind, Size(one.kind.kind)) for one in inputs}
         self.params = trainer.init_params(
             corpus.dictionary.rows + corpus.shape.tokens * CODEWORDS,
             corpus.shape.dim,
@@ -266,7 +279,7 @@ class FastTextClassifier:
         }
 
     def _shape(self) -> Shape:
-        return Shape(sum(self.inputs.dense.values()), sum(M for M, _ in self.inputs.codes.values()))
+        return Shape(width(self.sizes, Dense), width(self.sizes, Codes))
 
     def _hidden(self, chunk: Chunk) -> tuple[F32, F32, F32]:
         from fuseline.models.fasttext.kernels import model as kernels

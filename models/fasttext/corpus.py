@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,23 +12,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fuseline.models.blocks import gathered, joined, part
+from fuseline.models.blocks import gathered, joined
+from fuseline.models.columns import Codes, Dense
 from fuseline.models.fasttext import pretrained
 from fuseline.models.fasttext.arrays import Chunk
 from fuseline.models.fasttext.chunks import ChunkStore, Images
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.dictionary import Bags, Dictionary, WordCounter
-from fuseline.models.features import Block, Features, Lender
+from fuseline.models.features import Block, Features, SharedCache
 from fuseline.models.threads import thread_limit
 from fuseline.models.weights import file_sha256
 
 
 class Reads(NamedTuple):
-    """Which parts of a block a classifier reads; None = not this one."""
+    """Which columns of a block a classifier reads, by dataset; None = none of this kind."""
 
-    text: bool
-    dense: str | None
-    codes: str | None
+    text: str | None = None
+    dense: str | None = None
+    codes: str | None = None
     length: float = 1.0  # that dense vectors are scaled to
 
 
@@ -123,16 +124,17 @@ class Counters:
     def encode(self, number: int, blocks: list[Block], reads: Reads, store: ChunkStore) -> Chunk | None:
         """Return blocks as chunk `number` in this thread's own numbers; None when it went into files of the store."""
         images = images_of(blocks, reads)
-        block = joined([replace(block, dense={}) for block in blocks])
-        text = self.words.add(block.text) if reads.text else no_bags(len(block))
+        others = {name for name in (reads.text, reads.codes) if name is not None}
+        block = joined([block.only(others) for block in blocks])
+        text = no_bags(len(block)) if reads.text is None else self.words.add(block.text)
         return store.put(number, chunk_of(block, reads, text=text, labels=self.labels.add(block.labels)), images)
 
 
 @contextmanager
 def encoding(train: Features, reads: Reads, config: FastTextConfig) -> Iterator[Corpus]:
-    """Yield all documents of `train`, encoded for this block alone or, where `train` lends, once for all that ask."""
-    if isinstance(train, Lender):
-        with train.lend(encoding_key(reads, config), lambda: build(train, reads, config)) as corpus:
+    """Yield all documents of `train`, encoded for this block alone, or kept in its cache for all that ask."""
+    if isinstance(train, SharedCache):
+        with train.get_or_create(encoding_key(reads, config), lambda: build(train, reads, config)) as corpus:
             yield corpus
         return
     with closing(build(train, reads, config)) as corpus:
@@ -142,7 +144,7 @@ def encoding(train: Features, reads: Reads, config: FastTextConfig) -> Iterator[
 def encoding_key(reads: Reads, config: FastTextConfig) -> Hashable:
     """Return everything but the documents that decides an encoded corpus."""
     shape = (config.min_count, config.word_ngrams, config.minn, config.maxn, config.hashed_rows)
-    vectors = config.pretrained_vectors if reads.text else None
+    vectors = None if reads.text is None else config.pretrained_vectors
     added = None if vectors is None else file_sha256(vectors)
     return ("corpus", reads, config.lowercase, *shape, added, readers(config))
 
@@ -172,7 +174,7 @@ def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
             word_ngrams=config.word_ngrams,
             minn=config.minn,
             maxn=config.maxn,
-            buckets=config.hashed_rows if reads.text else 0,
+            buckets=0 if reads.text is None else config.hashed_rows,
         )
         renumber(store, counters, dictionary, names)
     finally:
@@ -188,7 +190,7 @@ def least(words: WordCounter, reads: Reads, config: FastTextConfig) -> int:
     As in the fastText program the words of the texts are sifted by min_count before; then every line of the file counts
     as one more occurrence of its word.
     """
-    if config.pretrained_vectors is None or not reads.text:
+    if config.pretrained_vectors is None or reads.text is None:
         return config.min_count
     words.drop(below=config.min_count)
     words.merge(pretrained.known_words(config.pretrained_vectors, config.dim, lowercase=config.lowercase))
@@ -227,22 +229,18 @@ def renumber(store: ChunkStore, counters: list[Counters], dictionary: Dictionary
 
 def only(block: Block, reads: Reads) -> Block:
     """Return the block with nothing but what is read: joining small blocks then copies no more."""
+    read = {name for name in (reads.text, reads.dense, reads.codes) if name is not None}
     if reads.dense is not None:
-        part(block.dense, reads.dense, "embedding")
+        block.column(reads.dense, Dense)
     if reads.codes is not None:
-        part(block.codes, reads.codes, "codebook")
-    return replace(
-        block,
-        dense={key: block.dense[key] for key in sorted(block.dense) if key == reads.dense},
-        codes={key: block.codes[key] for key in sorted(block.codes) if key == reads.codes},
-        present={key: block.present[key] for key in sorted(block.present) if key in (reads.dense, reads.codes)},
-        missing={},  # zeros in `dense` are all that these models know
-    )
+        block.column(reads.codes, Codes)
+    return block.only(read)
 
 
 def encode(block: Block, reads: Reads, dictionary: Dictionary, shape: Shape) -> Chunk:
     """Encode documents for prediction; raises ValueError when the widths differ from the training set's."""
-    text, images = dictionary.encode(block.text) if reads.text else no_bags(len(block)), images_of([block], reads)
+    text = no_bags(len(block)) if reads.text is None else dictionary.encode(block.text)
+    images = images_of([block], reads)
     chunk = chunk_of(block, reads, text=text, labels=no_bags(len(block)))
     chunk = chunk if images is None else images.into(chunk)
     found = Shape(chunk.dense.shape[1], chunk.codes.shape[1])
@@ -256,8 +254,8 @@ def chunk_of(block: Block, reads: Reads, *, text: Bags, labels: Bags) -> Chunk:
     n = len(block)
     codes, has_image = np.zeros((n, 0), np.uint8), np.zeros(n, np.uint8)
     if reads.codes is not None:
-        codes = np.array(part(block.codes, reads.codes, "codebook"), np.uint8)
-        has_image = block.present[reads.codes].astype(np.uint8)
+        column = block.column(reads.codes, Codes)
+        codes, has_image = np.array(column.values, np.uint8), column.present.astype(np.uint8)
     return Chunk(text.indptr, text.ids, labels.indptr, labels.ids, np.zeros((n, 0), np.float32), codes, has_image)
 
 
@@ -265,9 +263,9 @@ def images_of(blocks: list[Block], reads: Reads) -> Images | None:
     """Return the images of consecutive blocks, if they are read."""
     if reads.dense is None:
         return None
-    parts = [part(block.dense, reads.dense, "embedding") for block in blocks]
-    present = np.concatenate([block.present[reads.dense] for block in blocks]).astype(np.bool_)
-    return Images(parts, present, reads.length)
+    columns = [block.column(reads.dense, Dense) for block in blocks]
+    present = np.concatenate([column.present for column in columns]).astype(np.bool_)
+    return Images([column.values for column in columns], present, reads.length)
 
 
 def no_bags(n: int) -> Bags:

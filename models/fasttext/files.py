@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.fasttext.corpus import Reads
 from fuseline.models.fasttext.dictionary import EOS, WordCounter
-from fuseline.models.features import Features
+from fuseline.models.features import TEXT, Features
 
 MAGIC, VERSION = 793712314, 12
 SUPERVISED, WORD, LABEL = 3, 0, 1
@@ -107,5 +107,5 @@ def _write_dictionary(classifier: FastTextClassifier, file: BinaryIO) -> None:
 
 
 def _text_only(classifier: FastTextClassifier) -> None:
-    if classifier.reads() != Reads(text=True, dense=None, codes=None):
+    if classifier.reads(classifier.config) != Reads(TEXT):
         raise ValueError(f"classifier: expected one that reads only text, got {classifier.kind!r}; export kind text")

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from fuseline.tasks.documents.duplicate_ids import LastOfEach
 from fuseline.tasks.documents.findings import References, findings_table
 from fuseline.tasks.documents.image_digests import ImageDigests
 from fuseline.tasks.documents.near_duplicates import DuplicatesConfig, ImageDuplicates
+from fuseline.tasks.documents.presence import images_note
 from fuseline.tasks.documents.routing import FORGOTTEN, Known, Router, id_hashes, usable
 from fuseline.tasks.documents.side_files import (
     FOUND,
@@ -43,7 +44,7 @@ from fuseline.tasks.documents.side_files import (
 from fuseline.tasks.documents.source_files import Listing
 from fuseline.tasks.documents.sources import source_text, split_source
 from fuseline.tasks.engine.images import DIGEST
-from fuseline.tasks.engine.nodes import Ingest
+from fuseline.tasks.engine.nodes import Ingest, Scan
 from fuseline.tasks.engine.shard import ShardReport
 from fuseline.tasks.options import parse_options
 from fuseline.tasks.readers import READERS, looks_for
@@ -51,6 +52,8 @@ from fuseline.tasks.readers.places import image_root, source_names
 
 logger = logging.getLogger(__name__)
 lines = logging.getLogger("fuseline")  # what the user reads
+
+INGEST = 5  # version: raised whenever the same source would give other documents
 
 
 class SourceConfig(FrozenConfig):
@@ -86,20 +89,6 @@ class IngestConfig(FrozenConfig):
     split: SplitConfig
     duplicates: DuplicatesConfig = DuplicatesConfig()
     workers: int = knob(1)  # what an automatic shard size is chosen for
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What an ingest would do."""
-
-    changed: dict[int, int]  # shard -> documents that changed or are gone
-    new: tuple[int, ...] = ()  # shards that would be added
-    new_rows: int = 0
-    stale_state: bool = False  # the source must be read: files were touched, if nothing else
-    lost: frozenset[int] = frozenset()  # shards whose record is gone
-    listing: Listing | None = field(default=None, compare=False, repr=False)  # of a source that must be read
-    again: frozenset[int] = frozenset()  # shards whose images are read again
-    images: str = field(default="", compare=False)  # what to tell of images that were looked for in vain
 
 
 def scan(
@@ -346,6 +335,12 @@ class _Changes:
         digests = row_digests(located, names)
         rows = pa.Array.from_buffers(pa.binary(16), len(digests), [None, pa.py_buffer(digests)])
         return table.append_column(pa.field(ROW_INPUTS, pa.binary(16)), rows)
+
+
+def ingest_stage(name: str, source: SourceConfig, config: IngestConfig) -> Ingest:
+    """Return the node that makes the documents of a source."""
+    ways: Any = {"scan": scan, "make": ingest, "note": images_note}
+    return Ingest(name=name, flow="ingest", version=INGEST, source=source, config=config, **ways)
 
 
 def ingest_config(name: str, source: SourceConfig, **chosen: Any) -> IngestConfig:

@@ -1,16 +1,21 @@
-"""What many fits of one process read alike: made once, lent to all, within a bound of bytes."""
+"""What one process keeps: features that many fits read alike, within a bound of bytes, and fitted things in use."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
+from fuseline.models.errors import CheckpointError
 from fuseline.models.features import Shared
+from fuseline.stores.errors import DataError
 
 LIMIT = 1 << 30  # bytes kept in memory between two fits
 T = TypeVar("T", bound=Shared)
+Fitted = TypeVar("Fitted")
 
 
 @dataclass
@@ -20,7 +25,7 @@ class _Item:
     making: Lock = field(default_factory=Lock)
 
 
-class Shelf:
+class Cache:
     """Values by key; the least recently used ones that nobody holds are closed when all take more than `limit` bytes.
 
     Threads may use it at the same time: the first that asks for a key makes the value, the others wait for it.
@@ -32,7 +37,7 @@ class Shelf:
         self._lock = Lock()
 
     @contextmanager
-    def lend(self, key: Hashable, make: Callable[[], T]) -> Iterator[T]:
+    def get_or_create(self, key: Hashable, make: Callable[[], T]) -> Iterator[T]:
         """Yield the value of a key, made if it is not there; it is closed by nobody while the block runs."""
         with self._lock:
             item = self._items.setdefault(key, _Item())
@@ -77,4 +82,16 @@ class Shelf:
             value.close()
 
 
-SHELF = Shelf()  # of this process
+CACHE = Cache()  # of this process
+
+
+@lru_cache(maxsize=8)
+def loaded(load: Callable[[Path], Fitted], folder: Path) -> Fitted:
+    """Return `load(folder)`, once per process.
+
+    Raises DataError when the checkpoint, whose digests fit, is not what its kind saves.
+    """
+    try:
+        return load(folder)
+    except CheckpointError as error:
+        raise DataError(f"{folder}: {error}: run `fuseline run --refit`") from error

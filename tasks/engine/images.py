@@ -194,7 +194,7 @@ def _read_local(path: PurePosixPath, root: str, offset: int, wanted: int) -> byt
 
 def _read_remote(path: PurePosixPath, root: str, offset: int, wanted: int) -> bytes:
     # The readers' package reads images too: it can only be imported once this module is there.
-    from fuseline.tasks.readers.remote import reached
+    from fuseline.stores.remote import reached
 
     system, base = _filesystem(root)
     name = f"{base.rstrip('/')}/{path}"

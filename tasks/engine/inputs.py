@@ -101,7 +101,7 @@ def context(node: Node, root: Path, source: str) -> Context:
         record = fitted.record()
         if record is not None:
             paths[fit.name] = fitted.path(record)
-    return Context(source, paths, {**{up.name: up.key for up in node.upstream}, "self": node.key})
+    return Context(source, paths, {**{up.name: up.key for up in node.upstream}, "self": node.key}, node.reads)
 
 
 def summary_inputs(node: Node, root: Path) -> dict[str, str]:

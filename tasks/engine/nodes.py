@@ -5,13 +5,14 @@ made: shards (`Ingest`, `ShardStage`), one fitted checkpoint (`Fit`) and one tab
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from fuseline.models.columns import Column, Text
 from fuseline.models.config import FrozenConfig, key_values
 from fuseline.models.features import Features
 from fuseline.stores.dataset import Dataset
@@ -30,11 +31,26 @@ class Read:
     node: "Node"
     columns: tuple[str, ...]
     keyed: tuple[str, ...] = ()
+    into: str = ""  # the column of a block that it adds to; by default its own
 
     @property
     def decisive(self) -> tuple[str, ...]:
         """The columns whose content decides freshness."""
         return self.keyed or self.columns
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What a stage makes for classifiers: one column of the documents."""
+
+    kind: type[Column]
+    field: str  # of its table
+    modality: str = ""  # that it is made from: text, image or tabular
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of its table that a classifier reads."""
+        return (self.field,) if self.kind is Text else ("present", self.field)
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,7 @@ class Context:
     source: str  # where image references start
     checkpoints: dict[str, Path]
     lineage: dict[str, str]  # upstream name -> dataset key, the node's own under "self"
+    reads: tuple[Read, ...] = ()  # what the tables are
     seen: tuple[bool, ...] = ()  # of a summary that compares: per shard, in order, whether the fit saw it as it is now
 
 
@@ -65,6 +82,7 @@ class Node:
     fits: tuple["Fit", ...] = ()
     weights: str = ""
     layout: str = "parquet"
+    feature: Feature | None = None
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -94,12 +112,33 @@ class Node:
         return Dataset(root, self.manifest)
 
 
+@dataclass(frozen=True)
+class Scan:
+    """What an ingest would do."""
+
+    changed: dict[int, int]  # shard -> documents that changed or are gone
+    new: tuple[int, ...] = ()  # shards that would be added
+    new_rows: int = 0
+    stale_state: bool = False  # the source must be read: files were touched, if nothing else
+    lost: frozenset[int] = frozenset()  # shards whose record is gone
+    listing: Any = field(default=None, compare=False, repr=False)  # of a source that must be read
+    again: frozenset[int] = frozenset()  # shards whose images are read again
+    images: str = field(default="", compare=False)  # what to tell of images that were looked for in vain
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ingest(Node):
-    """The first node: a source becomes shards of documents."""
+    """The first node: a source becomes shards of documents, by functions that the node carries as a fit carries its.
 
-    config: Any  # a fuseline.tasks.documents.ingest.IngestConfig
-    source: Any  # a fuseline.tasks.documents.ingest.SourceConfig; where the data lie is no part of the key
+    `scan(node, root, broken=, again=, look=)` says what there is to do, `make(node, root, broken=, again=, listing=,
+    done=)` does it, and `note(node, root)` is what the plan tells of documents that need nothing.
+    """
+
+    config: Any  # of the documents module
+    source: Any  # where the documents come from; where they lie is no part of the key
+    scan: Callable[..., Scan]
+    make: Callable[..., None]
+    note: Callable[["Ingest", Path], str]
 
 
 Transform = Callable[[list[pa.Table], Any, Context], pa.Table]

@@ -10,11 +10,9 @@ from fuseline.stores.digests import combine
 from fuseline.stores.errors import DataError
 from fuseline.stores.fitted import FittedRecord
 from fuseline.stores.manifest import Manifest, ShardRecord
-from fuseline.tasks.documents.ingest import Scan, scan
-from fuseline.tasks.documents.presence import images_note
 from fuseline.tasks.engine.image_pass import ImageTransform
 from fuseline.tasks.engine.images import CHANGED
-from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Read, ShardStage, Summary
+from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Read, Scan, ShardStage, Summary
 from fuseline.tasks.engine.shard import SETTLED
 from fuseline.tasks.engine.snapshot import fit_shards, seen_input
 
@@ -129,14 +127,14 @@ def _plan_ingest(node: Ingest, root: Path, options: PlanOptions) -> Plan:
     dataset = node.dataset(root)
     records = dataset.records()
     gone = {i: "its file is missing" for i, r in records.items() if not dataset.store.has(r.files)}
-    found = scan(node, root, broken=frozenset(gone), again=options.changed & records.keys(), look=options.look)
+    found = node.scan(node, root, broken=frozenset(gone), again=options.changed & records.keys(), look=options.look)
     gone |= dict.fromkeys(found.lost, "its record is lost")
     why = explain_key(node, root, options.last) if not records else "new documents"
     stale = {**{i: "documents changed or gone" for i in found.changed if i in records and i not in gone}}
     missing = {**gone, **dict.fromkeys(found.new, why)}
     fresh = tuple(i for i in records if i not in stale and i not in missing)
     read = stale or missing or found.stale_state
-    note = found.images if read else images_note(node, root)
+    note = found.images if read else node.note(node, root)
     return Plan(node, fresh, stale, missing, note, scan=found if read else None)
 
 

@@ -15,9 +15,8 @@ from prefect.utilities.annotations import quote
 
 from fuseline.models.progress import LocalMeter, Meter, metering
 from fuseline.stores.errors import StorageError
-from fuseline.tasks.documents.ingest import Scan, ingest
 from fuseline.tasks.engine.fit import make_fit
-from fuseline.tasks.engine.nodes import Fit, Ingest, Node, ShardStage, Summary
+from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Scan, ShardStage, Summary
 from fuseline.tasks.engine.planner import Plan
 from fuseline.tasks.engine.pool import close_pool, shared_pool
 from fuseline.tasks.engine.shard import ShardReport, failed, make_shards, make_summary
@@ -128,7 +127,7 @@ def _make_whole(node: Node, plan: Plan, execution: Execution, done: Callable[[Sh
         records = node.dataset(execution.root).records()
         broken = frozenset(i for i in plan.missing if i in records)
         found = plan.scan or Scan({})
-        ingest(node, execution.root, broken=broken, listing=found.listing, again=found.again, done=done)
+        node.make(node, execution.root, broken=broken, listing=found.listing, again=found.again, done=done)
     elif isinstance(node, Fit):
         done(make_fit(node, execution.root, source=execution.source, again=plan.seen, warning=plan.warning))
     elif isinstance(node, Summary):

@@ -54,12 +54,7 @@ def score(classifier: Classifier, block: Block) -> Iterator[Scored]:
 
 def has_input(classifier: Classifier, block: Block) -> NDArray[np.bool_]:
     """Tell which documents hold anything that the classifier reads, (n,) bool."""
-    found = np.zeros(len(block), bool)
-    if classifier.uses_text:
-        found |= pc.fill_null(pc.binary_length(block.text), 0).to_numpy(zero_copy_only=False) > 0
-    for mask in block.present.values():
-        found |= mask
-    return found
+    return block.present({one.name for one in classifier.inputs(classifier.config)})
 
 
 def own(names: pa.Array, labels: pa.Array, probabilities: NDArray[np.float32]) -> tuple[pa.Array, pa.Array]:

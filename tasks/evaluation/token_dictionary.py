@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fuseline.models.columns import CODEWORDS, Codes
 from fuseline.models.config import FrozenConfig
 from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.neighbours import Neighbours, nearest
@@ -21,7 +22,7 @@ from fuseline.tasks.engine.images import ImageLimits, image_digests
 from fuseline.tasks.engine.nodes import Context, Shards
 from fuseline.tasks.evaluation.gallery import thumbnail
 from fuseline.tasks.stages.predict import load_classifier
-from fuseline.tasks.stages.token_counts import CODEWORDS, typical_rows
+from fuseline.tasks.stages.token_counts import typical_rows
 
 
 class TokensConfig(FrozenConfig):
@@ -47,8 +48,9 @@ class DictionaryConfig(FrozenConfig):
 
 def has_tokens(kind: str) -> bool:
     """Tell whether a model's words and visual tokens lie in one space."""
-    entry = MODELS[kind]
-    return issubclass(entry.classifier, FastTextClassifier) and "codes" in entry.reads
+    classifier = MODELS[kind]
+    reads = any(one.kind is Codes for one in classifier.inputs(classifier.Config()))
+    return reads and issubclass(classifier, FastTextClassifier)
 
 
 def describe_tokens(shards: Shards, config: DictionaryConfig, context: Context) -> pa.Table:

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fuseline.models.columns import CODEWORDS, Codes
 from fuseline.models.fasttext.classifier import FastTextClassifier
-from fuseline.models.features import CODEWORDS, Features
+from fuseline.models.features import Features
 from fuseline.models.neighbours import nearest
 from fuseline.models.token_vectors import token_vectors, vocabulary
 from fuseline.stores.schemas import TOKENS
@@ -26,10 +27,12 @@ def visual_words(
         repeated: whether a token's name tells its repeat.
         options: how many words there are, and which may be.
     """
-    ((codebook, (M, _)),) = classifier.inputs.codes.items()
+    (codebook,) = (one.name for one in classifier.inputs(classifier.config) if one.kind is Codes)
+    M = classifier.sizes[codebook].width
     owned = np.zeros(M * CODEWORDS, np.int64)
     for block in train.blocks():
-        tokens = block.codes[codebook][block.present[codebook]] + CODEWORDS * np.arange(M)
+        codes = block.column(codebook, Codes)
+        tokens = codes.values[codes.present] + CODEWORDS * np.arange(M)
         owned += np.bincount(tokens.ravel(), minlength=len(owned))
     learned = np.flatnonzero(owned)
     known = vocabulary(classifier, min_count=options.min_count, most=options.vocabulary)

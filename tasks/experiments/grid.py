@@ -64,7 +64,7 @@ def axes_of(name: str, model: ModelConfig, grid: SweepConfig) -> dict[str, tuple
 
     Raises ConfigError when the kind has no such option.
     """
-    fields, own = MODELS[model.kind].config.model_fields, grid.grids.get(name, {})
+    fields, own = MODELS[model.kind].Config.model_fields, grid.grids.get(name, {})
     for axis in own:
         if axis not in fields:
             close = get_close_matches(axis, fields, cutoff=0.5)
@@ -92,7 +92,7 @@ def cell_config(model: ModelConfig, point: dict[str, Any], *, seed: int, scope: 
     Cells run side by side, so that each has one thread and gives the same bits for a seed. Raises ConfigError for a
     value that the model refuses.
     """
-    accepted = MODELS[model.kind].config
+    accepted = MODELS[model.kind].Config
     alone = {name: value for name, value in ALONE.items() if name in accepted.model_fields}
     options = {**model.options, **point, **alone}
     parse_options(accepted, options, field="sweep.")

@@ -1,11 +1,11 @@
 """One training of a sweep: fitted, scored, and for the chosen options measured and looked into."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,26 +13,26 @@ import pyarrow.parquet as pq
 
 from fuseline.models.blocks import grouped
 from fuseline.models.classifier import labelled
+from fuseline.models.columns import Codes, Dense
 from fuseline.models.errors import TrainingError
-from fuseline.models.features import Block, Classifier, Features
+from fuseline.models.features import Block, Classifier, Features, width
 from fuseline.models.metrics.scores import Tally, outcomes, scores, tally
-from fuseline.models.registry import MODELS
+from fuseline.models.registry import MODELS, new_classifier
 from fuseline.stores.digests import column_digest
 from fuseline.stores.errors import mismatch
-from fuseline.tasks.engine.fit import FitResult, ShardFeatures
+from fuseline.tasks.engine.features import ShardFeatures
+from fuseline.tasks.engine.fit import FitResult
 from fuseline.tasks.engine.nodes import Context, Fit, Node
 from fuseline.tasks.evaluation.scoring import Scored, score
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig, has_tokens
 from fuseline.tasks.evaluation.visual_words import visual_words
 from fuseline.tasks.experiments.grid import CellConfig
 from fuseline.tasks.experiments.timing import machine, timed_fits
-from fuseline.tasks.stages.embed import TextEmbedConfig
-from fuseline.tasks.stages.embed_columns import TabularEmbedConfig
 from fuseline.tasks.stages.quantize import QuantizeConfig
 
 CELL = "cell.json"
 TESTED = b"documents"  # in the metadata of DOCUMENTS: the digest of all ids, by which two cells tell that they agree
-HIDDEN = ("image", "text")  # what is hidden from the chosen classifiers, one at a time
+MASKED = ("image", "text")  # what is masked for the chosen classifiers, one at a time
 NO_LABELS = pa.scalar([], pa.list_(pa.string()))
 
 # A document of the test split is a row and nothing else: what is forgotten elsewhere must not live on in scores.
@@ -104,12 +104,11 @@ def document_table(classifier: Classifier, features: Features) -> pa.Table:
 
 
 @dataclass
-class Hidden:
+class Masked:
     """Features in which one modality is missing everywhere."""
 
     features: Features
-    modality: str
-    names: frozenset[str]  # of the embeddings and codebooks that are made from it
+    names: frozenset[str]  # of the columns that are made from it
 
     def __post_init__(self) -> None:
         self.n_rows = self.features.n_rows
@@ -117,25 +116,16 @@ class Hidden:
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks without the modality."""
         for block in self.features.blocks():
-            masks = block.present.items()
-            present = {name: np.zeros_like(mask) if name in self.names else mask for name, mask in masks}
-            nothing = pa.array([""] * len(block), pa.string())
-            yield replace(block, present=present, text=nothing if self.modality == "text" else block.text)
+            yield block.masked(self.names)
 
 
 def modalities(node: Node) -> dict[str, str]:
-    """Return which modality every embedding and codebook is made from that a node reads: text, image or tabular.
+    """Return which modality every column is made from that a node reads: text, image or tabular.
 
     An embedding of the words in an image is made from the image; words that `ocr` adds to a text count as text.
     """
-    found = {}
-    for read in node.reads:
-        kind, _, name = read.node.name.partition("/")
-        if kind in ("embed", "quantize"):
-            spec = (read.node if kind == "embed" else read.node.reads[0].node).config
-            written = isinstance(spec, TextEmbedConfig) and spec.field != "ocr"
-            found[name] = "text" if written else "tabular" if isinstance(spec, TabularEmbedConfig) else "image"
-    return found
+    nodes = (read.node for read in node.reads if not read.into)
+    return {node.name: node.feature.modality for node in nodes if node.feature is not None}
 
 
 def outcome(node: Fit, root: Path) -> dict[str, Any] | None:
@@ -157,9 +147,7 @@ def outcome_table(node: Fit, root: Path, name: str) -> pa.Table | None:
 
 
 def _fresh(config: CellConfig, more: dict[str, Any]) -> Classifier:
-    entry = MODELS[config.kind]
-    classifier: Classifier = entry.classifier(entry.config(**{**config.options, **config.knobs, **more}))
-    return classifier
+    return new_classifier(config.kind, {**config.options, **config.knobs, **more})
 
 
 def _fitted(train: Features, valid: Features, config: CellConfig) -> Classifier:
@@ -186,17 +174,17 @@ def _final(train: Features, valid: Features, config: CellConfig) -> Found:
         found["test"] = _metrics(classifier, test)
         tables["documents"] = document_table(classifier, test)
         made_from = modalities(stored.node)
-        for modality in HIDDEN:
+        for modality in MASKED:
             names = frozenset(name for name, source in made_from.items() if source == modality)
-            if names or (modality == "text" and classifier.uses_text):
-                found[f"test without {modality}"] = _metrics(classifier, Hidden(test, modality, names))
+            if names:
+                found[f"test without {modality}"] = _metrics(classifier, Masked(test, names))
     return Found(found, facts, tables)
 
 
 def _alone(train: Features, valid: Features, config: CellConfig) -> Found:
     """Fit again and again with the process to itself; tell the times, the sizes and the words of visual tokens."""
     stored, test = _stored(train), _test(train)
-    warm_up = "epochs" in MODELS[config.kind].config.model_fields
+    warm_up = "epochs" in MODELS[config.kind].Config.model_fields
     times, classifier = timed_fits(lambda more: _fresh(config, more), train, seed=config.seed, warm_up=warm_up)
     told = {key: value for key, value in classifier.describe().items() if not key.endswith("seconds")}
     sizes = _sizes(classifier, test if test.n_rows else valid, modalities(stored.node))
@@ -214,18 +202,20 @@ def _token_table(classifier: Any, train: ShardFeatures, kind: str) -> pa.Table:
 
 def _sizes(classifier: Classifier, features: Features, made_from: dict[str, str]) -> dict[str, Any]:
     """Return what a document takes: mean bytes of its text, numbers of its embeddings, its codes."""
-    inputs: Any = classifier.inputs  # type: ignore[attr-defined]
     letters = documents = 0
     for block in features.blocks():
         letters += pc.sum(pc.binary_length(block.text)).as_py() or 0
         documents += len(block)
-    dense = {name: D for name, D in inputs.dense.items() if made_from.get(name) == "image"}
+    dense = Counter[str]()
+    for name, size in classifier.sizes.items():
+        if size.kind == Dense.kind:
+            dense[made_from.get(name, "")] += size.width
     return {
-        "text_bytes": letters / max(1, documents) if classifier.uses_text else 0.0,
-        "text_numbers": sum(D for name, D in inputs.dense.items() if made_from.get(name) == "text"),
-        "column_numbers": sum(D for name, D in inputs.dense.items() if made_from.get(name) == "tabular"),
-        "image_numbers": sum(dense.values()),
-        "image_codes": sum(M for M, _ in inputs.codes.values()),
+        "text_bytes": letters / max(1, documents),
+        "text_numbers": dense["text"],
+        "column_numbers": dense["tabular"],
+        "image_numbers": dense["image"],
+        "image_codes": width(classifier.sizes, Codes),
     }
 
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fuseline.stores.errors import ConfigError, DataError, mismatch
+from fuseline.stores.remote import UnreachableError, buffered, reached, refuse_secret, stamp
 from fuseline.tasks.readers.base import ReaderOptions, SourceFile
-from fuseline.tasks.readers.remote import UnreachableError, buffered, reached, refuse_secret, stamp
 
 LOOKED_AT = 20_000  # names among which a misspelt one is looked for
 

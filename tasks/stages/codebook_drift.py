@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from fuseline.models.columns import CODEWORDS
 from fuseline.models.config import FrozenConfig
 from fuseline.models.quantizers.drift import Drift, DriftConfig, Tally, drift
 from fuseline.models.quantizers.product import PQ
 from fuseline.stores.schemas import DRIFT
 from fuseline.tasks.engine.nodes import Context, Node, Shards, Summary
 from fuseline.tasks.stages.quantize import load_codebook
-from fuseline.tasks.stages.token_counts import CODEWORDS
 
 
 class MeasureConfig(FrozenConfig):

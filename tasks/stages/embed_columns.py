@@ -12,8 +12,8 @@ from fuseline.models.encoders.base import Modality
 from fuseline.models.encoders.tabular import CATEGORY, NUMERIC, Tabular, TabularConfig
 from fuseline.models.features import Features
 from fuseline.stores.schemas import embedding, indices
+from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.fit import FitResult
-from fuseline.tasks.engine.loaded import loaded
 from fuseline.tasks.engine.nodes import Context, TrainingRows
 from fuseline.tasks.stages.embed import Dtype, EncoderChoice
 

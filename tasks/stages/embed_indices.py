@@ -12,8 +12,8 @@ from fuseline.models.encoders.class_index import Vocabulary, VocabularyConfig
 from fuseline.models.features import Features
 from fuseline.stores.errors import mismatch
 from fuseline.stores.schemas import ragged_indices
+from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.fit import FitResult
-from fuseline.tasks.engine.loaded import loaded
 from fuseline.tasks.engine.nodes import Context, TrainingRows
 from fuseline.tasks.stages.crops import chosen
 from fuseline.tasks.stages.embed import EncoderChoice

@@ -12,26 +12,25 @@ from fuseline.models.features import Classifier
 from fuseline.models.neighbours import top
 from fuseline.models.registry import MODELS
 from fuseline.stores.schemas import PREDICTIONS
-from fuseline.tasks.engine.fit import block_of
-from fuseline.tasks.engine.loaded import loaded
+from fuseline.tasks.engine.cache import loaded
+from fuseline.tasks.engine.features import block_of
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation.scoring import Scored, ragged, score
 
 
 class PredictConfig(FrozenConfig):
-    """How predictions are written. `features` names the upstream datasets in the order of the stage's tables."""
+    """How predictions are written."""
 
     model: str
     kind: str
     top_k: int
-    features: tuple[str, ...]
 
 
 def predict(tables: list[pa.Table], config: PredictConfig, context: Context) -> pa.Table:
     """Return one PREDICTIONS row per document; one that has nothing the model reads gets `no_input` and no label."""
     ((name, folder),) = context.checkpoints.items()
     classifier = load_classifier(config.kind, folder)
-    block = block_of(dict(zip(config.features, tables, strict=True)))
+    block = block_of(context.reads, tables)
     keys = [f"{n}={key}" for n, key in sorted(context.lineage.items()) if n != "self"]
     key = f"{context.lineage[name]}/{folder.name}"
     parts = [_table(part, classifier, config, key, keys) for part in score(classifier, block)]
@@ -40,7 +39,7 @@ def predict(tables: list[pa.Table], config: PredictConfig, context: Context) -> 
 
 def load_classifier(kind: str, folder: Path) -> Classifier:
     """Load a classifier once per process; raises DataError."""
-    classifier: Classifier = loaded(MODELS[kind].classifier.load, folder)
+    classifier: Classifier = loaded(MODELS[kind].load, folder)
     return classifier
 
 

@@ -6,16 +6,17 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from fuseline.models.columns import Dense
 from fuseline.models.config import FrozenConfig, knob
 from fuseline.models.dense import usable
-from fuseline.models.features import Features
+from fuseline.models.features import Features, embedding_name
 from fuseline.models.quantizers import QUANTIZERS
 from fuseline.models.quantizers.drift import DriftConfig
 from fuseline.models.quantizers.product import PQ
 from fuseline.models.quantizers.reservoir import Reservoir
 from fuseline.stores.schemas import codes
-from fuseline.tasks.engine.fit import FitResult, block_of
-from fuseline.tasks.engine.loaded import loaded
+from fuseline.tasks.engine.cache import loaded
+from fuseline.tasks.engine.fit import FitResult
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.options import parse_options
 
@@ -49,8 +50,8 @@ def fit_codebook(train: Features, valid: Features, config: QuantizeConfig, conte
     options: Any = config.parsed()
     sample = Reservoir(min(options.sample, max(1, train.n_rows)), seed=config.seed)
     for block in train.blocks():
-        vectors = block.dense[config.embedding]
-        sample.add(vectors[usable(vectors, block.present[config.embedding], unit=options.unit)])
+        column = block.column(embedding_name(config.embedding), Dense)
+        sample.add(column.values[usable(column.values, column.present, unit=options.unit)])
     quantizer = QUANTIZERS[config.quantizer].quantizer(options).fit(sample.rows(), seed=config.seed)
     facts = {
         "train_error": quantizer.train_error,
@@ -66,13 +67,11 @@ def encode(tables: list[pa.Table], config: QuantizeConfig, context: Context) -> 
     (table,) = tables
     (folder,) = context.checkpoints.values()
     quantizer = load_codebook(config.quantizer, folder)
-    ids, name = table["id"], f"embed/{config.embedding}"
-    block = block_of({"documents": table.select(["id"]), name: table})
-    embeddings = block.dense[config.embedding]
-    found = quantizer.encode(embeddings, block.present[config.embedding])
-    errors = pa.array(quantizer.errors(embeddings, found.codes), pa.float32(), mask=~found.present)
+    embeddings = Dense.of(table, "embedding")
+    found = quantizer.encode(embeddings.values, embeddings.present)
+    errors = pa.array(quantizer.errors(embeddings.values, found.codes), pa.float32(), mask=~found.present)
     matrix = pa.FixedSizeListArray.from_arrays(pa.array(found.codes.reshape(-1)), quantizer.tokens)
-    values = [ids, table["status"], pa.array(found.present), matrix, errors]
+    values = [table["id"], table["status"], pa.array(found.present), matrix, errors]
     return pa.table(values, schema=codes(quantizer.tokens))
 
 

@@ -5,13 +5,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from fuseline.models.columns import CODEWORDS, Codes, Dense
 from fuseline.models.config import FrozenConfig
 from fuseline.stores.dataset import check_ids
-from fuseline.tasks.engine.fit import block_of
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.stages.quantize import load_codebook
-
-CODEWORDS = 256  # token number of codeword c at place m of the codes: 256 m + c
 
 
 class OwnersConfig(FrozenConfig):
@@ -33,16 +31,16 @@ def count_owners(tables: list[pa.Table], config: OwnersConfig, context: Context)
     for other in (documents, embedded):
         check_ids("owners", coded["id"], other["id"])
     (folder,) = context.checkpoints.values()
-    # Names of one's own, so that an embedding and a codebook of one name stay apart.
-    block = block_of({"documents/x": coded.select(["id"]), "embed/vectors": embedded, "quantize/codes": coded})
-    usable = block.present["codes"] & np.asarray(pc.equal(documents["status"], "ok"))
-    rows = np.flatnonzero(usable)
-    codes, X = block.codes["codes"][rows], block.dense["vectors"][rows]
+    quantized = Codes.of(coded, "codes")
+    rows = np.flatnonzero(quantized.present & np.asarray(pc.equal(documents["status"], "ok")))
+    codes, X = quantized.values[rows], Dense.of(embedded, "embedding").values[rows]
     tokens = (codes + CODEWORDS * np.arange(codes.shape[1])).reshape(-1)
     distances = load_codebook(config.quantizer, folder).part_errors(X, codes).reshape(-1)
     trained = np.asarray(pc.fill_null(pc.equal(documents["split"], "train"), False))[rows]
     errors = np.asarray(coded["error"].combine_chunks().take(pa.array(rows)), np.float64)
-    return _owners(tokens, distances, block.ids.take(pa.array(rows)), trained, errors, config.typical)
+    return _owners(
+        tokens, distances, coded["id"].combine_chunks().take(pa.array(rows)), trained, errors, config.typical
+    )
 
 
 def typical_rows(tokens: NDArray[np.int64], distances: NDArray[np.float32], most: int) -> NDArray[np.int64]:

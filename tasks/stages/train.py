@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 from fuseline.models.config import FrozenConfig, key_values, knob
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.pretrained import vectors_digest
-from fuseline.models.features import Features
-from fuseline.models.registry import MODELS
+from fuseline.models.features import Features, Input, reads_text
+from fuseline.models.registry import MODELS, new_classifier
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.engine.fit import FitResult
 from fuseline.tasks.engine.nodes import Context
@@ -27,14 +27,18 @@ class ModelConfig(FrozenConfig):
     def _check(self) -> "ModelConfig":
         if self.kind not in MODELS:
             raise ValueError(f"kind: expected one of {sorted(MODELS)}, got {self.kind!r}")
-        if self.ocr and "text" not in MODELS[self.kind].reads:
+        if self.ocr and not reads_text(self.inputs()):
             raise ValueError(mismatch("ocr", "a model that reads text", self.kind, "embed the words: field ocr"))
         self.parsed()
         return self
 
     def parsed(self) -> FrozenConfig:
         """Return the options as the model's own type."""
-        return parse_options(MODELS[self.kind].config, self.options)
+        return parse_options(MODELS[self.kind].Config, self.options)
+
+    def inputs(self) -> tuple[Input, ...]:
+        """Return the columns that the model reads."""
+        return MODELS[self.kind].inputs(self.parsed())
 
 
 class TrainConfig(FrozenConfig):
@@ -58,7 +62,7 @@ def start_digest(kind: str, options: dict[str, Any]) -> str:
 
     Raises MissingWeights when it is absent, ConfigError when it does not fit the other options.
     """
-    config = parse_options(MODELS[kind].config, options)
+    config = parse_options(MODELS[kind].Config, options)
     if not isinstance(config, FastTextConfig) or config.pretrained_vectors is None:
         return ""
     try:
@@ -69,7 +73,6 @@ def start_digest(kind: str, options: dict[str, Any]) -> str:
 
 def fit_classifier(train: Features, valid: Features, config: TrainConfig, context: Context) -> FitResult:
     """Fit a classifier; its checkpoint records the keys of everything it read."""
-    entry = MODELS[config.kind]
-    classifier = entry.classifier(entry.config(**config.options, **config.knobs))
+    classifier = new_classifier(config.kind, {**config.options, **config.knobs})
     classifier.fit(train, valid if valid.n_rows else None, seed=config.seed)
     return classifier.save, train.n_rows, classifier.describe()

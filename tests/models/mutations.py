@@ -29,7 +29,7 @@ from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.quantizers import QUANTIZERS
 from fuseline.models.token_vectors import token_vectors, vocabulary
 from tests.models.reference import fitted, with_text_embedding
-from tests.models.synthetic import documents
+from tests.models.synthetic import documents, vectors
 
 MEMORY, SECONDS = 6 << 30, 60
 FEW: dict[str, Any] = {"dim": 4, "epochs": 2, "deterministic": True}
@@ -65,13 +65,13 @@ def score(model: Any) -> None:
 
 
 def quantizer(kind: str, **options: Any) -> Variant:
-    entry, X = QUANTIZERS[kind], TRAIN[False].dense["image"]
+    entry, X = QUANTIZERS[kind], vectors(TRAIN[False])
     config = entry.config.model_validate({"parts": 3, "codewords": 8, "iterations": 3, **options})
     return Variant(lambda: entry.quantizer(config).fit(X, seed=0), quantize)
 
 
 def quantize(book: Any) -> None:
-    X = NEW.dense["image"]
+    X = vectors(NEW, "image")
     codes = book.encode(X).codes
     book.decode(codes), book.errors(X, codes), book.part_errors(X, codes)
 

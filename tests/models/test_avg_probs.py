@@ -9,7 +9,7 @@ import pytest
 from fuseline.models.blocks import cut
 from fuseline.models.classifiers import kiela
 from tests.models.reference import accuracy, fitted, without
-from tests.models.synthetic import documents
+from tests.models.synthetic import documents, present
 
 QUICK = {"dim": 10, "lr": 0.25, "epochs": 15, "deterministic": True}
 
@@ -22,7 +22,7 @@ def test_the_mean_of_both_parts_or_the_one_there_is() -> None:
     assert model.labels == text.labels == image.labels
     p_text, p_image = (part.probabilities(part.predict_logits(test)) for part in (text, image))
     has_text = np.array([value is not None for value in test.text.to_pylist()])[:, None]
-    has_image = test.present["image"][:, None]
+    has_image = present(test, "image")[:, None]
     expected = np.where(has_text & ~has_image, p_text, np.where(has_image & ~has_text, p_image, (p_text + p_image) / 2))
     found = model.probabilities(model.predict_logits(test))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
@@ -53,7 +53,7 @@ def test_saved_and_loaded_it_is_the_same_however_a_shard_is_cut(tmp_path: Path, 
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == files
     assert [(tmp_path / "a" / f).read_bytes() for f in files] == [(tmp_path / "b" / f).read_bytes() for f in files]
     again, whole = type(model).load(tmp_path / "a"), model.predict_logits(test)
-    assert (again.threshold, again.multi_label, again.inputs) == (model.threshold, True, model.inputs)
+    assert (again.threshold, again.multi_label, again.sizes) == (model.threshold, True, model.sizes)
     np.testing.assert_array_equal(again.predict_logits(test), whole)
     parts = [again.predict_logits(cut(test, lo, lo + 7)) for lo in range(0, 100, 7)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)

@@ -9,10 +9,11 @@ import torch
 
 from fuseline.models.blocks import cut
 from fuseline.models.classifiers.gmu import GMU, GMUConfig
+from fuseline.models.columns import Dense, Size
 from fuseline.models.errors import TrainingError
-from fuseline.models.features import Block, Inputs
-from tests.models.reference import accuracy, fitted, only, with_text_embedding, without
-from tests.models.synthetic import Blocks, documents
+from fuseline.models.features import Block
+from tests.models.reference import accuracy, fitted, only, with_column, with_text_embedding, without
+from tests.models.synthetic import Blocks, documents, make_block, present, vectors
 
 QUICK = {"dim": 16, "epochs": 12, "lr": 0.02}
 
@@ -25,7 +26,7 @@ def by_hand() -> GMU:
     """One number inside, two classes, image and text of two numbers."""
     model = GMU(GMUConfig(dim=1))
     model.labels, model.multi_label, model.threshold = ["a", "b"], False, 0.5
-    model.inputs, model.facts = Inputs({"image": 2, "text": 2}, {}, False), {}
+    model.sizes, model.facts = {"embed/image": Size("dense", 2), "embed/text": Size("dense", 2)}, {}
     values = {"Wv": [[1, 2]], "Wt": [[3, -1]], "Wz": [[1, 0, 0, 2]], "W": [[1], [-2]], "b": [0.5, 0.25]}
     model.weights = {name: np.array(value, np.float32) for name, value in values.items()}
     return model
@@ -34,7 +35,7 @@ def by_hand() -> GMU:
 def one_document(*, image: bool, text: bool) -> Block:
     dense = {"image": np.array([[3, 4]], np.float32), "text": np.array([[0, 5]], np.float32)}
     present = {"image": np.array([image]), "text": np.array([text])}
-    return Block(pa.array(["d"]), pa.array([""]), pa.array([["a"]]), dense, {}, present)
+    return make_block(pa.array(["d"]), pa.array([""]), pa.array([["a"]]), dense, {}, present)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +79,9 @@ def test_a_step_is_adam_on_the_loss(second: bool) -> None:
     weights = {name: value.requires_grad_() for name, value in start.items()}
     units, masks = [], []
     for name in ("image", "text"):
-        X = torch.from_numpy(block.dense[name].astype(np.float32))
+        X = torch.from_numpy(vectors(block, name).astype(np.float32))
         units.append(torch.nn.functional.normalize(X, dim=1))
-        masks.append(torch.from_numpy(block.present[name])[:, None])
+        masks.append(torch.from_numpy(present(block, name))[:, None])
     z = torch.sigmoid(torch.nn.functional.linear(torch.cat(units, 1), weights["Wz"]))
     z = torch.where(masks[0] & ~masks[1], 1.0, torch.where(masks[1] & ~masks[0], 0.0, z))
     hv, ht = (torch.tanh(torch.nn.functional.linear(x, weights[w])) for x, w in zip(units, ("Wv", "Wt"), strict=True))
@@ -124,12 +125,12 @@ def test_several_labels_documents_without_one_and_the_threshold() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(ValueError, match="embedding: expected 'text'"):
+    with pytest.raises(ValueError, match="dense: expected 'embed/text'"):
         fitted("gmu", documents(30))
     block = with_text_embedding(documents(60))
     with pytest.raises(TrainingError, match="lower lr"):
         fitted("gmu", block, lr=3e37, dim=4)
     model = fitted("gmu", block, dim=4, epochs=1)
-    block.dense["image"] = block.dense["image"][:, :5]
+    narrow = with_column(block, "embed/image", Dense(vectors(block)[:, :5], present(block)))
     with pytest.raises(ValueError, match="embedding image: expected 12 columns, got 5"):
-        model.predict_logits(block)
+        model.predict_logits(narrow)

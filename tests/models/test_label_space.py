@@ -12,7 +12,7 @@ from fuseline.models.classifier import Classes, Reference, Tags
 from fuseline.models.features import Block
 from fuseline.models.registry import MODELS
 from tests.models.reference import only, with_text_embedding
-from tests.models.synthetic import Blocks, documents
+from tests.models.synthetic import Blocks, documents, make_block
 
 N, C = 2000, 20_000  # as bool 40 MB, as float32 160 MB
 MB = 1 << 20
@@ -36,7 +36,7 @@ def at_most(bound: int) -> Iterator[None]:
 
 
 def new(kind: str, **options: object) -> Reference:
-    return MODELS[kind].classifier(MODELS[kind].config(**options))  # type: ignore[no-any-return]
+    return MODELS[kind](MODELS[kind].Config(**options))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(("kind", "most"), [("tfidf_linear", 5000), ("lightgbm", 1000)])
@@ -65,7 +65,7 @@ def test_weights_larger_than_the_memory_are_refused_before_they_are_fitted(
     rng = np.random.default_rng(0)
     texts = pa.array([" ".join(f"w{k}" for k in rng.integers(0, 4000, 60)) for _ in range(300)])
     block = only(documents(300), [[f"c{i % 40}", *(["x"] if multi else [])] for i in range(300)])
-    block = Block(block.ids, texts, block.labels, {}, {}, {})
+    block = make_block(block.ids, texts, block.labels, {}, {}, {})
     model = new("tfidf_linear", memory_mb=5)
     monkeypatch.setattr(type(model), "_regression", lambda *args: pytest.fail("it began"))
     with pytest.raises(
@@ -81,7 +81,7 @@ def test_the_estimate_is_what_the_solver_takes(multi: bool) -> None:
     texts = pa.array([" ".join(f"w{k}" for k in rng.integers(0, 20_000, 30)) for _ in range(600)])
     labels = [[f"c{i % (3 if multi else 20)}", *(["x"] if multi and i % 3 else [])] for i in range(600)]
     block = only(documents(600), labels)
-    block = Block(block.ids, texts, block.labels, {}, {}, {})
+    block = make_block(block.ids, texts, block.labels, {}, {}, {})
     guessed: list[int] = []
     model = new("tfidf_linear", ngrams=1, max_iter=30)
     with pytest.MonkeyPatch.context() as patch:

@@ -8,9 +8,9 @@ from drive import content, make_shard
 
 from fuseline.stores.schemas import DETECTIONS, ragged_indices
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest_config
+from fuseline.tasks.documents.ingest import SourceConfig, ingest_config, ingest_stage
 from fuseline.tasks.engine.fit import make_fit
-from fuseline.tasks.engine.nodes import Fit, Ingest, Read, ShardStage
+from fuseline.tasks.engine.nodes import Fit, Read, ShardStage
 from fuseline.tasks.stages.clean import CleanConfig
 from fuseline.tasks.stages.detect import DetectConfig
 from fuseline.tasks.stages.embed_indices import IndexEmbedConfig, embed_indices, fit_vocabulary
@@ -24,10 +24,8 @@ def element(label: str, score: float) -> dict[str, Any]:
 def made(root: Path, upstream: ShardStage, tables: dict[str, pa.Table], **options: Any) -> tuple[ShardStage, Fit]:
     """Commit documents and an upstream shard by hand, then fit and make the stage."""
     where = SourceConfig(path="none")
-    documents = Ingest(
-        name="documents/x", flow="ingest", version=1, source=where,
-        config=ingest_config("documents/x", where, shard_size=9, split=SplitConfig(valid=0, test=0)),
-    )  # fmt: skip
+    config = ingest_config("documents/x", where, shard_size=9, split=SplitConfig(valid=0, test=0))
+    documents = ingest_stage("documents/x", where, config)
     spec = IndexEmbedConfig.model_validate(options)
     upstream.dataset(root).commit(0, tables["upstream"], {})
     documents.dataset(root).commit(0, tables["documents"], {})

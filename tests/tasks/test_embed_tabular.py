@@ -9,12 +9,12 @@ import pytest
 from drive import Source, content, counts, run
 from pydantic import ValidationError
 
+from fuseline.models.columns import Dense
 from fuseline.models.encoders.tabular import Tabular, TabularConfig
 from fuseline.stores.errors import DataError
 from fuseline.stores.schemas import embedding, indices
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest_config
-from fuseline.tasks.engine.fit import block_of
+from fuseline.tasks.documents.ingest import SourceConfig, ingest_config, ingest_stage
 from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Read, ShardStage
 from fuseline.tasks.stages.embed_columns import TabularEmbedConfig, embed_tabular, fit_tabular
 
@@ -35,10 +35,8 @@ def pipeline(
 ) -> tuple[Ingest, Fit, ShardStage]:
     """Return ingest, fit and stage, as the graph wires them."""
     where = SourceConfig(path=str(source), options={"tabular": tabular} if tabular else {})
-    documents = Ingest(
-        name="documents/x", flow="ingest", version=1, source=where,
-        config=ingest_config("documents/x", where, shard_size=2, split=SplitConfig(valid=0, test=0)),
-    )  # fmt: skip
+    config = ingest_config("documents/x", where, shard_size=2, split=SplitConfig(valid=0, test=0))
+    documents = ingest_stage("documents/x", where, config)
     spec = TabularEmbedConfig.model_validate(options)
     fit = Fit(
         name="encoders/c", flow="embed", version=1, config=spec.fit_config(), fit=fit_tabular,
@@ -135,14 +133,11 @@ def test_half_precision_and_nothing_at_all(tmp_path: Path) -> None:
 
 def test_missing_values_are_zeros_beside_a_mask_in_a_block() -> None:
     vectors = pa.FixedSizeListArray.from_arrays(pa.array([1.0, np.nan, 0.0, 2.0], pa.float32()), 2)
-    tables = {
-        "documents/x": pa.table({"id": ["a", "b"]}),
-        "embed/c": pa.table({"present": [True, True], "embedding": vectors}),
-    }
-    block = block_of(tables)
-    assert block.dense["c"].tolist() == [[1, 0], [0, 2]]
-    assert block.missing["c"].tolist() == [[False, True], [False, False]]
-    assert block.at(np.array([1, 0])).missing["c"].tolist() == [[False, False], [False, True]]
+    column = Dense.of(pa.table({"present": [True, True], "embedding": vectors}), "embedding")
+    assert column.values.tolist() == [[1, 0], [0, 2]]
+    assert column.missing is not None
+    assert column.missing.tolist() == [[False, True], [False, False]]
+    assert column.at(np.array([1, 0])).missing.tolist() == [[False, False], [False, True]]  # type: ignore[union-attr]
 
 
 def test_no_column_at_all_is_refused_with_the_cure(tmp_path: Path) -> None:

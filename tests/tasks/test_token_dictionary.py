@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from fuseline.models.classifiers.kiela import PQTokens, PQTokensConfig, RSPQTokens
+from fuseline.models.columns import Size
 from fuseline.models.fasttext.dictionary import Dictionary, WordCounter
-from fuseline.models.features import Inputs
 from fuseline.models.token_vectors import token_vectors, vocabulary
 from fuseline.stores.schemas import TOKENS, WORDS
 from fuseline.tasks.engine.nodes import Context
@@ -49,7 +49,7 @@ def model(kind=PQTokens, *, places: int = 2, angles: dict[int, float] | None = N
     for token, angle in (angles or {}).items():
         U[words.rows + token, :2] = at(angle)
     made = kind(PQTokensConfig(dim=2))
-    made.dictionary, made.inputs = words, Inputs({}, {"pq": (places, 256)}, True)
+    made.dictionary, made.sizes = words, {"quantize/pq": Size("codes", places, 256)}
     made.params = SimpleNamespace(U=U)
     return made
 

@@ -7,6 +7,7 @@ from threading import Lock
 import numpy as np
 import pyarrow as pa
 
+from fuseline.models.columns import Codes, Dense, Text
 from fuseline.models.fasttext import arrays, trainer
 from fuseline.models.fasttext.arrays import Spec
 from fuseline.models.fasttext.config import FastTextConfig
@@ -32,11 +33,13 @@ class _Two:
     """Two documents that read everything there is."""
 
     def __init__(self) -> None:
-        codes, seen = np.zeros((2, 1), np.uint8), np.ones(2, np.bool_)
-        labels = pa.array([["x"], ["y"]], pa.list_(pa.string()))
-        dense = {"image": np.ones((2, 1), np.float32)}
-        here = {"image": seen, "codes": seen}
-        self.block = Block(pa.array(["1", "2"]), pa.array(["a b", "b"]), labels, dense, {"codes": codes}, here)
+        present = np.ones(2, np.bool_)
+        columns = {
+            "text": Text(pa.array(["a b", "b"])),
+            "image": Dense(np.ones((2, 1), np.float32), present),
+            "codes": Codes(np.zeros((2, 1), np.uint8), present),
+        }
+        self.block = Block(pa.array(["1", "2"]), pa.array([["x"], ["y"]], pa.list_(pa.string())), columns)
         self.n_rows = 2
 
     def blocks(self) -> Iterator[Block]:
@@ -52,7 +55,7 @@ def _run() -> None:
         note_doing("compiling kernels, once on this machine")
     two, loss = _Two(), "hs"
     config = FastTextConfig(dim=1, word_ngrams=2, minn=1, maxn=2, buckets=8, deterministic=True)
-    corpus = build(two, Reads(True, "image", "codes"), config)
+    corpus = build(two, Reads("text", "image", "codes"), config)
     generator = np.random.default_rng(0)
     rows, dense, classes = corpus.dictionary.rows + 256, corpus.shape.dim, len(corpus.labels)
     params = trainer.init_params(rows, dense, classes, dim=1, bilinear=False, generator=generator)
@@ -61,7 +64,7 @@ def _run() -> None:
     shared, order, stats = trainer.working(params, 1), generator.permutation(2), np.zeros((1, 4))
     scratch = trainer.new_scratch(shared, 1, 0)
     kernels.train_range(shared, chunk, spec, paths, scratch, order, 0, 2, config.lr, 0.0, 1, 1.0, stats[0])
-    corpus.dictionary.encode(two.block.text)
+    corpus.dictionary.encode(two.block.column("text", Text).values)
     Z, T, A = (np.zeros((2, 8), np.float32) for _ in range(3))
     kernels.hidden(params, chunk, spec, Z, T, A)
     logits, tree = np.zeros((2, classes), np.float32), huffman(corpus.label_counts)

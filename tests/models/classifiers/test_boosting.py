@@ -1,6 +1,5 @@
 """LightGBM as a classifier: equal to LightGBM itself, and a missing modality is a missing value."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import lightgbm
@@ -9,7 +8,7 @@ import pytest
 from scipy.special import softmax
 
 from tests.models.reference import accuracy, fitted, only, with_text_embedding
-from tests.models.synthetic import documents
+from tests.models.synthetic import documents, present, vectors, with_parts
 
 QUICK = {"rounds": 20, "min_rows": 5}
 BOTH = {**QUICK, "embeddings": ("image", "text")}
@@ -18,7 +17,7 @@ BOTH = {**QUICK, "embeddings": ("image", "text")}
 def test_scores_are_those_of_lightgbm() -> None:
     train, test = documents(300), documents(50, seed=1)
     model = fitted("lightgbm", train, rows=70, **QUICK)
-    X, X_test = (np.where(b.present["image"][:, None], b.dense["image"], np.nan) for b in (train, test))
+    X, X_test = (np.where(present(b, "image")[:, None], vectors(b, "image"), np.nan) for b in (train, test))
     y = [model.labels.index(labels[0]) for labels in train.labels.to_pylist()]
     peer = lightgbm.LGBMClassifier(
         n_estimators=20, min_child_samples=5, reg_lambda=1.0, random_state=0, deterministic=True, force_row_wise=True,
@@ -35,8 +34,8 @@ def test_many_rare_classes_are_learnt() -> None:
     rng = np.random.default_rng(0)
     y = (rng.zipf(1.3, 1500) - 1) % 100
     dense = (rng.normal(size=(100, 8))[y] + rng.normal(size=(1500, 8))).astype(np.float32)
-    block = only(replace(documents(1500), dense={"image": dense}), [[f"c{c}"] for c in y])
-    block = replace(block, present={"image": np.ones(1500, np.bool_)})
+    block = only(with_parts(documents(1500), dense={"image": dense}), [[f"c{c}"] for c in y])
+    block = with_parts(block, codes={}, present={"image": np.ones(1500, np.bool_)})
     model = fitted("lightgbm", block, valid=block, rounds=25, min_rows=5, leaves=15, threads=1)
     assert accuracy(model, block) > 0.9
     assert np.abs(model.predict_logits(block)).max() < 100
@@ -53,8 +52,8 @@ def test_codes_are_categories_and_add_to_the_text() -> None:
 def test_absent_means_missing_not_zero() -> None:
     """Rows without an image belong to class a; rows whose image is zero to b."""
     block = documents(400)
-    block.dense["image"][:] = 0
-    block = only(block, [["b"] if has else ["a"] for has in block.present["image"]])
+    vectors(block, "image")[:] = 0
+    block = only(block, [["b"] if has else ["a"] for has in present(block, "image")])
     model = fitted("lightgbm", block, valid=block, **QUICK)
     assert accuracy(model, block) == 1
 
@@ -62,12 +61,12 @@ def test_absent_means_missing_not_zero() -> None:
 def test_single_missing_values_are_missing_not_zero() -> None:
     """Rows that lack the first value belong to class a; rows where it is zero to b."""
     block = documents(400)
-    lacking = np.zeros(block.dense["image"].shape, np.bool_)
-    lacking[:, 0] = block.present["image"] & (np.arange(400) % 3 == 0)
-    block.dense["image"][:] = 0
+    lacking = np.zeros(vectors(block, "image").shape, np.bool_)
+    lacking[:, 0] = present(block, "image") & (np.arange(400) % 3 == 0)
+    vectors(block, "image")[:] = 0
     block = only(block, [["a"] if gap else ["b"] for gap in lacking[:, 0]])
-    model = fitted("lightgbm", replace(block, missing={"image": lacking}), valid=block, rows=64, **QUICK)
-    assert accuracy(model, replace(block, missing={"image": lacking})) == 1
+    model = fitted("lightgbm", with_parts(block, missing={"image": lacking}), valid=block, rows=64, **QUICK)
+    assert accuracy(model, with_parts(block, missing={"image": lacking})) == 1
     assert accuracy(model, block) < 1
 
 
@@ -98,7 +97,7 @@ def test_several_labels_are_told_one_by_one() -> None:
     model = fitted("lightgbm", train, valid=test, **QUICK)
     assert model.multi_label
     even = model.probabilities(model.predict_logits(test))[:, model.labels.index("even")] > 0.5
-    has = test.present["image"]
+    has = present(test, "image")
     truth = np.array(["even" in labels for labels in test.labels.to_pylist()])
     assert np.mean(even[has] == truth[has]) > 0.9
 
@@ -112,7 +111,7 @@ def test_early_stopping_keeps_the_best_round() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="at least one embedding"):
         fitted("lightgbm", documents(20), embeddings=())
-    with pytest.raises(ValueError, match="embedding: expected 'none'"):
+    with pytest.raises(ValueError, match="dense: expected 'embed/none'"):
         fitted("lightgbm", documents(60), embeddings=("none",))
     one = only(documents(30), [["a"]] * 30)
     with pytest.raises(ValueError, match="classes: expected at least 2"):

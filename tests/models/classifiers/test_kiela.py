@@ -1,5 +1,6 @@
 """The contract of every classifier of Kiela 2018: it learns, saves, streams, and knows a missing modality."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ from numpy.typing import NDArray
 
 from fuseline.models.blocks import cut
 from fuseline.models.classifiers import kiela
+from fuseline.models.columns import Codes, Dense
 from fuseline.models.errors import CheckpointError, TrainingError
 from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.fasttext.corpus import chunk_of, images_of, no_bags
-from fuseline.models.features import Block
+from fuseline.models.features import Block, width
 from fuseline.models.registry import MODELS, registry_rows
-from tests.models.synthetic import DIM, Blocks, documents
+from tests.models.synthetic import DIM, Blocks, documents, make_block, parts, present, vectors, with_parts
 
 KIELA = ["text", "image", "additive", "max", "gated", "bilinear", "bilinear_gated", "pq", "rspq"]
 QUICK = {"dim": 10, "lr": 0.25, "epochs": 15, "deterministic": True}
@@ -25,9 +27,9 @@ def fitted(
     name: str, block: Block | None = None, *, seed: int = 0, rows: int = 10_000, **settings: object
 ) -> FastTextClassifier:
     entry = MODELS[name]
-    config = entry.config.model_validate({**QUICK, **settings})
+    config = entry.Config.model_validate({**QUICK, **settings})
     train = Blocks(documents() if block is None else block, rows)
-    return entry.classifier(config).fit(train, Blocks(documents(200, seed=5)), seed=seed)
+    return entry(config).fit(train, Blocks(documents(200, seed=5)), seed=seed)
 
 
 def accuracy(model: FastTextClassifier, block: Block) -> float:
@@ -36,15 +38,11 @@ def accuracy(model: FastTextClassifier, block: Block) -> float:
 
 
 def without(block: Block, *, text: bool = False, image: bool = False) -> Block:
-    n = len(block)
-    return Block(
-        block.ids,
-        pa.nulls(n, pa.string()) if text else block.text,
-        block.labels,
-        {"image": np.full((n, DIM), np.nan, np.float32)} if image else block.dense,
-        block.codes,
-        dict.fromkeys(block.present, np.zeros(n, np.bool_)) if image else block.present,
-    )
+    n, known = len(block), parts(block)
+    if image:
+        known["dense"] = {"image": np.full((n, DIM), np.nan, np.float32)}
+        known["present"] = dict.fromkeys(known["present"], np.zeros(n, np.bool_))
+    return make_block(**{**known, "text": pa.nulls(n, pa.string()) if text else block.text})
 
 
 @pytest.fixture(scope="module", params=KIELA)
@@ -86,7 +84,7 @@ def test_saving_and_loading_changes_nothing(model: FastTextClassifier, tmp_path:
     model.save(tmp_path / "a")
     back = type(model).load(tmp_path / "a")
     np.testing.assert_array_equal(back.predict_logits(block), model.predict_logits(block))
-    assert (back.labels, back.threshold, back.inputs) == (model.labels, model.threshold, model.inputs)
+    assert (back.labels, back.threshold, back.sizes) == (model.labels, model.threshold, model.sizes)
     back.save(tmp_path / "b")
     for file in ("model.json", "arrays.safetensors"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
@@ -122,13 +120,13 @@ def test_a_missing_modality_drops_its_term(name: str) -> None:
 def encoded(model: FastTextClassifier, block: Block) -> "object":
     from fuseline.models.fasttext.corpus import encode
 
-    return encode(block, model.reads(), model.dictionary, model._shape())
+    return encode(block, model.reads(model.config), model.dictionary, model._shape())
 
 
 def test_forward_formulas_by_hand() -> None:
     # Word "a" and the end of text at U = (1, -2), image (3, 4) -> (.6, .8), V the identity: t = (1, -2), v = (.6, .8).
     block = cut(documents(1), 0, 1)
-    block = Block(
+    block = make_block(
         block.ids, pa.array(["a"]), block.labels, {"image": np.float32([[3, 4]])}, {"pq": np.uint8([[1, 2]])},
         {"image": np.array([True]), "pq": np.array([True])},
     )  # fmt: skip
@@ -179,7 +177,7 @@ def test_importance_under_hierarchical_softmax_is_by_modality_too() -> None:
     model, block = fitted("additive", loss="hs"), documents(50, seed=3)
     shares = model.importance(block, model.predict_logits(block).argmax(axis=1))
     assert shares["text"].mean() > 0.1
-    assert (shares["image"][~block.present["image"]] == 0).all()
+    assert (shares["image"][~present(block, "image")] == 0).all()
 
 
 @pytest.mark.parametrize("name", ["text", "additive", "pq"])
@@ -230,10 +228,7 @@ def test_one_label_keeps_the_plain_threshold() -> None:
 
 def test_repeated_labels_count_once() -> None:
     block = documents(50)
-    twice = Block(
-        block.ids, block.text, pa.array([labels * 2 for labels in block.labels.to_pylist()]), block.dense, block.codes,
-        block.present,
-    )  # fmt: skip
+    twice = replace(block, labels=pa.array([labels * 2 for labels in block.labels.to_pylist()]))
     a, b = fitted("text", block), fitted("text", twice)
     assert not b.multi_label
     np.testing.assert_array_equal(a.params.W, b.params.W)
@@ -243,24 +238,20 @@ def test_documents_that_teach_nothing_are_passed_over() -> None:
     block = documents(80)
     labels = block.labels.to_pylist()
     labels[3] = labels[70] = None
-    model = fitted("text", Block(block.ids, block.text, pa.array(labels), block.dense, block.codes, block.present))
+    model = fitted("text", replace(block, labels=pa.array(labels)))
     assert model.facts["documents"] == 80
     assert np.isfinite(model.params.U).all()
 
 
 def test_refusals_name_the_cure(tmp_path: Path) -> None:
     block = documents(20)
-    bare = Block(
-        block.ids, block.text, pa.array([[]] * 20, pa.list_(pa.string())), block.dense, block.codes, block.present
-    )
+    bare = replace(block, labels=pa.array([[]] * 20, pa.list_(pa.string())))
     with pytest.raises(ValueError, match="expected at least one, got none; give labels"):
         fitted("text", bare)
-    with pytest.raises(ValueError, match=r"embedding: expected 'thumb', got \['image'\]"):
+    with pytest.raises(ValueError, match=r"dense: expected 'embed/thumb', got \['embed/image'\]"):
         fitted("additive", image="thumb")
     model = fitted("additive")
-    narrow = Block(
-        block.ids, block.text, block.labels, {"image": block.dense["image"][:, :5]}, block.codes, block.present
-    )
+    narrow = with_parts(block, dense={"image": vectors(block)[:, :5]})
     with pytest.raises(ValueError, match="use the encoder it was trained with"):
         model.predict_logits(narrow)
     model.save(tmp_path)
@@ -274,10 +265,10 @@ def test_refusals_name_the_cure(tmp_path: Path) -> None:
 
 def test_the_description_counts_parameters(model: FastTextClassifier) -> None:
     facts = model.describe()
-    dense, tokens = sum(model.inputs.dense.values()), sum(M for M, _ in model.inputs.codes.values())
+    dense, tokens = width(model.sizes, Dense), width(model.sizes, Codes)
     words = len(model.dictionary.counts)
-    width = 100 if "bilinear" in model.kind else 10
-    assert facts["parameters"] == (words + 256 * tokens) * 10 + 10 * dense + 4 * width
+    hidden = 100 if "bilinear" in model.kind else 10
+    assert facts["parameters"] == (words + 256 * tokens) * 10 + 10 * dense + 4 * hidden
     assert facts["bytes_per_document"] == 4 * dense + tokens
     assert len(facts["loss_per_epoch"]) == 15
     assert facts["loss_per_epoch"][-1] < facts["loss_per_epoch"][0]
@@ -289,7 +280,7 @@ def test_the_registry_lists_every_model_of_the_paper() -> None:
     assert set(KIELA) <= {row["name"] for row in rows}
     assert all(set(row) == {"name", "summary", "weights"} and len(row["summary"]) > 20 for row in rows)
     for name in KIELA:
-        assert MODELS[name].classifier.kind == name
+        assert MODELS[name].kind == name
 
 
 def test_images_are_scaled_to_unit_length_and_bad_ones_are_missing() -> None:
@@ -305,9 +296,9 @@ def test_images_are_scaled_to_unit_length_and_bad_ones_are_missing() -> None:
 
 def test_image_length_scales_the_image_and_nothing_else() -> None:
     block = documents(40)
-    config = MODELS["additive"].config.model_validate({**QUICK, "image_length": 0.25})
-    chunk = chunk_of(block, kiela.Additive().reads(), text=no_bags(40), labels=no_bags(40))
-    scaled, plain = (images_of([block], kiela.Additive(c).reads()).into(chunk) for c in (config, None))
+    config = MODELS["additive"].Config.model_validate({**QUICK, "image_length": 0.25})
+    chunk = chunk_of(block, kiela.Additive.reads(kiela.ImageConfig()), text=no_bags(40), labels=no_bags(40))
+    scaled, plain = (images_of([block], kiela.Additive.reads(c)).into(chunk) for c in (config, kiela.ImageConfig()))
     np.testing.assert_allclose(np.linalg.norm(scaled.dense[scaled.has_image > 0], axis=1), 0.25, rtol=1e-5)
     np.testing.assert_allclose(scaled.dense, 0.25 * plain.dense, rtol=1e-6)
 

@@ -20,6 +20,7 @@ import pytest
 
 from fuseline.models.classifiers.kiela import Text, TextConfig
 from fuseline.models.features import Block
+from tests.models.synthetic import make_block
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "clipart" / "documents.jsonl"
 PEER = """
@@ -77,7 +78,7 @@ def clip_art() -> tuple[Block, Block]:
     for half in halves:
         n, texts = len(half), pa.array([text for text, _ in half])
         labels = pa.array([[row["label"].replace(" ", "_")] for _, row in half], pa.list_(pa.string()))
-        blocks.append(Block(pa.array([str(i) for i in range(n)]), texts, labels, {}, {}, {}))
+        blocks.append(make_block(pa.array([str(i) for i in range(n)]), texts, labels, {}, {}, {}))
     return blocks[0], blocks[1]
 
 

@@ -16,6 +16,7 @@ import pytest
 from fuseline.models.classifiers.kiela import Additive, ImageConfig, Text, TextConfig
 from fuseline.models.fasttext.files import export_bin, export_vec, word_vectors, write_labelled
 from fuseline.models.features import Block
+from tests.models.synthetic import make_block
 
 TEXTS = [
     "red apple on a tree",
@@ -50,7 +51,7 @@ class Once:
 def block_of(texts: list[str | None], labels: list[list[str]]) -> Block:
     n = len(texts)
     ids, names = pa.array([str(i) for i in range(n)]), pa.array(labels, pa.list_(pa.string()))
-    return Block(ids, pa.array(texts, pa.string()), names, {}, {}, {})
+    return make_block(ids, pa.array(texts, pa.string()), names, {}, {}, {})
 
 
 def trained(**settings: Any) -> Text:

@@ -77,7 +77,7 @@ def test_names_are_fields_and_reasons_are_no_fields() -> None:
 def test_a_name_of_the_program_is_refused_with_ours(name: str) -> None:
     for kind in ("text", "bilinear_gated", "pq", "avg_probs"):
         with pytest.raises(ConfigError, match=rf"options.{name}: expected '{CALLED[name]}', .*write {CALLED[name]}: 7"):
-            parse_options(MODELS[kind].config, {"dim": 3, name: 7})
+            parse_options(MODELS[kind].Config, {"dim": 3, name: 7})
 
 
 @pytest.mark.parametrize("name", sorted(ABSENT))

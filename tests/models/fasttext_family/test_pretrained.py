@@ -16,9 +16,9 @@ from fuseline.models.classifiers.kiela import ImageAloneConfig, Text, TextConfig
 from fuseline.models.errors import MissingWeights
 from fuseline.models.fasttext import pretrained
 from fuseline.models.fasttext.corpus import Reads, encoding_key
-from fuseline.models.features import Block
+from fuseline.models.features import TEXT, Block
 from fuseline.models.registry import MODELS
-from tests.models.synthetic import Blocks, documents
+from tests.models.synthetic import Blocks, documents, make_block
 
 TEXTS = ["sun sun moon", "moon star sun", "Sun rare", "star star moon"]
 LINES = ["sun 1 2 3", "mars 4 5 6", "Sun -1 -2 -3", "</s> 7 8 9", "rare .5 -2e-1 3.25", "sun 1.5 2.5 3.5"]
@@ -42,7 +42,7 @@ def vectors(folder: Path, lines: list[str] = LINES, *, header: str | None = None
 def texts() -> Block:
     n = len(TEXTS)
     labels = pa.array([["a"], ["b"]] * (n // 2), pa.list_(pa.string()))
-    return Block(pa.array([str(i) for i in range(n)]), pa.array(TEXTS), labels, {}, {}, {})
+    return make_block(pa.array([str(i) for i in range(n)]), pa.array(TEXTS), labels, {}, {}, {})
 
 
 def started(path: Path, **options: object) -> dict[str, list[float]]:
@@ -172,22 +172,22 @@ def test_the_length_is_looked_at_before_any_document_is_read(tmp_path: Path) -> 
 
 
 def test_a_changed_file_is_another_corpus(tmp_path: Path) -> None:
-    reads, path = Reads(True, None, None), vectors(tmp_path)
+    reads, path = Reads(TEXT), vectors(tmp_path)
     config = TextConfig(dim=3, pretrained_vectors=path)
     first = encoding_key(reads, config)
     assert first == encoding_key(reads, TextConfig(dim=3, pretrained_vectors=vectors(tmp_path, name="copy.vec")))
     assert first != encoding_key(reads, TextConfig(dim=3))
     path.write_text("1 3\nsun 1 2 3\n")
     assert first != encoding_key(reads, config)
-    no_text = Reads(False, "image", None)
+    no_text = Reads(dense="embed/image")
     assert encoding_key(no_text, config) == encoding_key(no_text, TextConfig(dim=3))
 
 
 def test_every_model_with_text_takes_them_and_one_without_refuses(tmp_path: Path) -> None:
     path = vectors(tmp_path, ["w01 1 2 3", "unseen 4 5 6"])
     for kind in ("additive", "pq", "bilinear", "avg_probs"):
-        config = MODELS[kind].config(dim=3, epochs=1, lr=1e-30, pretrained_vectors=path)
-        model = MODELS[kind].classifier(config).fit(Blocks(documents(60)), None, seed=0)
+        config = MODELS[kind].Config(dim=3, epochs=1, lr=1e-30, pretrained_vectors=path)
+        model = MODELS[kind](config).fit(Blocks(documents(60)), None, seed=0)
         text = model.text if kind == "avg_probs" else model
         rows = dict(zip(text.dictionary.words(), text.params.U[:, :3].tolist(), strict=False))
         assert rows["w01"] == [1, 2, 3]
@@ -216,7 +216,7 @@ def test_good_vectors_help() -> None:
 
     def block(names: list[str]) -> Block:
         labels = pa.array([[name[0]] for name in names], pa.list_(pa.string()))
-        return Block(pa.array(names), pa.array(names), labels, {}, {}, {})
+        return make_block(pa.array(names), pa.array(names), labels, {}, {}, {})
 
     import tempfile
 
@@ -238,7 +238,7 @@ def test_a_model_is_opened_without_compiling_anything(tmp_path: Path) -> None:
     Text(TextConfig(dim=3)).fit(Blocks(texts()), None, seed=0).save(tmp_path)
     script = (
         "import sys; from pathlib import Path; from fuseline.models.registry import MODELS\n"
-        f"model = MODELS['text'].classifier.load(Path({str(tmp_path)!r}))\n"
+        f"model = MODELS['text'].load(Path({str(tmp_path)!r}))\n"
         "print(model.multi_label, 'numba' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

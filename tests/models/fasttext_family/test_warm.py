@@ -35,8 +35,8 @@ for kind in ("text", "image", "additive", "gated", "bilinear", "pq"):
     for more in options:
         if kind == "image" and "pretrained_vectors" in more:
             continue
-        config = MODELS[kind].config(dim=3, epochs=2, lr=0.1, threads=2, **more)
-        model = MODELS[kind].classifier(config).fit(Blocks(block, 30), Blocks(block), seed=0)
+        config = MODELS[kind].Config(dim=3, epochs=2, lr=0.1, threads=2, **more)
+        model = MODELS[kind](config).fit(Blocks(block, 30), Blocks(block), seed=0)
         model.probabilities(model.predict_logits(block))
 after = compiled()
 print(json.dumps({
@@ -64,10 +64,10 @@ def test_the_times_of_a_fit_leave_it_out(monkeypatch: pytest.MonkeyPatch, kind: 
         return 0.3
 
     entry, block = MODELS[kind], documents(60)
-    config = entry.config(dim=3, epochs=1, threads=1)
-    entry.classifier(config).fit(Blocks(block), None, seed=0)
+    config = entry.Config(dim=3, epochs=1, threads=1)
+    entry(config).fit(Blocks(block), None, seed=0)
     monkeypatch.setattr("fuseline.models.fasttext.classifier.warm_up", slow)
-    told = entry.classifier(config).fit(Blocks(block), None, seed=0).describe()
+    told = entry(config).fit(Blocks(block), None, seed=0).describe()
     assert told["compile_seconds"] == pytest.approx(0.6 if kind == "avg_probs" else 0.3)
     assert 0 < told["seconds"] < 0.3
     text = told["text"] if kind == "avg_probs" else told

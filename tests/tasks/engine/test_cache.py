@@ -1,4 +1,4 @@
-"""The shelf: made once, lent to many threads, bounded, closed when nobody holds it."""
+"""The cache: made once, lent to many threads, bounded, closed when nobody holds it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -6,7 +6,7 @@ from time import sleep
 
 import pytest
 
-from fuseline.tasks.engine.cache import Shelf
+from fuseline.tasks.engine.cache import Cache
 
 
 class Thing:
@@ -22,7 +22,7 @@ class Thing:
 
 
 def test_a_value_is_made_once_and_lent_to_all_threads():
-    shelf, made, start = Shelf(100), [], Barrier(4)
+    cache, made, start = Cache(100), [], Barrier(4)
 
     def make() -> Thing:
         sleep(0.05)
@@ -31,53 +31,53 @@ def test_a_value_is_made_once_and_lent_to_all_threads():
 
     def use(_: int) -> Thing:
         start.wait()
-        with shelf.lend("a", make) as thing:
+        with cache.get_or_create("a", make) as thing:
             return thing
 
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(use, range(4)))
     assert len(made) == 1
     assert found == made * 4
-    assert shelf.nbytes == 10
+    assert cache.nbytes == 10
 
 
 def test_the_least_recently_used_goes_when_there_is_no_room():
-    shelf, things = Shelf(25), {name: Thing(10) for name in "abc"}
+    cache, things = Cache(25), {name: Thing(10) for name in "abc"}
     for name in ("a", "b", "a", "c"):
-        with shelf.lend(name, lambda name=name: things[name]):
+        with cache.get_or_create(name, lambda name=name: things[name]):
             pass
     assert [things[name].closed for name in "abc"] == [False, True, False]
-    assert [name in shelf for name in "abc"] == [True, False, True]
-    assert shelf.nbytes == 20
+    assert [name in cache for name in "abc"] == [True, False, True]
+    assert cache.nbytes == 20
 
 
 def test_what_somebody_holds_stays_open_even_when_it_is_too_large():
-    shelf, large = Shelf(5), Thing(10)
-    with shelf.lend("a", lambda: large), shelf.lend("a", lambda: Thing(10)) as same:
+    cache, large = Cache(5), Thing(10)
+    with cache.get_or_create("a", lambda: large), cache.get_or_create("a", lambda: Thing(10)) as same:
         assert same is large
-        shelf.close()
+        cache.close()
         assert not large.closed
     assert large.closed
-    assert "a" not in shelf
+    assert "a" not in cache
 
 
 def test_what_could_not_be_made_is_tried_again():
-    shelf, fresh = Shelf(5), Thing(1)
+    cache, fresh = Cache(5), Thing(1)
 
     def fail() -> Thing:
         raise ValueError("no")
 
-    with pytest.raises(ValueError, match="no"), shelf.lend("a", fail):
+    with pytest.raises(ValueError, match="no"), cache.get_or_create("a", fail):
         pass
-    with shelf.lend("a", lambda: fresh) as found:
+    with cache.get_or_create("a", lambda: fresh) as found:
         assert found is fresh
 
 
 def test_closing_closes_everything():
-    shelf, things = Shelf(100), [Thing(1), Thing(2)]
+    cache, things = Cache(100), [Thing(1), Thing(2)]
     for number, thing in enumerate(things):
-        with shelf.lend(number, lambda thing=thing: thing):
+        with cache.get_or_create(number, lambda thing=thing: thing):
             pass
-    shelf.close()
+    cache.close()
     assert all(thing.closed for thing in things)
-    assert shelf.nbytes == 0
+    assert cache.nbytes == 0

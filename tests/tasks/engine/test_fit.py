@@ -8,11 +8,14 @@ import pyarrow as pa
 import pytest
 from drive import Source, documents, nodes, run
 
+from fuseline.models.columns import Codes, Dense
 from fuseline.stores.errors import DataError
-from fuseline.tasks.engine import fit
-from fuseline.tasks.engine.cache import Shelf
-from fuseline.tasks.engine.fit import Blocks, KeptFeatures, ShardFeatures, block_of, make_fit
+from fuseline.tasks.engine import features
+from fuseline.tasks.engine.cache import Cache
+from fuseline.tasks.engine.features import Blocks, CachedFeatures, ShardFeatures, block_of
+from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.planner import seen_by
+from tests.tasks.feature_nodes import read
 
 
 @pytest.fixture
@@ -75,8 +78,8 @@ def compiling(train, valid, config, context):
     return lambda folder: (folder / "x").write_text("x"), train.n_rows, {"compile_seconds": 0.2}
 
 
-def kept(wanted, root, shelf, split="train"):
-    return KeptFeatures(wanted.model, root, split, shelf=shelf, seen=seen_by(wanted.model, root))
+def kept(wanted, root, cache, split="train"):
+    return CachedFeatures(wanted.model, root, split, cache=cache, seen=seen_by(wanted.model, root))
 
 
 def ids(features) -> list[str]:
@@ -87,50 +90,50 @@ def ids(features) -> list[str]:
 def reads(monkeypatch):
     """Count the shards that are read."""
     found: list[int] = []
-    read = fit.upstream_tables
+    read = features.upstream_tables
 
     def counted(node, root, index):
         found.append(index)
         return read(node, root, index)
 
-    monkeypatch.setattr(fit, "upstream_tables", counted)
+    monkeypatch.setattr(features, "upstream_tables", counted)
     return found
 
 
 def test_small_splits_are_read_once_for_all_fits(tmp_path, root, reads):
     source = split_source(tmp_path, ["train", "valid", "test", "train", "train", "valid"])
-    wanted, shelf = nodes(source, shard_size=2), Shelf()
+    wanted, cache = nodes(source, shard_size=2), Cache()
     run([wanted.documents, wanted.clean], root)
     for _ in range(3):
-        assert ids(kept(wanted, root, shelf)) == ["d0", "d3", "d4"]
-        assert ids(kept(wanted, root, shelf, "valid")) == ["d1", "d5"]
+        assert ids(kept(wanted, root, cache)) == ["d0", "d3", "d4"]
+        assert ids(kept(wanted, root, cache, "valid")) == ["d1", "d5"]
     assert reads == [0, 1, 2] * 2
 
 
-def test_a_split_beyond_a_quarter_of_the_shelf_is_streamed_every_time(tmp_path, root, reads):
+def test_a_split_beyond_a_quarter_of_the_cache_is_streamed_every_time(tmp_path, root, reads):
     wanted = nodes(split_source(tmp_path, ["train"] * 6), shard_size=2)
     run([wanted.documents, wanted.clean], root)
     size = sum(block.nbytes for block in ShardFeatures(wanted.model, root, "train").blocks())
     reads.clear()
-    small, large = Shelf(4 * size - 4), Shelf(4 * size)
-    for shelf, times in ((small, 2), (large, 1)):
-        assert ids(kept(wanted, root, shelf)) == ids(kept(wanted, root, shelf))
+    small, large = Cache(4 * size - 4), Cache(4 * size)
+    for cache, times in ((small, 2), (large, 1)):
+        assert ids(kept(wanted, root, cache)) == ids(kept(wanted, root, cache))
         assert len(reads) == 3 * times
         reads.clear()
     assert (small.nbytes, large.nbytes) == (0, size)
 
 
-def test_what_was_kept_of_other_documents_is_not_lent(tmp_path, root):
+def test_what_was_kept_of_other_documents_is_not_used(tmp_path, root):
     source = split_source(tmp_path, ["train", "train"])
-    wanted, shelf = nodes(source, shard_size=2), Shelf()
+    wanted, cache = nodes(source, shard_size=2), Cache()
     run([wanted.documents, wanted.clean], root)
-    assert ids(kept(wanted, root, shelf)) == ["d0", "d1"]
-    with kept(wanted, root, shelf).lend("x", lambda: Blocks([])) as first:
+    assert ids(kept(wanted, root, cache)) == ["d0", "d1"]
+    with kept(wanted, root, cache).get_or_create("x", lambda: Blocks([])) as first:
         pass
     split_source(tmp_path, ["train", "test", "train"])
     run([wanted.documents, wanted.clean], root)
-    assert ids(kept(wanted, root, shelf)) == ["d0", "d2"]
-    with kept(wanted, root, shelf).lend("x", lambda: Blocks([])) as second:
+    assert ids(kept(wanted, root, cache)) == ["d0", "d2"]
+    with kept(wanted, root, cache).get_or_create("x", lambda: Blocks([])) as second:
         assert second is not first
 
 
@@ -138,16 +141,19 @@ def test_a_block_takes_embeddings_and_codes_by_name():
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(range(8), pa.float16()), 2).slice(1, 2)
     codes = pa.FixedSizeListArray.from_arrays(pa.array(range(4), pa.uint8()), 2)
     block = block_of(
-        {
-            "documents/x": pa.table({"id": ["a", "b"]}),
-            "embed/image": pa.table({"present": [True, False], "embedding": vectors}),
-            "quantize/pq": pa.table({"present": [True, True], "codes": codes}),
-        }
+        [read(name) for name in ("documents/x", "embed/same", "quantize/same")],
+        [
+            pa.table({"id": ["a", "b"]}),
+            pa.table({"present": [True, False], "embedding": vectors}),
+            pa.table({"present": [True, True], "codes": codes}),
+        ],
     )
-    assert block.dense["image"].dtype == np.float32
-    assert block.dense["image"].tolist() == [[2, 3], [4, 5]]
-    assert block.codes["pq"].tolist() == [[0, 1], [2, 3]]
-    assert block.present["image"].tolist() == [True, False]
+    dense, tokens = block.column("embed/same", Dense), block.column("quantize/same", Codes)
+    assert dense.values.dtype == np.float32
+    assert dense.values.tolist() == [[2, 3], [4, 5]]
+    assert tokens.values.tolist() == [[0, 1], [2, 3]]
+    # An embedding and a codebook of one name keep masks of their own.
+    assert (dense.present.tolist(), tokens.present.tolist()) == ([True, False], [True, True])
     assert block.text.to_pylist() == ["", ""]
     assert block.labels.to_pylist() == [[], []]
     assert len(block) == 2

@@ -134,7 +134,7 @@ def test_where_no_row_is_to_do_nothing_is_computed(wanted, root):
 
 def test_a_node_is_told_the_keys_of_what_it_reads(wanted, root):
     keys = {"clean/text": wanted.clean.key, "models/longest": wanted.model.key, "self": wanted.predictions.key}
-    assert context(wanted.predictions, root, "here") == Context("here", {}, keys)
+    assert context(wanted.predictions, root, "here") == Context("here", {}, keys, wanted.predictions.reads)
 
 
 def by_shard(tables, config, context):

@@ -11,12 +11,13 @@ from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block
 from fuseline.models.registry import MODELS
 from fuseline.stores.schemas import PREDICTIONS
-from fuseline.tasks.engine.fit import block_of
+from fuseline.tasks.engine.features import block_of
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation import scoring
 from fuseline.tasks.evaluation.scoring import own, ragged, score, sets, single
 from fuseline.tasks.stages.predict import PredictConfig, predict
-from tests.models.synthetic import Blocks, documents
+from tests.models.synthetic import Blocks, documents, present, tokens, vectors, with_parts
+from tests.tasks.feature_nodes import read
 
 TINY = float(np.finfo(np.float32).tiny)
 OPTIONS = {"dim": 8, "epochs": 3, "lr": 0.3, "deterministic": True}
@@ -27,15 +28,13 @@ FEATURES = {"text": ("clean/text",), "additive": ("clean/text", "embed/image"), 
 def awkward(n: int = 90) -> Block:
     """Return documents of which some have several labels, none, unknown ones, and nothing to read."""
     block = documents(n, seed=5, second_label=True)
-    labels, text, present = block.labels.to_pylist(), block.text.to_pylist(), block.present["image"].copy()
+    labels, text, there = block.labels.to_pylist(), block.text.to_pylist(), present(block, "image").copy()
     labels[0], labels[1], labels[2] = [], ["yak"], ["yak", "c1", "even", "c0", "c3", "c2"]
     for row in (3, 40, 41):
-        text[row], present[row] = None, False
-    masks = dict.fromkeys(("image", "pq", "rspq"), present)
-    return Block(
-        block.ids, pa.array(text, pa.string()), pa.array(labels, pa.list_(pa.string())),
-        block.dense, block.codes, masks,
-    )  # fmt: skip
+        text[row], there[row] = None, False
+    masks = dict.fromkeys(("image", "pq", "rspq"), there)
+    own = pa.array(labels, pa.list_(pa.string()))
+    return with_parts(block, text=pa.array(text, pa.string()), labels=own, present=masks)
 
 
 def tables(block: Block, features: tuple[str, ...]) -> list[pa.Table]:
@@ -46,8 +45,8 @@ def tables(block: Block, features: tuple[str, ...]) -> list[pa.Table]:
 
     made = {
         "clean/text": {"text": block.text.fill_null("")},
-        "embed/image": {"present": block.present["image"], "embedding": fixed(block.dense["image"])},
-        "quantize/pq": {"present": block.present["pq"], "codes": fixed(block.codes["pq"])},
+        "embed/image": {"present": present(block, "image"), "embedding": fixed(vectors(block, "image"))},
+        "quantize/pq": {"present": present(block, "pq"), "codes": fixed(tokens(block, "pq"))},
     }
     columns = [{"labels": block.labels}, *(made[name] for name in features)]
     return [pa.table({"id": block.ids, **found}) for found in columns]
@@ -59,10 +58,10 @@ def one_by_one(classifier: Any, block: Block, config: PredictConfig, fixed: dict
     number = {label: c for c, label in enumerate(classifier.labels)}
     shares = classifier.importance(block, probabilities.argmax(axis=1))
     rows = []
-    for i, (name, text, labels, row) in enumerate(
-        zip(block.ids.to_pylist(), block.text.to_pylist(), block.labels.to_pylist(), probabilities, strict=True)
+    for i, (name, labels, row) in enumerate(
+        zip(block.ids.to_pylist(), block.labels.to_pylist(), probabilities, strict=True)
     ):
-        seen = (classifier.uses_text and bool(text)) or any(mask[i] for mask in block.present.values())
+        seen = any(block.columns[one.name].present[i] for one in classifier.inputs(classifier.config))
         best = np.argsort(-row, kind="stable")[: config.top_k]
         known = [number[label] for label in labels if label in number]
         chosen = np.flatnonzero(row >= classifier.threshold) if classifier.multi_label else best[:1]
@@ -91,14 +90,15 @@ def test_predictions_are_those_of_one_document_at_a_time(
 ) -> None:
     entry = MODELS[kind]
     train = Blocks(documents(200, second_label=True))
-    classifier = entry.classifier(entry.config(**OPTIONS, task=task)).fit(train, train, seed=1)
+    classifier = entry(entry.Config(**OPTIONS, task=task)).fit(train, train, seed=1)
     classifier.save(tmp_path)
     features = FEATURES[kind]
-    config = PredictConfig(model="m", kind=kind, top_k=3, features=("documents", *features))
-    context = Context("", {"models/m": tmp_path}, {"models/m": "key", "clean/text": "k2", "self": "own"})
+    config = PredictConfig(model="m", kind=kind, top_k=3)
+    reads = tuple(read(name) for name in ("documents/d", *features))
+    context = Context("", {"models/m": tmp_path}, {"models/m": "key", "clean/text": "k2", "self": "own"}, reads)
     shard = tables(awkward(), features)
     fixed = {"model": "m", "model_key": f"key/{tmp_path.name}", "dataset_keys": ["clean/text=k2", "models/m=key"]}
-    block = block_of(dict(zip(config.features, shard, strict=True)))
+    block = block_of(reads, shard)
     expected = one_by_one(classifier, block, config, fixed)
     found = predict(shard, config, context)
     assert found.equals(expected)
@@ -134,7 +134,7 @@ def test_lists_of_names() -> None:
 
 def test_logits_that_are_no_numbers_are_refused() -> None:
     entry = MODELS["text"]
-    classifier = entry.classifier(entry.config(**OPTIONS)).fit(Blocks(documents(50)), None, seed=0)
+    classifier = entry(entry.Config(**OPTIONS)).fit(Blocks(documents(50)), None, seed=0)
     classifier.params.W[:] = np.nan
     with pytest.raises(TrainingError, match="logits: expected finite"):
         list(score(classifier, documents(5)))

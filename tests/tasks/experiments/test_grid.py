@@ -10,7 +10,6 @@ from sklearn import metrics as sk
 
 from fuseline.models.errors import TrainingError
 from fuseline.models.fasttext.config import FastTextConfig
-from fuseline.models.features import Block
 from fuseline.models.metrics.scores import scores
 from fuseline.models.registry import MODELS
 from fuseline.stores.errors import ConfigError
@@ -27,6 +26,8 @@ from fuseline.tasks.experiments.grid import (
 from fuseline.tasks.experiments.trial import count, fit_cell
 from fuseline.tasks.stages.predict import PredictConfig, predict
 from fuseline.tasks.stages.train import ModelConfig
+from tests.models.synthetic import make_block
+from tests.tasks.feature_nodes import read
 
 WORDS = {"ant": "small legs", "bee": "yellow wings", "cat": "soft paws"}
 
@@ -55,7 +56,7 @@ class Rows:
         """Yield the documents."""
         for documents, cleaned in self.tables():
             columns = (documents["id"], cleaned["text"], documents["labels"])
-            yield Block(*(column.combine_chunks() for column in columns), {}, {}, {})
+            yield make_block(*(column.combine_chunks() for column in columns))
 
 
 def drawn(n: int, seed: int, *, multi: bool = False) -> Rows:
@@ -162,10 +163,11 @@ def test_scores_are_those_of_the_predictions_of_the_same_classifier(multi, loss,
     options = {"dim": 8, "epochs": 20, "loss": loss, "task": "multi" if multi else "single", "deterministic": True}
     entry = MODELS["text"]
     valid = awkward(drawn(60, 2, multi=multi))
-    classifier = entry.classifier(entry.config(**options)).fit(drawn(80, 1, multi=multi), None, seed=0)
+    classifier = entry(entry.Config(**options)).fit(drawn(80, 1, multi=multi), None, seed=0)
     classifier.save(tmp_path)
-    config = PredictConfig(model="m", kind="text", top_k=3, features=("documents", "clean/text"))
-    context = Context("", {"models/m": tmp_path}, {"models/m": "key", "self": "key"})
+    config = PredictConfig(model="m", kind="text", top_k=3)
+    reads = (read("documents/d"), read("clean/text"))
+    context = Context("", {"models/m": tmp_path}, {"models/m": "key", "self": "key"}, reads)
     shards = valid.tables()
     predictions = [predict(list(tables), config, context) for tables in shards]
     table = evaluate(
@@ -190,7 +192,7 @@ def test_a_cell_tells_options_and_scores_on_valid_only(tmp_path):
     assert set(written["metrics"]) == {"valid"}
     assert (written["status"], written["seed"], written["options"]["lr"]) == ("ok", 1, 0.5)
     entry = MODELS["text"]
-    model = entry.classifier(entry.config(**written["options"])).fit(train, valid, seed=1)
+    model = entry(entry.Config(**written["options"])).fit(train, valid, seed=1)
     truth = [own[0] for own in valid.labels]
     guess = [model.labels[c] for b in valid.blocks() for c in model.predict_logits(b).argmax(axis=1)]
     assert written["metrics"]["valid"]["accuracy"] == pytest.approx(sk.accuracy_score(truth, guess))
@@ -207,7 +209,7 @@ def test_a_training_that_diverges_is_a_result(tmp_path):
 
 def test_logits_that_are_no_numbers_count_as_diverged():
     entry = MODELS["text"]
-    model = entry.classifier(entry.config(dim=4, epochs=1)).fit(drawn(20, 1), None, seed=0)
+    model = entry(entry.Config(dim=4, epochs=1)).fit(drawn(20, 1), None, seed=0)
     model.params.W[:] = np.nan
     with pytest.raises(TrainingError, match="logits: expected finite"):
         count(model, drawn(5, 2))

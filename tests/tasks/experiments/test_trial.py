@@ -12,7 +12,6 @@ import pytest
 
 from fuseline.models.blocks import cut
 from fuseline.models.errors import TrainingError
-from fuseline.models.features import Block
 from fuseline.models.registry import MODELS
 from fuseline.stores.errors import AlignmentError
 from fuseline.stores.schemas import TOKENS
@@ -23,9 +22,9 @@ from fuseline.tasks.experiments import trial as cell
 from fuseline.tasks.experiments.grid import cell_config
 from fuseline.tasks.experiments.paired import paired_rows
 from fuseline.tasks.experiments.timing import REPEATS, machine, timed_fits
-from fuseline.tasks.experiments.trial import DOCUMENTS, TESTED, Hidden, count, document_table, fit_cell, modalities
+from fuseline.tasks.experiments.trial import DOCUMENTS, TESTED, Masked, count, document_table, fit_cell, modalities
 from fuseline.tasks.stages.train import ModelConfig
-from tests.models.synthetic import Blocks, documents
+from tests.models.synthetic import Blocks, documents, present, tokens, vectors, with_parts
 
 OPTIONS = {"dim": 8, "epochs": 5, "lr": 0.5, "deterministic": True}
 
@@ -33,36 +32,35 @@ OPTIONS = {"dim": 8, "epochs": 5, "lr": 0.5, "deterministic": True}
 def fitted(kind: str, **options: Any) -> Any:
     """Return a classifier of the synthetic documents."""
     entry = MODELS[kind]
-    return entry.classifier(entry.config(**{**OPTIONS, **options})).fit(Blocks(documents(300)), None, seed=0)
+    return entry(entry.Config(**{**OPTIONS, **options})).fit(Blocks(documents(300)), None, seed=0)
 
 
 def test_a_hidden_image_leaves_the_text_alone() -> None:
     block = documents(100, seed=1)
-    (hidden,) = Hidden(Blocks(block), "image", frozenset({"image", "pq"})).blocks()
-    assert not hidden.present["image"].any()
-    assert not hidden.present["pq"].any()
-    assert hidden.present["rspq"].tolist() == block.present["rspq"].tolist()
-    assert block.present["image"].any()  # the original is as it was
+    (hidden,) = Masked(Blocks(block), frozenset({"embed/image", "quantize/pq"})).blocks()
+    assert not present(hidden, "image").any()
+    assert not present(hidden, "pq").any()
+    assert present(hidden, "rspq").tolist() == present(block, "rspq").tolist()
+    assert present(block, "image").any()  # the original is as it was
     assert hidden.text.equals(block.text)
-    assert Hidden(Blocks(block), "image", frozenset()).n_rows == 100
+    assert Masked(Blocks(block), frozenset()).n_rows == 100
 
 
 def test_a_hidden_text_leaves_the_image_alone() -> None:
     block = documents(100, seed=1)
-    (hidden,) = Hidden(Blocks(block), "text", frozenset({"rspq"})).blocks()
+    (hidden,) = Masked(Blocks(block), frozenset({"clean/text", "quantize/rspq"})).blocks()
     assert set(hidden.text.to_pylist()) == {""}
-    assert hidden.present["image"].tolist() == block.present["image"].tolist()
-    assert not hidden.present["rspq"].any()
+    assert present(hidden, "image").tolist() == present(block, "image").tolist()
+    assert not present(hidden, "rspq").any()
 
 
 def test_additive_without_images_scores_as_its_text_term_does() -> None:
     """K-39: the term of a missing modality is dropped."""
     classifier, block = fitted("additive"), documents(200, seed=2)
-    (hidden,) = Hidden(Blocks(block), "image", frozenset({"image"})).blocks()
-    hollow = Block(block.ids, block.text, block.labels, {"image": 0 * block.dense["image"]}, {},
-                   {"image": np.zeros(200, bool)})  # fmt: skip
+    (hidden,) = Masked(Blocks(block), frozenset({"embed/image"})).blocks()
+    hollow = with_parts(block, dense={"image": 0 * vectors(block)}, present={"image": np.zeros(200, bool)}, codes={})
     assert np.array_equal(classifier.predict_logits(hidden), classifier.predict_logits(hollow))
-    assert count(classifier, Hidden(Blocks(block), "image", frozenset({"image"}))).n == 200
+    assert count(classifier, Masked(Blocks(block), frozenset({"embed/image"}))).n == 200
 
 
 def test_documents_are_told_one_by_one() -> None:
@@ -97,7 +95,7 @@ def test_visual_words_are_the_nearest_rows_of_u() -> None:
     options = TokensConfig(words=4, min_count=3)
     table = visual_words(classifier, features, model="m", parts=2, repeated=True, options=options)
     assert table.schema.equals(TOKENS)
-    codes = features.block.codes["rspq"][features.block.present["rspq"]]
+    codes = tokens(features.block, "rspq")[present(features.block, "rspq")]
     used = {(m, c) for m in range(codes.shape[1]) for c in set(codes[:, m].tolist())}
     assert {(2 * row["repeat"] + row["part"], row["centroid"]) for row in table.to_pylist()} == used
     counts = dict(zip(classifier.dictionary.words(), classifier.dictionary.counts.tolist(), strict=True))
@@ -239,5 +237,6 @@ def test_modalities_are_those_of_the_encoders() -> None:
     config = Config.model_validate(values)
     (node,) = [node for node in build(config) if node.name == "models/all"]
     assert modalities(node) == {
-        "image": "image", "text": "text", "said": "image", "columns": "tabular", "pq": "image", "words": "text",
+        "embed/image": "image", "embed/text": "text", "embed/said": "image", "embed/columns": "tabular",
+        "quantize/pq": "image", "quantize/words": "text",
     }  # fmt: skip

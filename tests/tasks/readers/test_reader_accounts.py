@@ -9,8 +9,7 @@ from fixtures.damage import LINES, OTHERS, WHOLE, spoil
 from fixtures.layouts import LAYOUTS
 
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine
-from fuseline.tasks.engine.nodes import Ingest
+from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine, ingest_stage
 
 ROWS, BROKEN = 60, 5
 REASONS = {  # what stands in the quarantine table; bad_row where nothing is said
@@ -48,7 +47,7 @@ def ingested(name: str, path: Path, root: Path) -> tuple[list[str], Counter[str]
     layout = LAYOUTS[name]
     source = SourceConfig(reader=layout.reader, path=str(path), options=dict(layout.options))
     config = ingest_config("documents/x", source, shard_size=16, split=SplitConfig())
-    node = Ingest(name="documents/x", flow="ingest", version=1, source=source, config=config)
+    node = ingest_stage("documents/x", source, config)
     ingest(node, root, done=lambda report: None)
     dataset, listed = node.dataset(root), ingest_quarantine(node, root)
     ids = [one for record in dataset.records().values() for one in dataset.read(record, ("id",))["id"].to_pylist()]

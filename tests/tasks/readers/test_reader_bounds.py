@@ -21,7 +21,7 @@ for table in READERS[{reader!r}].read({path!r}, READERS[{reader!r}].options(**{o
 INGEST = """
 source = SourceConfig(reader={reader!r}, path={path!r})
 config = ingest_config("documents/x", source, shard_size=4096, split=SplitConfig())
-node = Ingest(name="documents/x", flow="ingest", version=1, source=source, config=config)
+node = ingest_stage("documents/x", source, config)
 for report in reports(node, Path({root!r})):
     rows += report.n_rows
 """

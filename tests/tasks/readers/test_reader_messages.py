@@ -9,8 +9,7 @@ from fixtures.pieces import put
 
 from fuseline.stores.errors import ConfigError, DataError
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config, scan
-from fuseline.tasks.engine.nodes import Ingest
+from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config, ingest_stage, scan
 from fuseline.tasks.readers import READERS, looks_for
 
 NEEDED = {"products": {"preset": "fashion"}}
@@ -24,7 +23,7 @@ def refusal(reader, path, root, **options):
         with pytest.raises((ConfigError, DataError)) as error:
             source = SourceConfig(reader=reader, path=str(path), options={**NEEDED.get(reader, {}), **options})
             config = ingest_config("documents/x", source, shard_size=16, split=SplitConfig())
-            call(Ingest(name="documents/x", flow="ingest", version=1, source=source, config=config))
+            call(ingest_stage("documents/x", source, config))
         said.append(str(error.value))
     assert said[0] == said[1]
     assert "\n" not in said[0]

@@ -13,11 +13,11 @@ from fixtures.layouts import LAYOUTS
 from fuseline.flows.config import Config
 from fuseline.flows.graph import build
 from fuseline.stores.errors import ConfigError
+from fuseline.stores.remote import UnreachableError
 from fuseline.tasks.documents.ingest import Scan, ingest, ingest_quarantine, scan
 from fuseline.tasks.engine.images import ImageLimits, decode, open_image
 from fuseline.tasks.engine.nodes import Ingest
 from fuseline.tasks.readers import READERS, image_root
-from fuseline.tasks.readers.remote import UnreachableError
 
 SECRET = "not-to-be-printed"  # noqa: S105
 ROWS = 12

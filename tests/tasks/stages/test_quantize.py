@@ -9,13 +9,13 @@ import pytest
 from drive import Source, counts, make_shard, run
 from visual import Visual, pictures, visual
 
-from fuseline.models.features import Block
 from fuseline.models.quantizers import PQ, RSPQ
 from fuseline.stores.errors import DataError, MismatchError
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.engine.planner import PlanOptions, plan_node
 from fuseline.tasks.stages.quantize import QuantizeConfig, fit_codebook
+from tests.models.synthetic import make_block
 
 CONTEXT = Context("", {}, {})
 
@@ -31,7 +31,7 @@ class Stream:
         for X in self.parts:
             n = len(X)
             text, labels = pa.array([""] * n), pa.array([[]] * n, pa.list_(pa.string()))
-            yield Block(text, text, labels, {"image": X}, {}, {"image": np.full(n, self.there)})
+            yield make_block(text, text, labels, {"image": X}, {}, {"image": np.full(n, self.there)})
 
 
 def codebook(*blocks: np.ndarray, folder: Path, quantizer: str = "pq", **options: object) -> PQ:

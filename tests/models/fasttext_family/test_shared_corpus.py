@@ -16,7 +16,7 @@ OPTIONS = {"dim": 8, "epochs": 3, "lr": 0.3, "deterministic": True}
 
 
 class Lending(Blocks):
-    """Features that lend; `made` counts what was made for each key."""
+    """Features with a cache; `made` counts what was made for each key."""
 
     def __init__(self) -> None:
         super().__init__(documents(300), rows=70)
@@ -24,7 +24,7 @@ class Lending(Blocks):
         self.made: list[Hashable] = []
 
     @contextmanager
-    def lend(self, key: Hashable, make: Callable[[], Any]) -> Iterator[Any]:
+    def get_or_create(self, key: Hashable, make: Callable[[], Any]) -> Iterator[Any]:
         """Make once and keep for ever."""
         if key not in self.kept:
             self.made.append(key)
@@ -36,7 +36,7 @@ def saved(kind: str, train: Any, folder: Path, **options: Any) -> dict[str, byte
     """Fit, save, and return the files."""
     entry = MODELS[kind]
     folder.mkdir(parents=True)
-    entry.classifier(entry.config(**{**OPTIONS, **options})).fit(train, None, seed=3).save(folder)
+    entry(entry.Config(**{**OPTIONS, **options})).fit(train, None, seed=3).save(folder)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -53,12 +53,12 @@ def test_models_that_read_the_same_share_and_others_do_not() -> None:
     train = Lending()
     for kind, options in (("additive", {}), ("max", {}), ("bilinear", {"lr": 0.9, "dim": 4}), ("text", {}), ("pq", {})):
         entry = MODELS[kind]
-        entry.classifier(entry.config(**{**OPTIONS, **options})).fit(train, None, seed=0)
+        entry(entry.Config(**{**OPTIONS, **options})).fit(train, None, seed=0)
     assert len(train.made) == 3
     for changed in ({"min_count": 2}, {"word_ngrams": 2, "buckets": 50}, {"minn": 2, "maxn": 3, "buckets": 50},
                     {"lowercase": False}):  # fmt: skip
         before = len(train.made)
-        MODELS["text"].classifier(MODELS["text"].config(**OPTIONS, **changed)).fit(train, None, seed=0)
+        MODELS["text"](MODELS["text"].Config(**OPTIONS, **changed)).fit(train, None, seed=0)
         assert len(train.made) == before + 1
 
 
@@ -74,16 +74,16 @@ def test_an_own_corpus_is_closed_and_a_lent_one_is_not(monkeypatch: pytest.Monke
     closed: list[corpora.Corpus] = []
     monkeypatch.setattr(corpora.Corpus, "close", lambda corpus: closed.append(corpus))
     entry = MODELS["text"]
-    entry.classifier(entry.config(**OPTIONS)).fit(Lending(), None, seed=0)
+    entry(entry.Config(**OPTIONS)).fit(Lending(), None, seed=0)
     assert closed == []
-    entry.classifier(entry.config(**OPTIONS)).fit(Blocks(documents(20)), None, seed=0)
+    entry(entry.Config(**OPTIONS)).fit(Blocks(documents(20)), None, seed=0)
     assert len(closed) == 1
 
 
 def test_the_size_of_a_corpus_counts_what_is_in_memory() -> None:
     block = documents(300)
-    config = MODELS["additive"].config(**OPTIONS)
-    with corpora.encoding(Blocks(block), corpora.Reads(True, "image", None), config) as corpus:
+    config = MODELS["additive"].Config(**OPTIONS)
+    with corpora.encoding(Blocks(block), corpora.Reads("clean/text", "embed/image"), config) as corpus:
         chunk = corpus.chunks[0]
         assert len(corpus.chunks) == 1
         assert corpus.nbytes == sum(array.nbytes for array in chunk) > chunk.dense.nbytes > 0

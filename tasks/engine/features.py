@@ -1,0 +1,130 @@
+"""The rows of one split of all shards, as the blocks that fits stream."""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fuseline.models.columns import Column, Text
+from fuseline.models.features import Block, T
+from fuseline.models.progress import note
+from fuseline.tasks.engine.cache import Cache
+from fuseline.tasks.engine.inputs import upstream_tables
+from fuseline.tasks.engine.nodes import Node, Read
+from fuseline.tasks.engine.planner import Seen
+
+
+@dataclass
+class ShardFeatures:
+    """The rows of one split of all shards, as blocks that a classifier streams."""
+
+    node: Node
+    root: Path
+    split: str
+    only: frozenset[int] | None = None  # shards to read; all by default
+
+    def __post_init__(self) -> None:
+        documents = self.node.reads[0].node.dataset(self.root).records()
+        self.indices = [index for index in sorted(documents) if self.only is None or index in self.only]
+        self.n_rows = sum(documents[index].tallies["split"].get(self.split, 0) for index in self.indices)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield one block per shard that holds rows of the split."""
+        return self.read()
+
+    def read(self) -> Iterator[Block]:
+        """Yield the blocks from the shards."""
+        for tables in self.tables():
+            yield block_of(self.node.reads, tables)
+
+    def tables(self) -> Iterator[list[pa.Table]]:
+        """Yield one table per read of each shard that holds rows of the split."""
+        rows = 0
+        for index in self.indices:
+            note(rows, self.n_rows)
+            tables = upstream_tables(self.node, self.root, index)
+            mask = pc.fill_null(pc.equal(tables[0]["split"], self.split), False)
+            tables = [table.filter(mask) for table in tables]
+            rows += tables[0].num_rows
+            if tables[0].num_rows:
+                yield tables
+
+
+@dataclass
+class CachedFeatures(ShardFeatures):
+    """The same, with what is made of the rows kept in a cache, for fits that read the same.
+
+    `seen` says which content of the shards the fit sees: with it, what is in the cache can't be out of date.
+    """
+
+    cache: Cache = field(kw_only=True)
+    seen: Seen = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        reads = tuple((read.node.name, read.node.key, read.columns) for read in self.node.reads)
+        self.key = (str(self.root.absolute()), reads, self.seen.digest, self.split)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield one block per shard that holds rows of the split; they stay in memory if all are small."""
+        key = (*self.key, "blocks")
+        if key in self.cache:
+            with self.cache.get_or_create(key, lambda: Blocks(list(self.read()))) as kept:
+                yield from kept.blocks
+            return
+        blocks: list[Block] = []
+        room = self.cache.limit // 4
+        for block in self.read():
+            room -= block.nbytes
+            blocks = [*blocks, block] if room >= 0 else []
+            yield block
+        if room >= 0:
+            with self.cache.get_or_create(key, lambda: Blocks(blocks)):
+                pass
+
+    def get_or_create(self, key: Hashable, make: Callable[[], T]) -> AbstractContextManager[T]:
+        """Yield what `make` returned the first time for this key and these rows."""
+        return self.cache.get_or_create((*self.key, key), make)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks in memory."""
+
+    blocks: list[Block]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take."""
+        return sum(block.nbytes for block in self.blocks)
+
+    def close(self) -> None:
+        """Do nothing: memory frees itself."""
+
+
+def block_of(reads: Sequence[Read], tables: Sequence[pa.Table]) -> Block:
+    """Turn one shard of what a node reads into a block.
+
+    Args:
+        reads: the documents first, for ids and labels; of the others those whose node makes a feature become columns.
+        tables: one per read, all with the same rows.
+    """
+    documents = tables[0]
+    n = documents.num_rows
+    ids = documents["id"].combine_chunks()
+    no_labels = "labels" not in documents.column_names
+    labels = pa.array([[]] * n, pa.list_(pa.string())) if no_labels else documents["labels"].combine_chunks()
+    columns: dict[str, Column] = {}
+    for read, table in zip(reads[1:], tables[1:], strict=True):
+        feature = read.node.feature
+        if feature is None:
+            continue
+        column = feature.kind.of(table, feature.field)
+        before = columns.get(read.into or read.node.name)
+        if isinstance(before, Text) and isinstance(column, Text):
+            column = before.followed_by(column)
+        columns[read.into or read.node.name] = column
+    return Block(ids, labels, columns)
