@@ -44,7 +44,7 @@ def read(path: str, words_file: str | None) -> Iterator[pa.Table]:
             for start in range(0, len(ids), ROWS):
                 part = slice(start, start + ROWS)
                 yield _table(file, part, ids[part], splits[part], names, words, place(path).name)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         cure = "download it again; expected images, genres and imdb_ids in it"
         raise DataError(mismatch(path, "the Fuel file of MM-IMDB", str(error), cure)) from error
 

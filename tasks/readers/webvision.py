@@ -17,7 +17,7 @@ from fuseline.tasks.readers.mapping import as_text, check_ids
 from fuseline.tasks.readers.places import image_root, place, safe_references, walk
 from fuseline.tasks.readers.sidecars import whole_json
 from fuseline.tasks.readers.strays import stray_images, unreferred
-from fuseline.tasks.readers.streams import file_blocks, text_lines
+from fuseline.tasks.readers.streams import HOLE, file_blocks, text_lines
 from fuseline.tasks.readers.tarindex import SUFFIXES
 from fuseline.tasks.readers.webvision_meta import Arrays, Metadata, QueryArray, find_metadata
 from fuseline.tasks.readers.webvision_queries import query_number, query_synsets
@@ -121,7 +121,13 @@ def synsets(release: Release, options: WebvisionOptions) -> list[str]:
     if found is None:
         cure = "put info.tar, or what it holds, beside the images"
         raise DataError(mismatch(release.root.path, "info/synsets.txt", "no such file", cure))
-    lines = [line for _, block in file_blocks(found, options) for line in text_lines(block)[0] if line.strip()]
+    blocks = (block for _, block in file_blocks(found, options))
+    lines = [line for block in blocks for line in text_lines(block, holes=True)[0] if line.strip()]
+    if HOLE in lines:  # without its line every label behind it would be another's
+        got = f"a line of NUL bytes behind {lines.index(HOLE)} labels"
+        raise DataError(
+            mismatch(f"{release.root.path}: synsets.txt", "a label per line", got, "download info.tar again")
+        )
     pairs = [line.split(maxsplit=1) for line in lines]
     if options.label == "wnid":
         return [pair[0] for pair in pairs]
@@ -150,11 +156,11 @@ def _entries(
 ) -> Iterator[Entry]:
     where, file = release.lists[list_name]
     for _, block in file_blocks(file, options):
-        lines = text_lines(block)[0] if block.fault is None else [""]
+        lines = text_lines(block, holes=True)[0] if block.fault is None else [""]
         pairs: Sequence[str | None] = metas.take(len(lines)) if metas else [None] * len(lines)
         for number, (line, meta) in enumerate(zip(lines, pairs, strict=True), block.first):
             if line.strip() or block.fault:
-                uri, _, label = line.rpartition(" ") if _numbered(line) else (line, "", None)
+                uri, _, label = line.rpartition(" ") if _numbered(line) else (line.strip(HOLE), "", None)
                 yield Entry(f"{where}:{number}", folder + uri if uri else "", label, meta)
 
 

@@ -222,6 +222,22 @@ def test_hdf5_split_table_holds_whatever_the_number_of_rows(tmp_path, load, list
     assert [row["split"] for row in load("mmimdb", file)] == want
 
 
+def test_hdf5_split_table_whose_lists_are_no_references_is_one_line(tmp_path, load):
+    h5py = pytest.importorskip("h5py")
+    import numpy as np
+
+    file = h5_with_splits(tmp_path, {"train": (0, 2)})
+    with h5py.File(file, "a") as opened:
+        table = np.asarray(opened["/"].attrs["split"])
+        fields = [(name, "i8" if name == "indices" else table.dtype[name]) for name in table.dtype.names]
+        other = np.zeros(len(table), fields)
+        for name in table.dtype.names:
+            other[name] = 7 if name == "indices" else table[name]
+        opened.attrs["split"] = other
+    with pytest.raises(DataError, match="the Fuel file of MM-IMDB"):
+        load("mmimdb", file)
+
+
 @pytest.mark.parametrize("splits", [{"train": (0, 9)}, {"train": (-2, 1)}, {"train": (2, 1)}, None])
 def test_hdf5_split_table_that_lies_is_one_line(tmp_path, load, splits):
     with pytest.raises(DataError, match="split table"):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from fuseline.stores.errors import DataError
+
 N = 6
 
 
@@ -113,3 +115,18 @@ def test_official_lists_can_be_left_out(root: Path, load) -> None:
 def test_without_a_list_of_metadata_nothing_is_missed(root: Path, load) -> None:
     (root / "info" / "train_meta_list_google.txt").unlink()
     assert {(row["title"], row["status"]) for row in load("webvision", root)} == {(None, "ok")}
+
+
+def test_a_hole_in_a_file_list_is_a_row_and_in_the_labels_a_refusal(root: Path, load) -> None:
+    """A line of NUL bytes, as a crash leaves them, takes the place of a line: it is listed, and moves nothing."""
+    lines = lines_of(root, "train_filelist_google")
+    write(root, "train_filelist_google", [lines[0], "\0\0\0", *lines[2:]])
+    rows = load("webvision", root)
+    assert [(row["id"], row["status"]) for row in rows][1] == (None, "bad_row")
+    assert [row["title"] for row in rows if row["id"]] == [f"title {Path(row['id']).stem}" for row in rows if row["id"]]
+    synsets = lines_of(root, "synsets")
+    write(root, "synsets", [synsets[0], "\0\0", *synsets[2:]])
+    with pytest.raises(
+        DataError, match=r"synsets\.txt: expected 'a label per line', got 'a line of NUL bytes behind 1"
+    ):
+        load("webvision", root)
