@@ -56,7 +56,7 @@ def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
             inner = str(fault["ctx"]["error"])
             yield f"{field}: {inner}" if fault["loc"] else inner
         else:
-            expected, cure = _lower(fault["msg"]), "`fuseline show CONFIG` prints all settings"
+            expected, cure = _lower(fault["msg"]), "`fuseline config show CONFIG` prints all settings"
             yield f"{field}: expected {expected}, got {reprlib.repr(got)}; {cure}"
 
 

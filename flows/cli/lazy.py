@@ -20,6 +20,7 @@ class Lazy(NamedTuple):
 
 
 MAKE, UPKEEP, REGISTRIES = "fuseline.flows.cli.pipeline", "fuseline.flows.cli.upkeep", "fuseline.flows.cli.registries"
+CONFIGURATIONS = "fuseline.flows.cli.configurations"
 COMMANDS = {
     "run": Lazy(MAKE, "Make everything that is not fresh, then the report."),
     "plan": Lazy(MAKE, "Say per stage what a run would make, and why."),
@@ -30,7 +31,7 @@ COMMANDS = {
         "Try a grid of options per model on valid; train the best with several seeds and score them on test.",
     ),
     "report": Lazy(MAKE, "Write the report, latest/ and the catalog again."),
-    "show": Lazy(REGISTRIES, "Print the effective configuration and its digest."),
+    "config": Lazy(CONFIGURATIONS, "Configurations: show one, check one, start one."),
     "verify": Lazy(
         UPKEEP, "Re-read every byte and compare digests, and look for forgotten documents; exit code 1 on either."
     ),
@@ -44,6 +45,8 @@ COMMANDS = {
     "describe": Lazy(REGISTRIES, "Say what one of them is, and what options it has: type, default and meaning."),
     "weights": Lazy(REGISTRIES, "Pretrained weights: which there are, and whether they are here."),
 }  # fmt: skip
+# Spellings that were given up: they answer with the new one, and no help lists them.
+MOVED = {"show": CONFIGURATIONS}
 
 
 class LazyGroup(TyperGroup):
@@ -55,10 +58,11 @@ class LazyGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import and return one command; None when there is none of that name."""
-        if cmd_name not in COMMANDS:
+        name = COMMANDS[cmd_name].module if cmd_name in COMMANDS else MOVED.get(cmd_name)
+        if name is None:
             return None
         with uncollected():
-            module = import_module(COMMANDS[cmd_name].module)
+            module = import_module(name)
         return get_group(module.commands).commands[cmd_name]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -1,6 +1,5 @@
-"""Commands that say what there is to choose from, and show settings."""
+"""Commands that say what there is to choose from."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,23 +8,10 @@ import typer
 
 from fuseline.flows.cli import registry as listing
 from fuseline.flows.cli import tables
-from fuseline.flows.cli.app import AsJson, ConfigPath, Overrides, command_group, err, error_boundary, out, print_rows
+from fuseline.flows.cli.app import AsJson, Overrides, command_group, err, error_boundary, out, print_rows
 from fuseline.stores.errors import ConfigError, mismatch
 
 commands = command_group()
-
-
-@commands.command(name="show")
-def show_config(config: ConfigPath, set_: Overrides = []) -> None:  # noqa: B006
-    """Print the effective configuration and its digest.
-
-    Example: fuseline show conf/demo.yaml
-    """
-    from fuseline.flows.config import load_config
-
-    with error_boundary():
-        settings = load_config(config, set_)
-        sys.stdout.write(f"# digest {settings.digest}\n{settings.to_yaml()}")
 
 
 Registry = StrEnum("Registry", list(listing.REGISTRIES))  # type: ignore[misc]

@@ -52,6 +52,14 @@ def weights_table(rows: list[dict[str, str]]) -> Table:
     return table
 
 
+def needs_table(rows: list[dict[str, str]]) -> Table:
+    """Show what a configuration needs and whether it is here."""
+    table = column_table("needs", state="left", found="left")
+    for row in rows:
+        table.add_row(row["name"], row["state"], row["detail"] if row["state"] == "ok" else "see below")
+    return table
+
+
 def column_table(first: str, **columns: Any) -> Table:
     """Return an empty table: the first column's heading, then heading=alignment of the others."""
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -44,7 +44,8 @@ __all__ = [
 def _entry(module: ModuleType, options: type[ReaderOptions], summary: str) -> Entry:
     counts, labels = getattr(module, "PUBLISHED", {}), getattr(module, "vocabulary", None)
     findings, looks_for = getattr(module, "findings", None), getattr(module, "LOOKS_FOR", "")
-    return Entry(module.read, module.files, options, summary, counts, labels, findings, looks_for)
+    columns = getattr(module, "columns", None)
+    return Entry(module.read, module.files, options, summary, counts, labels, findings, looks_for, columns)
 
 
 READERS: dict[str, Entry] = {

@@ -167,6 +167,7 @@ class Entry(NamedTuple):
     vocabulary: Callable[[str, Any], tuple[str, ...]] | None = None  # the release's own label order
     findings: Callable[[str, Any, Refers], Iterator[Finding]] | None = None
     looks_for: str = ""  # the files that make such a source, for messages
+    columns: Callable[[str, Any], list[str]] | None = None  # names of a table's columns, for those who choose roles
 
 
 def documents(rows: int, *, source: Column, extra: Mapping[str, pa.Array] | None = None, **columns: Column) -> pa.Table:

@@ -11,6 +11,7 @@ from fuseline.tasks.readers.base import SourceFile, Split, faults
 from fuseline.tasks.readers.image_files import copied
 from fuseline.tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
 from fuseline.tasks.readers.overlay import overlay
+from fuseline.tasks.readers.places import Place
 from fuseline.tasks.readers.records import Records, columns_of, csv_records, plain_records
 from fuseline.tasks.readers.strays import stray_images
 from fuseline.tasks.readers.tables import finished, sources, table_files
@@ -50,11 +51,9 @@ def read(path: str, options: CsvOptions) -> Iterator[pa.Table]:
 
 def read_files(path: str, options: CsvOptions, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[pa.Table]:
     """Yield the documents of the files with these suffixes, images as references."""
-    maker = csv_records if options.quoting else plain_records
     for file, name, split in sources(path, suffixes):
-        delimiter = options.delimiter or ("\t" if _suffix(name) in (".tsv", ".tab") else ",")
-        where, names = "", None
-        for batch in maker(file, name, options, delimiter=delimiter):
+        delimiter, where, names = _delimiter(name, options), "", None
+        for batch in _records(file, name, options):
             if batch.where != where:  # each file in a zip has its own header
                 where, names = batch.where, None
             if names is None:
@@ -65,6 +64,21 @@ def read_files(path: str, options: CsvOptions, suffixes: tuple[str, ...] = SUFFI
                 yield faults(batch.sources, batch.slugs)
             else:
                 yield from finished(_table(batch, names, options, split, delimiter), name, options)
+
+
+def columns(path: str, options: CsvOptions) -> list[str]:
+    """Return the columns' names of the first file that has any; [] when none has."""
+    batches = (batch for file, name, _ in sources(path, SUFFIXES) for batch in _records(file, name, options))
+    return next((names for batch in batches if (names := told_names(batch, options)[0])), [])
+
+
+def _records(file: Place, name: str, options: CsvOptions) -> Iterator[Records]:
+    maker = csv_records if options.quoting else plain_records
+    return maker(file, name, options, delimiter=_delimiter(name, options))
+
+
+def _delimiter(name: str, options: CsvOptions) -> str:
+    return options.delimiter or ("\t" if _suffix(name) in (".tsv", ".tab") else ",")
 
 
 def told_names(batch: Records, options: CsvOptions) -> tuple[list[str] | None, Records]:

@@ -47,6 +47,14 @@ def read_files(path: str, options: JsonlOptions, suffixes: tuple[str, ...] = SUF
                 yield from finished(_table(objects, options, roles, split), name, options)
 
 
+def columns(path: str, options: JsonlOptions) -> list[str]:
+    """Return the keys of the objects in the first block of lines, in the order in which they occur."""
+    for file, name, _ in sources(path, SUFFIXES):
+        for _, block in file_blocks(file, options, options.encoding):
+            return list(dict.fromkeys(key for row in parse_block(block, name, options).rows for key in row or ()))
+    return []
+
+
 def _table(objects: Objects, options: JsonlOptions, roles: dict[str, str] | None, split: Split | None) -> pa.Table:
     """Map the good rows, keep the bad ones in between with what can be told of them."""
     if roles is None:

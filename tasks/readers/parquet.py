@@ -48,6 +48,12 @@ def read_files(path: str, options: ParquetOptions, suffixes: tuple[str, ...] = S
                 yield from _groups(opened, where, options, split)
 
 
+def columns(path: str, options: ParquetOptions) -> list[str]:
+    """Return the columns' names of the first file that can be opened; [] when none can."""
+    opened = (one for file, name, _ in sources(path, SUFFIXES) for _, one in parquet_files(file, name, options))
+    return next((list(one.schema_arrow.names) for one in opened if not isinstance(one, str)), [])
+
+
 def parquet_files(file: Place, name: str, options: ReaderOptions) -> Iterator[tuple[str, pq.ParquetFile | str]]:
     """Yield (name, open file) of a Parquet file, or of each that a packed one holds; (name, slug) where it is none.
 

@@ -149,10 +149,10 @@ def test_no_command_trips_over_a_mutated_configuration(cli: Cli, copied: tuple[P
     "extends: 5", "name: " + "9" * 5000, "a: " + "[" * 3000 + "]" * 3000, "{" * 3000, "5", "- a", "\0",
     "root: \"a\\0b\"", "name: m[/x]y", "a: &a [*a]", "!!python/object:os.system {}", "? [a]\n: b",
 ])  # fmt: skip
-@pytest.mark.parametrize("command", ["plan", "show", "status"])
+@pytest.mark.parametrize("command", ["plan", "config show", "config check", "status"])
 def test_odd_configurations_are_refused_in_one_line(cli: Cli, tmp_path: Path, command: str, text: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
-    outcome = cli(command, tmp_path / "c.yaml")
+    outcome = cli(*command.split(), tmp_path / "c.yaml")
     assert in_a_line(outcome, (2,)), (outcome.exit_code, outcome.exception, outcome.output)
     assert len(outcome.output.strip().splitlines()) <= 12
 

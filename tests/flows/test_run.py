@@ -173,7 +173,7 @@ def test_status_and_show_speak_of_the_run(cli: Cli, finished: Path) -> None:
     status = orjson.loads(cli("status", finished, "--json").stdout)
     assert status["held_by"] is None
     assert {row["stage"]: row["documents"] for row in status["stages"]}["embed/image"] == 50
-    shown = cli("show", finished).stdout
+    shown = cli("config", "show", finished).stdout
     assert yaml.safe_load(shown)["name"] == "shapes"
 
 
@@ -187,7 +187,7 @@ def test_every_registry_is_listed(cli: Cli, what: str) -> None:
 
 
 def test_every_command_has_help_with_an_example(cli: Cli) -> None:
-    for name in {"run", "plan", "status", "predict", "report", "verify", "repair", "gc", "list", "show"}:
+    for name in {"run", "plan", "status", "predict", "report", "verify", "repair", "gc", "list"}:
         assert "Example: fuseline" in cli(name, "--help").output, name
 
 

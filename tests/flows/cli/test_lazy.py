@@ -9,13 +9,13 @@ from typer.main import get_group
 from typer.testing import CliRunner
 
 from fuseline.flows.cli import app
-from fuseline.flows.cli.lazy import COMMANDS
+from fuseline.flows.cli.lazy import COMMANDS, MOVED
 from fuseline.flows.cli.registry import REGISTRIES
 from tests.flows.live import REPO
 
 HEAVY = ("torch", "numba", "pandas", "scipy", "prefect", "sklearn", "lightgbm", "sentence_transformers", "onnxruntime",
          "faiss", "duckdb", "polars")  # fmt: skip
-ASKED = [["--help"], *(["list", name] for name in REGISTRIES)]
+ASKED = [["--help"], ["config", "--help"], ["config", "init", "--help"], *(["list", name] for name in REGISTRIES)]
 
 
 @pytest.mark.parametrize("arguments", ASKED, ids=" ".join)
@@ -36,7 +36,7 @@ def test_every_command_is_listed_with_its_own_first_line() -> None:
         for module in modules
         for name, command in get_group(import_module(module).commands).commands.items()
     }
-    assert set(defined) == set(COMMANDS)
+    assert set(defined) == {*COMMANDS, *MOVED}
     for name, lazy in COMMANDS.items():
         assert " ".join(defined[name].help.split("\n\n")[0].split()) == lazy.summary, name
 
