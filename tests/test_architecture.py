@@ -21,6 +21,22 @@ FORBIDDEN = {
     "eval": re.compile(r"(?<![\w.])(eval|exec)\("),
 }
 
+# Names that the working directory happens to offer: a wheel does not hold them, and a module would be there twice.
+NAMED = "|".join(PACKAGES)
+BARE = re.compile(
+    rf"\bfrom (?:{NAMED})(?:\.\w+)* import\b"
+    rf"|(?:^|;|[\"'(]|\\n|, )\s*import (?:{NAMED})(?![\w-])"
+    rf"|-m[\s\"',]+(?:{NAMED})(?=[.\s\"'])",
+    re.MULTILINE,
+)
+QUOTED = re.compile(rf"[\"'`]((?:{NAMED})(?:\.\w+)+)")
+TEXTS = sorted(
+    path
+    for folder in (*PACKAGES, "tests", "bench", "docs", "examples", "conf", ".ci")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in {".py", ".md", ".yaml", ""} and path.is_file()
+) + [ROOT / name for name in ("prefect.yaml", "Makefile", "README.md", "pyproject.toml", ".pre-commit-config.yaml")]
+
 modules = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 
@@ -29,6 +45,48 @@ def test_imports_go_one_way():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 broken" in done.stdout
+
+
+def bare_names(text: str) -> list[str]:
+    """Return the places where a text imports one of our packages by its folder's name."""
+    quoted = [name for name in QUOTED.findall(text) if is_module(name)]
+    return [match.group().strip() for match in BARE.finditer(text)] + quoted
+
+
+def is_module(name: str) -> bool:
+    """Return whether the first two words of a dotted name are a package and a module of ours."""
+    package, module, *_ = name.split(".")
+    return (ROOT / package / module).is_dir() or (ROOT / package / f"{module}.py").is_file()
+
+
+def test_nothing_is_imported_by_the_name_of_its_folder():
+    found = {path.relative_to(ROOT).as_posix(): bare_names(path.read_text("utf-8", "ignore")) for path in TEXTS}
+    assert {name: places for name, places in found.items() if places} == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "bare"),
+    [
+        ("import {}", True),
+        ("    import {}.config as config", True),
+        ("import os, {}", False),  # ruff splits these
+        ("from {} import x", True),
+        ("from {}.encoders.base import x", True),
+        ("script = 'import sys; import {}.config'", True),
+        ('subprocess.run([sys.executable, "-m", "{}.classifiers"])', True),
+        ("$(BIN)/python -m {}.classifiers --help", True),
+        ('monkeypatch.setattr("{}.config.knob", None)', True),
+        ("from fuseline.{} import x", False),
+        ("import fuseline.{}.config", False),
+        ('monkeypatch.setattr("fuseline.{}.config.knob", None)', False),
+        ("python -m fuseline.{}.config", False),
+        ("what is read from {} counts; none may import {}", False),
+        ('"{}.text.options.lr=0.2"', False),
+        ("yield from {}", False),
+    ],
+)
+def test_a_folder_s_name_is_told_from_a_module_s(line, bare):
+    assert bool(bare_names(line.replace("{}", "models"))) is bare
 
 
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
