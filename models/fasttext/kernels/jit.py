@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,21 @@ def kernel(function: Callable[..., Any], **more: Any) -> Callable[..., Any]:
         LOG.debug("no folder for compiled kernels: they are compiled in every process")
         return njit(function, **options)  # type: ignore[no-any-return]
     # numba dates a cached kernel by its own file alone, and would miss a change in a module that it calls
-    compiled._cache._cache_file._source_stamp = STAMP
+    file = compiled._cache._cache_file
+    file._source_stamp = STAMP
+    file._load_index = partial(_index, file._load_index)
     return compiled  # type: ignore[no-any-return]
+
+
+def _index(load: Callable[[], dict[Any, str]]) -> dict[Any, str]:
+    """Return what numba knows of compiled code on the disk; nothing when it names modules of another version of ours.
+
+    numba reads those names before it compares the stamp.
+    """
+    try:
+        return load()
+    except (ImportError, AttributeError):
+        return {}
 
 
 def is_compiled(function: Any) -> bool:

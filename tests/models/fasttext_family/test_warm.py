@@ -89,3 +89,22 @@ def test_two_that_come_at_once_both_wait(monkeypatch: pytest.MonkeyPatch) -> Non
         times = list(pool.map(lambda _: warm.warm_up(), range(2)))
     assert ran == [1]
     assert min(times) > 0.05
+
+
+def double(x: float) -> float:
+    return 2 * x
+
+
+def test_compiled_code_that_names_modules_of_another_version_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an update numba finds what the old version left, and cannot even read which version that was."""
+    from numba.core.caching import IndexDataCacheFile
+
+    from fuseline.models.fasttext.kernels.jit import is_compiled, kernel
+
+    def gone(self: object) -> dict[object, str]:
+        raise ModuleNotFoundError("No module named 'models'")
+
+    monkeypatch.setattr(IndexDataCacheFile, "_load_index", gone)
+    compiled = kernel(double)
+    assert not is_compiled(compiled)
+    assert compiled(2.0) == 4.0
