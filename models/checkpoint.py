@@ -1,15 +1,18 @@
 """A checkpoint is a folder: model.json (what it is) and arrays.safetensors (its numbers); no pickle, clock or path.
 
+A kind may add files of a library's own format. A checkpoint that is made of others holds theirs: their meta data under
+`parts`, their arrays and files behind their names, "image.W".
+
 Compiled kernels and LightGBM follow what a checkpoint says without a look: everything is checked when it is loaded.
 """
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -19,15 +22,27 @@ from fuseline.models.errors import CheckpointError
 FORMAT = 1
 META = "model.json"
 ARRAYS = "arrays.safetensors"
+PARTS = "parts"
+T = TypeVar("T")
 _TOLD = 200  # characters of an error that are passed on
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a saved folder holds: `meta` of plain JSON types and named arrays."""
+    """What a saved folder holds: `meta` of plain JSON types, named arrays, and the bytes of other files by name."""
 
     meta: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def part(self, name: str) -> "Checkpoint":
+        """Return one of the checkpoints that this one was made of by `nested`; KeyError when there is none."""
+        arrays, files = _below(self.arrays, name), _below(self.files, name)
+        return Checkpoint(self.meta[PARTS][name], arrays, files)
+
+    def json(self, name: str) -> Any:
+        """Return what a JSON file holds; raises CheckpointError when it holds none, KeyError without the file."""
+        return parsed_json(self.files[name], name)
 
     def array(self, name: str, dtype: DTypeLike, *shape: int | None) -> NDArray[Any]:
         """Return an array of exactly this type and shape, None standing for any length; raises CheckpointError."""
@@ -48,10 +63,32 @@ class Checkpoint:
         return array
 
 
-def save_checkpoint(folder: Path, kind: str, *, meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+def _below(named: Mapping[str, T], name: str) -> dict[str, T]:
+    return {key.removeprefix(f"{name}."): value for key, value in named.items() if key.startswith(f"{name}.")}
+
+
+def nested(own: Checkpoint, parts: Mapping[str, Checkpoint]) -> Checkpoint:
+    """Return a checkpoint that holds others beside its own; without parts it is its own."""
+    if not parts:
+        return own
+    arrays, files = dict(own.arrays), dict(own.files)
+    for name, part in parts.items():
+        arrays |= {f"{name}.{key}": array for key, array in part.arrays.items()}
+        files |= {f"{name}.{key}": data for key, data in part.files.items()}
+    return Checkpoint({**own.meta, PARTS: {name: part.meta for name, part in parts.items()}}, arrays, files)
+
+
+def save_checkpoint(
+    folder: Path,
+    kind: str,
+    *,
+    meta: dict[str, Any],
+    arrays: dict[str, NDArray[Any]],
+    files: Mapping[str, bytes] | None = None,
+) -> None:
     """Write a checkpoint into an existing folder; equal values give equal bytes.
 
-    `arrays` are written in sorted order of their names, C-contiguous.
+    `arrays` are written in sorted order of their names, C-contiguous; `files` as they are, under their names.
     """
     from safetensors.numpy import save
 
@@ -60,6 +97,8 @@ def save_checkpoint(folder: Path, kind: str, *, meta: dict[str, Any], arrays: di
     (folder / ARRAYS).write_bytes(save(ordered))
     text = json.dumps(head, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     (folder / META).write_text(text + "\n", encoding="utf-8")
+    for name, data in (files or {}).items():
+        (folder / name).write_bytes(data)
 
 
 def load_checkpoint(folder: Path, kind: str | None = None) -> Checkpoint:
@@ -71,23 +110,23 @@ def load_checkpoint(folder: Path, kind: str | None = None) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    meta = load_json(folder / META)
+    meta = parsed_json((folder / META).read_bytes(), f"{META} in {folder.name}")
     check_head(meta, kind)
     try:
         arrays = load((folder / ARRAYS).read_bytes())
     except (SafetensorError, ValueError, KeyError) as error:  # the last two for a type that numpy lacks
         got = _line(f"{type(error).__name__} {error}")
         raise CheckpointError(f"{ARRAYS} in {folder.name}: expected safetensors, got {got}; save it again") from error
-    return Checkpoint(meta, arrays)
+    others = (path for path in sorted(folder.iterdir()) if path.name not in (META, ARRAYS) and path.is_file())
+    return Checkpoint(meta, arrays, {path.name: path.read_bytes() for path in others})
 
 
-def load_json(path: Path) -> Any:
+def parsed_json(data: bytes, what: str) -> Any:
     """Return what a JSON file of a checkpoint holds; raises CheckpointError when it holds none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        where = f"{path.name} in {path.parent.name}"
-        raise CheckpointError(f"{where}: expected JSON, got {_line(error)}; save the model again") from error
+        raise CheckpointError(f"{what}: expected JSON, got {_line(error)}; save the model again") from error
 
 
 def check_head(meta: Any, kind: str | None) -> None:

@@ -16,14 +16,27 @@ def knob(default: Any, **constraints: Any) -> Any:
     return Field(default, json_schema_extra={"knob": True}, **constraints)
 
 
+def added(default: Any, **constraints: Any) -> Any:
+    """Declare a field that came after datasets were made: at its default it stays out of dataset keys.
+
+    So what was made before stays fresh. Its default must never change: no key would say so.
+    """
+    return Field(default, json_schema_extra={"added": True}, **constraints)
+
+
 def key_values(config: FrozenConfig) -> dict[str, Any]:
-    """Return the values of a configuration that change bytes, as plain JSON types, knobs left out."""
+    """Return the values of a configuration that change bytes, as plain JSON types.
+
+    Knobs are left out, and what is `added` while it is at its default.
+    """
     values: dict[str, Any] = {}
     for name, field in type(config).model_fields.items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and extra.get("knob"):
             continue
         value = getattr(config, name)
+        if isinstance(extra, dict) and extra.get("added") and value == field.default:
+            continue
         if isinstance(value, FrozenConfig):
             values[name] = key_values(value)
         elif isinstance(value, dict) and any(isinstance(inner, FrozenConfig) for inner in value.values()):

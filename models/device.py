@@ -73,27 +73,35 @@ class Batches:
         self.name = name
         self.largest: int | None = None
 
+    def size(self, n: int) -> int:
+        """Return how many of n items, n >= 1, go into one batch."""
+        return min(self.largest or n, n)
+
+    def halve(self, size: int) -> None:
+        """Take smaller batches from now on, while the error of a batch of `size` is handled; it is raised at 1."""
+        if size == 1:
+            raise
+        self.largest = size // 2
+        sys.modules["torch"].cuda.empty_cache()
+        logger.warning("%s: batches of %d from now on, the device has no memory for more", self.name, self.largest)
+
     def __call__(
         self, run: Callable[[Sequence[Item]], NDArray[np.float32]], items: Sequence[Item]
     ) -> NDArray[np.float32]:
         """Return `run` of all items, one row each, n >= 1; raises torch's error when a single one is too much."""
         parts, start = list[NDArray[np.float32]](), 0
-        size = min(self.largest or len(items), len(items))
         while start < len(items):
+            size = self.size(len(items) - start)
             try:
                 parts.append(run(items[start : start + size]))
-            except _out_of_memory():
-                if size == 1:
-                    raise
-                size = self.largest = size // 2
-                sys.modules["torch"].cuda.empty_cache()
-                logger.warning("%s: batches of %d from now on, the device has no memory for more", self.name, size)
+            except out_of_memory():
+                self.halve(size)
                 continue
             start += size
         return np.concatenate(parts)
 
 
-def _out_of_memory() -> type[Exception]:
+def out_of_memory() -> type[Exception]:
     """Return torch's error for a full device; asked when something was raised, so that torch is not imported for it."""
     error: type[Exception] = sys.modules["torch"].OutOfMemoryError if "torch" in sys.modules else _Never
     return error

@@ -154,8 +154,11 @@ class Classifier(Protocol):
     def inputs(cls, config: Any) -> tuple[Input, ...]:
         """Return the columns that a classifier with this configuration reads."""
 
-    def fit(self, train: Features, valid: Features | None, *, seed: int) -> Self:
-        """Fit on the rows of `train`; `valid` only tunes the threshold and early stopping."""
+    def fit(self, train: Features, valid: Features | None, *, seed: int, scratch: Path | None = None) -> Self:
+        """Fit on the rows of `train`; `valid` only tunes the threshold and early stopping.
+
+        In the folder `scratch` a fit may keep what it goes on from when it was cut short.
+        """
 
     def predict_logits(self, block: Block) -> NDArray[np.float32]:
         """Return logits (n, C)."""

@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fuseline.models.checkpoint import Checkpoint, checked_number, load_checkpoint, refuse, restoring, save_checkpoint
-from fuseline.models.classifier import embedding, has_text, tuned_threshold
+from fuseline.models.checkpoint import Checkpoint, checked_number, refuse, restoring
+from fuseline.models.classifier import BaseClassifier, Link, embedding, has_text
 from fuseline.models.classifiers import kiela
-from fuseline.models.columns import Size
 from fuseline.models.config import FrozenConfig, key_values
 from fuseline.models.features import Block, Features, Input
 
@@ -27,7 +26,7 @@ class AvgProbsConfig(kiela.ImageConfig):
     )
 
 
-class AvgProbs:
+class AvgProbs(BaseClassifier):
     """(p_text + p_image) / 2, of the classifiers `text` and `image`; the one of a missing modality is left out.
 
     Its logits are log probabilities. A document with neither text nor image gets the mean of what both say of nothing.
@@ -37,14 +36,8 @@ class AvgProbs:
     summary: ClassVar[str] = "mean of the probabilities of `text` and `image`"
     Config: ClassVar[type[FrozenConfig]] = AvgProbsConfig
     config: AvgProbsConfig
-    labels: list[str]
-    multi_label: bool
-    threshold: float
     text: kiela.Text
     image: kiela.Image
-
-    def __init__(self, config: AvgProbsConfig | None = None) -> None:
-        self.config = AvgProbsConfig() if config is None else config
 
     @classmethod
     def inputs(cls, config: AvgProbsConfig) -> tuple[Input, ...]:
@@ -52,11 +45,11 @@ class AvgProbs:
         return (*kiela.Text.inputs(config), *kiela.Image.inputs(config))
 
     @property
-    def sizes(self) -> dict[str, Size]:
-        """What both parts were trained on."""
-        return {**self.text.sizes, **self.image.sizes}
+    def link(self) -> Link:
+        """Its logits are log probabilities."""
+        return "exp"
 
-    def fit(self, train: Features, valid: Features | None, *, seed: int) -> Self:
+    def fit(self, train: Features, valid: Features | None, *, seed: int, scratch: Path | None = None) -> Self:
         """Fit both parts on `train`; on `valid` tune the threshold of the mean when the task is multi-label."""
         shared = self.config.model_dump(exclude={"image_lr", "image_epochs"})
         own = {"lr": self.config.image_lr, "epochs": self.config.image_epochs}
@@ -65,16 +58,13 @@ class AvgProbs:
         self.text = kiela.Text(text).fit(train, None, seed=seed)
         self.image = kiela.Image(kiela.ImageConfig(**{**shared, **own})).fit(train, None, seed=seed)
         self.labels, self.multi_label = self.text.labels, self.text.multi_label
-        self.threshold = tuned_threshold(self, valid) if self.multi_label and valid is not None else 0.5
+        self.sizes = {**self.text.sizes, **self.image.sizes}
+        self._tune_threshold(valid)
         return self
 
     def predict_logits(self, block: Block) -> F32:
         """Return log probabilities (n, C) float32."""
         return np.log(np.maximum(sum(self._terms(block)), TINY), dtype=np.float32)
-
-    def probabilities(self, logits: F32) -> F32:
-        """Return the mean probabilities (n, C)."""
-        return np.exp(logits)
 
     def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
         """Return modality -> (n,) share of the chosen class's mean probability."""
@@ -83,31 +73,23 @@ class AvgProbs:
         total = np.maximum(text + image, TINY)
         return {"image": image / total, "text": text / total}
 
-    def save(self, folder: Path) -> None:
-        """Write model.json and arrays.safetensors, which hold those of both parts."""
-        arrays: dict[str, NDArray[Any]] = {}
-        parts: dict[str, Any] = {}
-        for name, part in (("image", self.image), ("text", self.text)):
-            saved = part.checkpoint()
-            parts[name] = saved.meta
-            arrays |= {f"{name}.{key}": array for key, array in saved.arrays.items()}
-        meta = {"config": key_values(self.config), "threshold": self.threshold, "parts": parts}
-        save_checkpoint(folder, f"classifier/{self.kind}", meta=meta, arrays=arrays)
+    def _meta(self) -> dict[str, Any]:
+        return {"config": key_values(self.config), "threshold": self.threshold}
+
+    def _parts(self) -> dict[str, BaseClassifier]:
+        return {"image": self.image, "text": self.text}
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises CheckpointError for anything else."""
-        saved = load_checkpoint(folder, f"classifier/{cls.kind}")
+    def restored(cls, saved: Checkpoint) -> Self:
+        """Return the classifier that `checkpoint` describes; its labels and task are those of its parts."""
         with restoring(f"classifier/{cls.kind}", "config and two parts"):
             self = cls(AvgProbsConfig.model_validate(saved.meta["config"]))
-            self.image, self.text = (
-                kiela.Image.restored(_part(saved, "image")),
-                kiela.Text.restored(_part(saved, "text")),
-            )
+            self.image, self.text = kiela.Image.restored(saved.part("image")), kiela.Text.restored(saved.part("text"))
             self.labels, self.multi_label = self.text.labels, self.text.multi_label
             self.threshold = checked_number("threshold", saved.meta["threshold"], high=1.0)
             if self.image.labels != self.labels or self.image.config.image != self.config.image:
                 refuse("parts", "one set of labels and the configured image", self.image.config.image)
+            self.sizes = {**self.text.sizes, **self.image.sizes}
         return self
 
     def describe(self) -> dict[str, Any]:
@@ -128,8 +110,3 @@ class AvgProbs:
         parts = (part.probabilities(part.predict_logits(block)) for part in (self.text, self.image))
         p_text, p_image = (weight[:, None] * p for weight, p in zip(weights, parts, strict=True))
         return p_text, p_image
-
-
-def _part(saved: Checkpoint, name: str) -> Checkpoint:
-    arrays = {key.removeprefix(f"{name}."): array for key, array in saved.arrays.items() if key.startswith(f"{name}.")}
-    return Checkpoint(saved.meta["parts"][name], arrays)

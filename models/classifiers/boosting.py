@@ -9,18 +9,19 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from fuseline.models.checkpoint import Checkpoint
-from fuseline.models.classifier import Classes, Reference, ReferenceConfig, Tags, embedding, labelled
+from fuseline.models.classifier import BaseClassifier, ClassifierConfig, embedding
 from fuseline.models.classifiers.trees import Forest, load_booster
 from fuseline.models.columns import Codes, Dense
 from fuseline.models.config import FrozenConfig, knob
 from fuseline.models.features import Block, Features, Input, codes_name, embedding_name, width
+from fuseline.models.labels import Classes, Tags, labelled
 from fuseline.models.progress import note, note_doing
 from fuseline.models.threads import thread_limit
 
 F32 = NDArray[np.float32]
 
 
-class BoostingConfig(ReferenceConfig):
+class BoostingConfig(ClassifierConfig):
     """Settings of the trees; names beside them are LightGBM's."""
 
     embeddings: tuple[str, ...] = Field(
@@ -54,7 +55,7 @@ class BoostingConfig(ReferenceConfig):
         return self
 
 
-class Boosting(Reference):
+class Boosting(BaseClassifier):
     """Gradient boosted trees: one multiclass booster, or for multi-label one binary booster per class.
 
     All training rows are in memory as float32 (n, columns) while it is fitted.
@@ -73,24 +74,22 @@ class Boosting(Reference):
             return np.zeros((0, len(self.labels)), np.float32)
         return np.asarray(np.stack(scores, axis=1) if self.multi_label else scores[0], np.float32)
 
-    def save(self, folder: Path) -> None:
-        super().save(folder)
-        for number, booster in enumerate(self.boosters):
-            # The number of threads is noted in the text, though it decides nothing.
-            text = re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", booster.model_to_string())
-            (folder / tree_file(number)).write_text(text, encoding="utf-8")
-
     def describe(self) -> dict[str, Any]:
         size = sum(len(booster.model_to_string()) for booster in self.boosters)
         per_document = 4 * width(self.sizes, Dense) + width(self.sizes, Codes)
         return {"bytes": size, "bytes_per_document": per_document, **self.facts}
 
-    def _restore(self, saved: Checkpoint, folder: Path) -> None:
+    def _files(self) -> dict[str, bytes]:
+        # The number of threads is noted in the text, though it decides nothing.
+        texts = (re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", one.model_to_string()) for one in self.boosters)
+        return {tree_file(number): text.encode() for number, text in enumerate(texts)}
+
+    def _restore(self, saved: Checkpoint) -> None:
         C, columns = len(self.labels), sum(self.sizes[one.name].width for one in self.inputs(self.config))
         objective = "binary sigmoid:1" if self.multi_label else f"multiclass num_class:{C}"
         forest = Forest(1 if self.multi_label else C, columns, objective)
-        files = [folder / tree_file(number) for number in range(C if self.multi_label else 1)]
-        self.boosters = [load_booster(file.read_text("utf-8"), forest) for file in files]
+        files = [saved.files[tree_file(number)] for number in range(C if self.multi_label else 1)]
+        self.boosters = [load_booster(data.decode("utf-8"), forest) for data in files]
 
     @classmethod
     def inputs(cls, config: BoostingConfig) -> tuple[Input, ...]:
@@ -98,7 +97,9 @@ class Boosting(Reference):
         codes = (Input(codes_name(name), Codes) for name in config.codes)
         return tuple(dict.fromkeys((*dense, *codes)))
 
-    def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
+    def _fit(
+        self, train: Features, valid: Features | None, classes: Classes, *, seed: int, scratch: Path | None
+    ) -> None:
         X, tags = self._read(train, classes)
         held_out = None if valid is None or self.config.early_stopping is None else self._read(valid, classes)
         if held_out is not None and not len(held_out[0]):

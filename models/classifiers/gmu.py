@@ -1,37 +1,35 @@
 """The gated multimodal unit of Arevalo 2017 (K-22) over an image and a text embedding."""
 
-import logging
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fuseline.models.blocks import grouped
 from fuseline.models.checkpoint import Checkpoint
-from fuseline.models.classifier import Classes, Reference, ReferenceConfig, embedding, labelled, product
-from fuseline.models.columns import Dense
+from fuseline.models.classifier import embedding
+from fuseline.models.columns import Dense, Size
 from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import unit_rows
-from fuseline.models.errors import TrainingError
-from fuseline.models.features import Block, Features, Input, embedding_name
-from fuseline.models.progress import note_doing
+from fuseline.models.fasttext.product import product
+from fuseline.models.features import Block, Input, embedding_name
+from fuseline.models.network import NetworkClassifier, NetworkConfig
+from fuseline.models.training import Gather
+
+if TYPE_CHECKING:
+    import torch
 
 F32 = NDArray[np.float32]
 WEIGHTS = ("Wt", "Wv", "Wz", "W", "b")
-_log = logging.getLogger(__name__)
 
 
-class GMUConfig(ReferenceConfig):
-    """Settings of the unit and of its training by Adam."""
+class GMUConfig(NetworkConfig):
+    """Settings of the unit and of its training."""
 
     image: str = Field("image", description="Name of the image embedding in `embed`")
     text_embedding: str = Field("text", description="Name of the text embedding in `embed`")
     dim: int = Field(128, ge=1, le=65536, description="Hidden units (H in the paper)")
-    lr: float = Field(0.005, gt=0, description="Learning rate of Adam")
+    lr: float = Field(0.005, gt=0, description="Learning rate")
     epochs: int = Field(20, ge=1, description="Passes over the training rows")
     batch: int = Field(128, ge=1, description="Documents per step")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of hidden units set to 0 while training")
@@ -44,7 +42,7 @@ class Inside(NamedTuple):
     text: F32  # (n, H) (1 - z) * h_t
 
 
-class GMU(Reference):
+class GMU(NetworkClassifier):
     """W h + b with h = z h_v + (1 - z) h_t, h_v = tanh(W_v x_v), h_t = tanh(W_t x_t), z = sigmoid(W_z [x_v; x_t]).
 
     Embeddings have unit length. Where one modality is missing the gate is open for the other; h is 0 without both.
@@ -53,6 +51,7 @@ class GMU(Reference):
     kind: ClassVar[str] = "gmu"
     summary: ClassVar[str] = "gated multimodal unit over an image and a text embedding"
     Config: ClassVar[type[FrozenConfig]] = GMUConfig
+    bias: ClassVar[str] = "b"
     config: GMUConfig
     weights: dict[str, F32]  # Wv (H, Dv), Wt (H, Dt), Wz (H, Dv + Dt), W (C, H), b (C,)
 
@@ -81,7 +80,7 @@ class GMU(Reference):
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return dict(self.weights)
 
-    def _restore(self, saved: Checkpoint, folder: Path) -> None:
+    def _restore(self, saved: Checkpoint) -> None:
         Dv, Dt = self._widths()
         C, H = len(self.labels), self.config.dim
         shapes = {"Wt": (H, Dt), "Wv": (H, Dv), "Wz": (H, Dv + Dt), "W": (C, H), "b": (C,)}
@@ -96,82 +95,18 @@ class GMU(Reference):
         image, text = (embedding_name(name) for name in (self.config.image, self.config.text_embedding))
         return self.sizes[image].width, self.sizes[text].width
 
-    def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
-        import torch
-
-        first = next(train.blocks())
-        self.sizes = {one.name: first.column(*one).size for one in self.inputs(self.config)}
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # sums over more threads would differ in their last bits
-        try:
-            losses, documents = self._train(train, classes, torch.Generator().manual_seed(seed))
-        finally:
-            torch.set_num_threads(threads)
-        self.facts = {"epochs": self.config.epochs, "loss_per_epoch": losses, "documents": documents}
-
-    def _train(self, train: Features, classes: Classes, generator: Any) -> tuple[list[float], int]:
-        """Return the mean loss of every epoch, and how many documents were seen in each."""
-        import torch
-
-        weights = self._initial(len(classes.names), generator)
-        optimizer = torch.optim.Adam(list(weights.values()), lr=self.config.lr)
-        losses: list[float] = []
-        documents = 0
-        for epoch in range(self.config.epochs):
-            note_doing(f"epoch {epoch + 1} of {self.config.epochs}")
-            total, documents = 0.0, 0
-            for xv, xt, z_bounds, truth in self._batches(train, classes, generator):
-                loss = self._loss(weights, hidden(weights, xv, xt, z_bounds), truth, generator)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                total, documents = total + float(loss.detach()) * len(xv), documents + len(xv)
-            losses.append(total / max(1, documents))
-            if not np.isfinite(losses[-1]):
-                raise TrainingError(f"loss: expected a number, got {losses[-1]!r} in epoch {epoch}; lower lr")
-            _log.debug("epoch %d: loss %.4f", epoch, losses[-1])
-        self.weights = {name: weight.detach().numpy().copy() for name, weight in weights.items()}
-        return losses, documents
-
-    def _initial(self, C: int, generator: Any) -> dict[str, Any]:
-        """Return weights drawn uniformly within Glorot's bound, b zero."""
-        import torch
+    def module(self, sizes: dict[str, Size], C: int) -> "torch.nn.Module":
+        from fuseline.models.layers import GatedUnit
 
         Dv, Dt = self._widths()
-        H = self.config.dim
-        shapes = {"Wv": (H, Dv), "Wt": (H, Dt), "Wz": (H, Dv + Dt), "W": (C, H)}
-        weights = {
-            name: (torch.rand(shape, generator=generator) * 2 - 1) * (6 / sum(shape)) ** 0.5
-            for name, shape in shapes.items()
-        }
-        return {name: weight.requires_grad_() for name, weight in {**weights, "b": torch.zeros(C)}.items()}
+        return GatedUnit(Dv, Dt, self.config.dim, C, dropout=self.config.dropout)
 
-    def _batches(self, train: Features, classes: Classes, generator: Any) -> Iterator[tuple[Any, Any, Any, Any]]:
-        """Yield tensors x_v (n, Dv), x_t (n, Dt), bounds of z, truth (n, C), shuffled within groups of blocks."""
-        import torch
+    def gather(self, block: Block) -> Gather:
+        xv, xt, bounds = self._inputs_of(block)
+        return lambda rows: {"image": xv[rows], "text": xt[rows], "bounds": bounds[rows][:, :, None]}
 
-        for block in grouped(labelled(train)):
-            xv, xt, seen = self._inputs_of(block)
-            order = torch.randperm(len(block), generator=generator).numpy()
-            for lo in range(0, len(order), self.config.batch):
-                rows = order[lo : lo + self.config.batch]
-                # Of a batch alone: the (n, C) of a block may be huge.
-                y = torch.from_numpy(classes.truth(block.labels.take(pa.array(rows))).astype(np.float32))
-                bounds = torch.from_numpy(seen[rows])[:, :, None]
-                yield torch.from_numpy(xv[rows]), torch.from_numpy(xt[rows]), bounds, y
-
-    def _loss(self, weights: dict[str, Any], h: Any, truth: Any, generator: Any) -> Any:
-        """Return the mean loss: cross entropy, several labels sharing a document evenly, or the sum over sigmoids."""
-        import torch
-        from torch.nn import functional
-
-        if self.config.dropout:
-            kept = torch.rand(h.shape, generator=generator) >= self.config.dropout
-            h = h * kept / (1 - self.config.dropout)
-        logits = h @ weights["W"].T + weights["b"]
-        if self.multi_label:
-            return functional.binary_cross_entropy_with_logits(logits, truth, reduction="sum") / len(truth)
-        return functional.cross_entropy(logits, truth / truth.sum(dim=1, keepdim=True))
+    def _take(self, module: "torch.nn.Module") -> None:
+        self.weights = {name: tensor.detach().cpu().numpy().copy() for name, tensor in module.named_parameters()}
 
     def _inputs_of(self, block: Block) -> tuple[F32, F32, F32]:
         """Return x_v (n, Dv), x_t (n, Dt) of unit length and the bounds (n, 2) of z: at least, at most."""
@@ -186,12 +121,3 @@ class GMU(Reference):
         gate = product(np.concatenate([xv, xt], axis=1), self.weights["Wz"])
         z = np.clip(0.5 * (1 + np.tanh(0.5 * gate)), bounds[:, :1], bounds[:, 1:])
         return Inside(z * np.tanh(product(xv, self.weights["Wv"])), (1 - z) * np.tanh(product(xt, self.weights["Wt"])))
-
-
-def hidden(weights: dict[str, Any], xv: Any, xt: Any, z_bounds: Any) -> Any:
-    """Return h (n, H) of torch tensors x_v (n, Dv) and x_t (n, Dt), z held within its bounds (n, 2, 1)."""
-    import torch
-
-    z = torch.sigmoid(torch.cat([xv, xt], dim=1) @ weights["Wz"].T)
-    z = torch.minimum(torch.maximum(z, z_bounds[:, 0]), z_bounds[:, 1])
-    return z * torch.tanh(xv @ weights["Wv"].T) + (1 - z) * torch.tanh(xt @ weights["Wt"].T)

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fuseline.models.checkpoint import Checkpoint, checked_texts, load_json, refuse
-from fuseline.models.classifier import Classes, Reference, ReferenceConfig, Tags, has_text, labelled
+from fuseline.models.checkpoint import Checkpoint, checked_texts, refuse
+from fuseline.models.classifier import BaseClassifier, ClassifierConfig, has_text
 from fuseline.models.columns import Size, Text
 from fuseline.models.config import FrozenConfig, knob
 from fuseline.models.features import TEXT, Block, Features, Input
+from fuseline.models.labels import Classes, Tags, labelled
 
 F32 = NDArray[np.float32]
 SLICE = 1 << 23  # weights multiplied at a time, since the sparse product copies them: 64 MB
@@ -24,7 +25,7 @@ SOLVER, SCORES = 30, 4
 VOCABULARY = "vocabulary.json"  # the terms in the order of their columns
 
 
-class TfidfLinearConfig(ReferenceConfig):
+class TfidfLinearConfig(ClassifierConfig):
     """Settings under scikit-learn's names, where it has them."""
 
     ngrams: int = Field(2, ge=1, le=5, description="Longest run of words that is a term")
@@ -41,7 +42,7 @@ class TfidfLinearConfig(ReferenceConfig):
     )
 
 
-class TfidfLinear(Reference):
+class TfidfLinear(BaseClassifier):
     """Logits W x + b of the unit-length TF-IDF x of a text; multi-label: one logistic regression per class.
 
     All terms of the training texts are in memory while it is fitted. A missing text scores b.
@@ -69,11 +70,6 @@ class TfidfLinear(Reference):
         """Return text -> (n,) 1 where there is a text, else 0."""
         return {"text": has_text(block).astype(np.float32)}
 
-    def save(self, folder: Path) -> None:
-        super().save(folder)
-        terms = json.dumps(self.vectorizer.get_feature_names_out().tolist(), ensure_ascii=False, indent=0)
-        (folder / VOCABULARY).write_text(terms + "\n", encoding="utf-8")
-
     def describe(self) -> dict[str, Any]:
         parameters = self.W.size + self.b.size
         return {"parameters": parameters, "bytes": 8 * parameters, "vocabulary": self.W.shape[1], **self.facts}
@@ -81,8 +77,12 @@ class TfidfLinear(Reference):
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {"W": self.W, "b": self.b, "idf": self.vectorizer.idf_}
 
-    def _restore(self, saved: Checkpoint, folder: Path) -> None:
-        terms, C = checked_texts(VOCABULARY, load_json(folder / VOCABULARY)), len(self.labels)
+    def _files(self) -> dict[str, bytes]:
+        terms = json.dumps(self.vectorizer.get_feature_names_out().tolist(), ensure_ascii=False, indent=0)
+        return {VOCABULARY: f"{terms}\n".encode()}
+
+    def _restore(self, saved: Checkpoint) -> None:
+        terms, C = checked_texts(VOCABULARY, saved.json(VOCABULARY)), len(self.labels)
         self.vectorizer = self._vectorizer(vocabulary={term: column for column, term in enumerate(terms)})
         idf = saved.array("idf", np.float64, len(terms))
         if not np.isfinite(idf).all():
@@ -94,7 +94,9 @@ class TfidfLinear(Reference):
     def inputs(cls, config: TfidfLinearConfig) -> tuple[Input, ...]:
         return (Input(TEXT, Text),)
 
-    def _fit(self, train: Features, valid: Features | None, classes: Classes, *, seed: int) -> None:
+    def _fit(
+        self, train: Features, valid: Features | None, classes: Classes, *, seed: int, scratch: Path | None
+    ) -> None:
         parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         sizes: list[int] = []
 

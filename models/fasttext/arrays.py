@@ -108,3 +108,10 @@ def empty_table() -> Table:
         np.zeros(1 << 12, np.int64),
         np.zeros(1, np.int64),
     )
+
+
+def widened(array: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """Return a copy (rows, columns) with zeros beyond the given numbers."""
+    wide = np.zeros((rows, columns), np.float32)
+    wide[: array.shape[0], : array.shape[1]] = array
+    return wide

@@ -5,27 +5,24 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fuseline.models.blocks import cut
-from fuseline.models.checkpoint import Checkpoint, checked_number, load_checkpoint, restoring, save_checkpoint
+from fuseline.models.checkpoint import Checkpoint, checked_number
+from fuseline.models.classifier import BaseClassifier, Link
 from fuseline.models.columns import CODEWORDS, Codes, Column, Dense, Size
 from fuseline.models.columns import Text as TextColumn
-from fuseline.models.config import FrozenConfig, key_values
+from fuseline.models.config import FrozenConfig
 from fuseline.models.fasttext import arrays, pretrained, trainer
 from fuseline.models.fasttext import corpus as corpora
-from fuseline.models.fasttext.arrays import Chunk, Params, Spec
+from fuseline.models.fasttext.arrays import Chunk, Params, Spec, widened
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads, Shape
 from fuseline.models.fasttext.dictionary import Dictionary
 from fuseline.models.fasttext.kernels.warm import warm_up
 from fuseline.models.fasttext.output import huffman, lookups
 from fuseline.models.features import TEXT, Block, Features, Input, width
-from fuseline.models.metrics.thresholds import MicroF1
-from fuseline.models.restored import Restored, saved_sizes
 
+LINKS: dict[str, Link] = {"softmax": "softmax", "hs": "exp", "ova": "sigmoid", "ns": "sigmoid"}
 LOSSES = {"softmax": arrays.SOFTMAX, "hs": arrays.HIERARCHICAL, "ns": arrays.NEGATIVE, "ova": arrays.ONE_VS_ALL}
 POSITIVES = {"sample": arrays.SAMPLE, "average": arrays.AVERAGE}
 SLICE = 2048  # documents predicted at a time
@@ -33,30 +30,23 @@ SLICE = 2048  # documents predicted at a time
 F32 = NDArray[np.float32]
 
 
-class FastTextClassifier:
+class FastTextClassifier(BaseClassifier):
     """A classifier whose score is W z(t, v); subclasses name the fusion and what is read.
 
     `U` (tokens, H), `V` (H, D) and `W` (C, Z) lie in `params`, padded with zeros to whole groups of 8.
     """
 
-    kind: ClassVar[str]
-    summary: ClassVar[str]
     Config: ClassVar[type[FrozenConfig]] = FastTextConfig
     linear: ClassVar[bool] = True  # the score is a sum of one term per modality
     config: FastTextConfig
-    labels: list[str]
-    multi_label: bool
-    threshold: float
-    sizes: dict[str, Size]
     seed: int
     dictionary: Dictionary
     label_counts: NDArray[np.int64]
     params: Params
-    facts: dict[str, Any]  # of training: the same for equal input
     timing: dict[str, float]  # of this process's fit; never saved
 
     def __init__(self, config: FastTextConfig | None = None) -> None:
-        self.config = self.Config() if config is None else config  # type: ignore[assignment]
+        super().__init__(config)
         self.timing = {}
 
     # What subclasses decide.
@@ -83,14 +73,19 @@ class FastTextClassifier:
         return tuple(Input(name, kind) for name, kind in named if name is not None)
 
     @property
+    def link(self) -> Link:
+        """Log probabilities come of a tree, sigmoids of one against all and of negative sampling."""
+        return LINKS[self.config.loss]
+
+    @property
     def uses_text(self) -> bool:
         """Whether words are read."""
         return self.reads(self.config).text is not None
 
-    def fit(self, train: Features, valid: Features | None, *, seed: int) -> Self:
-        """Fit on `train`; on `valid` tune the threshold when the task is multi-label.
+    def fit(self, train: Features, valid: Features | None, *, seed: int, scratch: Path | None = None) -> Self:
+        """Fit on `train`; on `valid` tune the threshold when the task is multi-label. A fit cut short starts over.
 
-        Raises ValueError when there is no label or nothing to read, TrainingError when the loss is no number.
+        Raises ValueError when there is no label or nothing to read, TrainingError when the loss is not finite.
         """
         if self.config.pretrained_vectors is not None and self.uses_text:
             pretrained.check_dim(self.config.pretrained_vectors, self.config.dim)
@@ -108,7 +103,7 @@ class FastTextClassifier:
             "seconds": trained + encoded - started,
             "words_per_second": words / max(trained, 1e-9),
         }
-        self.threshold = self._tuned(valid) if self.multi_label and valid is not None else 0.5
+        self._tune_threshold(valid)
         return self
 
     def predict_logits(self, block: Block) -> F32:
@@ -129,15 +124,6 @@ class FastTextClassifier:
                 kernels.leaf_log_probabilities(nodes, tree.parent, tree.right, out[lo : lo + SLICE])
         return out
 
-    def probabilities(self, logits: F32) -> F32:
-        """Return probabilities (n, C): of one class among all (softmax, hs) or of each class alone (ova, ns)."""
-        if self.config.loss == "hs":
-            return np.exp(logits)
-        if self.config.loss in ("ova", "ns"):
-            return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)), np.float32)
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)
-
     def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
         """Return modality -> (n,) share |w.t| or |w.v| of the chosen class's score w.(t + v); {} if it is no such sum.
 
@@ -153,60 +139,6 @@ class FastTextClassifier:
         total[total == 0] = 1
         read = {"image": bool(width(self.sizes, Dense) or width(self.sizes, Codes)), "text": self.uses_text}
         return {name: np.asarray(terms[name] / total, np.float32) for name in sorted(terms) if read[name]}
-
-    def save(self, folder: Path) -> None:
-        """Write model.json and arrays.safetensors into an existing empty folder; equal models give equal bytes."""
-        saved = self.checkpoint()
-        save_checkpoint(folder, f"classifier/{self.kind}", meta=saved.meta, arrays=saved.arrays)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises CheckpointError for anything else."""
-        return cls.restored(load_checkpoint(folder, f"classifier/{cls.kind}"))
-
-    def checkpoint(self) -> Checkpoint:
-        """Return what is saved."""
-        words = self.dictionary
-        meta = {
-            "config": key_values(self.config),
-            "labels": self.labels,
-            "multi_label": self.multi_label,
-            "threshold": self.threshold,
-            "seed": self.seed,
-            "inputs": saved_sizes(self.sizes),
-            "facts": self.facts,
-        }
-        H, Z = self.config.dim, self._spec().dim
-        width = Z * Z if self.fusion() >= arrays.BILINEAR else Z
-        matrices: dict[str, NDArray[Any]] = {
-            "U": self.params.U[:, :H],
-            "V": self.params.V[:H],
-            "W": self.params.W[:, :width],
-            "label_counts": self.label_counts,
-            "word_bytes": words.arena,
-            "word_starts": words.starts,
-            "word_counts": words.counts,
-        }
-        return Checkpoint(meta, matrices)
-
-    @classmethod
-    def restored(cls, saved: Checkpoint) -> Self:
-        """Return the classifier that `checkpoint` told of; raises CheckpointError when the parts do not fit."""
-        with restoring(f"classifier/{cls.kind}", "config, labels, words and matrices"):
-            self = cls(cls.Config.model_validate(saved.meta["config"]))  # type: ignore[arg-type]
-            told, H = Restored.of(saved.meta, inputs=self.inputs(self.config)), self.config.dim
-            self.labels, self.multi_label, self.threshold = told.labels, told.multi_label, told.threshold
-            self.sizes, self.facts = told.sizes, told.facts
-            self.seed = int(checked_number("seed", saved.meta["seed"]))
-            C, D, Z = len(told.labels), width(told.sizes, Dense), H * H if self.fusion() >= arrays.BILINEAR else H
-            self.label_counts = saved.counts("label_counts", C)
-            words = saved.array("word_bytes", np.uint8, None), saved.array("word_starts", np.int64, None)
-            self.dictionary = Dictionary.of(*words, saved.counts("word_counts", None), **self._word_shape())
-            U = saved.array("U", np.float32, self.dictionary.rows + width(told.sizes, Codes) * CODEWORDS, H)
-            V, W = saved.array("V", np.float32, H, D), saved.array("W", np.float32, C, Z)
-            rows = trainer.padded(H)
-            self.params = Params(widened(U, len(U), rows), widened(V, rows, D), widened(W, C, trainer.padded(Z)))
-        return self
 
     def describe(self) -> dict[str, Any]:
         """Return parameters, bytes per model and per document, multiply-adds per document, and training facts."""
@@ -225,12 +157,41 @@ class FastTextClassifier:
             **self.timing,
         }
 
+    # The checkpoint.
+    def _meta(self) -> dict[str, Any]:
+        return {**super()._meta(), "seed": self.seed}
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        words, H, Z = self.dictionary, self.config.dim, self._spec().dim
+        width = Z * Z if self.fusion() >= arrays.BILINEAR else Z
+        return {
+            "U": self.params.U[:, :H],
+            "V": self.params.V[:H],
+            "W": self.params.W[:, :width],
+            "label_counts": self.label_counts,
+            "word_bytes": words.arena,
+            "word_starts": words.starts,
+            "word_counts": words.counts,
+        }
+
+    def _restore(self, saved: Checkpoint) -> None:
+        self.seed = int(checked_number("seed", saved.meta["seed"]))
+        H, C, D = self.config.dim, len(self.labels), width(self.sizes, Dense)
+        Z = H * H if self.fusion() >= arrays.BILINEAR else H
+        self.label_counts = saved.counts("label_counts", C)
+        words = saved.array("word_bytes", np.uint8, None), saved.array("word_starts", np.int64, None)
+        self.dictionary = Dictionary.of(*words, saved.counts("word_counts", None), **self._word_shape())
+        U = saved.array("U", np.float32, self.dictionary.rows + width(self.sizes, Codes) * CODEWORDS, H)
+        V, W = saved.array("V", np.float32, H, D), saved.array("W", np.float32, C, Z)
+        rows = trainer.padded(H)
+        self.params = Params(widened(U, len(U), rows), widened(V, rows, D), widened(W, C, trainer.padded(Z)))
+
     # Inside.
     def _fit_corpus(self, corpus: Corpus, seed: int) -> None:
         if not corpus.labels:
             raise ValueError("training labels: expected at least one, got none; give labels, or predict with a model")
-        self.seed, self.labels, self.label_counts = seed, corpus.labels, corpus.label_counts
-        self.multi_label = corpus.most_labels > 1 if self.config.task == "auto" else self.config.task == "multi"
+        self.seed, self.label_counts = seed, corpus.label_counts
+        self._take_labels(corpus.labels, corpus.most_labels)
         self.dictionary, shape = corpus.dictionary, corpus.shape
         found = {"dense": Size("dense", shape.dim), "codes": Size("codes", shape.tokens, CODEWORDS)}
         inputs = self.inputs(self.config)
@@ -301,27 +262,6 @@ class FastTextClassifier:
             row[:] = signs @ self.params.W[paths.nodes[way]]
         return rows
 
-    def _tuned(self, valid: Features) -> float:
-        counts, number = MicroF1(), {name: y for y, name in enumerate(self.labels)}
-        rows = max(1, (1 << 22) // len(self.labels))
-        for block in valid.blocks():
-            for lo in range(0, len(block), rows):
-                part = cut(block, lo, lo + rows)
-                truth, unknown = truth_matrix(part.labels, number)
-                counts.add(self.probabilities(self.predict_logits(part)), truth, unknown)
-        return counts.best()
-
-
-def truth_matrix(labels: pa.Array, number: dict[str, int]) -> tuple[NDArray[np.bool_], int]:
-    """Return (n, C) truth of a list<string> array, and how many labels are no class of the model."""
-    truth = np.zeros((len(labels), len(number)), np.bool_)
-    rows = pc.list_parent_indices(labels).to_pylist()
-    columns = [number.get(name, -1) for name in pc.list_flatten(labels).to_pylist()]
-    known = [(row, column) for row, column in zip(rows, columns, strict=True) if column >= 0]
-    if known:
-        truth[tuple(np.array(known).T)] = True
-    return truth, len(columns) - len(known)
-
 
 def sliced(chunk: Chunk, lo: int, hi: int) -> Chunk:
     """Return documents lo..hi-1 of a chunk; token ids stay shared."""
@@ -331,10 +271,3 @@ def sliced(chunk: Chunk, lo: int, hi: int) -> Chunk:
         codes=chunk.codes[lo:hi],
         has_image=chunk.has_image[lo:hi],
     )
-
-
-def widened(array: F32, rows: int, columns: int) -> F32:
-    """Return a copy (rows, columns) with zeros beyond the given numbers."""
-    wide = np.zeros((rows, columns), np.float32)
-    wide[: array.shape[0], : array.shape[1]] = array
-    return wide

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.classifier import ClassifierConfig
+from fuseline.models.config import knob
 
 # Options of the fastText program's supervised training: what each is called here, with the program's default ...
 CALLED = {
@@ -39,7 +40,7 @@ ABSENT = {
 }
 
 
-class FastTextConfig(FrozenConfig):
+class FastTextConfig(ClassifierConfig):
     """What every classifier of the family can be told."""
 
     dim: int = Field(100, ge=1, le=4096, description="Numbers per word vector (H)")
@@ -65,10 +66,6 @@ class FastTextConfig(FrozenConfig):
         "sample",
         description="Several labels under softmax, hs or ns: train on one drawn at each visit (sample), "
         "or on all (average)",
-    )
-    task: Literal["auto", "single", "multi"] = Field(
-        "auto",
-        description="Whether a document has one label or several; auto: several when a training document has two",
     )
     lowercase: bool = Field(True, description="Take Dog and dog for one word")
     pretrained_vectors: Path | None = knob(

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fuseline.models.blocks import gathered, joined
@@ -18,8 +16,9 @@ from fuseline.models.fasttext import pretrained
 from fuseline.models.fasttext.arrays import Chunk
 from fuseline.models.fasttext.chunks import ChunkStore, Images
 from fuseline.models.fasttext.config import FastTextConfig
-from fuseline.models.fasttext.dictionary import Bags, Dictionary, WordCounter
+from fuseline.models.fasttext.dictionary import Dictionary, WordCounter
 from fuseline.models.features import Block, Features, SharedCache
+from fuseline.models.labels import Bags, LabelCounter
 from fuseline.models.threads import thread_limit
 from fuseline.models.weights import file_sha256
 
@@ -38,58 +37,6 @@ class Shape(NamedTuple):
 
     dim: int
     tokens: int
-
-
-class LabelCounter:
-    """Numbers class names in the order in which they come."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[str, int] = {}
-        self.counts: list[int] = []
-        self.most = 0  # labels of one document
-
-    def add(self, labels: pa.Array) -> Bags:
-        """Return the class numbers of a (n,) list<string> array, each once per document; nulls have no labels."""
-        lengths = pc.fill_null(pc.list_value_length(labels), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-        coded = pc.list_flatten(labels).dictionary_encode()
-        names = coded.dictionary.to_pylist()
-        for name in names:
-            if self.numbers.setdefault(name, len(self.counts)) == len(self.counts):
-                self.counts.append(0)
-        mapped = np.array([self.numbers[name] for name in names], np.int32)
-        ids = mapped[coded.indices.to_numpy()] if names else np.zeros(0, np.int32)
-        lengths, ids = distinct(lengths, ids)
-        for number, count in zip(*np.unique(ids, return_counts=True), strict=True):
-            self.counts[number] += int(count)
-        self.most = max(self.most, int(lengths.max(initial=0)))
-        return Bags(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), ids)
-
-    def merge(self, other: "LabelCounter") -> None:
-        """Add the names and counts of another counter."""
-        for name, number in other.numbers.items():
-            if self.numbers.setdefault(name, len(self.counts)) == len(self.counts):
-                self.counts.append(0)
-            self.counts[self.numbers[name]] += other.counts[number]
-        self.most = max(self.most, other.most)
-
-    def freeze(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Return (names, counts) by falling count, then by name."""
-        names = sorted(self.numbers, key=lambda name: (-self.counts[self.numbers[name]], name))
-        return names, np.array([self.counts[self.numbers[name]] for name in names], np.int64)
-
-    def renumber(self, names: list[str]) -> NDArray[np.int32]:
-        """Return, for each of this counter's numbers, its place in `names`."""
-        place = {name: i for i, name in enumerate(names)}
-        return np.array([place[name] for name in self.numbers], np.int32)
-
-
-def distinct(lengths: NDArray[np.int64], ids: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return (lengths, ids) of lists without the repeats within each list."""
-    if lengths.max(initial=0) < 2:
-        return lengths, ids
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    pairs, first = np.unique(np.stack([rows, ids]), axis=1, return_index=True)
-    return np.bincount(pairs[0], minlength=len(lengths)).astype(np.int64), ids[np.sort(first)]
 
 
 @dataclass

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -12,16 +12,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fuseline.models.fasttext.arrays import Table, empty_table
+from fuseline.models.labels import Bags
 
 EOS = b"</s>"
 SLICE = 1 << 23  # bytes of text per call: bounds the buffer of ids to 16 MB
-
-
-class Bags(NamedTuple):
-    """Token ids of n texts, row r is ids[indptr[r]:indptr[r + 1]]."""
-
-    indptr: NDArray[np.int64]  # (n + 1,)
-    ids: NDArray[np.int32]
 
 
 class WordCounter:

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fuseline.models.metrics.scores import NOTHING, Tally, class_scores, f1_interval, scores, share_interval, tally
+from fuseline.models.scoring import single
 from fuseline.stores.errors import AlignmentError, mismatch
 from fuseline.stores.schemas import METRICS
-from fuseline.tasks.evaluation.scoring import single
 
 
 def count(

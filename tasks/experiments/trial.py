@@ -11,19 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fuseline.models.blocks import grouped
-from fuseline.models.classifier import labelled
 from fuseline.models.columns import Codes, Dense
 from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block, Classifier, Features, width
-from fuseline.models.metrics.scores import Tally, outcomes, scores, tally
+from fuseline.models.metrics.scores import outcomes, scores
 from fuseline.models.registry import MODELS, new_classifier
+from fuseline.models.scoring import count, guesses
 from fuseline.stores.digests import column_digest
 from fuseline.stores.errors import mismatch
 from fuseline.tasks.engine.features import ShardFeatures
 from fuseline.tasks.engine.fit import FitResult
 from fuseline.tasks.engine.nodes import Context, Fit, Node
-from fuseline.tasks.evaluation.scoring import Scored, score
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig, has_tokens
 from fuseline.tasks.evaluation.visual_words import visual_words
 from fuseline.tasks.experiments.grid import CellConfig
@@ -33,7 +31,6 @@ from fuseline.tasks.stages.quantize import QuantizeConfig
 CELL = "cell.json"
 TESTED = b"documents"  # in the metadata of DOCUMENTS: the digest of all ids, by which two cells tell that they agree
 MASKED = ("image", "text")  # what is masked for the chosen classifiers, one at a time
-NO_LABELS = pa.scalar([], pa.list_(pa.string()))
 
 # A document of the test split is a row and nothing else: what is forgotten elsewhere must not live on in scores.
 DOCUMENTS = pa.schema(
@@ -76,27 +73,10 @@ def fit_cell(train: Features, valid: Features, config: CellConfig, context: Cont
     return lambda folder: _write(folder, data, found.tables), train.n_rows, {"status": status}
 
 
-def count(classifier: Classifier, features: Features) -> Tally:
-    """Count how a classifier does on the labelled documents of a split.
-
-    Raises:
-        TrainingError: a logit is no finite number.
-        ValueError: no document of the split has a label.
-    """
-    total = Tally()
-    for part, best, predicted in _guesses(classifier, features):
-        seen = pa.array(part.seen)
-        rank, loss = pc.if_else(seen, part.rank, None), pc.if_else(seen, part.loss, None)
-        total += tally(part.block.labels, predicted, best=best, rank=rank, loss=loss)
-    if not total.n:
-        raise ValueError(mismatch("a split to score", "labelled documents", 0, "check `split` and the labels"))
-    return total
-
-
 def document_table(classifier: Classifier, features: Features) -> pa.Table:
     """Return DOCUMENTS: how each labelled document of a split came out, in order; no id, but a digest of them all."""
     tables, ids = [DOCUMENTS.empty_table()], [pa.array([], pa.string())]
-    for part, best, predicted in _guesses(classifier, features):
+    for part, best, predicted in guesses(classifier, features):
         found = outcomes(part.block.labels, predicted, best=best)
         tables.append(pa.table([pa.array(column) for column in found], names=DOCUMENTS.names).cast(DOCUMENTS))
         ids.append(part.block.ids)
@@ -217,16 +197,6 @@ def _sizes(classifier: Classifier, features: Features, made_from: dict[str, str]
         "image_numbers": dense["image"],
         "image_codes": width(classifier.sizes, Codes),
     }
-
-
-def _guesses(classifier: Classifier, features: Features) -> Iterator[tuple[Scored, pa.Array, pa.Array]]:
-    """Yield labelled documents with their best label (null where nothing was read) and predicted labels."""
-    names = pa.array(classifier.labels, pa.string())
-    for block in grouped(labelled(features)):
-        for part in score(classifier, block):
-            seen = pa.array(part.seen)
-            best = pc.if_else(seen, names.take(pa.array(part.best)), None)
-            yield part, best, pc.if_else(seen, part.predicted, NO_LABELS)
 
 
 def _stored(train: Features) -> ShardFeatures:

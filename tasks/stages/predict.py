@@ -11,11 +11,11 @@ from fuseline.models.config import FrozenConfig
 from fuseline.models.features import Classifier
 from fuseline.models.neighbours import top
 from fuseline.models.registry import MODELS
+from fuseline.models.scoring import Scored, ragged, score
 from fuseline.stores.schemas import PREDICTIONS
 from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.features import block_of
 from fuseline.tasks.engine.nodes import Context
-from fuseline.tasks.evaluation.scoring import Scored, ragged, score
 
 
 class PredictConfig(FrozenConfig):

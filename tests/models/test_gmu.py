@@ -73,10 +73,9 @@ def test_a_step_is_adam_on_the_loss(second: bool) -> None:
     block = cut(block, 0, 40)
     config = GMUConfig(dim=5, epochs=1, batch=64, lr=0.1)
     model = GMU(config).fit(Blocks(block), None, seed=3)
-    start = {
-        k: v.detach().clone() for k, v in model._initial(len(model.labels), torch.Generator().manual_seed(3)).items()
-    }
-    weights = {name: value.requires_grad_() for name, value in start.items()}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(3)
+        weights = dict(model.module(model.sizes, len(model.labels)).named_parameters())
     units, masks = [], []
     for name in ("image", "text"):
         X = torch.from_numpy(vectors(block, name).astype(np.float32))

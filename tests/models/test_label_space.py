@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fuseline.models.classifier import Classes, Reference, Tags
+from fuseline.models.classifier import BaseClassifier
 from fuseline.models.features import Block
+from fuseline.models.labels import Classes, Tags
 from fuseline.models.registry import MODELS
 from tests.models.reference import only, with_text_embedding
 from tests.models.synthetic import Blocks, documents, make_block
@@ -35,7 +36,7 @@ def at_most(bound: int) -> Iterator[None]:
     assert peak < bound, f"{peak / MB:.0f} MB"
 
 
-def new(kind: str, **options: object) -> Reference:
+def new(kind: str, **options: object) -> BaseClassifier:
     return MODELS[kind](MODELS[kind].Config(**options))  # type: ignore[no-any-return]
 
 
@@ -119,7 +120,7 @@ def test_no_matrix_of_documents_by_labels_is_made(kind: str, multi: bool, monkey
 def test_tags_are_the_columns_of_the_truth() -> None:
     blocks = [documents(50, seed=seed, second_label=True) for seed in range(3)]
     names = ["even", "c3", "c0", "c2"]  # c1 is unknown
-    classes = Classes(names, {name: y for y, name in enumerate(names)}, 2)
+    classes = Classes(names, {name: y for y, name in enumerate(names)}, np.zeros(4, np.int64), 2, 150)
     repeated = only(blocks[0], [labels * 2 for labels in blocks[0].labels.to_pylist()])
     truth = np.concatenate([classes.truth(block.labels) for block in (repeated, *blocks[1:])])
     tags = Tags([classes.pairs(block.labels) for block in (repeated, *blocks[1:])], [50] * 3)

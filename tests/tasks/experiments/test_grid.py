@@ -12,6 +12,7 @@ from fuseline.models.errors import TrainingError
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.metrics.scores import scores
 from fuseline.models.registry import MODELS
+from fuseline.models.scoring import count
 from fuseline.stores.errors import ConfigError
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation.evaluate import evaluate
@@ -23,7 +24,7 @@ from fuseline.tasks.experiments.grid import (
     grid_points,
     spread,
 )
-from fuseline.tasks.experiments.trial import count, fit_cell
+from fuseline.tasks.experiments.trial import fit_cell
 from fuseline.tasks.stages.predict import PredictConfig, predict
 from fuseline.tasks.stages.train import ModelConfig
 from tests.models.synthetic import make_block

@@ -13,6 +13,7 @@ import pytest
 from fuseline.models.blocks import cut
 from fuseline.models.errors import TrainingError
 from fuseline.models.registry import MODELS
+from fuseline.models.scoring import count
 from fuseline.stores.errors import AlignmentError
 from fuseline.stores.schemas import TOKENS
 from fuseline.tasks.engine.nodes import Context
@@ -22,7 +23,7 @@ from fuseline.tasks.experiments import trial as cell
 from fuseline.tasks.experiments.grid import cell_config
 from fuseline.tasks.experiments.paired import paired_rows
 from fuseline.tasks.experiments.timing import REPEATS, machine, timed_fits
-from fuseline.tasks.experiments.trial import DOCUMENTS, TESTED, Masked, count, document_table, fit_cell, modalities
+from fuseline.tasks.experiments.trial import DOCUMENTS, TESTED, Masked, document_table, fit_cell, modalities
 from fuseline.tasks.stages.train import ModelConfig
 from tests.models.synthetic import Blocks, documents, present, tokens, vectors, with_parts
 

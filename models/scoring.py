@@ -8,15 +8,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fuseline.models.blocks import cut
+from fuseline.models.blocks import cut, grouped
 from fuseline.models.errors import TrainingError
-from fuseline.models.features import Block, Classifier
+from fuseline.models.features import Block, Classifier, Features
+from fuseline.models.labels import labelled
+from fuseline.models.metrics.scores import Tally, tally
 from fuseline.models.progress import note
 
 # Logits are made for at most this many (row, class) pairs at a time: 64 MB of float32.
 CELLS = 1 << 24
 # Smallest probability that enters a logarithm: float32 cannot tell smaller ones from 0.
 TINY = float(np.finfo(np.float32).tiny)
+NO_LABELS = pa.scalar([], pa.list_(pa.string()))
 
 
 class Scored(NamedTuple):
@@ -95,3 +98,30 @@ def ragged(lengths: NDArray[np.integer | np.bool_], values: pa.Array) -> pa.List
     """Return lists of the given lengths (n,) over consecutive values."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def count(classifier: Classifier, features: Features) -> Tally:
+    """Count how a classifier does on the labelled documents of a split.
+
+    Raises:
+        TrainingError: a logit is no finite number.
+        ValueError: no document of the split has a label.
+    """
+    total = Tally()
+    for part, best, predicted in guesses(classifier, features):
+        seen = pa.array(part.seen)
+        rank, loss = pc.if_else(seen, part.rank, None), pc.if_else(seen, part.loss, None)
+        total += tally(part.block.labels, predicted, best=best, rank=rank, loss=loss)
+    if not total.n:
+        raise ValueError("a split to score: expected labelled documents, got none; check `split` and the labels")
+    return total
+
+
+def guesses(classifier: Classifier, features: Features) -> Iterator[tuple[Scored, pa.Array, pa.Array]]:
+    """Yield labelled documents with their best label (null where nothing was read) and predicted labels."""
+    names = pa.array(classifier.labels, pa.string())
+    for block in grouped(labelled(features)):
+        for part in score(classifier, block):
+            seen = pa.array(part.seen)
+            best = pc.if_else(seen, names.take(pa.array(part.best)), None)
+            yield part, best, pc.if_else(seen, part.predicted, NO_LABELS)

@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from fuseline.models import scoring
 from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block
 from fuseline.models.registry import MODELS
+from fuseline.models.scoring import own, ragged, score, sets, single
 from fuseline.stores.schemas import PREDICTIONS
 from fuseline.tasks.engine.features import block_of
 from fuseline.tasks.engine.nodes import Context
-from fuseline.tasks.evaluation import scoring
-from fuseline.tasks.evaluation.scoring import own, ragged, score, sets, single
 from fuseline.tasks.stages.predict import PredictConfig, predict
 from tests.models.synthetic import Blocks, documents, present, tokens, vectors, with_parts
 from tests.tasks.feature_nodes import read

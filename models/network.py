@@ -1,0 +1,112 @@
+"""The base of every torch family: it gives a network and the arrays of a batch, and adds what is its own."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fuseline.models.checkpoint import Checkpoint
+from fuseline.models.classifier import BaseClassifier, ClassifierConfig, Link
+from fuseline.models.columns import Size
+from fuseline.models.config import FrozenConfig
+from fuseline.models.device import Batches, to_device, torch_device
+from fuseline.models.features import Block, Features
+from fuseline.models.labels import Classes
+from fuseline.models.metrics.scores import scores
+from fuseline.models.scoring import count
+from fuseline.models.training import Gather, Trainer, TrainingConfig
+from fuseline.models.training.losses import LOSSES
+from fuseline.models.training.trainer import reproducible
+
+if TYPE_CHECKING:
+    import torch
+
+F32 = NDArray[np.float32]
+
+
+class NetworkConfig(TrainingConfig, ClassifierConfig):
+    """Settings of every torch family: of its training and of its task."""
+
+
+class NetworkClassifier(BaseClassifier):
+    """A classifier whose logits are those of a torch network.
+
+    A family gives `module` and `gather`. One that predicts otherwise than by the network takes its weights over in
+    `_take`, and overrides `predict_logits`, `_arrays` and `_restore`.
+    """
+
+    Config: ClassVar[type[FrozenConfig]] = NetworkConfig
+    bias: ClassVar[str] = ""  # name of the network's parameter that is added to the logits; "" = none
+    config: NetworkConfig
+    network: "torch.nn.Module"
+
+    def module(self, sizes: dict[str, Size], C: int) -> "torch.nn.Module":
+        """Return the untrained network: batch tensors by name -> logits (n, C); it draws from torch's own stream.
+
+        Args:
+            sizes: what the inputs were found to be.
+            C: classes.
+        """
+        raise NotImplementedError
+
+    def gather(self, block: Block) -> Gather:
+        """Return what makes the arrays of a batch, by name, of the places (m,) of its documents in the block."""
+        raise NotImplementedError
+
+    @property
+    def link(self) -> Link:
+        """That of the loss it was trained by."""
+        return LOSSES[self.config.loss_name(multi_label=self.multi_label)].link
+
+    def predict_logits(self, block: Block) -> F32:
+        import torch
+
+        device, batches, gather = torch_device(self.config.device), Batches(self.kind), self.gather(block)
+        network, mixed = self.network.to(device), self.config.precision == "bfloat16"
+
+        def run(rows: Any) -> F32:
+            batch = {name: to_device(array, device) for name, array in gather(np.asarray(rows)).items()}
+            with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
+                return np.asarray(network(batch).float().cpu().numpy(), np.float32)
+
+        rows, size = range(len(block)), self.config.batch
+        parts = [batches(run, rows[lo : lo + size]) for lo in range(0, len(block), size)]
+        return np.concatenate([np.zeros((0, len(self.labels)), np.float32), *parts])
+
+    def describe(self) -> dict[str, Any]:
+        parameters = sum(array.size for array in self._arrays().values())
+        return {"parameters": parameters, "bytes": 4 * parameters, **self.facts}
+
+    def _fit(
+        self, train: Features, valid: Features | None, classes: Classes, *, seed: int, scratch: Path | None
+    ) -> None:
+        first = next(train.blocks())
+        self.sizes = {one.name: first.column(*one).size for one in self.inputs(self.config)}
+        evaluate = None if valid is None else partial(self._evaluate, valid)
+        module, self.facts = Trainer(self.config, seed, scratch).fit(self, train, classes, evaluate=evaluate)
+        self._take(module)
+
+    def _evaluate(self, valid: Features, module: "torch.nn.Module") -> dict[str, float]:
+        """Return the metrics of a network on the labelled documents of `valid`."""
+        self._take(module)
+        self.threshold = 0.5  # it is tuned for the chosen epoch alone
+        return {name: value for name, (value, _) in scores(count(self, valid), multi_label=self.multi_label).items()}
+
+    def _take(self, module: "torch.nn.Module") -> None:
+        """Take over the weights of a network, which may be trained on."""
+        self.network = module
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {name: tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()}
+
+    def _restore(self, saved: Checkpoint) -> None:
+        import torch
+
+        with reproducible(0, 1, torch.device("cpu")):  # its first weights are drawn, and replaced below
+            network = self.module(self.sizes, len(self.labels))
+        state = network.state_dict()
+        arrays = {name: saved.array(name, tensor.numpy().dtype, *tensor.shape) for name, tensor in state.items()}
+        network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
+        self.network = network.eval()

@@ -1,0 +1,7 @@
+"""Training by gradient steps: `Trainer` is the only torch loop, `TrainingConfig` what it can be told."""
+
+from fuseline.models.training.config import ParameterGroup, TrainingConfig
+from fuseline.models.training.loop import Family, Gather
+from fuseline.models.training.trainer import Trained, Trainer
+
+__all__ = ["Family", "Gather", "ParameterGroup", "Trained", "Trainer", "TrainingConfig"]
