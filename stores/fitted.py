@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fuseline.stores.atomic import atomic_folder, write_bytes
-from fuseline.stores.dataset import MANIFEST
+from fuseline.stores.dataset import MANIFEST, list_datasets
 from fuseline.stores.digests import combine
 from fuseline.stores.errors import DamagedError, DataError
 from fuseline.stores.layouts.files import check_files, damaged_files, have_sizes, record_file
@@ -86,6 +86,18 @@ class Fitted:
             return False
         return True
 
+    def scratch(self, seen: str) -> Path:
+        """Return the folder for what a fit keeps to go on from when it is cut short; it is there when written to.
+
+        It is bound to a digest of what the fit sees: what was kept of anything else is removed. `commit` removes it.
+        """
+        write_bytes(self.folder / MANIFEST, self.manifest.to_bytes())
+        mine = self.folder / SCRATCH / scratch_name(seen)
+        for other in (self.folder / SCRATCH).glob("*"):
+            if other != mine:
+                shutil.rmtree(other)
+        return mine
+
     def commit(self, save: Any, **seen: Any) -> FittedRecord:
         """Write a checkpoint by `save(folder)`, then its record.
 
@@ -107,6 +119,7 @@ class Fitted:
                     path.rename(partial / path.name)
         shutil.rmtree(self.folder / "new", ignore_errors=True)
         write_bytes(self.folder / RECORD, record.to_bytes())
+        shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
         return record
 
     def damaged(self) -> list[str]:
@@ -130,3 +143,14 @@ class Fitted:
 
 RECORD = "record.json"
 CHECKPOINTS = "checkpoint-*"
+SCRATCH = "partial"  # beside the checkpoints: of a fit that was cut short
+
+
+def scratch_name(seen: str) -> str:
+    """Return the name of the folder for a digest of what a fit sees."""
+    return seen[-20:]
+
+
+def scratch_folders(root: Path) -> list[Path]:
+    """Return what fits below a root that were cut short have kept, each a folder of `Fitted.scratch`."""
+    return sorted(path for dataset in list_datasets(root) for path in (dataset.folder / SCRATCH).glob("*"))

@@ -12,6 +12,7 @@ from fuseline.stores.dataset import list_datasets
 from fuseline.stores.errors import DataError, mismatch
 from fuseline.stores.fitted import RECORD, FittedRecord
 from fuseline.stores.published import Published
+from fuseline.tasks.engine.fit import stale_scratch
 
 
 def find_garbage(config: Config) -> list[Path]:
@@ -25,7 +26,8 @@ def find_garbage(config: Config) -> list[Path]:
         cure = "run `fuseline repair` first"
         raise DataError(mismatch(str(root / unknown[0]), "a record that tells what runs need", "a damaged one", cure))
     configs = {**last_configs(root), config.name: config}.values()
-    kept = {(node.name, node.key) for one in configs for node in [*build(one), *sweep_nodes(one)]}
+    nodes = [node for one in configs for node in [*build(one), *sweep_nodes(one)]]
+    kept = {(node.name, node.key) for node in nodes}
     garbage = [path for path in root.rglob(f".*{PARTIAL}") if is_partial(path)]
     for dataset in list_datasets(root):
         if (dataset.manifest.stage, dataset.key) not in kept:
@@ -34,6 +36,7 @@ def find_garbage(config: Config) -> list[Path]:
             garbage += [_shard_path(dataset.folder, name) for name in dataset.superseded()]
         else:
             garbage += old_checkpoints(dataset.folder)
+    garbage += [path for path in stale_scratch(nodes, root) if path.parents[1] not in garbage]
     return sorted(garbage)
 
 

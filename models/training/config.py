@@ -82,6 +82,8 @@ class TrainingConfig(FrozenConfig):
         if self.select is None and (self.patience is not None or self.schedule == "plateau"):
             wants = "patience" if self.patience is not None else "schedule: plateau"
             raise ValueError(f"select: expected one of {list(get_args(Metric))} for {wants}, got None; name a metric")
+        if self.loss == "softmax":
+            self.loss_name(multi_label=False)
         return self
 
     def schedule_values(self) -> dict[str, float]:
@@ -89,5 +91,9 @@ class TrainingConfig(FrozenConfig):
         return checked_options("schedule_options", SCHEDULES[self.schedule].options, self.schedule_options)
 
     def loss_name(self, *, multi_label: bool) -> str:
-        """Return the loss of a task, a key of LOSSES."""
-        return self.loss if self.loss in LOSSES else "sigmoid" if multi_label else "softmax"
+        """Return the loss of a task, a key of LOSSES; raises ValueError when `positive_weight` has no meaning there."""
+        name = self.loss if self.loss in LOSSES else "sigmoid" if multi_label else "softmax"
+        if name == "softmax" and self.positive_weight != 1:
+            cure = "take loss: sigmoid, or class_weights"
+            raise ValueError(f"positive_weight: expected 1 under softmax, got {self.positive_weight!r}; {cure}")
+        return name

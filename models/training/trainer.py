@@ -62,9 +62,6 @@ class Trainer:
         config = self.config
         if config.select is not None and evaluate is None:
             raise ValueError(f"valid: expected documents to select by {config.select!r}, got none; set `split.valid`")
-        if config.positive_weight != 1 and config.loss_name(multi_label=family.multi_label) == "softmax":
-            cure = "take loss: sigmoid, or class_weights"
-            raise ValueError(f"positive_weight: expected 1 under softmax, got {config.positive_weight!r}; {cure}")
         device = torch_device(config.device)
         with reproducible(self.seed, config.threads, device):
             loop = Loop(config, family, classes, device)

@@ -1,5 +1,6 @@
 """Take forgotten documents out of every dataset of an output root, whatever configuration made it."""
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 from fuseline.stores.atomic import remove_partials
 from fuseline.stores.dataset import Dataset, list_datasets
 from fuseline.stores.errors import DamagedError, DataError
+from fuseline.stores.fitted import scratch_folders
 from fuseline.stores.forgotten import Forgotten, documents_of, naming
 from fuseline.stores.manifest import ShardRecord
 from fuseline.tasks.documents.side_files import (
@@ -89,7 +91,7 @@ def find_listed(datasets: Iterable[Dataset], forgotten: Forgotten) -> set[str]:
 def erase_rows(
     root: Path, nodes: Sequence[Node], datasets: Iterable[Dataset], found: Sequence[Found], forgotten: Forgotten
 ) -> None:
-    """Write the found shards again without the forgotten rows; remove the bytes of superseded shards and killed writes.
+    """Write the found shards again without the forgotten rows; remove what superseded shards and killed work left.
 
     A row is gone from all datasets, so that row r of shard i stays the same document everywhere; a shard of `nodes`
     that was fresh is fresh afterwards. Tables about many documents that name one of them go whole, to be made again.
@@ -119,6 +121,8 @@ def erase_rows(
         for name in dataset.superseded():
             dataset.store.delete(name)
     remove_partials(root)
+    for folder in scratch_folders(root):
+        shutil.rmtree(folder)
 
 
 def _erase(one: Found, forgotten: Forgotten, root: Path, fresh: Node | None) -> None:

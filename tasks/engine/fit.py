@@ -1,11 +1,13 @@
 """Fit one checkpoint from the training rows of all shards."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fuseline.stores.errors import DataError, FuselineError, mismatch
+from fuseline.stores.fitted import scratch_folders, scratch_name
 from fuseline.tasks.engine.cache import Cache
 from fuseline.tasks.engine.features import CachedFeatures, ShardFeatures
 from fuseline.tasks.engine.inputs import context, fitted_digests
@@ -45,9 +47,10 @@ def make_fit(
     train, valid = (_features(node, root, split, only, seen, cache) for split in ("train", "valid"))
     if not train.n_rows:
         raise DataError(mismatch(node.label, "documents in the train split", 0, "check `source` and `split`"))
-    fits = fitted_digests(node.fits, root)
+    fits, fitted = fitted_digests(node.fits, root), node.fitted(root)
+    what = replace(context(node, root, source), scratch=fitted.scratch(seen.digest))
     try:
-        save, n_rows, facts = node.fit(train, valid, node.config, context(node, root, source))
+        save, n_rows, facts = node.fit(train, valid, node.config, what)
     except FuselineError:
         raise
     except ValueError as error:
@@ -56,7 +59,6 @@ def make_fit(
     # What a machine compiles once is no cost of this model: tables would show the first model as the dearest.
     compiling = facts.get("compile_seconds", 0.0)
     facts = {**facts, "seconds": time.perf_counter() - started - compiling}
-    fitted = node.fitted(root)
     before = fitted.last_name()
     record = fitted.commit(save, n_rows=n_rows, shards=seen.shards, fitted=fits, facts=facts)
     remarks = [warning] if warning and record.name != before else []
@@ -64,6 +66,21 @@ def make_fit(
         remarks.append(f"{node.label}: kernels were compiled, once on this machine, in {compiling:.0f} s of their own")
     seconds = time.perf_counter() - started
     return ShardReport(node.label, 0, n_rows, n_rows, 0, seconds, apart=compiling, note="; ".join(remarks))
+
+
+def stale_scratch(nodes: Iterable[Node], root: Path) -> list[Path]:
+    """Return what fits that were cut short have kept and none of `nodes` would go on from: what they see changed."""
+    mine = {node.fitted(root).folder: node for node in nodes if isinstance(node, Fit)}
+    return [path for path in scratch_folders(root) if not _is_awaited(path, mine.get(path.parents[1]), root)]
+
+
+def _is_awaited(path: Path, node: Fit | None, root: Path) -> bool:
+    if node is None:
+        return False
+    try:
+        return path.name == scratch_name(seen_by(node, root).digest)
+    except DataError:  # upstreams are gone
+        return False
 
 
 COMPILED = 5.0  # seconds; to read compiled kernels from the disk takes less

@@ -64,6 +64,7 @@ class Context:
     checkpoints: dict[str, Path]
     lineage: dict[str, str]  # upstream name -> dataset key, the node's own under "self"
     reads: tuple[Read, ...] = ()  # what the tables are
+    scratch: Path | None = None  # of a fit: where it may keep what it goes on from when it is cut short
     seen: tuple[bool, ...] = ()  # of a summary that compares: per shard, in order, whether the fit saw it as it is now
 
 

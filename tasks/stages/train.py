@@ -74,5 +74,5 @@ def start_digest(kind: str, options: dict[str, Any]) -> str:
 def fit_classifier(train: Features, valid: Features, config: TrainConfig, context: Context) -> FitResult:
     """Fit a classifier; its checkpoint records the keys of everything it read."""
     classifier = new_classifier(config.kind, {**config.options, **config.knobs})
-    classifier.fit(train, valid if valid.n_rows else None, seed=config.seed)
+    classifier.fit(train, valid if valid.n_rows else None, seed=config.seed, scratch=context.scratch)
     return classifier.save, train.n_rows, classifier.describe()
