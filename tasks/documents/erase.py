@@ -121,7 +121,7 @@ def erase_rows(
         for name in dataset.superseded():
             dataset.store.delete(name)
     remove_partials(root)
-    for folder in scratch_folders(root):
+    for folder in {path.parent for path in scratch_folders(root)}:
         shutil.rmtree(folder)
 
 
