@@ -19,7 +19,6 @@ from fuseline.models.progress import note
 CELLS = 1 << 24
 # Smallest probability that enters a logarithm: float32 cannot tell smaller ones from 0.
 TINY = float(np.finfo(np.float32).tiny)
-NO_LABELS = pa.scalar([], pa.list_(pa.string()))
 
 
 class Scored(NamedTuple):
@@ -119,9 +118,10 @@ def count(classifier: Classifier, features: Features) -> Tally:
 
 def guesses(classifier: Classifier, features: Features) -> Iterator[tuple[Scored, pa.Array, pa.Array]]:
     """Yield labelled documents with their best label (null where nothing was read) and predicted labels."""
-    names = pa.array(classifier.labels, pa.string())
+    # No constant of the module: a scalar makes pyarrow import pandas.
+    names, nothing = pa.array(classifier.labels, pa.string()), pa.scalar([], pa.list_(pa.string()))
     for block in grouped(labelled(features)):
         for part in score(classifier, block):
             seen = pa.array(part.seen)
             best = pc.if_else(seen, names.take(pa.array(part.best)), None)
-            yield part, best, pc.if_else(seen, part.predicted, NO_LABELS)
+            yield part, best, pc.if_else(seen, part.predicted, nothing)
