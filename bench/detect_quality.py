@@ -78,7 +78,7 @@ def pictures(folder: Path) -> list[tuple[Pixels, dict[str, Any]]]:
 
 def find(name: str, pixels: Pixels) -> list[Element]:
     """Return what a detector finds with its defaults."""
-    detector = get_detector(name, DETECTORS[name].config())
+    detector = get_detector(name, DETECTORS[name].Config())
     return detector.detect(detector.prepare(pixels))
 
 
@@ -145,7 +145,7 @@ def reference_boxes(photos: list[Pixels], file: Path, sure_from: float = 0.5) ->
     """Return the share of the reference's sure boxes that ours overlaps by half with the same class, by size."""
     session = onnx_session(file, threads=1)
     edges, hits, total = {"large": 0.4, "middle": 0.15, "small": 0.0}, Counter[str](), Counter[str]()
-    names = get_detector("ssdlite_coco", DETECTORS["ssdlite_coco"].config())._session[1]
+    names = get_detector("ssdlite_coco", DETECTORS["ssdlite_coco"].Config())._session[1]
     for pixels in photos:
         ours = [one for one in find("ssdlite_coco", pixels) if one.score >= 0.3]
         for box, label in nanodet(session, pixels, sure_from):
@@ -195,7 +195,7 @@ def face_recall(labelled: list[tuple[Pixels, NDArray[np.float64]]], floor: float
 
 def face_pairs(photos: list[Pixels]) -> dict[str, float]:
     """Compare two views of every face with the views of every other face of the same picture."""
-    encoder = get_encoder("dlib_face", ENCODERS["dlib_face"].config())
+    encoder = get_encoder("dlib_face", ENCODERS["dlib_face"].Config())
     near, far = [], []
     for pixels in photos:
         view, faces = changed(pixels), sure(find("mtcnn", pixels))

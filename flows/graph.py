@@ -337,7 +337,7 @@ def _vectors(name: str, embed: ShardStage) -> ShardStage:
 
 
 def _contact_sheet(config: Config, features: Features) -> Summary:
-    kinds = {name: DETECTORS[spec.detector].kind for name, spec in sorted(config.detect.items())}
+    kinds = {name: DETECTORS[spec.detector].finds for name, spec in sorted(config.detect.items())}
     found = (Read(features.detect[name], ("elements",)) for name in kinds)
     return Summary(
         name=CONTACT_SHEET, flow="evaluate", version=1, summarise=show_detections,

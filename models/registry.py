@@ -1,4 +1,4 @@
-"""Every classifier by name: the only place where a new one is listed."""
+"""Every classifier by name: the only place where a new one of ours is listed."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from fuseline.models.classifiers.boosting import Boosting
 from fuseline.models.classifiers.gmu import GMU
 from fuseline.models.classifiers.tfidf_linear import TfidfLinear
 from fuseline.models.features import Classifier
+from fuseline.models.plugins import Registry
 
-MODELS: dict[str, type[Classifier]] = {
-    classifier.kind: classifier for classifier in (*kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, GMU)
-}
+OURS: tuple[type[Classifier], ...] = (*kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, GMU)
+MODELS: Registry[type[Classifier]] = Registry("model", {classifier.kind: classifier for classifier in OURS})
 
 
 def registry_rows() -> list[dict[str, str]]:

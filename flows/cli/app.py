@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from fuseline.flows.cli.lazy import LazyGroup
-from fuseline.models.errors import ModelError
+from fuseline.models.errors import ModelError, PluginError
 from fuseline.stores.errors import ConfigError, FuselineError, MismatchError, mismatch
 from fuseline.stores.redaction import redacted
 
@@ -100,7 +100,7 @@ def told(error: Exception) -> tuple[int, str]:
     """Return the exit code and the line for an error."""
     if isinstance(error, FuselineError | ModelError):
         message = error.args[-1] if isinstance(error, OSError) else error
-        return 2 if isinstance(error, ConfigError | MismatchError) else 1, redacted(str(message))
+        return 2 if isinstance(error, ConfigError | MismatchError | PluginError) else 1, redacted(str(message))
     line = redacted(" ".join(str(error).split()))[:500]
     if isinstance(error, OSError):
         return 1, f"{error.strerror or line}: {redacted(str(error.filename or ''))}".removesuffix(": ")

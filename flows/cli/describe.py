@@ -133,16 +133,16 @@ def _model(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
 
 def _encoder(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
     entry = ENCODERS[name]
-    return {"reads": entry.modality, "weights": entry.weights}, option_rows(entry.config)
+    return {"reads": entry.modality, "weights": entry.origin}, option_rows(entry.Config)
 
 
 def _detector(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
     entry = DETECTORS[name]
-    return {"finds": entry.kind, "weights": entry.weights}, option_rows(entry.config)
+    return {"finds": entry.finds, "weights": entry.origin}, option_rows(entry.Config)
 
 
 def _quantizer(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
-    return {}, option_rows(QUANTIZERS[name].config)
+    return {}, option_rows(QUANTIZERS[name].Config)
 
 
 def _metric(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:

@@ -103,7 +103,7 @@ def wanted_networks(config: Config) -> list[Network]:
     from fuseline.models.encoders import ENCODERS
     from fuseline.models.weights.networks import Network
 
-    encoders = [("embed", name, spec) for name, spec in config.embed.items() if ENCODERS[spec.encoder].weights]
+    encoders = [("embed", name, spec) for name, spec in config.embed.items() if ENCODERS[spec.encoder].origin]
     crops = [("crops", name, spec) for name, spec in config.crops.items()]
     found = [
         Network(
@@ -113,7 +113,7 @@ def wanted_networks(config: Config) -> list[Network]:
     ]
     return found + [
         Network(
-            f"detect.{name} ({spec.detector})", DETECTORS[spec.detector].kind, DETECTORS[spec.detector], spec.options
+            f"detect.{name} ({spec.detector})", DETECTORS[spec.detector].finds, DETECTORS[spec.detector], spec.options
         )
         for name, spec in config.detect.items()
     ]

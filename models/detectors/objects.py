@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import Field
 
 from fuseline.models.config import FrozenConfig, knob
-from fuseline.models.detectors.base import Element, Kind, Rgb, bounded, suppress
+from fuseline.models.detectors.base import Element, Finds, Rgb, bounded, suppress
 from fuseline.models.encoders.base import files_digest, onnx_session
 from fuseline.models.weights import bundled
 
@@ -40,7 +40,11 @@ class SsdLiteConfig(FrozenConfig):
 class SsdLite:
     """Object detector; the whole image is stretched to 300 x 300 (Sandler et al. 2018)."""
 
-    kind: ClassVar[Kind] = "object"
+    kind: ClassVar[str] = "ssdlite_coco"
+    summary: ClassVar[str] = "SSDLite-MobileNetV2: objects of the 80 COCO classes"
+    origin: ClassVar[str] = "bundled ssdlite_mobilenet_v2_coco80_300.onnx, 9 MB, Apache-2.0"
+    finds: ClassVar[Finds] = "object"
+    Config: ClassVar[type[FrozenConfig]] = SsdLiteConfig
     min_side = _SIDE
 
     def __init__(self, config: SsdLiteConfig) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fuseline.models.config import FrozenConfig, knob
-from fuseline.models.detectors.base import Element, Kind, Rgb, bounded, fit_within
+from fuseline.models.detectors.base import Element, Finds, Rgb, bounded, fit_within
 from fuseline.models.encoders.base import files_digest, package
 from fuseline.models.threads import thread_limit
 from fuseline.models.weights import packaged
@@ -35,7 +35,11 @@ class RapidOcrConfig(FrozenConfig):
 class RapidOcr:
     """Detector and reader of text lines (PP-OCR)."""
 
-    kind: ClassVar[Kind] = "ocr"
+    kind: ClassVar[str] = "rapidocr"
+    summary: ClassVar[str] = "PP-OCRv6 small: text lines with boxes, words and scores"
+    origin: ClassVar[str] = "package rapidocr, 27 MB, Apache-2.0"
+    finds: ClassVar[Finds] = "ocr"
+    Config: ClassVar[type[FrozenConfig]] = RapidOcrConfig
 
     def __init__(self, config: RapidOcrConfig) -> None:
         self.config = config

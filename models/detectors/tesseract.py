@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import Field
 
 from fuseline.models.config import FrozenConfig, knob
-from fuseline.models.detectors.base import Element, Kind, Rgb, bounded, fit_within
+from fuseline.models.detectors.base import Element, Finds, Rgb, bounded, fit_within
 from fuseline.models.encoders.base import text_digest
 from fuseline.models.errors import MissingWeights
 
@@ -37,7 +37,11 @@ class TesseractConfig(FrozenConfig):
 class Tesseract:
     """Detector and reader of words, joined to lines."""
 
-    kind: ClassVar[Kind] = "ocr"
+    kind: ClassVar[str] = "tesseract"
+    summary: ClassVar[str] = "the tesseract program: text of scanned pages"
+    origin: ClassVar[str] = "program tesseract-ocr and its language data, Apache-2.0"
+    finds: ClassVar[Finds] = "ocr"
+    Config: ClassVar[type[FrozenConfig]] = TesseractConfig
 
     def __init__(self, config: TesseractConfig) -> None:
         self.config = config

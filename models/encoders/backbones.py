@@ -103,22 +103,26 @@ class BackboneConfig(FrozenConfig):
 
 
 class Backbone:
-    """Image encoder: any layer of a torchvision or timm network.
+    """Image encoder: any layer of a torchvision or timm network; there is a subclass per preset.
 
     Args:
         config: weights, layer and view.
-        preset: name of one of PRESETS.
     """
 
+    kind: ClassVar[str]
+    summary: ClassVar[str]
+    origin: ClassVar[str]
     modality: ClassVar[Modality] = "image"
+    Config: ClassVar[type[FrozenConfig]] = BackboneConfig
+    preset: ClassVar[Preset]
 
-    def __init__(self, config: BackboneConfig, *, preset: str) -> None:
-        self.config, self.name, self.preset = config, preset, PRESETS[preset]
+    def __init__(self, config: BackboneConfig) -> None:
+        self.config, self.name = config, self.kind
         self.side = config.side or self.preset.side
         self.pixels = config.pixels or self.preset.pixels
         self.frame = config.frame or self.preset.frame
         self.min_side: int | None = self.side
-        self._batches = Batches(preset)
+        self._batches = Batches(self.name)
 
     @cached_property
     def dim(self) -> int:
@@ -241,3 +245,16 @@ def _last_linear(net: Any, architecture: str) -> Any:
     if not linear:
         raise MissingWeights(f"{architecture}: has no linear layer at its end; name a layer instead of 'pooled'")
     return linear[-1]
+
+
+def _network(name: str, chosen: Preset) -> type[Backbone]:
+    class Network(Backbone):
+        kind = name
+        summary = f"{chosen.library} {chosen.architecture}, {chosen.dim}-d, {chosen.side} pixels: any layer"
+        origin = f"your file {chosen.file}, {chosen.megabytes} MB, its publisher's terms"
+        preset = chosen
+
+    return Network
+
+
+BACKBONES = tuple(_network(name, preset) for name, preset in PRESETS.items())

@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -19,13 +18,23 @@ from fuseline.models.threads import thread_limit
 Modality = Literal["image", "text", "face", "tabular", "indices"]
 
 
-class Encoder(Protocol):
+class Described(Protocol):
+    """What the registry knows of an encoder's class; those of "tabular" and "indices" are fitted by their stage."""
+
+    kind: ClassVar[str]  # its name in the registry
+    summary: ClassVar[str]  # one line for those who choose
+    origin: ClassVar[str]  # of its weights: package or file, size, licence; "" when there are none
+    modality: ClassVar[Modality]
+    Config: ClassVar[type[FrozenConfig]]
+
+
+class Encoder(Described, Protocol):
     """Turns items into embeddings; the embedding of an item never depends on its neighbours in a batch.
 
     Building one is cheap: weights are loaded by the first `encode`.
     """
 
-    modality: ClassVar[Modality]
+    def __init__(self, config: Any) -> None: ...
 
     @property
     def dim(self) -> int:
@@ -47,17 +56,6 @@ class Encoder(Protocol):
 
     def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Return embeddings (n, dim) of n prepared items, n >= 1, in their order."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of the registry."""
-
-    cls: Any  # config -> Encoder; those of "tabular" and "indices" are fitted by a stage
-    config: type[FrozenConfig]
-    modality: Modality
-    summary: str
-    weights: str  # package or file, size, licence; "" when there are none
 
 
 def files_digest(files: Sequence[Path], *, salt: str) -> str:

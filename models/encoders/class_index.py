@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from fuseline.models.checkpoint import checked_texts, load_checkpoint, restoring, save_checkpoint
 from fuseline.models.config import FrozenConfig
+from fuseline.models.encoders.base import Modality
 
 _KIND = "vocabulary"
 _ROOM = 64  # values counted at most, as a multiple of those kept
@@ -33,6 +34,14 @@ class Vocabulary:
         config: which values are known.
         values: the known values by falling frequency, equally frequent ones by name; the first has index 1.
     """
+
+    kind: ClassVar[str] = "vocabulary"
+    summary: ClassVar[str] = (
+        "class indices of words, of words in images or of detected objects, fitted on training rows"
+    )
+    origin: ClassVar[str] = ""
+    modality: ClassVar[Modality] = "indices"
+    Config: ClassVar[type[FrozenConfig]] = VocabularyConfig
 
     def __init__(self, config: VocabularyConfig, values: tuple[str, ...]) -> None:
         self.config, self.values = config, values

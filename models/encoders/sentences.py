@@ -95,18 +95,22 @@ class SentencesConfig(FrozenConfig):
 
 
 class Sentences:
-    """Text encoder by sentence-transformers.
+    """Text encoder by sentence-transformers: a model of one's own; there is a subclass per preset.
 
     Args:
         config: model and pooling.
-        preset: name of one of PRESETS; "" for a model of one's own.
     """
 
+    kind: ClassVar[str] = "sentences"
+    summary: ClassVar[str] = "any sentence-transformers model by folder or cached name, mean or CLS pooling"
+    origin: ClassVar[str] = "your folder with *.safetensors, its publisher's terms"
     modality: ClassVar[Modality] = "text"
+    Config: ClassVar[type[FrozenConfig]] = SentencesConfig
+    preset: ClassVar[Preset | None] = None
     min_side: int | None = None
 
-    def __init__(self, config: SentencesConfig, *, preset: str = "") -> None:
-        self.config, self.what, self.preset = config, preset or "sentences", PRESETS.get(preset)
+    def __init__(self, config: SentencesConfig) -> None:
+        self.config, self.what = config, self.kind
         chosen = self.preset or Preset("", 0, 0, "own", 0, "", "")
         self.model = config.model or chosen.model
         self.pooling = config.pooling if config.pooling != "own" else chosen.pooling
@@ -256,3 +260,14 @@ def _json(file: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     return {"modules": found} if isinstance(found, list) else dict(found)
+
+
+def _text_model(name: str, chosen: Preset) -> type[Sentences]:
+    class TextModel(Sentences):
+        kind, summary, origin = name, chosen.summary, chosen.origin
+        preset = chosen
+
+    return TextModel
+
+
+TEXT_MODELS = tuple(_text_model(name, preset) for name, preset in PRESETS.items())

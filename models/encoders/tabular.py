@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from pydantic import Field
 
 from fuseline.models.checkpoint import Checkpoint, checked_texts, load_checkpoint, refuse, restoring, save_checkpoint
 from fuseline.models.config import FrozenConfig
+from fuseline.models.encoders.base import Modality
 
 _KIND = "tabular"
 NUMERIC, CATEGORY = "num_", "cat_"
@@ -60,6 +61,14 @@ class Tabular:
         config: how columns become numbers.
         columns: the fitted columns, in the order of their dimensions.
     """
+
+    kind: ClassVar[str] = "tabular"
+    summary: ClassVar[str] = (
+        "columns as one-hot, min-max, quantile or uniform bins, fitted on training rows; or as class indices"
+    )
+    origin: ClassVar[str] = ""
+    modality: ClassVar[Modality] = "tabular"
+    Config: ClassVar[type[FrozenConfig]] = TabularConfig
 
     def __init__(self, config: TabularConfig, columns: tuple[Column, ...]) -> None:
         self.config, self.columns = config, columns

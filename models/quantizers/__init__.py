@@ -1,23 +1,11 @@
-"""Quantizers: dense embeddings to a few uint8 codes; the only place where a new one is listed."""
+"""Quantizers: dense embeddings to a few uint8 codes; the only place where a new one of ours is listed."""
 
-from typing import NamedTuple
-
-from fuseline.models.config import FrozenConfig
+from fuseline.models.plugins import Registry
+from fuseline.models.quantizers.base import Quantizer
 from fuseline.models.quantizers.product import PQ, PQConfig
 from fuseline.models.quantizers.random_sample import RSPQ, RSPQConfig
 
+OURS: tuple[type[Quantizer], ...] = (PQ, RSPQ)
+QUANTIZERS: Registry[type[Quantizer]] = Registry("quantizer", {quantizer.kind: quantizer for quantizer in OURS})
 
-class Entry(NamedTuple):
-    """One line of the registry."""
-
-    quantizer: type[PQ] | type[RSPQ]
-    config: type[FrozenConfig]
-    summary: str
-
-
-QUANTIZERS: dict[str, Entry] = {
-    "pq": Entry(PQ, PQConfig, "product quantization: the vector in equal parts, k-means per part (Kiela 2018)"),
-    "rspq": Entry(RSPQ, RSPQConfig, "PQ repeated on random permutations of the dimensions (Kiela 2018)"),
-}
-
-__all__ = ["PQ", "QUANTIZERS", "RSPQ", "Entry", "PQConfig", "RSPQConfig"]
+__all__ = ["PQ", "QUANTIZERS", "RSPQ", "PQConfig", "Quantizer", "RSPQConfig"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from fuseline.models.checkpoint import checked_number, load_checkpoint, refuse, 
 from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import F32, unit_rows, usable
 from fuseline.models.quantizers import kmeans
+from fuseline.models.quantizers.base import Codes
 from fuseline.models.threads import thread_limit
 
 
@@ -28,13 +29,6 @@ class PQConfig(FrozenConfig):
     )
 
 
-class Codes(NamedTuple):
-    """Quantized rows."""
-
-    codes: NDArray[np.uint8]  # (n, M); 0 where present is False
-    present: NDArray[np.bool_]  # (n,); False where the row was absent, not finite or (with unit) zero
-
-
 class PQ:
     """A fitted product quantizer.
 
@@ -43,7 +37,9 @@ class PQ:
     """
 
     kind: ClassVar[str] = "pq"
-    config_type: ClassVar[type[PQConfig]] = PQConfig
+    summary: ClassVar[str] = "product quantization: the vector in equal parts, k-means per part (Kiela 2018)"
+    Config: ClassVar[type[FrozenConfig]] = PQConfig
+    repeated: ClassVar[bool] = False
     config: PQConfig
     centroids: F32
     permutations: NDArray[np.int32]  # (repeats, D): one row, the identity
@@ -52,7 +48,12 @@ class PQ:
     seed: int
 
     def __init__(self, config: PQConfig | None = None) -> None:
-        self.config = self.config_type() if config is None else config
+        self.config = self.Config() if config is None else config  # type: ignore[assignment]
+
+    @property
+    def parts(self) -> int:
+        """Codes per vector of each repeat."""
+        return self.config.parts
 
     @property
     def repeats(self) -> int:
@@ -135,7 +136,7 @@ class PQ:
         """Read what `save` wrote; raises CheckpointError for anything else."""
         saved = load_checkpoint(folder, f"quantizer/{cls.kind}")
         with restoring(f"quantizer/{cls.kind}", "config, centroids and permutations"):
-            self = cls(cls.config_type.model_validate(saved.meta["config"]))
+            self = cls(cls.Config.model_validate(saved.meta["config"]))  # type: ignore[arg-type]
             self.seed = int(checked_number("seed", saved.meta["seed"]))
             self.train_error = checked_number("train_error", saved.meta["train_error"])
             parts, Ks, repeats = self.config.parts, self.config.codewords, self.repeats

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fuseline.models.config import FrozenConfig
 from fuseline.models.quantizers.product import PQ, PQConfig
 
 
@@ -22,7 +23,9 @@ class RSPQ(PQ):
     """
 
     kind: ClassVar[str] = "rspq"
-    config_type: ClassVar[type[PQConfig]] = RSPQConfig
+    summary: ClassVar[str] = "PQ repeated on random permutations of the dimensions (Kiela 2018)"
+    Config: ClassVar[type[FrozenConfig]] = RSPQConfig
+    repeated: ClassVar[bool] = True
     config: RSPQConfig
 
     @property

@@ -1,11 +1,13 @@
 """Which pretrained weights are here: for `fuseline weights list` and `fuseline weights check`."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 from fuseline.models.config import FrozenConfig
 from fuseline.models.detectors import DETECTORS
+from fuseline.models.detectors.base import Detector
 from fuseline.models.encoders import ENCODERS
+from fuseline.models.encoders.base import Described, Encoder
 from fuseline.models.errors import MissingWeights, WrongWeights
 
 
@@ -14,15 +16,14 @@ class Network(NamedTuple):
 
     name: str
     kind: str  # image, text, face, ocr, object
-    entry: Any  # of the registry of encoders or detectors
+    network: type[Described] | type[Detector]
     options: FrozenConfig
 
 
 def networks() -> list[Network]:
     """Return every network that has weights, with its default options."""
-    entries: list[tuple[str, str, Any]] = [(name, one.modality, one) for name, one in ENCODERS.items() if one.weights]
-    entries += [(name, one.kind, one) for name, one in DETECTORS.items()]
-    return [Network(name, kind, entry, entry.config()) for name, kind, entry in entries]
+    encoders = [Network(name, one.modality, one, one.Config()) for name, one in ENCODERS.items() if one.origin]
+    return encoders + [Network(name, one.finds, one, one.Config()) for name, one in DETECTORS.items()]
 
 
 def weights_rows(wanted: Iterable[Network]) -> list[dict[str, str]]:
@@ -31,13 +32,13 @@ def weights_rows(wanted: Iterable[Network]) -> list[dict[str, str]]:
     The state is "ok", "missing" or "wrong" (damaged, or of another network); the detail is the digest, or what to do.
     Every weight file that is there is read once.
     """
-    rows = ({"name": one.name, "kind": one.kind, "weights": one.entry.weights, **_state(one)} for one in wanted)
+    rows = ({"name": one.name, "kind": one.kind, "weights": one.network.origin, **_state(one)} for one in wanted)
     return list(rows)
 
 
 def _state(network: Network) -> dict[str, str]:
     try:
-        return {"state": "ok", "detail": str(network.entry.cls(network.options).digest)}
+        return {"state": "ok", "detail": str(cast("type[Encoder]", network.network)(network.options).digest)}
     except WrongWeights as wrong:
         return {"state": "wrong", "detail": str(wrong)}
     except MissingWeights as missing:

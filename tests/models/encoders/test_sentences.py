@@ -31,7 +31,7 @@ def sentences(**options: object) -> Sentences:
 
 def preset(name: str, **options: object) -> Encoder:
     entry = ENCODERS[name]
-    encoder: Encoder = entry.cls(entry.config.model_validate({"threads": 1, **options}))
+    encoder: Encoder = entry(entry.Config.model_validate({"threads": 1, **options}))
     return encoder
 
 
@@ -147,7 +147,7 @@ def test_dims_and_digests_are_told_without_torch(folders: dict[str, Path]) -> No
     places = {name: str(folder) for name, folder in folders.items()}
     code = (
         "import sys; from fuseline.models.encoders import ENCODERS;"
-        f"found = [ENCODERS[n].cls(ENCODERS[n].config(model=f)) for n, f in {places}.items()];"
+        f"found = [ENCODERS[n](ENCODERS[n].Config(model=f)) for n, f in {places}.items()];"
         "assert [e.dim for e in found] == [768, 768, 512] and all(e.digest for e in found);"
         "sys.exit('torch' in sys.modules)"
     )

@@ -119,10 +119,10 @@ def test_every_quantizer_is_described_and_round_trips(tmp_path: Path) -> None:
     for name, entry in QUANTIZERS.items():
         folder = tmp_path / name
         folder.mkdir()
-        fitted = entry.quantizer(entry.config(parts=2, codewords=4, iterations=2)).fit(vectors(), seed=1)
+        fitted = entry(entry.Config(parts=2, codewords=4, iterations=2)).fit(vectors(), seed=1)
         fitted.save(folder)
         first = [path.read_bytes() for path in sorted(folder.iterdir())]
-        entry.quantizer.load(folder).save(folder)
+        entry.load(folder).save(folder)
         assert [path.read_bytes() for path in sorted(folder.iterdir())] == first
         assert len(entry.summary) > 20
 

@@ -272,5 +272,5 @@ def test_every_listed_encoder_can_be_configured() -> None:
     for name, entry in ENCODERS.items():
         if entry.modality in ("image", "text"):
             cls = ImageEmbedConfig if entry.modality == "image" else TextEmbedConfig
-            assert cls(encoder=name).options == entry.config()
-    assert isinstance(ENCODERS["efficientnet_lite2"].cls(EfficientNetLiteConfig()), EfficientNetLite)
+            assert cls(encoder=name).options == entry.Config()
+    assert isinstance(ENCODERS["efficientnet_lite2"](EfficientNetLiteConfig()), EfficientNetLite)
