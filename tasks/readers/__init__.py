@@ -1,9 +1,9 @@
-"""One file per source format. A new reader is one file and one line here."""
+"""One file per source format. A new reader of ours is one file and one name here."""
 
 from collections.abc import Mapping
-from types import ModuleType
 from typing import NamedTuple
 
+from fuseline.models.plugins import Registry
 from fuseline.tasks.readers import (
     ads_parallelity,
     csv,
@@ -22,17 +22,17 @@ from fuseline.tasks.readers import (
     webvision,
     yfcc,
 )
-from fuseline.tasks.readers.base import Entry, Finding, Reader, ReaderOptions, SourceFile
+from fuseline.tasks.readers.base import Finding, Reader, ReaderOptions, SourceFile, SourceFormat
 from fuseline.tasks.readers.places import image_root
 
 __all__ = [
     "READERS",
     "Difference",
-    "Entry",
     "Finding",
     "Reader",
     "ReaderOptions",
     "SourceFile",
+    "SourceFormat",
     "differences",
     "image_root",
     "looks_for",
@@ -41,35 +41,12 @@ __all__ = [
 ]
 
 
-def _entry(module: ModuleType, options: type[ReaderOptions], summary: str) -> Entry:
-    counts, labels = getattr(module, "PUBLISHED", {}), getattr(module, "vocabulary", None)
-    findings, looks_for = getattr(module, "findings", None), getattr(module, "LOOKS_FOR", "")
-    columns = getattr(module, "columns", None)
-    return Entry(module.read, module.files, options, summary, counts, labels, findings, looks_for, columns)
-
-
-READERS: dict[str, Entry] = {
-    "ads_parallelity": _entry(ads_parallelity, ads_parallelity.AdsParallelityOptions, "Ads-Parallelity manifest"),
-    "csv": _entry(csv, csv.CsvOptions, "CSV and TSV manifests"),
-    "fasttext": _entry(fasttext, fasttext.FasttextOptions, "fastText label files"),
-    "flickrtag": _entry(flickrtag, flickrtag.FlickrtagOptions, "FlickrTag label files, images joined by id or line"),
-    "food101": _entry(food101, food101.Food101Options, "UPMC Food-101: original tree, Kaggle titles or JSON"),
-    "imagefolder": _entry(
-        imagefolder, imagefolder.ImagefolderOptions, "image folders: <split>/<label>/ or metadata.{csv,jsonl,parquet}"
-    ),
-    "img2dataset": _entry(img2dataset, img2dataset.Img2datasetOptions, "img2dataset output in its three modes"),
-    "jsonl": _entry(jsonl, jsonl.JsonlOptions, "JSON lines, one document a line"),
-    "mmimdb": _entry(mmimdb, mmimdb.MmimdbOptions, "MM-IMDB: JSON and posters, or multimodal_imdb.hdf5"),
-    "parquet": _entry(parquet, parquet.ParquetOptions, "Parquet tables, images as structs, bytes or paths"),
-    "petfinder": _entry(petfinder, petfinder.PetfinderOptions, "Kaggle PetFinder.my adoption speed"),
-    "pitt_ads": _entry(pitt_ads, pitt_ads.PittAdsOptions, "Pitt Image Ads annotations"),
-    "products": _entry(
-        products, products.ProductsOptions, "Rakuten, Fashion Product Images, Berkeley Objects, Amazon, Hateful Memes"
-    ),
-    "webdataset": _entry(webdataset, webdataset.WebdatasetOptions, "WebDataset tar shards"),
-    "webvision": _entry(webvision, webvision.WebvisionOptions, "WebVision 1.0 and 2.0"),
-    "yfcc": _entry(yfcc, yfcc.YfccOptions, "YFCC100M core metadata, 25 or 23 columns"),
-}
+OURS: tuple[SourceFormat, ...] = (
+    ads_parallelity.FORMAT, csv.FORMAT, fasttext.FORMAT, flickrtag.FORMAT, food101.FORMAT, imagefolder.FORMAT,
+    img2dataset.FORMAT, jsonl.FORMAT, mmimdb.FORMAT, parquet.FORMAT, petfinder.FORMAT, pitt_ads.FORMAT, products.FORMAT,
+    webdataset.FORMAT, webvision.FORMAT, yfcc.FORMAT,
+)  # fmt: skip
+READERS: Registry[SourceFormat] = Registry("reader", {reader.kind: reader for reader in OURS})
 
 
 class Difference(NamedTuple):

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.readers import csv, jsonl
-from fuseline.tasks.readers.base import SourceFile
+from fuseline.tasks.readers.base import SourceFile, SourceFormat
 from fuseline.tasks.readers.csv import CsvOptions
 from fuseline.tasks.readers.jsonl import JsonlOptions
 from fuseline.tasks.readers.places import manifests, place
@@ -74,3 +74,9 @@ RENAMED = ("finer", "naturalness", "concreteness")
 
 
 findings = stray_images
+
+
+FORMAT = SourceFormat(
+    "ads_parallelity", "Ads-Parallelity manifest", AdsParallelityOptions, read, files,
+    published=PUBLISHED, findings=findings, looks_for=LOOKS_FOR,
+)  # fmt: skip

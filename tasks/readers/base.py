@@ -1,6 +1,6 @@
 """What every reader shares: its options, the listing that tells whether anything changed, and the table it yields.
 
-A reader is a module with an options class and two pure functions, listed once in `fuseline.tasks.readers.READERS`:
+A reader is an options class and two pure functions, put together as a `SourceFormat` that the registry lists:
 
     read(path, options) -> Iterator[pa.Table]      tables of at most `batch_rows` rows, in DOCUMENTS of stores/schemas
     files(path, options) -> Iterator[SourceFile]   every file that `read` or the images depend on
@@ -156,13 +156,14 @@ class Finding(NamedTuple):
 Refers = Callable[[list[str]], NDArray[np.bool_]]
 
 
-class Entry(NamedTuple):
-    """One line of the registry."""
+class SourceFormat(NamedTuple):
+    """A source format as the registry lists it: its name, its options and the functions that read it."""
 
+    kind: str  # its name in the registry
+    summary: str  # one line for those who choose
+    options: type[ReaderOptions]
     read: Reader
     files: Callable[[str, Any], Iterator[SourceFile]]
-    options: type[ReaderOptions]
-    summary: str
     published: Mapping[str, int] = {}  # counts that the release is known by, e.g. {"train": 67988}
     vocabulary: Callable[[str, Any], tuple[str, ...]] | None = None  # the release's own label order
     findings: Callable[[str, Any, Refers], Iterator[Finding]] | None = None

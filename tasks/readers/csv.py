@@ -7,7 +7,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from fuseline.stores.errors import DataError, mismatch
-from fuseline.tasks.readers.base import SourceFile, Split, faults
+from fuseline.tasks.readers.base import SourceFile, SourceFormat, Split, faults
 from fuseline.tasks.readers.image_files import copied
 from fuseline.tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
 from fuseline.tasks.readers.overlay import overlay
@@ -137,3 +137,9 @@ def files(path: str, options: CsvOptions) -> Iterator[SourceFile]:
 
 
 findings = stray_images
+
+
+FORMAT = SourceFormat(
+    "csv", "CSV and TSV manifests", CsvOptions, read, files,
+    findings=findings, looks_for=LOOKS_FOR, columns=columns,
+)  # fmt: skip

@@ -9,7 +9,16 @@ import pyarrow as pa
 from pydantic import Field
 
 from fuseline.stores.errors import ConfigError, mismatch
-from fuseline.tasks.readers.base import Encoding, ReaderOptions, SourceFile, Split, documents, image_array, mark
+from fuseline.tasks.readers.base import (
+    Encoding,
+    ReaderOptions,
+    SourceFile,
+    SourceFormat,
+    Split,
+    documents,
+    image_array,
+    mark,
+)
 from fuseline.tasks.readers.image_files import copied, watched
 from fuseline.tasks.readers.mapping import PIECE
 from fuseline.tasks.readers.places import Place, listed, place, relative, walk
@@ -184,3 +193,9 @@ def files(path: str, options: FasttextOptions) -> Iterator[SourceFile]:
     yield from (listed(file, name) for file, name, _ in label_files(path))
     if options.image_pattern is not None:
         yield from watched(path, options)
+
+
+FORMAT = SourceFormat(
+    "fasttext", "fastText label files", FasttextOptions, read, files,
+    looks_for=LOOKS_FOR,
+)  # fmt: skip

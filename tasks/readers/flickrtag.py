@@ -7,7 +7,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from fuseline.tasks.readers.aligned import AlignedLines
-from fuseline.tasks.readers.base import SourceFile, image_array
+from fuseline.tasks.readers.base import SourceFile, SourceFormat, image_array
 from fuseline.tasks.readers.fasttext import (
     FasttextOptions,
     Lines,
@@ -110,3 +110,9 @@ ALIGNED = ("ids", "image_list")
 
 
 findings = stray_images
+
+
+FORMAT = SourceFormat(
+    "flickrtag", "FlickrTag label files, images joined by id or line", FlickrtagOptions, read, files,
+    published=PUBLISHED, findings=findings, looks_for=LOOKS_FOR,
+)  # fmt: skip

@@ -18,6 +18,7 @@ from fuseline.tasks.readers.base import (
     ReaderOptions,
     Refers,
     SourceFile,
+    SourceFormat,
     Split,
     chosen,
     documents,
@@ -357,3 +358,9 @@ HEADERS = frozenset({"image_path", "image", "file", "filename", "file_name", "na
 TITLES = "text.json"
 PAGES = (".html", ".htm")
 TEXTS = (".txt", *PAGES, ".csv", ".json")
+
+
+FORMAT = SourceFormat(
+    "food101", "UPMC Food-101: original tree, Kaggle titles or JSON", Food101Options, read, files,
+    published=PUBLISHED, vocabulary=vocabulary, findings=findings, looks_for=LOOKS_FOR,
+)  # fmt: skip

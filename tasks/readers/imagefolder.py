@@ -7,7 +7,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from fuseline.tasks.readers import imagezip
-from fuseline.tasks.readers.base import Finding, Refers, SourceFile, chosen, documents, image_array
+from fuseline.tasks.readers.base import Finding, Refers, SourceFile, SourceFormat, chosen, documents, image_array
 from fuseline.tasks.readers.image_files import copied, is_image
 from fuseline.tasks.readers.imagelists import METADATA, one_format, read_lists
 from fuseline.tasks.readers.mapping import TableOptions
@@ -134,3 +134,9 @@ def files(path: str, options: ImagefolderOptions) -> Iterator[SourceFile]:
         yield from (file for file in walk(found) if is_image(file.uri) or file.uri.lower().endswith(ends))
     else:
         yield listed(found, found.name)
+
+
+FORMAT = SourceFormat(
+    "imagefolder", "image folders: <split>/<label>/ or metadata.{csv,jsonl,parquet}", ImagefolderOptions, read, files,
+    findings=findings, looks_for=LOOKS_FOR,
+)  # fmt: skip

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fuseline.tasks.readers.archives import Member, tar_members
-from fuseline.tasks.readers.base import SourceFile, faults, image_array, mark
+from fuseline.tasks.readers.base import SourceFile, SourceFormat, faults, image_array, mark
 from fuseline.tasks.readers.image_files import COPY_ROWS, copied, folder_files, is_image
 from fuseline.tasks.readers.mapping import TableOptions, as_text, map_rows, resolve
 from fuseline.tasks.readers.parquet import DAMAGE, is_binary, parquet_files, whole_text
@@ -158,3 +158,9 @@ def files(path: str, options: Img2datasetOptions) -> Iterator[SourceFile]:
 
 
 FAILURES = frozenset({"failed_to_download", "failed_to_resize"})
+
+
+FORMAT = SourceFormat(
+    "img2dataset", "img2dataset output in its three modes", Img2datasetOptions, read, files,
+    looks_for=LOOKS_FOR,
+)  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from fuseline.tasks.readers.base import SourceFile, Split, faults
+from fuseline.tasks.readers.base import SourceFile, SourceFormat, Split, faults
 from fuseline.tasks.readers.image_files import copied
 from fuseline.tasks.readers.json_objects import Objects, parse_block
 from fuseline.tasks.readers.mapping import LINE, TableOptions, as_text, check_ids, map_rows, resolve, template_columns
@@ -75,3 +75,9 @@ def files(path: str, options: JsonlOptions) -> Iterator[SourceFile]:
 
 
 findings = stray_images
+
+
+FORMAT = SourceFormat(
+    "jsonl", "JSON lines, one document a line", JsonlOptions, read, files,
+    findings=findings, looks_for=LOOKS_FOR, columns=columns,
+)  # fmt: skip

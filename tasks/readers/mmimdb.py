@@ -9,7 +9,7 @@ from pydantic import Field
 
 from fuseline.stores.errors import DataError, mismatch
 from fuseline.tasks.readers import mmimdb_hdf5
-from fuseline.tasks.readers.base import ReaderOptions, SourceFile, Split, documents, image_array
+from fuseline.tasks.readers.base import ReaderOptions, SourceFile, SourceFormat, Split, documents, image_array
 from fuseline.tasks.readers.image_files import copied, is_image
 from fuseline.tasks.readers.mapping import as_tabular, as_text, check_ids
 from fuseline.tasks.readers.overlay import overlay
@@ -173,3 +173,9 @@ def files(path: str, options: MmimdbOptions) -> Iterator[SourceFile]:
         yield listed(found, found.name)
         return
     yield from (file for file in walk(found) if _is_film(file.uri) or file.uri.rsplit("/", 1)[-1] == "split.json")
+
+
+FORMAT = SourceFormat(
+    "mmimdb", "MM-IMDB: JSON and posters, or multimodal_imdb.hdf5", MmimdbOptions, read, files,
+    published=PUBLISHED, vocabulary=vocabulary, looks_for=LOOKS_FOR,
+)  # fmt: skip

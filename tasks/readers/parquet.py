@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fuseline.tasks.readers.base import ReaderOptions, SourceFile, Split, faults, image_array, mark
+from fuseline.tasks.readers.base import ReaderOptions, SourceFile, SourceFormat, Split, faults, image_array, mark
 from fuseline.tasks.readers.charsets import page_text
 from fuseline.tasks.readers.image_files import COPY_ROWS, copied
 from fuseline.tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
@@ -212,3 +212,9 @@ def files(path: str, options: ParquetOptions) -> Iterator[SourceFile]:
 
 
 findings = stray_images
+
+
+FORMAT = SourceFormat(
+    "parquet", "Parquet tables, images as structs, bytes or paths", ParquetOptions, read, files,
+    findings=findings, looks_for=LOOKS_FOR, columns=columns,
+)  # fmt: skip

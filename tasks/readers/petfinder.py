@@ -10,7 +10,16 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from fuseline.tasks.readers import petfinder_findings as found
-from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, Split, documents, image_array
+from fuseline.tasks.readers.base import (
+    Finding,
+    ReaderOptions,
+    Refers,
+    SourceFile,
+    SourceFormat,
+    Split,
+    documents,
+    image_array,
+)
 from fuseline.tasks.readers.image_files import copied, is_image
 from fuseline.tasks.readers.mapping import TableOptions, as_labels, as_tabular, as_text, check_ids
 from fuseline.tasks.readers.overlay import overlay
@@ -213,3 +222,9 @@ def files(path: str, options: PetfinderOptions) -> Iterator[SourceFile]:
 
 
 TABLE_SPLITS: dict[str, Split] = {"train.csv": "train", "test.csv": "test"}
+
+
+FORMAT = SourceFormat(
+    "petfinder", "Kaggle PetFinder.my adoption speed", PetfinderOptions, read, files,
+    published=PUBLISHED, vocabulary=vocabulary, findings=findings, looks_for=LOOKS_FOR,
+)  # fmt: skip

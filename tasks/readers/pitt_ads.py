@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from fuseline.tasks.readers.base import ReaderOptions, SourceFile, documents, image_array, mark
+from fuseline.tasks.readers.base import ReaderOptions, SourceFile, SourceFormat, documents, image_array, mark
 from fuseline.tasks.readers.image_files import copied, folder_files
 from fuseline.tasks.readers.mapping import as_text, check_ids
 from fuseline.tasks.readers.places import Place, safe_references, same_root, walk
@@ -147,3 +147,9 @@ def files(path: str, options: PittAdsOptions) -> Iterator[SourceFile]:
 
 
 findings = stray_images
+
+
+FORMAT = SourceFormat(
+    "pitt_ads", "Pitt Image Ads annotations", PittAdsOptions, read, files,
+    published=PUBLISHED, vocabulary=vocabulary, findings=findings, looks_for=LOOKS_FOR,
+)  # fmt: skip

@@ -10,7 +10,16 @@ from pydantic import Field, model_validator
 
 from fuseline.stores.errors import DataError, mismatch
 from fuseline.tasks.readers import csv, jsonl, products_json
-from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, chosen, documents, image_array
+from fuseline.tasks.readers.base import (
+    Finding,
+    ReaderOptions,
+    Refers,
+    SourceFile,
+    SourceFormat,
+    chosen,
+    documents,
+    image_array,
+)
 from fuseline.tasks.readers.csv import CsvOptions
 from fuseline.tasks.readers.image_files import copied, folder_files
 from fuseline.tasks.readers.jsonl import JsonlOptions
@@ -174,3 +183,10 @@ PRESETS = {
         "train.jsonl, dev.jsonl, dev_seen.jsonl, dev_unseen.jsonl, test.jsonl, test_seen.jsonl or test_unseen.jsonl",
     ),
 }
+
+
+FORMAT = SourceFormat(
+    "products", "Rakuten, Fashion Product Images, Berkeley Objects, Amazon, Hateful Memes",
+    ProductsOptions, read, files,
+    findings=findings,
+)  # fmt: skip

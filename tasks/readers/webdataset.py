@@ -7,7 +7,7 @@ import orjson
 import pyarrow as pa
 
 from fuseline.tasks.readers.archives import Member, tar_members
-from fuseline.tasks.readers.base import SourceFile, Split, image_array, mark, strings
+from fuseline.tasks.readers.base import SourceFile, SourceFormat, Split, image_array, mark, strings
 from fuseline.tasks.readers.charsets import page_text
 from fuseline.tasks.readers.image_files import copied, is_image
 from fuseline.tasks.readers.mapping import LINE, OBVIOUS, Role, TableOptions, map_rows, resolve
@@ -180,3 +180,9 @@ def files(path: str, options: WebdatasetOptions) -> Iterator[SourceFile]:
     """List the archives."""
     found = manifests(path, SUFFIXES)
     return (listed(file, name) for file, name in zip(found, relatives(found, path), strict=True))
+
+
+FORMAT = SourceFormat(
+    "webdataset", "WebDataset tar shards", WebdatasetOptions, read, files,
+    looks_for=LOOKS_FOR,
+)  # fmt: skip

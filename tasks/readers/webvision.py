@@ -11,7 +11,17 @@ from pydantic import Field
 
 from fuseline.stores.errors import DataError, mismatch
 from fuseline.tasks.readers.aligned import AlignedLines
-from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, Split, documents, faults, mark
+from fuseline.tasks.readers.base import (
+    Finding,
+    ReaderOptions,
+    Refers,
+    SourceFile,
+    SourceFormat,
+    Split,
+    documents,
+    faults,
+    mark,
+)
 from fuseline.tasks.readers.image_files import copied, folder_files
 from fuseline.tasks.readers.mapping import as_text, check_ids
 from fuseline.tasks.readers.places import image_root, place, safe_references, walk
@@ -242,3 +252,9 @@ def files(path: str, options: WebvisionOptions) -> Iterator[SourceFile]:
 NONE = Metadata({}, good=True)
 SPLITS: tuple[tuple[Split, str], ...] = (("valid", "val"), ("test", "test"))
 SOURCES = ("google/", "flickr/")
+
+
+FORMAT = SourceFormat(
+    "webvision", "WebVision 1.0 and 2.0", WebvisionOptions, read, files,
+    published=PUBLISHED, vocabulary=vocabulary, findings=findings, looks_for=LOOKS_FOR,
+)  # fmt: skip

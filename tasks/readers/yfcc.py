@@ -11,7 +11,16 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from fuseline.stores.errors import ConfigError, DataError, mismatch
-from fuseline.tasks.readers.base import Finding, ReaderOptions, Refers, SourceFile, documents, mark, numbered
+from fuseline.tasks.readers.base import (
+    Finding,
+    ReaderOptions,
+    Refers,
+    SourceFile,
+    SourceFormat,
+    documents,
+    mark,
+    numbered,
+)
 from fuseline.tasks.readers.delimited import Fields, cut
 from fuseline.tasks.readers.image_files import copied, watched
 from fuseline.tasks.readers.mapping import as_tabular, as_text, check_ids
@@ -307,3 +316,9 @@ def findings(path: str, options: YfccOptions, refers: Refers) -> Iterator[Findin
         yield from (Finding("extra_line", f"{getattr(options, option)}:{line}") for line in lines)
     if options.image is not None:
         yield from stray_images(path, options, refers)
+
+
+FORMAT = SourceFormat(
+    "yfcc", "YFCC100M core metadata, 25 or 23 columns", YfccOptions, read, files,
+    published=PUBLISHED, findings=findings, looks_for=LOOKS_FOR,
+)  # fmt: skip
