@@ -14,7 +14,7 @@ from fuseline.models.config import FrozenConfig
 from fuseline.models.device import Batches, to_device, torch_device
 from fuseline.models.features import Block, Features
 from fuseline.models.labels import Classes
-from fuseline.models.metrics.scores import scores
+from fuseline.models.metrics.registry import scores
 from fuseline.models.scoring import count
 from fuseline.models.training import Gather, Trainer, TrainingConfig
 from fuseline.models.training.losses import LOSSES

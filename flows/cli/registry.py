@@ -27,19 +27,6 @@ STAGES = {
     "report": "results go to latest/, metrics/, the catalog and an HTML page",
 }
 
-METRICS = {
-    "accuracy": "share of documents whose best label is right; multi-label: whose whole label set is right",
-    "p_at_1": "share of documents whose best label is one of their own",
-    "top_5": "share of documents with an own label among the best five",
-    "f1_micro": "F1 over all (document, label) pairs",
-    "f1_macro": "mean F1 of the classes",
-    "f1_weighted": "mean F1 of the classes, weighted by their documents",
-    "f1_samples": "mean F1 of the documents' label sets; 0/0 is 0",
-    "log_loss": "mean -log probability of the own labels, nats",
-    "no_input": "documents that hold nothing the model reads; they count as wrong",
-    "unknown_label": "documents whose labels were unseen in training; they count as wrong",
-}
-
 
 def _rows(summaries: dict[str, str]) -> Rows:
     return [{"name": name, "summary": summary, "weights": ""} for name, summary in summaries.items()]
@@ -69,6 +56,12 @@ def _quantizers() -> Rows:
     return _rows({name: entry.summary for name, entry in sorted(QUANTIZERS.items())})
 
 
+def _metrics() -> Rows:
+    from fuseline.models.metrics.registry import registry_rows
+
+    return registry_rows()
+
+
 def _models() -> Rows:
     from fuseline.models.registry import registry_rows
 
@@ -82,7 +75,7 @@ REGISTRIES: dict[str, Callable[[], Rows]] = {
     "detectors": _detectors,
     "quantizers": _quantizers,
     "models": _models,
-    "metrics": lambda: _rows(METRICS),
+    "metrics": _metrics,
 }
 
 

@@ -1,4 +1,4 @@
-"""Counts that add over shards, and the scores made from them.
+"""Counts that add over shards, and what classes and intervals come from them; the metrics are in registry.py.
 
 Conventions, all stated here once:
 - a document without own labels is never tallied; one whose labels the model has never seen counts as wrong;
@@ -116,43 +116,13 @@ def outcomes(truth: pa.Array, predicted: pa.Array, *, best: pa.Array) -> Outcome
     return _outcomes(len(truth), len(names), *pairs)[0]
 
 
-def scores(counts: Tally, *, multi_label: bool) -> dict[str, tuple[float, int]]:
-    """Return metric -> (value, documents it was computed on).
-
-    accuracy is the share of documents whose best label is right; for multi-label the share whose whole set is right.
-    p_at_1 is the share whose best label is one of the own ones (precision at 1, hit at 1), top_5 the share with an own
-    label among the best five. log_loss is over the documents whose labels the model knows. Empty without documents.
-    """
-    if counts.n == 0:
-        return {}
-    per_class = class_scores(counts)
-    f1 = np.array([row.f1 for row in per_class])
-    support = np.array([row.support for row in per_class])
-    n = counts.n
-    values = {
-        "accuracy": (counts.exact if multi_label else counts.first) / n,
-        "p_at_1": counts.first / n,
-        "top_5": counts.fifth / n,
-        "f1_micro": _ratio(2 * counts.hit.total(), counts.true.total() + counts.predicted.total()),
-        "f1_macro": float(f1.mean()),
-        "f1_weighted": float(f1 @ support / support.sum()),
-        "f1_samples": counts.f1 / n,
-        "no_input": float(counts.no_input),
-        "unknown_label": float(counts.unknown_label),
-    }
-    result = {name: (float(value), n) for name, value in values.items()}
-    if counts.loss_n:
-        result["log_loss"] = (counts.loss / counts.loss_n, counts.loss_n)
-    return result
-
-
 def class_scores(counts: Tally) -> list[ClassScore]:
     """Return precision, recall and F1 of every class that was true or predicted, sorted by name."""
     rows = []
     for label in sorted(counts.true | counts.predicted):
         hit, true, guessed = counts.hit[label], counts.true[label], counts.predicted[label]
         rows.append(
-            ClassScore(label, _ratio(hit, guessed), _ratio(hit, true), _ratio(2 * hit, true + guessed), true, guessed)
+            ClassScore(label, ratio(hit, guessed), ratio(hit, true), ratio(2 * hit, true + guessed), true, guessed)
         )
     return rows
 
@@ -177,7 +147,7 @@ def f1_interval(counts: Tally) -> Interval:
     Raises ValueError without documents.
     """
     size = counts.true.total() + counts.predicted.total()
-    f1 = _ratio(2 * counts.hit.total(), size)
+    f1 = ratio(2 * counts.hit.total(), size)
     squares = 4 * counts.hit_hit - 4 * f1 * counts.hit_size + f1**2 * counts.size_size
     variance = max(0.0, squares) / size**2 if size else 0.0
     n = f1 * (1 - f1) / variance if variance > 0 and 0 < f1 < 1 else counts.n
@@ -197,7 +167,8 @@ def _outcomes(
     return Outcomes(first, true_n, guess_n, hit_n), hits
 
 
-def _ratio(part: float, whole: float) -> float:
+def ratio(part: float, whole: float) -> float:
+    """Return part / whole; 0 where both are."""
     return part / whole if whole else 0.0
 
 

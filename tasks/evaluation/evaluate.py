@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fuseline.models.metrics.scores import NOTHING, Tally, class_scores, f1_interval, scores, share_interval, tally
+from fuseline.models.metrics.registry import scores
+from fuseline.models.metrics.scores import NOTHING, Tally, class_scores, f1_interval, share_interval, tally
 from fuseline.models.scoring import single
 from fuseline.stores.errors import AlignmentError, mismatch
 from fuseline.stores.schemas import METRICS

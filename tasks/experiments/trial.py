@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from fuseline.models.columns import Codes, Dense
 from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block, Classifier, Features, width
-from fuseline.models.metrics.scores import outcomes, scores
+from fuseline.models.metrics.registry import scores
+from fuseline.models.metrics.scores import outcomes
 from fuseline.models.registry import MODELS, new_classifier
 from fuseline.models.scoring import count, guesses
 from fuseline.stores.digests import column_digest

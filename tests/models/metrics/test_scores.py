@@ -9,7 +9,8 @@ from scipy.stats import binomtest
 from sklearn import metrics as sk
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from fuseline.models.metrics.scores import NOTHING, Tally, class_scores, f1_interval, scores, share_interval, tally
+from fuseline.models.metrics.registry import scores
+from fuseline.models.metrics.scores import NOTHING, Tally, class_scores, f1_interval, share_interval, tally
 
 LABELS = ["ant", "bee", "cat", "dog", "eel"]
 STRINGS = pa.list_(pa.string())

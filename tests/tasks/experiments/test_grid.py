@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 
 from fuseline.models.errors import TrainingError
 from fuseline.models.fasttext.config import FastTextConfig
-from fuseline.models.metrics.scores import scores
+from fuseline.models.metrics.registry import scores
 from fuseline.models.registry import MODELS
 from fuseline.models.scoring import count
 from fuseline.stores.errors import ConfigError
