@@ -11,6 +11,7 @@ from visual import Visual, pictures, visual
 from fuseline.models.quantizers import PQ
 from fuseline.stores.schemas import DRIFT
 from fuseline.tasks.engine.planner import PlanOptions, plan_all, plan_node
+from fuseline.tasks.engine.snapshot import seen_shards
 from fuseline.tasks.stages.codebook_drift import refits
 
 
@@ -161,6 +162,14 @@ def test_a_changed_shard_is_new_as_a_whole(source, nodes, root):
     run(nodes, root)
     assert report(nodes, root)["shards"].to_pylist() == [1, 1]
     assert report(nodes, root)["rows"].to_pylist() == [18, 18]
+
+
+def test_a_shard_that_a_codebook_cannot_read_is_none_that_it_saw(source, nodes, root):
+    source.write(pictures(120))
+    run(nodes, root)
+    assert seen_shards(nodes.drift, root) == (True,) * 4 + (False,) * 2
+    nodes.embed.dataset(root).drop(5)
+    assert seen_shards(nodes.drift, root) == (True,) * 4 + (False,) * 2
 
 
 def test_an_edited_text_is_nothing_to_a_codebook(source, nodes, root):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from threading import Timer
 
+import pyarrow as pa
 import pytest
 from drive import Nodes, Source, counts, documents, nodes, run
 from faults import full_disk
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from fuseline.flows.cli import app
 from fuseline.flows.cli.console import status_of
 from fuseline.flows.config import Config, parse_config
+from fuseline.flows.experiments.trials import sweep_nodes
 from fuseline.flows.graph import build
 from fuseline.flows.runs import configs_of_runs, last_accounts, last_configs, last_run, runs_of, write_run
 from fuseline.flows.upkeep.damage import Damage, find_all_damage, find_damage
@@ -173,6 +175,55 @@ class TestGarbage:
         assert find_garbage(new) == sorted(set(first) - set(second)) != []
         assert find_garbage(old) == sorted(set(second) - set(first)) != []
         assert all(folder.is_dir() for folder in {*first, *second})
+
+    def test_what_the_last_run_of_another_configuration_needs_is_kept(self, tmp_path: Path):
+        Source(tmp_path / "x.jsonl").write(documents(5))
+        mine = self.config(tmp_path)
+        other = mine.model_copy(update={"name": "y"})
+        self.make(mine)
+        folders = self.make(other)
+        assert find_garbage(mine) == sorted(folders)
+        write_run(Path(mine.root), "20260101-000000-aaaa", other, [], "")
+        assert find_garbage(mine) == []
+
+    def test_of_a_configuration_counts_what_it_says_now(self, tmp_path: Path):
+        Source(tmp_path / "x.jsonl").write(documents(5))
+        old, new = self.config(tmp_path), self.config(tmp_path, cleaner="selectolax")
+        first, second = self.make(old), self.make(new)
+        write_run(Path(old.root), "20260101-000000-aaaa", old, [], "")
+        assert find_garbage(new) == sorted(set(first) - set(second)) != []
+
+    def test_left_overs_of_killed_writes_are_garbage(self, tmp_path: Path):
+        Source(tmp_path / "x.jsonl").write(documents(5))
+        config = self.config(tmp_path)
+        folder, *_ = self.make(config)
+        partial = folder / ".000000-0123.parquet.89abcdef.partial"
+        partial.write_bytes(b"half")
+        assert find_garbage(config) == [partial]
+
+    def test_a_superseded_folder_of_vectors_is_garbage(self, tmp_path: Path):
+        values = self.config(tmp_path).model_dump(include={"name", "root", "source"})
+        config = parse_config({**values, "embed": {"image": {"encoder": "efficientnet_lite2"}}})
+        node = next(node for node in build(config) if node.layout == "zarr")
+        data = node.dataset(Path(config.root))
+        for value in (1.0, 2.0):
+            vectors = pa.FixedSizeListArray.from_arrays(pa.array([value], pa.float32()), 1)
+            data.commit(0, pa.table({"id": ["d0"], "embedding": vectors}), {})
+        (old,) = data.superseded()
+        assert find_garbage(config) == [data.folder / f"{old}.zarr"]
+
+    def test_trainings_of_a_grid_are_kept(self, tmp_path: Path):
+        source = {"path": str(tmp_path / "x.jsonl"), "options": {}}
+        grid = {"sweep": {"lr": [0.1, 0.2]}, "models": {"t": {"kind": "text"}}}
+        values = {"name": "x", "root": str(tmp_path / "root"), "source": source, **grid}
+        config = parse_config(values)
+        seen = {"n_rows": 1, "shards": {}, "fitted": {}, "facts": {}}
+        cells = [node.fitted(Path(config.root)) for node in sweep_nodes(config)]
+        for fitted in cells:
+            fitted.commit(lambda folder: (folder / "x").write_bytes(b"1"), **seen)
+            fitted.drop()  # its record stays, and tells what it saw
+        assert len(cells) > 1
+        assert find_garbage(config) == []
 
     @pytest.mark.parametrize("harm", [Path.unlink, cut, flip])
     def test_bytes_whose_record_is_lost_are_never_garbage(self, tmp_path: Path, harm):

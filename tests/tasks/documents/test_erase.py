@@ -128,6 +128,38 @@ def test_a_table_that_names_a_document_among_others_goes_whole(source, root):
     assert [one["id"] for ones in named for one in ones] == ["d0", "d11", "d20"]
 
 
+def test_a_document_that_a_table_names_twice_is_one(source, root):
+    wanted = nodes(source.write(documents(25)))
+    wanted = wanted._replace(total=replace(wanted.total, summarise=shown_twice))
+    run(wanted, root)
+    (found,) = find_rows([wanted.total.dataset(root)], Forgotten().with_ids(["d10"]))
+    assert (found.ids, found.by_row) == (("d10",), False)
+
+
+def shown_twice(shards, config, context):
+    table = shown(shards, config, context)
+    return pa.concat_tables([table, table])
+
+
+def test_what_is_made_of_whole_shards_is_made_again_without_them(source, root):
+    """Its rows may tell of one another: to take some of them out is not enough."""
+    wanted = nodes(source.write(documents(25)))
+    wanted = wanted._replace(title=replace(wanted.title, by_row=False))
+    run(wanted, root)
+    forget(root, wanted, "d3")
+    assert todo(wanted, root) == {"clean/title", "evaluation/total"}
+    assert left(root) == []
+
+
+def test_left_overs_of_killed_writes_go_too(source, root):
+    wanted = nodes(source.write(documents(5)))
+    run(wanted, root)
+    partial = wanted.clean.dataset(root).folder / ".000000-0123.parquet.89abcdef.partial"
+    partial.write_bytes(b"d3")
+    forget(root, wanted, "d3")
+    assert not partial.exists()
+
+
 def test_superseded_bytes_go_too(source, root):
     wanted = nodes(source.write(documents(25)))
     run(wanted, root)

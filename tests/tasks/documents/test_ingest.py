@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow as pa
 import pytest
 from drive import Source, aligned, content, counts, documents, nodes, run
 from faults import Killed, failing
@@ -182,7 +183,8 @@ def test_an_emptied_source_is_refused_and_nothing_lost(source, root, before):
         run(wanted, root)
         kept = content(wanted.clean, root)
         source.write([])
-    for attempt in (lambda: plan_node(wanted.documents, root, PlanOptions()), lambda: run(wanted, root)):
+    plan, unplanned = partial(plan_node, wanted.documents, root, PlanOptions()), partial(run, wanted, root, look=False)
+    for attempt in (plan, partial(run, wanted, root), unplanned):
         with pytest.raises(
             DataError,
             match=r"expected 'at least one document', got 0; the source holds x.jsonl; reader jsonl looks for",
@@ -192,6 +194,17 @@ def test_an_emptied_source_is_refused_and_nothing_lost(source, root, before):
         assert content(wanted.clean, root) == kept
         source.write(documents(25))
         assert run(wanted, root) == {}
+
+
+@pytest.mark.parametrize("look", [True, False])
+def test_a_source_of_bad_rows_alone_is_refused_and_nothing_lost(source, root, look):
+    wanted = nodes(source.write(documents(5)))
+    run(wanted, root)
+    kept = content(wanted.documents, root)
+    source.write([{"id": "", "text": "a"}])
+    with pytest.raises(DataError, match=r"first of 1 set aside: missing_id at x.jsonl:1"):
+        run(wanted, root, look=look)
+    assert content(wanted.documents, root) == kept
 
 
 def test_no_path_is_a_config_error(root):
@@ -264,7 +277,23 @@ def test_rows_that_cannot_be_documents_are_listed(source, root):
     wanted = nodes(source.path)
     run(wanted, root)
     assert len(content(wanted.documents, root)) == 3
-    assert ingest_quarantine(wanted.documents, root).num_rows == 3
+    assert ingest_quarantine(wanted.documents, root)["reason"].to_pylist() == ["missing_id", "missing_id", "bad_json"]
+
+
+def test_a_row_without_an_id_has_a_reason_though_its_reader_told_none(source, root, monkeypatch):
+    reader = READERS["jsonl"]
+
+    def read(path, options):
+        for table in reader.read(path, options):
+            place, field = table.schema.get_field_index("id"), table.schema.field("id")
+            ids = pa.array([None, *table["id"].to_pylist()[1:]], field.type)
+            yield table.set_column(place, field, ids)
+
+    monkeypatch.setitem(READERS, "jsonl", reader._replace(read=read))
+    wanted = nodes(source.write(documents(3)))
+    run([wanted.documents], root)
+    assert list(content(wanted.documents, root)) == ["d1", "d2"]
+    assert ingest_quarantine(wanted.documents, root)["reason"].to_pylist() == ["no_id"]
 
 
 @pytest.mark.parametrize("harm", ["lost", "cut"])
@@ -281,6 +310,56 @@ def test_a_lost_shard_is_made_again_in_place(source, root, harm):
     assert counts(run(wanted, root)) == {"documents/x": (1, 10, 0)}
     assert ids_of(wanted, root) == ids
     assert content(wanted.documents, root) == kept
+
+
+def test_a_lost_shard_is_in_its_order_whatever_that_of_the_source(source, root):
+    wanted = nodes(source.write(documents(25)))
+    run(wanted, root)
+    ids, kept = ids_of(wanted, root), content(wanted.documents, root)
+    shard_file(wanted, root, 1).unlink()
+    source.write(reversed(documents(25)))
+    run(wanted, root)
+    assert ids_of(wanted, root) == ids
+    assert content(wanted.documents, root) == kept
+
+
+def test_changed_documents_lie_where_they_lay_whatever_the_order_of_the_source(source, root):
+    wanted = nodes(source.write(documents(25)))
+    run(wanted, root)
+    ids = ids_of(wanted, root)
+    source.write(reversed(documents(25, d1="one", d2="two", d8="eight")))
+    assert counts(run(wanted, root))["documents/x"] == (1, 3, 7)
+    assert ids_of(wanted, root) == ids
+    assert {i: row["text"] for i, row in content(wanted.documents, root).items()} == {
+        d["id"]: d["text"] for d in documents(25, d1="one", d2="two", d8="eight")
+    }
+
+
+def test_what_changed_and_what_is_gone_is_counted_by_shard(source, root):
+    wanted = nodes(source.write(documents(25)))
+    run(wanted, root)
+    source.write(d for d in documents(25, d1="one", d2="two") if d["id"] not in ("d3", "d15"))
+    assert scan(wanted.documents, root).changed == {0: 3, 1: 1}
+
+
+def test_new_documents_never_take_the_place_of_another_shard(source, root):
+    """The first shard and all that tells of it are gone: its number is free, that of the last is not."""
+    wanted = nodes(source.write(documents(25)))
+    run([wanted.documents], root)
+    ids, dataset = ids_of(wanted, root), wanted.documents.dataset(root)
+    shard_file(wanted, root, 0).unlink()
+    lose(wanted, root, 0)
+    (dataset.folder / "rows" / "000000.parquet").unlink()
+    (dataset.folder / "state.json").unlink()
+    assert plan_node(wanted.documents, root, PlanOptions()).missing == {3: "new documents"}
+    run([wanted.documents], root)
+    assert ids_of(wanted, root) == {1: ids[1], 2: ids[2], 3: ids[0]}
+
+
+def test_options_of_the_reader_decide_the_key(source):
+    one, other = (SourceConfig(path=str(source.path), options={"columns": {"text": name}}) for name in "ab")
+    chosen = {"shard_size": 10, "split": SplitConfig()}
+    assert ingest_config("x", one, **chosen) != ingest_config("x", other, **chosen)
 
 
 def test_a_lost_shard_some_of_whose_documents_are_gone_too(source, root):

@@ -79,3 +79,20 @@ def test_ingest_leaves_duplicates_out_lists_them_and_stays_at_that(tmp_path: Pat
     path.write_text("\n".join([lines[2], *lines, '{"id": "e", "label": "x"}', '{"id": "f", "label": "x"}']))
     found = scan(node, root)
     assert (found.changed, found.new_rows) == ({}, 1)
+
+
+def test_copies_of_known_documents_are_found_though_another_shard_is_lost(tmp_path: Path):
+    for name, seed in (("a", 1), ("b", 2), ("c", 3), ("d", 1)):
+        (tmp_path / f"{name}.png").write_bytes(picture(seed))
+    lines = [f'{{"id": "{name}", "image": "{name}.png", "label": "x"}}' for name in "abcd"]
+    path = tmp_path / "documents.jsonl"
+    path.write_text("\n".join(lines[:3]))
+    node, root = node_of(path), tmp_path / "out"
+    ingest(node, root, done=lambda report: None)
+    dataset = node.dataset(root)
+    dataset.store.delete(dataset.record(1).name)
+    path.write_text("\n".join(lines[::-1]))
+    ingest(node, root, broken=frozenset({1}), done=lambda report: None)
+    ids = [dataset.read(record, ("id",))["id"].to_pylist() for record in dataset.records().values()]
+    assert ids == [["a", "b"], ["c"]]
+    assert ingest_quarantine(node, root)["id"].to_pylist() == ["d"]

@@ -3,11 +3,23 @@
 import shutil
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from drive import CleanConfig, Scale, Source, aligned, content, counts, documents, nodes, run
 
+from fuseline.tasks.engine.images import CHANGED
 from fuseline.tasks.engine.nodes import Fit, Node, Read
-from fuseline.tasks.engine.planner import PlanOptions, explain_key, fit_is_due, plan_all, plan_node, seen_by
+from fuseline.tasks.engine.planner import (
+    Plan,
+    PlanOptions,
+    changed_images,
+    explain_key,
+    fit_is_due,
+    plan_all,
+    plan_node,
+    seen_by,
+    training_rows,
+)
 from fuseline.tasks.engine.snapshot import fit_shards
 
 
@@ -119,6 +131,15 @@ def test_the_reason_compares_like_with_like(source, root):
     assert explain_key(nodes(path, cleaning=CleanConfig(suffix="3")).clean, root) == "suffix: '1' -> '3'"
 
 
+def test_the_reason_of_a_version_without_shards_is_not_sought_in_itself(source, root):
+    path = source.write(documents(5))
+    for suffix in "12":
+        run(nodes(path, cleaning=CleanConfig(suffix=suffix))[:2], root)
+    newest = nodes(path, cleaning=CleanConfig(suffix="2")).clean
+    newest.dataset(root).drop(0)
+    assert plan_node(newest, root, PlanOptions()).missing == {0: "suffix: '1' -> '2'"}
+
+
 def test_one_document_of_a_thousand_costs_one_row(source, root):
     wanted = nodes(source.write(documents(1000)), shard_size=250)
     run(wanted, root)
@@ -126,6 +147,7 @@ def test_one_document_of_a_thousand_costs_one_row(source, root):
     plans = {p.node.name: p for p in plan_all(list(wanted), root, PlanOptions())}
     assert plans["documents/x"].stale == {2: "documents changed or gone"}
     assert plans["clean/text"].todo == plans["embed/length"].todo == [2]
+    assert plans["evaluation/total"].stale == {0: "predictions/longest changes"}
     made = counts(run(wanted, root))
     assert made["documents/x"] == (1, 1, 249)
     assert made["clean/text"] == (1, 1, 249)
@@ -150,6 +172,75 @@ def test_an_edit_that_changes_no_output_stops_there(source, root):
     run(wanted, root)
     source.write(documents(25, d3="TEXT d3"))
     assert set(run(wanted, root)) == {"documents/x", "clean/text"}
+
+
+def test_what_decides_is_the_content_of_the_keyed_columns(source, root):
+    wanted = nodes(source.write(documents(25)))
+    reads = (Read(wanted.documents, ("text", "title"), keyed=("text",)),)
+    stage, fit, total = (replace(node, reads=reads) for node in (wanted.clean, wanted.model, wanted.total))
+    total = replace(total, summarise=count)
+    run([wanted.documents, stage, total], root)
+    seen = fit_shards(fit, root)
+    source.write([{**document, "title": "another"} for document in documents(25)])
+    run([wanted.documents], root)
+    assert [plan_node(node, root, PlanOptions()).todo for node in (stage, total)] == [[], []]
+    assert fit_shards(fit, root) == seen
+    source.write(documents(25, d0="another"))
+    run([wanted.documents], root)
+    assert [plan_node(node, root, PlanOptions()).todo for node in (stage, total)] == [[0], [0]]
+    assert [i for i, digest in fit_shards(fit, root).items() if digest != seen[i]] == ["0"]
+
+
+def count(shards, config, context):
+    return pa.table({"n": [sum(table.num_rows for (table,) in shards())]})
+
+
+def test_a_shard_that_one_of_two_upstreams_lacks_changes(source, root):
+    wanted = nodes(source.write(documents(25)))
+    both = replace(wanted.vector, reads=(*wanted.vector.reads, Read(wanted.title, ("title",))))
+    run([wanted.documents, wanted.clean, wanted.title, both], root)
+    wanted.title.dataset(root).drop(1)
+    assert plan_node(both, root, PlanOptions()).stale == {1: "clean/title changes"}
+
+
+def test_a_lost_shard_upstream_counts_as_changed_until_it_is_made(source, root):
+    wanted = nodes(source.write(documents(25)))
+    run(wanted, root)
+    shard_file(wanted.clean, root, 1).unlink()
+    plans = {p.node.name: p for p in plan_all(list(wanted), root, PlanOptions())}
+    assert plans["embed/length"].stale == {1: "clean/text changes"}
+
+
+def test_an_image_that_changed_concerns_stages_over_images_alone(source, root):
+    wanted = nodes(source.write(documents(5)))
+    stage = replace(wanted.clean, transform=told_of_a_changed_image)
+    run([wanted.documents, stage], root)
+    assert plan_node(stage, root, PlanOptions()).todo == []
+    assert changed_images([stage], root) == frozenset()
+    assert plan_node(wanted.documents, root, PlanOptions(changed=frozenset({7}))).scan is None
+
+
+def told_of_a_changed_image(tables, config, context):
+    return pa.table({"id": tables[0]["id"], "status": [CHANGED] * len(tables[0]), "text": tables[0]["text"]})
+
+
+def test_the_shards_to_make_are_in_order(source):
+    node = nodes(source.path).clean
+    assert Plan(node, stale={2: "", 0: ""}, missing={1: ""}).todo == [0, 1, 2]
+
+
+def test_a_lost_shard_of_documents_is_missing_not_stale_too(source, root):
+    wanted = nodes(source.write(documents(25)))
+    run([wanted.documents], root)
+    shard_file(wanted.documents, root, 1).unlink()
+    plan = plan_node(wanted.documents, root, PlanOptions())
+    assert (plan.fresh, plan.stale, plan.missing) == ((0, 2), {}, {1: "its file is missing"})
+
+
+def test_documents_of_the_train_split_alone_are_training_rows(source, root):
+    wanted = nodes(source.write([{**d, "split": "test" if int(d["id"][1:]) > 7 else "train"} for d in documents(25)]))
+    run([wanted.documents], root)
+    assert training_rows(wanted.model, root) == 8
 
 
 @pytest.mark.parametrize("stage", ["clean", "vector", "predictions"])
@@ -223,6 +314,13 @@ def test_trying_again_spares_stages_without_a_status(source, root):
     assert made["embed/length"] == (1, 1, 9)
 
 
+def test_trying_again_spares_stages_over_whole_shards(source, root):
+    wanted = nodes(source.write(documents(25, d3="bad")))
+    whole = replace(wanted.clean, by_row=False)
+    run([wanted.documents, whole], root)
+    assert plan_node(whole, root, PlanOptions(retry_failed=True)).todo == []
+
+
 def test_a_fit_sees_the_shards_that_all_it_reads_have(source, root):
     wanted = nodes(source.write(documents(25)))
     run(wanted, root)
@@ -249,6 +347,8 @@ class TestRefit:
         assert (plan.fresh, plan.why) == ((0,), "fitted on 25 of 30 training documents")
 
     def test_on_change_fits_again_and_what_is_below_follows(self, wanted, root):
+        (plan,) = [p for p in plan_all(list(wanted), root, PlanOptions(refit="on_change")) if p.node == wanted.model]
+        assert plan.stale == {0: "training documents changed and refit is on_change"}
         made = run(wanted, root, refit="on_change")
         assert counts(made)["models/longest"] == (1, 30, 0)
         assert counts(made)["predictions/longest"] == (4, 30, 0)
@@ -268,6 +368,13 @@ class TestRefit:
         assert made["models/longest"] == (1, 30, 0)
         assert made["predictions/longest"] == (4, 30, 0)
 
+    @pytest.mark.parametrize(("refit", "stale"), [("drift", {0: "moved"}), ("manual", {}), ("on_change", {})])
+    def test_drift_is_heeded_where_asked(self, refit, stale, source, root):
+        wanted = nodes(source.write(documents(25)))
+        run(wanted, root)
+        drifted = {"models/longest": "moved", "models/another": "moved too"}
+        assert plan_node(wanted.model, root, PlanOptions(refit=refit, drifted=drifted)).stale == stale
+
     def test_an_equal_checkpoint_leaves_what_is_below_fresh(self, source, root):
         wanted = nodes(source.write(documents(25)))
         run(wanted, root)
@@ -284,6 +391,51 @@ class TestRefit:
         run([wanted.documents, wanted.clean], root)
         (report,) = run([wanted.predictions], root)["predictions/longest"]
         assert report.error.startswith("models/longest: is not fitted yet")
+
+
+class TestASummary:
+    """A table over all shards follows what it reads, and what it was fitted by."""
+
+    @pytest.fixture
+    def total(self, source, root):
+        """Return a summary over `models/longest` that reads nothing made by it; everything is made."""
+        wanted = nodes(source.write(documents(25)))
+        total = replace(wanted.total, reads=wanted.model.reads[1:], fits=(wanted.model,), summarise=count)
+        run([wanted.documents, wanted.clean, wanted.model, total], root)
+        assert plan_node(total, root, PlanOptions()).fresh == (0,)
+        return total
+
+    def test_it_follows_another_checkpoint(self, total, root):
+        seen = {"n_rows": 25, "shards": {}, "fitted": {}, "facts": {}}
+        total.fits[0].fitted(root).commit(lambda folder: (folder / "model.json").write_bytes(b"99"), **seen)
+        assert plan_node(total, root, PlanOptions()).stale == {0: "models/longest was fitted again"}
+        run([total], root)
+        assert plan_node(total, root, PlanOptions()).todo == []
+
+    def test_it_is_stale_while_its_checkpoint_is_lost(self, total, root):
+        total.fits[0].fitted(root).drop()
+        assert plan_node(total, root, PlanOptions()).stale == {0: "models/longest was fitted again"}
+
+    def test_a_lost_file_is_made_again(self, total, root):
+        shard_file(total, root, 0).unlink()
+        assert plan_node(total, root, PlanOptions()).missing == {0: "its file is missing or cut"}
+
+    def test_it_follows_a_fit_that_has_seen_other_shards_though_it_is_the_same(self, total, root):
+        compared = replace(total, compares=total.fits[0])
+        run([compared], root)
+        fitted = compared.compares.fitted(root)
+        record = fitted.record()
+        seen = {"n_rows": 25, "shards": {**record.shards, "1": "xxh3:another"}, "fitted": {}, "facts": {}}
+        again = fitted.commit(lambda folder: copy_files(fitted.path(record), folder), **seen)
+        assert again.digest == record.digest
+        assert plan_node(compared, root, PlanOptions()).stale == {0: "other shards are new to the codebook"}
+        run([compared], root)
+        assert plan_node(compared, root, PlanOptions()).todo == []
+
+
+def copy_files(source, target) -> None:
+    for path in source.iterdir():
+        shutil.copy(path, target)
 
 
 class TestAFitOverAFit:

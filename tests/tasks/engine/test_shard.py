@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 from drive import Source, clean, content, counts, documents, make_shard, nodes, run
 
-from fuseline.stores.errors import AlignmentError, MismatchError
-from fuseline.tasks.engine.inputs import Tables, context, shard_inputs, upstream_tables
+from fuseline.stores.errors import AlignmentError, MismatchError, StorageError
+from fuseline.tasks.engine.inputs import Tables, context, row_inputs, shard_inputs, upstream_tables
 from fuseline.tasks.engine.nodes import Context, Read
 from fuseline.tasks.engine.shard import make_shards
 
@@ -51,6 +51,14 @@ def exploding(tables, config, context):
     raise ZeroDivisionError
 
 
+def without_room(tables, config, context):
+    raise StorageError("the disk is full")
+
+
+def other_order(tables, config, context):
+    return clean(tables, config, context).select(["id", "text", "status"])
+
+
 @pytest.mark.parametrize("transform", [reversed_rows, fewer_rows, without_ids])
 def test_a_transform_that_moves_rows_is_refused_and_nothing_written(wanted, root, transform):
     stage = replace(wanted.clean, version=9, transform=transform)
@@ -65,6 +73,11 @@ def test_a_transform_that_raises_leaves_the_shard_as_it_was(wanted, root):
     assert make_shard(stage, root, 0).error.startswith("ZeroDivisionError")
     assert make_shard(wanted.clean, root, 0).error == ""
     assert content(wanted.clean, root) == kept
+
+
+def test_an_output_root_that_cannot_be_written_ends_it_for_all_stages(wanted, root):
+    with pytest.raises(StorageError, match="the disk is full"):
+        make_shard(replace(wanted.clean, version=9, transform=without_room), root, 0)
 
 
 def test_a_shard_that_was_never_made_upstream_is_a_data_error(wanted, root):
@@ -108,6 +121,37 @@ def test_shards_made_with_another_version_of_a_fitted_thing_are_refused(wanted, 
     dataset.recommit(record, {**record.inputs, "models/longest": "xxh3:another"})
     with pytest.raises(MismatchError, match="version of models/longest"):
         upstream_tables(reader, root, 0)
+
+
+def test_a_fitted_thing_of_another_version_is_refused_behind_the_one_that_was_fitted_over_it(wanted, root):
+    run(wanted, root)
+    over = replace(wanted.model, name="models/over", fits=(wanted.model,))
+    run([over], root)
+    reader = replace(wanted.predictions, fits=(over,), reads=(Read(wanted.predictions, ("value",)),))
+    assert upstream_tables(reader, root, 0)[0].num_rows == 10
+    dataset = wanted.predictions.dataset(root)
+    record = dataset.record(0)
+    dataset.recommit(record, {**record.inputs, "models/longest": "xxh3:another"})
+    with pytest.raises(MismatchError, match="version of models/longest"):
+        upstream_tables(reader, root, 0)
+
+
+def test_the_keyed_columns_are_read_too(wanted, root):
+    stage = replace(wanted.clean, reads=(Read(wanted.documents, ("text",), keyed=("title",)),))
+    (table,) = upstream_tables(stage, root, 0)
+    assert table.column_names == ["id", "text", "title"]
+
+
+def test_a_value_that_moves_to_another_column_is_another_input(wanted, root):
+    stage = replace(wanted.clean, reads=(Read(wanted.documents, ("num_*",)),))
+    tables = [pa.table({"id": ["d0"], name: [1.0]}) for name in ("num_a", "num_b", "num_a")]
+    one, other, again = (row_inputs(stage, [table], root).tolist() for table in tables)
+    assert one == again != other
+
+
+def test_shards_that_are_shared_are_told_apart(wanted, root):
+    seen = Tables()
+    assert [upstream_tables(wanted.clean, root, index, seen)[0].num_rows for index in (0, 1)] == [10, 5]
 
 
 def test_only_the_columns_asked_for_are_read_ids_first(wanted, root):
@@ -174,6 +218,45 @@ class TestReusedRows:
         assert {i: row["status"] for i, row in content(again, root).items()} == dict.fromkeys(
             ("d0", "d3", "d4", "d5"), "ok"
         )
+
+    def test_what_failed_is_not_tried_again_unasked(self, source, root):
+        wanted = nodes(source.write(documents(5, d3="bad")))
+        run(wanted, root)
+        source.write(documents(5, d3="bad", d4="new"))
+        assert counts(run(wanted, root))["clean/text"] == (1, 1, 4)
+
+    def test_a_row_of_two_upstreams_follows_each_of_them(self, source, root):
+        wanted = nodes(source.write(documents(5)))
+        both = replace(wanted.vector, reads=(*wanted.vector.reads, Read(wanted.title, ("title",))))
+        some = [wanted.documents, wanted.clean, wanted.title, both]
+        run(some, root)
+        source.write(documents(5, d3="another text"))
+        assert counts(run(some, root))["embed/length"] == (1, 1, 4)
+        assert content(both, root)["d3"]["embedding"] == [float(len("ANOTHER TEXT"))]
+        source.write([{**d, "title": "new"} if d["id"] == "d1" else d for d in documents(5, d3="another text")])
+        assert counts(run(some, root))["embed/length"] == (1, 1, 4)
+
+    def test_each_row_is_known_by_its_own_inputs_from_then_on(self, source, root):
+        wanted = nodes(source.write(documents(5)))
+        run(wanted, root)
+        for changed in ({"d3": "another"}, {"d3": "another", "d1": "new"}):
+            source.write(documents(5, **changed))
+            assert counts(run(wanted, root))["clean/text"] == (1, 1, 4)
+
+    def test_columns_may_come_in_another_order(self, source, root):
+        wanted = nodes(source.write(documents(5)))
+        run(wanted, root)
+        source.write(documents(5, d3="another"))
+        again = replace(wanted.clean, transform=other_order)
+        made = run([wanted.documents, again], root)
+        assert (made["clean/text"][0].error, counts(made)["clean/text"]) == ("", (1, 1, 4))
+        assert [row["text"] for row in content(again, root).values()] == [
+            "TEXT D0",
+            "TEXT D1",
+            "TEXT D2",
+            "ANOTHER",
+            "TEXT D4",
+        ]
 
     @pytest.mark.parametrize("gone", [0, 2, 4])
     def test_a_row_that_is_gone_leaves_the_others_as_they_were(self, source, root, gone):
