@@ -1,6 +1,6 @@
 """Labels as class numbers: counted in one pass, as a truth matrix of a batch, or as sparse pairs of a whole set."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -81,9 +81,20 @@ class Classes:
     most: int  # labels of one document
     documents: int  # that have a label
 
-    def truth(self, labels: pa.Array) -> NDArray[np.bool_]:
-        """Return (n, C) of a list<string> array."""
-        return truth_matrix(labels, self.number)[0]
+    def truth(self, labels: pa.Array) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
+        """Return what makes the truth (m, C) of places (m,) in a (n,) list<string> array: 1 for own labels, else 0."""
+        rows, classes = self.pairs(labels)
+        starts = np.searchsorted(rows, np.arange(len(labels) + 1))
+
+        def of(places: NDArray[np.int64]) -> NDArray[np.float32]:
+            truth = np.zeros((len(places), len(self.names)), np.float32)
+            lengths = starts[places + 1] - starts[places]
+            ends = np.cumsum(lengths)
+            pairs = np.repeat(starts[places] - ends + lengths, lengths) + np.arange(lengths.sum())
+            truth[np.repeat(np.arange(len(places)), lengths), classes[pairs]] = 1
+            return truth
+
+        return of
 
     def pairs(self, labels: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return (rows, classes) of a list<string> array, sorted: one entry per label of a document."""

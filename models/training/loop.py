@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from fuseline.models.blocks import grouped
@@ -132,14 +131,12 @@ class Loop:
     def _group(self, block: Block, store: "Store | None") -> None:
         import torch
 
-        gather = self.family.gather(block)
+        gather, truth = self.family.gather(block), self.classes.truth(block.labels)
         if self.order is None:
             self.order = torch.randperm(len(block)).numpy()
         for lo in range(self.at.offset, len(self.order), self.config.batch):
             rows = self.order[lo : lo + self.config.batch]
-            # Of a batch alone: the (n, C) of a block may be huge.
-            truth = self.classes.truth(block.labels.take(pa.array(rows))).astype(np.float32)
-            self._step(gather, rows, truth)
+            self._step(gather, rows, truth(rows))  # of a batch alone: the (n, C) of a block may be huge
             self.at.offset = lo + len(rows)
             note(self.at.documents, self.classes.documents)
             self.steps += 1

@@ -15,6 +15,7 @@ from fuseline.models.checkpoint import (
     checked_number,
     checked_texts,
     load_checkpoint,
+    nested,
     save_checkpoint,
 )  # fmt: skip
 from fuseline.models.errors import CheckpointError
@@ -123,3 +124,20 @@ def test_nested_without_end_is_no_json(tmp_path: Path) -> None:
     (tmp_path / META).write_text("[" * 100_000)
     with pytest.raises(CheckpointError, match="JSON"):
         load_checkpoint(tmp_path)
+
+
+def test_checkpoints_nest_with_arrays_and_files_at_any_depth(tmp_path: Path) -> None:
+    leaf = Checkpoint({"labels": ["a"]}, {"W": np.float32([1, 2])}, {"trees.txt": b"tree\n", "v.json": b"[1]"})
+    middle = nested(Checkpoint({"x": 1}, {}), {"left": leaf, "right": Checkpoint({}, {"W": np.float32([3])})})
+    outer = nested(Checkpoint({"x": 2}, {"b": np.int64([7])}), {"part": middle})
+    save_checkpoint(tmp_path, "x", meta=outer.meta, arrays=outer.arrays, files=outer.files)
+    assert all(path.is_file() for path in tmp_path.iterdir())
+    saved = load_checkpoint(tmp_path, "x")
+    again = saved.part("part").part("left")
+    assert (again.meta, again.files) == (leaf.meta, leaf.files)
+    assert again.json("v.json") == [1]
+    np.testing.assert_array_equal(again.arrays["W"], leaf.arrays["W"])
+    assert saved.part("part").part("right").files == {}
+    assert nested(leaf, {}) is leaf
+    with pytest.raises(KeyError):
+        saved.part("other")

@@ -10,6 +10,7 @@ import torch
 from fuseline.models.blocks import cut
 from fuseline.models.classifiers.gmu import GMU, GMUConfig
 from fuseline.models.columns import Dense, Size
+from fuseline.models.config import key_values
 from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block
 from tests.models.reference import accuracy, fitted, only, with_column, with_text_embedding, without
@@ -133,3 +134,15 @@ def test_refusals() -> None:
     narrow = with_column(block, "embed/image", Dense(vectors(block)[:, :5], present(block)))
     with pytest.raises(ValueError, match="embedding image: expected 12 columns, got 5"):
         model.predict_logits(narrow)
+
+
+def test_settings_of_the_loop_are_taken_and_leave_old_keys_alone() -> None:
+    old = {"task", "image", "text_embedding", "dim", "lr", "epochs", "batch", "dropout"}
+    assert key_values(GMUConfig()).keys() == old
+    options = {"optimizer": "sgd", "optimizer_options": {"momentum": 0.9}, "lr": 0.5, "bias": "frequencies"}
+    block = with_text_embedding(documents(300))
+    model = fitted("gmu", block, **{**QUICK, **options, "select": "accuracy", "patience": 3})
+    assert accuracy(model, block) > 0.7
+    facts = model.describe()
+    assert facts["valid_accuracy"][facts["best_epoch"] - 1] == max(facts["valid_accuracy"])
+    assert key_values(model.config).keys() == {*old, *options, "select", "patience"}

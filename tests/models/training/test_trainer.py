@@ -40,7 +40,7 @@ def test_a_training_is_torchs_by_hand(several):
     }  # fmt: skip
     model = fit(block, seed=3, **options)
     classes = classes_of(Blocks(block))
-    Y = torch.from_numpy(classes.truth(block.labels)).float()
+    Y = torch.from_numpy(classes.truth(block.labels)(np.arange(40)))
     X = torch.from_numpy(block.columns["embed/image"].values)
     weights = torch.tensor(40 / (len(classes.names) * classes.counts)).float()
     with torch.random.fork_rng([]):
@@ -79,7 +79,7 @@ def test_the_gradient_of_a_batch_does_not_depend_on_its_parts(n, part, several, 
     block = data(24, several=several)
     run = loop(block, loss=loss, class_weights="sqrt")
     gather, rows = run.family.gather(block), np.arange(n)
-    truth = run.classes.truth(block.labels)[:n].astype(np.float32)
+    truth = run.classes.truth(block.labels)(rows)
     found = []
     for size in (None, part):
         run.batches.largest = size
