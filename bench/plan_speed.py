@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from fuseline.tasks.documents.ingest import ingest_stage
+from fuseline.tasks.documents.ingest import stage as ingest_stage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from fuseline.models.config import FrozenConfig
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config
+from fuseline.tasks.documents.ingest import SourceConfig, ingest
 from fuseline.tasks.engine.nodes import Context, Node, Read, ShardStage
 from fuseline.tasks.engine.planner import PlanOptions, plan_all
 from fuseline.tasks.engine.shard import make_shards
@@ -43,12 +43,11 @@ def step(tables: list[pa.Table], config: Step, context: Context) -> pa.Table:
 def chain(path: Path, shard_size: int, stages: int) -> list[Node]:
     """Return an ingest and the stages after it, each reading the one before."""
     source = SourceConfig(path=str(path))
-    config = ingest_config("bench", source, shard_size=shard_size, split=SplitConfig())
-    nodes: list[Node] = [ingest_stage("documents/bench", source, config)]
+    nodes: list[Node] = [ingest_stage("bench", source, shard_size=shard_size, split=SplitConfig())]
     for number in range(1, stages):
         nodes.append(
             ShardStage(
-                name=f"step/{number}", flow="step", version=1, config=Step(number=number), transform=step,
+                role="step", short=str(number), flow="step", version=1, config=Step(number=number), transform=step,
                 reads=(Read(nodes[-1], ("text",)),), layout="zarr" if number % 2 else "parquet",
             )
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The whole DAG: every step's flow, in order."""
+"""The whole DAG: the flows of its steps, as its nodes follow one another."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from fuseline.flows.config import Config
-from fuseline.flows.graph import build
+from fuseline.flows.graph import build, built_once
 from fuseline.flows.parameters import Chosen, Values, settings_of
 from fuseline.flows.recorded import recorded_flow
 from fuseline.flows.results.artifacts import publish_artifacts
@@ -19,7 +19,7 @@ from fuseline.flows.results.publish import publish_results, result_paths
 from fuseline.flows.runs import write_run
 from fuseline.flows.runtime import locked, new_run
 from fuseline.flows.step import Wishes
-from fuseline.flows.steps import STEPS
+from fuseline.flows.steps import legs
 
 
 @recorded_flow("pipeline")
@@ -29,16 +29,16 @@ def pipeline(
     retry_failed: bool = False,
     refit: bool = False,
 ) -> list[dict[str, Any]]:
-    """Run every step; each makes only what is not fresh. Return one account per stage.
+    """Make every node after what it reads, if it is not fresh. Return one account per stage.
 
     Raises:
         TooManyFailuresError: when all is published.
     """
     settings, wishes, run, accounts = settings_of(config, set), Wishes(retry_failed, refit), new_run(), []
     lines = get_run_logger()  # those of the steps are on their own pages
-    with locked(settings) as root:
-        for step in STEPS:
-            done = step(settings, wishes)
+    with locked(settings) as root, built_once():
+        for step, nodes in legs(build(settings)):
+            done = step.make(nodes, settings, wishes)
             accounts += done
             for row in done:
                 if row["computed_shards"]:

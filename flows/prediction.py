@@ -79,7 +79,7 @@ def check_trained(fit: Fit, root: Path) -> None:
             now, cure = book.fitted(root).record(), "run `fuseline run`, which trains it again"
             if now is None or record.fitted.get(book.name) != now.digest:
                 got = None if now is None else now.name
-                what = f"{book.name} of model {fit.name.removeprefix('models/')}"
+                what = f"{book.name} of model {fit.short}"
                 raise MismatchError(mismatch(what, "the version it was trained on", got, cure))
         return
     for path in sorted((root / fit.name).glob(f"*/{MANIFEST}")):
@@ -102,7 +102,7 @@ def _other_features(fit: Fit, node: Node, trained: Manifest, root: Path) -> str:
     now = node.manifest.config
     new = f"{now.get('encoder', node.name)} (key {node.key}, weights {now.get('weights', '-')})"
     cure = "give the configuration it was trained with, or train again with `fuseline run`"
-    return mismatch(f"features {node.name} of model {fit.name.removeprefix('models/')}", old, new, cure)
+    return mismatch(f"features {node.name} of model {fit.short}", old, new, cure)
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -24,6 +24,9 @@ from fuseline.tasks.engine.planner import Plan, over_images, plan_all, plan_node
 from fuseline.tasks.engine.prefect_tasks import Execution, run_plans
 from fuseline.tasks.engine.shard import ShardReport
 from fuseline.tasks.engine.timings import Spent
+from fuseline.tasks.stages.codebook_drift import refits
+
+COUNTS = ("computed_shards", "rows_computed", "rows_reused", "failed_shards", "seconds")
 
 
 class Wishes(NamedTuple):
@@ -33,26 +36,33 @@ class Wishes(NamedTuple):
     refit: bool = False
 
 
-def run_step(flows: Sequence[str], config: Config, wishes: Wishes) -> list[dict[str, Any]]:
-    """Bring every node of some flows up to date; return an Account per node as plain values.
+def run_step(
+    flows: Sequence[str], config: Config, wishes: Wishes, *, only: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Bring every node of some flows up to date, or those named by `only`; return an Account per node as plain values.
+
+    Under `refit: drift`, new shards are encoded and compared first; where a report asks for it, a second round fits
+    the codebook again and encodes all shards with it.
 
     Raises:
         DataError: a shard failed, the others are committed; or a stage has nothing to work on in any document.
         TooManyFailuresError: more rows failed than are allowed, and no flow around this one goes on to say so.
     """
     every = build(config)
-    nodes = [node for node in every if node.flow in flows]
+    nodes = [node for node in every if node.flow in flows and (only is None or node.name in only)]
     accounts = run_nodes(nodes, config, wishes, every=every)
+    if config.refit == "drift" and not wishes.refit and refits(nodes, Path(config.root)):
+        again = run_nodes(nodes, config, wishes, every=every)
+        accounts = [_added(first, second) for first, second in zip(accounts, again, strict=True)]
     around = FlowRunContext.get()
     if around is None or around.flow_run is None or around.flow_run.parent_task_run_id is None:
         check_failures(nodes, Path(config.root), config.run.allowed_failures)
     return accounts
 
 
-def fresh_accounts(flows: Sequence[str], config: Config, wishes: Wishes) -> list[dict[str, Any]] | None:
-    """Return an Account per node of some flows when there is nothing to do for any of them; None otherwise."""
+def fresh_accounts(nodes: list[Node], config: Config, wishes: Wishes) -> list[dict[str, Any]] | None:
+    """Return an Account per node when there is nothing to do for any of them; None otherwise."""
     every = build(config)
-    nodes = [node for node in every if node.flow in flows]
     options = plan_options(config, nodes, retry_failed=wishes.retry_failed, refit=wishes.refit, every=every)
     plans = plan_all(nodes, Path(config.root), replace(options, look=False))
     if any(plan.todo or plan.scan for plan in plans):
@@ -124,6 +134,12 @@ def passes(nodes: list[Node]) -> Iterator[list[Node]]:
         yield [first, *sharing]
         taken = {first.name, *(node.name for node in sharing)}
         left = [node for node in others if node.name not in taken]
+
+
+def _added(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Return what a stage did in two rounds."""
+    spent = {kind: seconds + second["spent"][kind] for kind, seconds in first["spent"].items()}
+    return {**second, **{name: first[name] + second[name] for name in COUNTS}, "spent": spent}
 
 
 def _accounts(plans: list[Plan], reports: list[ShardReport], seconds: float) -> dict[str, Account]:

@@ -1,7 +1,6 @@
-"""The flow of every step: it makes what its stages lack, within the pipeline or by a deployment of its own."""
+"""The flow of every step: it makes what its nodes lack, within the pipeline or by a deployment of its own."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fuseline.flows.config import Config
@@ -10,70 +9,77 @@ from fuseline.flows.parameters import Chosen, Values, settings_of
 from fuseline.flows.recorded import RecordedFlow, recorded_flow
 from fuseline.flows.runtime import locked
 from fuseline.flows.step import Wishes, fresh_accounts, run_step
-from fuseline.tasks.stages.codebook_drift import refits
+from fuseline.tasks.engine.nodes import Node
 
 Accounts = list[dict[str, Any]]
-COUNTS = ("computed_shards", "rows_computed", "rows_reused", "failed_shards", "seconds")
 
 
 class Step(NamedTuple):
-    """Some stages that are made together: their flow, and the names that their nodes give to it."""
+    """Nodes that are made together: their flow, and the names that they give to it."""
 
     flow: RecordedFlow[..., Accounts]
     names: tuple[str, ...]
 
-    def __call__(self, config: Config, wishes: Wishes) -> Accounts:
-        """Make what is not fresh; no flow runs where there is nothing to do."""
-        done = fresh_accounts(self.names, config, wishes)
-        return self.flow(config, retry_failed=wishes.retry_failed, refit=wishes.refit) if done is None else done
+    def make(self, nodes: list[Node], config: Config, wishes: Wishes) -> Accounts:
+        """Make those of the nodes that are not fresh; no flow runs where there is nothing to do."""
+        done = fresh_accounts(nodes, config, wishes)
+        if done is not None:
+            return done
+        mine = [node.name for node in build(config) if node.flow in self.names]
+        only = None if len(nodes) == len(mine) else [node.name for node in nodes]
+        return self.flow(config, retry_failed=wishes.retry_failed, refit=wishes.refit, only=only)
 
 
-def _make(names: tuple[str, ...], config: Config, wishes: Wishes) -> Accounts:
-    return run_step(names, config, wishes)
+class Leg(NamedTuple):
+    """Nodes of one step that are made one after the other, before any node of another step."""
+
+    step: Step
+    nodes: list[Node]
 
 
-def _quantize(names: tuple[str, ...], config: Config, wishes: Wishes) -> Accounts:
-    """Make the quantize stages.
+def legs(nodes: list[Node]) -> Iterator[Leg]:
+    """Yield nodes, each of which comes after what it reads, in legs as long as can be.
 
-    Under `refit: drift`, new shards are encoded and compared first; where the report asks for it, a second round fits
-    the codebook again and encodes all shards with it.
+    A step has several legs where nodes of another come in between, as with a model that reads what others predicted.
     """
-    accounts = run_step(names, config, wishes)
-    if config.refit == "drift" and not wishes.refit and refits(build(config), Path(config.root)):
-        again = run_step(names, config, wishes._replace(refit=False))
-        accounts = [_added(first, second) for first, second in zip(accounts, again, strict=True)]
-    return accounts
+    left = list(nodes)
+    while left:
+        step, leg, waiting = _STEP[left[0].flow], list[Node](), set[str]()
+        for node in left:
+            if node.flow in step.names and waiting.isdisjoint(upstream.name for upstream in node.upstream):
+                leg.append(node)
+            else:
+                waiting.add(node.name)
+        yield Leg(step, leg)
+        left = [node for node in left if node.name in waiting]
 
 
-def _added(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Return what a stage did in two rounds."""
-    spent = {kind: seconds + second["spent"][kind] for kind, seconds in first["spent"].items()}
-    return {**second, **{name: first[name] + second[name] for name in COUNTS}, "spent": spent}
-
-
-def _step(name: str, *names: str, make: Callable[..., Accounts] = _make) -> Step:
+def _step(name: str, *names: str) -> Step:
     @recorded_flow(name)
     def step(
         config: Chosen,
         set: Values = None,  # noqa: A002
         retry_failed: bool = False,
         refit: bool = False,
+        only: list[str] | None = None,
     ) -> Accounts:
-        """Make what the step's stages lack; return one account per stage."""
+        """Make what the step's stages lack, or those that `only` names; return one account per stage."""
         settings = settings_of(config, set)
         with locked(settings):
-            return make(names, settings, Wishes(retry_failed, refit))
+            return run_step(names, settings, Wishes(retry_failed, refit), only=only)
 
     return Step(step, names)
 
 
-INGEST = _step("ingest", "ingest")
-CLEAN = _step("clean", "clean")
-EXTRACT = _step("extract", "detect", "embed")  # together, so that every image is read and decoded once
-QUANTIZE = _step("quantize", "quantize", make=_quantize)
-TRAIN = _step("train", "train")
-PREDICT = _step("predict", "predict")
-EVALUATE = _step("evaluate", "evaluate")
-STEPS = [INGEST, CLEAN, EXTRACT, QUANTIZE, TRAIN, PREDICT, EVALUATE]
+STEPS = (
+    _step("ingest", "ingest"),
+    _step("clean", "clean"),
+    _step("extract", "detect", "embed"),  # together, so that every image is read and decoded once
+    _step("quantize", "quantize"),
+    _step("train", "train"),
+    _step("predict", "predict"),
+    _step("evaluate", "evaluate"),
+)
+_STEP = {name: step for step in STEPS for name in step.names}
 # What prefect.yaml names.
 ingest, clean, extract, quantize, train, predict, evaluate = (step.flow for step in STEPS)

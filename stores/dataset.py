@@ -13,7 +13,7 @@ from fuseline.stores.atomic import write_bytes
 from fuseline.stores.digests import cell_digests, cells_digest, combine
 from fuseline.stores.errors import AlignmentError, DamagedError, DataError
 from fuseline.stores.layouts.files import UNREADABLE, damaged_files
-from fuseline.stores.manifest import FileRecord, Manifest, ShardRecord, ShardRef
+from fuseline.stores.manifest import FileRecord, Manifest, ShardRecord
 from fuseline.stores.store import Store, open_store
 
 MANIFEST = "manifest.json"
@@ -86,12 +86,14 @@ class Dataset:
             write_bytes(self._record_path(index), record.to_bytes())
         return record
 
-    def ref(self, record: ShardRecord) -> ShardRef:
-        """Return the value that names this shard anywhere."""
-        return ShardRef(self.manifest.stage, self.key, record)
-
     def commit(
-        self, index: int, table: pa.Table, inputs: dict[str, str], *, beside: dict[str, FileRecord] | None = None
+        self,
+        index: int,
+        table: pa.Table,
+        inputs: dict[str, str],
+        *,
+        beside: dict[str, FileRecord] | None = None,
+        name: str = "",
     ) -> ShardRecord:
         """Write a shard's bytes, then its record; a kill between the two leaves the old version in force.
 
@@ -100,6 +102,7 @@ class Dataset:
             table: its rows.
             inputs: upstream name -> digest of what the rows were made from.
             beside: files that were written to lie beside the shard, by path relative to the dataset.
+            name: of the table, where each shard is a table of its own.
         """
         if not self.exists():
             write_bytes(self.folder / MANIFEST, self.manifest.to_bytes())
@@ -108,7 +111,7 @@ class Dataset:
         # The same content again stays where it is: replacing it could lose it.
         intact = old is not None and old.name == record.name and not self.store.damaged(old.files)
         files = old.files if old is not None and intact else self.store.write(record.name, table)
-        record = replace(record, files=files, beside=beside or {})
+        record = replace(record, files=files, beside=beside or {}, table=name)
         write_bytes(self._record_path(index), record.to_bytes())
         return record
 

@@ -3,7 +3,8 @@
 import fnmatch
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self, TypeVar
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
 
 import orjson
 
@@ -15,13 +16,15 @@ SEAL = "seal"
 REPAIR = "run `fuseline repair`"
 
 Parsed = TypeVar("Parsed")
+Kind = Literal["documents", "shards", "checkpoint", "tables"]
 
 
 @dataclass(frozen=True)
 class Manifest:
     """What a dataset was made from; its `key` names the folder it lies in.
 
-    `config` holds only values that change bytes; `upstream` maps dataset names to their keys.
+    `config` holds only values that change bytes; `upstream` maps dataset names to their keys. `role` and `kind` tell
+    those who find the dataset on disk what it is; they are no part of the key.
     """
 
     stage: str  # "clean", "embed/image", ...
@@ -29,11 +32,13 @@ class Manifest:
     config: dict[str, Any]
     upstream: dict[str, str]
     layout: str  # name of the store that holds the shards
+    role: str = ""  # what it is to those who look for it: "documents", "predictions", "models"
+    kind: Kind = "shards"
 
     @property
     def key(self) -> str:
         """The dataset key."""
-        return key_digest(asdict(self))
+        return key_digest({name: value for name, value in asdict(self).items() if name not in ("role", "kind")})
 
     def to_bytes(self) -> bytes:
         """Return the manifest as indented JSON."""
@@ -42,7 +47,7 @@ class Manifest:
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Parse what `to_bytes` wrote; raises DataError when it is damaged or of another format version."""
-        return parsed(data, "manifest", lambda values: cls(**values))
+        return parsed(data, "manifest", lambda values: cls(**{**_unsaid(values["stage"]), **values}))
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class ShardRecord:
     files: dict[str, FileRecord]
     tallies: dict[str, dict[str, int]] = field(default_factory=dict)  # column -> value, or kind of digest -> rows
     beside: dict[str, FileRecord] = field(default_factory=dict)  # path relative to the dataset
+    table: str = ""  # its name, in a dataset whose shards are tables of their own
 
     def digest(self, columns: tuple[str, ...] = ()) -> str:
         """Return the digest of the ids and the named columns, or of all columns."""
@@ -94,15 +100,6 @@ class ShardRecord:
     def _of(cls, values: dict[str, Any]) -> Self:
         beside = file_records(values.get("beside", {}))
         return cls(**{**values, "files": file_records(values["files"]), "beside": beside})
-
-
-@dataclass(frozen=True)
-class ShardRef:
-    """One shard of one dataset: all that travels between tasks."""
-
-    stage: str
-    key: str
-    record: ShardRecord
 
 
 def expanded(names: Iterable[str], columns: Iterable[str]) -> tuple[str, ...]:
@@ -137,6 +134,14 @@ def parsed(data: bytes, what: str, make: Callable[[dict[str, Any]], Parsed], *, 
 def file_records(values: dict[str, dict[str, Any]]) -> dict[str, FileRecord]:
     """Return the files of a parsed record."""
     return {name: FileRecord(**file) for name, file in values.items()}
+
+
+def _unsaid(stage: str) -> dict[str, Any]:
+    """Return role and kind of a dataset whose manifest is of a version that wrote neither: its folder told them."""
+    role = Path(stage).parts[0]
+    kinds: dict[str, Kind] = {"documents": "documents"}
+    kinds |= dict.fromkeys(("models", "codebooks", "encoders", "sweep"), "checkpoint")
+    return {"role": role, "kind": kinds.get(role, "shards")}
 
 
 def _seal(body: dict[str, Any]) -> str:

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from fuseline.models.columns import Text
 from fuseline.models.config import FrozenConfig, knob
 from fuseline.stores.dataset import ROW_INPUTS
-from fuseline.tasks.documents.ingest import Scan, SourceConfig, SplitConfig, ingest, ingest_config, ingest_stage
+from fuseline.tasks.documents.ingest import Scan, SourceConfig, SplitConfig, ingest
+from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Context, Feature, Fit, Ingest, Node, Read, ShardStage, Summary
 from fuseline.tasks.engine.planner import Plan, PlanOptions, plan_node
@@ -73,41 +74,42 @@ def predict(tables: list[pa.Table], config: Scale, context: Context) -> pa.Table
     return pa.table({"id": tables[0]["id"], "status": ["ok"] * len(tables[0]), "value": values})
 
 
-def add_up(shards: Any, config: Scale, context: Context) -> pa.Table:
+def add_up(shards: Any, config: Scale, context: Context) -> dict[str, pa.Table]:
     tables = [predictions for (predictions,) in shards()]
     total = sum(sum(table["value"].to_pylist()) for table in tables)
-    return pa.table({"n": [sum(table.num_rows for table in tables)], "total": [total]})
+    return {"total": pa.table({"n": [sum(table.num_rows for table in tables)], "total": [total]})}
 
 
 def nodes(
     source: Path, *, shard_size: int | str = 10, cleaning: CleanConfig | None = None, factor: int = 1, workers: int = 1
 ) -> Nodes:
     where, split = SourceConfig(path=str(source)), SplitConfig(valid=0, test=0)
-    config = ingest_config("documents/x", where, shard_size=shard_size, split=split, workers=workers)
-    documents = ingest_stage("documents/x", where, config)
+    documents = ingest_stage("x", where, shard_size=shard_size, split=split, workers=workers)
     cleaned = ShardStage(
-        name="clean/text", flow="clean", version=1, config=cleaning or CleanConfig(), transform=clean,
+        role="clean", short="text", flow="clean", version=1, config=cleaning or CleanConfig(), transform=clean,
         feature=Feature(Text, "text", "text"),
         reads=(Read(documents, ("text",)),),
     )  # fmt: skip
     titles = ShardStage(
-        name="clean/title", flow="clean", version=1, config=Scale(), transform=title,
+        role="clean", short="title", flow="clean", version=1, config=Scale(), transform=title,
         reads=(Read(documents, ("title",)),)
     )  # fmt: skip
     vectors = ShardStage(
-        name="embed/length", flow="embed", version=1, config=Scale(factor=factor), transform=vector, layout="zarr",
+        role="embed", short="length", flow="embed", version=1, config=Scale(factor=factor), transform=vector,
+        layout="zarr",
         reads=(Read(cleaned, ("text",)),),
     )  # fmt: skip
     model = Fit(
-        name="models/longest", flow="train", version=1, config=Scale(), fit=fit_longest,
+        role="models", short="longest", flow="train", version=1, config=Scale(), fit=fit_longest,
         reads=(Read(documents, ("split", "labels")), Read(cleaned, ("text",))),
     )  # fmt: skip
     predictions = ShardStage(
-        name="predictions/longest", flow="predict", version=1, config=Scale(), transform=predict,
+        role="predictions", short="longest", flow="predict", version=1, config=Scale(), transform=predict,
         reads=(Read(cleaned, ("text",)),), fits=(model,),
     )  # fmt: skip
     total = Summary(
-        name="evaluation/total", flow="evaluate", version=1, config=Scale(), summarise=add_up,
+        role="evaluation", short="total", flow="evaluate", version=1, config=Scale(), summarise=add_up,
+        tables=("total",),
         reads=(Read(predictions, ("value",)),),
     )  # fmt: skip
     return Nodes(documents, cleaned, titles, vectors, model, predictions, total)

@@ -11,7 +11,8 @@ from fuseline.models.columns import Codes, Dense, Text
 from fuseline.models.config import FrozenConfig
 from fuseline.models.quantizers.drift import DriftConfig
 from fuseline.stores.schemas import embedding
-from fuseline.tasks.documents.ingest import SourceConfig, SplitConfig, ingest_config, ingest_stage
+from fuseline.tasks.documents.ingest import SourceConfig, SplitConfig
+from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.engine.nodes import Context, Feature, Fit, Ingest, Read, ShardStage, Summary
 from fuseline.tasks.stages.codebook_drift import MeasureConfig, measure_drift
 from fuseline.tasks.stages.predict import PredictConfig, predict
@@ -57,30 +58,29 @@ def embed(tables: list[pa.Table], config: Nothing, context: Context) -> pa.Table
 def visual(source: Path, *, quantizer: str = "pq", shard_size: int = 20, **options: Any) -> Visual:
     """Return the nodes; `options` are those of the quantizer."""
     where, split = SourceConfig(path=str(source)), SplitConfig(valid=0, test=0)
-    config = ingest_config("documents/x", where, shard_size=shard_size, split=split)
-    documents = ingest_stage("documents/x", where, config)
+    documents = ingest_stage("x", where, shard_size=shard_size, split=split)
     cleaned = ShardStage(
-        name="clean/text", flow="clean", version=1, config=Nothing(), transform=clean,
+        role="clean", short="text", flow="clean", version=1, config=Nothing(), transform=clean,
         feature=Feature(Text, "text", "text"),
         reads=(Read(documents, ("text", "status")),),
     )  # fmt: skip
     vectors = ShardStage(
-        name="embed/image", flow="embed", version=1, config=Nothing(), transform=embed, layout="zarr",
+        role="embed", short="image", flow="embed", version=1, config=Nothing(), transform=embed, layout="zarr",
         feature=Feature(Dense, "embedding", "image"),
         reads=(Read(documents, ("title",)),),
     )  # fmt: skip
     spec = QuantizeConfig(quantizer=quantizer, options={"parts": 2, "codewords": 4, "unit": False, **options})
     book = Fit(
-        name="codebooks/q", flow="quantize", version=1, config=spec, fit=fit_codebook,
+        role="codebooks", short="q", flow="quantize", main=False, version=1, config=spec, fit=fit_codebook,
         reads=(Read(documents, ("split",)), Read(vectors, ("present", "embedding"))),
     )  # fmt: skip
     codes = ShardStage(
-        name="quantize/q", flow="quantize", version=1, config=spec, transform=encode, fits=(book,),
+        role="quantize", short="q", flow="quantize", version=1, config=spec, transform=encode, fits=(book,),
         feature=Feature(Codes, "codes", "image"),
         reads=(Read(vectors, ("present", "embedding", "status")),),
     )  # fmt: skip
     owners = ShardStage(
-        name="owners/q", flow="quantize", version=1, by_row=False, transform=count_owners, fits=(book,),
+        role="owners", short="q", flow="quantize", main=False, version=1, by_row=False, transform=count_owners, fits=(book,),
         config=OwnersConfig(quantizer=quantizer, typical=2),
         reads=(
             Read(codes, ("present", "codes", "error")), Read(documents, ("status", "split")),
@@ -89,19 +89,21 @@ def visual(source: Path, *, quantizer: str = "pq", shard_size: int = 20, **optio
     )  # fmt: skip
     thresholds = DriftConfig(rows=10, held_out=5)
     drift = Summary(
-        name="drift/q", flow="quantize", version=1, fits=(book,), compares=book, summarise=measure_drift,
+        role="drift", short="q", flow="quantize", main=False, version=1, fits=(book,), compares=book, summarise=measure_drift,
+        tables=("drift",),
         config=MeasureConfig(codebook="q", quantizer=quantizer, thresholds=thresholds),
         reads=(Read(owners, ("token", "n", "n_train", "error", "error_train")),),
     )  # fmt: skip
     reads = (Read(cleaned, ("text",)), Read(codes, ("present", "codes")))
     chosen = ModelConfig(kind=quantizer, options={"codes": "q", "dim": 8, "epochs": 20, "lr": 0.5, "threads": 1})
     model = Fit(
-        name="models/m", flow="train", version=1, config=train_config(chosen), fit=fit_classifier, fits=(book,),
+        role="models", short="m", flow="train", version=1, config=train_config(chosen), fit=fit_classifier,
+        fits=(book,),
         reads=(Read(documents, ("split", "labels")), *reads),
     )  # fmt: skip
     scored = PredictConfig(model="m", kind=quantizer, top_k=2)
     predictions = ShardStage(
-        name="predictions/m", flow="predict", version=1, config=scored, transform=predict, fits=(model,),
+        role="predictions", short="m", flow="predict", version=1, config=scored, transform=predict, fits=(model,),
         reads=(Read(documents, ("labels",)), *reads),
     )  # fmt: skip
     return Visual(documents, cleaned, vectors, book, codes, owners, drift, model, predictions)

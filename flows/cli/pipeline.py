@@ -23,7 +23,7 @@ from fuseline.flows.cli.app import (
     print_rows,
 )
 from fuseline.flows.config import Config, load_config
-from fuseline.flows.graph import build
+from fuseline.flows.graph import build, built_once
 from fuseline.flows.plan_options import plan_options
 from fuseline.flows.progress import telling
 from fuseline.flows.results.leaderboard import published_cautions, published_leaderboard
@@ -130,8 +130,14 @@ def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = 
     Raises:
         TooManyFailuresError: when all is published.
     """
+    with built_once():
+        _run_built(settings, refit=refit, retry_failed=retry_failed, verbose=verbose)
+
+
+def _run_built(settings: Config, *, refit: bool, retry_failed: bool, verbose: bool) -> None:
     root = Path(settings.root)
-    plans, rows = _planned(settings, refit=refit, retry_failed=retry_failed)
+    # A source that changed is read by its ingest alone: what that leads to is known when it is done.
+    plans, rows = _planned(settings, refit=refit, retry_failed=retry_failed, look=False)
     err.print(show.plan_table(rows))
     if any(row["stale"] or row["missing"] for row in rows) or _touched(plans):
         _start_workers(settings, plans)
@@ -160,20 +166,24 @@ def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = 
 
 
 def _planned(
-    settings: Config, *, refit: bool = False, retry_failed: bool = False
+    settings: Config, *, refit: bool = False, retry_failed: bool = False, look: bool = True
 ) -> tuple[list[Plan], list[dict[str, Any]]]:
     nodes, root = build(settings), Path(settings.root)
     options = plan_options(settings, nodes, retry_failed=retry_failed, refit=refit)
-    plans = plan_all(nodes, root, replace(options, last=last_keys(root, settings.name)))
+    plans = plan_all(nodes, root, replace(options, last=last_keys(root, settings.name), look=look))
     return plans, [*(plan.to_row() for plan in plans), plan_report(settings, nodes, root, plans)]
 
 
 def _start_workers(settings: Config, plans: list[Plan]) -> None:
     """Start the workers that will be needed; they import while Prefect's server starts."""
-    if settings.run.executor == "local" and any(isinstance(plan.node, ShardStage) and plan.todo for plan in plans):
+    if settings.run.executor == "local" and (_touched(plans) or _to_make(plans)):
         from fuseline.tasks.engine.pool import shared_pool
 
         shared_pool(settings.run.workers).start()
+
+
+def _to_make(plans: list[Plan]) -> bool:
+    return any(isinstance(plan.node, ShardStage) and plan.todo for plan in plans)
 
 
 def _touched(plans: list[Plan]) -> bool:

@@ -12,21 +12,19 @@ from prefect.futures import PrefectFuture, as_completed
 
 from fuseline.flows.config import Config
 from fuseline.flows.experiments.tables import publish_sweep
-from fuseline.flows.experiments.trials import Cell, Grid, features_todo
-from fuseline.flows.graph import build
+from fuseline.flows.experiments.trials import Cell, Grid, feature_nodes, features_todo
+from fuseline.flows.graph import build, built_once
 from fuseline.flows.progress import Expected, teller
 from fuseline.flows.recorded import recorded_flow
 from fuseline.flows.runtime import locked
 from fuseline.flows.step import Wishes, run_nodes, task_runner
-from fuseline.flows.steps import STEPS, TRAIN
+from fuseline.flows.steps import legs
 from fuseline.tasks.engine.cache import CACHE
 from fuseline.tasks.engine.fit import make_fit
-from fuseline.tasks.engine.nodes import Fit
+from fuseline.tasks.engine.nodes import Fit, ordered
 from fuseline.tasks.engine.planner import Seen
 from fuseline.tasks.engine.shard import ShardReport
-
-FEATURES = STEPS[: STEPS.index(TRAIN)]
-COUNTS = ("statistics/shards", "statistics/total")
+from fuseline.tasks.evaluation import statistics
 
 
 class Training:
@@ -49,9 +47,9 @@ def sweep(config: Config) -> int:
     The budget counts from when the features are fresh; trainings that run when it ends are finished.
     """
     ran = 0
-    with locked(config):
-        for step in FEATURES if features_todo(config) else []:
-            step(config, Wishes())
+    with locked(config), built_once():
+        for step, nodes in legs(feature_nodes(config)) if features_todo(config) else []:
+            step.make(nodes, config, Wishes())
         minutes = config.sweep.budget_minutes
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
         grid = Grid(config)
@@ -71,7 +69,7 @@ def sweep(config: Config) -> int:
 
 def _count_documents(config: Config) -> None:
     """Bring the counts of documents and words up to date, for Table 1."""
-    run_nodes([node for node in build(config) if node.name in COUNTS], config, Wishes())
+    run_nodes(ordered([node for node in build(config) if node.role == statistics.ROLE]), config, Wishes())
 
 
 def _train(grid: Grid, cells: list[Cell], deadline: float) -> int:

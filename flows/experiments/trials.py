@@ -11,13 +11,13 @@ from fuseline.flows.config import Config
 from fuseline.flows.graph import build
 from fuseline.flows.plan_options import plan_options
 from fuseline.stores.errors import ConfigError, mismatch
-from fuseline.tasks.engine.nodes import Fit
+from fuseline.tasks.engine.nodes import Fit, Node, Summary, ordered
 from fuseline.tasks.engine.planner import PlanOptions, Seen, fit_is_due, plan_all, seen_by, training_rows
 from fuseline.tasks.experiments.grid import AXES, METRIC_NAMES, CellConfig, Scope, best, cell_config, grid_points
 from fuseline.tasks.experiments.trial import fit_cell, outcome
+from fuseline.tasks.stages import train
 from fuseline.tasks.stages.train import start_digest
 
-AFTER = ("train", "predict", "evaluate")  # flows that no cell waits for
 FOLDER = "sweep"
 VERSIONS: dict[Scope, int] = {"grid": 3, "final": 5, "alone": 4}  # of what cells write
 
@@ -42,8 +42,8 @@ class Grid:
         self.config, self.root = config, Path(config.root)
         self.options = PlanOptions(config.source.image_root(), refit=config.refit)
         self.names = swept(config)
-        models = {node.name: node for node in build(config) if isinstance(node, Fit)}
-        self._models = {name: models[f"models/{name}"] for name in self.names}
+        models = model_nodes(config)
+        self._models = {name: models[name] for name in self.names}
         self._cells: dict[str, list[Cell]] = {}
         self._seen: dict[str, Seen] = {}
         self._rows: dict[str, dict[str, Any]] = {}
@@ -113,7 +113,8 @@ class Grid:
         def node(config: CellConfig) -> Fit:
             fits, reads = model.fits, model.reads
             return Fit(
-                name=f"{FOLDER}/{name}",
+                role=FOLDER,
+                short=name,
                 flow=FOLDER,
                 version=VERSIONS[scope],
                 config=config,
@@ -156,9 +157,23 @@ def sweep_nodes(config: Config) -> list[Fit]:
     return [cell.node for cell in Grid(config).all()] if config.models else []
 
 
+def model_nodes(config: Config) -> dict[str, Fit]:
+    """Return the nodes that fit the models of a configuration, by the model's name."""
+    return {node.short: node for node in build(config) if isinstance(node, Fit) and node.role == train.ROLE}
+
+
+def feature_nodes(config: Config) -> list[Node]:
+    """Return what the cells wait for: all that their models read, and what watches the codebooks among it."""
+    models = model_nodes(config)
+    read = ordered(upstream for name in swept(config) for upstream in models[name].upstream)
+    names = {node.name for node in read}
+    watching = (node for node in build(config) if isinstance(node, Summary) and node.compares is not None)
+    return ordered([*read, *(node for node in watching if node.compares is not None and node.compares.name in names)])
+
+
 def features_todo(config: Config) -> bool:
     """Tell whether any dataset that the cells read must be made first."""
-    nodes = [node for node in build(config) if node.flow not in AFTER]
+    nodes = feature_nodes(config)
     plans = plan_all(nodes, Path(config.root), plan_options(config, nodes))
     return any(plan.todo or (plan.scan and plan.scan.stale_state) for plan in plans)
 

@@ -4,24 +4,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fuseline.flows.config import Config
-from fuseline.flows.graph import VECTORS, build
+from fuseline.flows.graph import build
 from fuseline.flows.runs import configs_of_runs, runs_of
 from fuseline.stores.catalog import CATALOG, Part, build_catalog
 from fuseline.stores.dataset import Dataset, list_datasets
 from fuseline.stores.errors import StorageError
 from fuseline.stores.published import Published, publishing
 from fuseline.tasks.engine.nodes import Node
+from fuseline.tasks.stages import predict, vector_tables
 
 LATEST = "latest"
 
-# Stages whose datasets make up a view; with the column that tells several datasets of one view apart.
+# Roles whose datasets make up a view.
 VIEWS = {
-    "documents": ("documents/",),
-    "clean": ("clean/",),
-    "features": ("embed/", "quantize/", f"{VECTORS}/"),
-    "detections": ("detect/",),
-    "predictions": ("predictions/",),
+    "documents": ("documents",),
+    "clean": ("clean",),
+    "features": ("embed", "quantize", vector_tables.ROLE),
+    "detections": ("detect",),
+    "predictions": (predict.ROLE,),
 }
+# Views of several datasets, told apart by a column.
 SEVERAL = ("features", "detections")
 TABLES = ("metrics", "quarantine", "findings", "statistics", "models", "drift", "tokens", "words")
 
@@ -35,9 +37,9 @@ def write_catalog(nodes: list[Node], root: Path, run: str) -> Path:
         name: [
             _part(node.dataset(root), {"dataset": _shown(node)} if name in SEVERAL else {})
             for node in nodes
-            if node.layout == "parquet" and node.name.startswith(stages)
+            if node.layout == "parquet" and node.role in roles
         ]
-        for name, stages in VIEWS.items()
+        for name, roles in VIEWS.items()
     }
     views["predictions_history"] = list(_history(nodes, root, run))
     return build_catalog(root, found, views)
@@ -45,7 +47,7 @@ def write_catalog(nodes: list[Node], root: Path, run: str) -> Path:
 
 def _shown(node: Node) -> str:
     """Return the name of a dataset, or of the one that it is a copy of."""
-    return (node.reads[0].node if node.name.startswith(f"{VECTORS}/") else node).name
+    return (node.reads[0].node if node.role == vector_tables.ROLE else node).name
 
 
 def rewrite_catalog(config: Config, root: Path) -> None:
@@ -75,11 +77,11 @@ def _history(nodes: list[Node], root: Path, run: str) -> Iterator[Part]:
     runs = {version: earlier.run for earlier in runs_of(root) for version in earlier.keys.items()} | latest
     for dataset in list_datasets(root):
         stage, key = dataset.manifest.stage, dataset.key
-        if stage.startswith("predictions/"):
+        if dataset.manifest.role == predict.ROLE:
             yield _part(dataset, {"key": key, "run": runs.get((stage, key)), "latest": (stage, key) in latest})
 
 
 def _part(dataset: Dataset, constants: dict[str, str | bool | None]) -> Part:
     records = dataset.readable_records()
-    vary = dataset.manifest.stage.startswith("documents/")  # columns of the source's own
+    vary = dataset.manifest.kind == "documents"  # columns of the source's own
     return Part([dataset.folder / name for index in sorted(records) for name in records[index].files], constants, vary)

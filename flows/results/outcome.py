@@ -17,6 +17,7 @@ from fuseline.tasks.documents.sources import SOURCE, source_text
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, ShardStage
 from fuseline.tasks.engine.planner import training_rows
 from fuseline.tasks.engine.shard import SETTLED
+from fuseline.tasks.stages import train
 from fuseline.tasks.stages.codebook_drift import refits
 
 
@@ -93,7 +94,7 @@ def notes(nodes: list[Node], root: Path) -> tuple[str, ...]:
     again = "--refit fits it again (refit: drift does so by itself)"
     found = [f"{name}: {why}; {again}" for name, why in sorted(refits(nodes, root).items())]
     for node in nodes:
-        if isinstance(node, Fit) and node.name.startswith("models/"):
+        if isinstance(node, Fit) and node.role == train.ROLE:
             record, now = node.fitted(root).record(), training_rows(node, root)
             if record is not None and record.n_rows != now:
                 found.append(

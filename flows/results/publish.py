@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fuseline.flows.config import Config
-from fuseline.flows.graph import CONTACT_SHEET, build
+from fuseline.flows.graph import build
 from fuseline.flows.results.catalog import LATEST, write_catalog
 from fuseline.flows.results.cautions import cautions
 from fuseline.flows.results.outcome import findings_of, notes, quarantine_table
@@ -29,10 +29,10 @@ from fuseline.stores.schemas import DRIFT, METRICS, MODELS, PREDICTIONS, STATIST
 from fuseline.stores.tables import TABLES
 from fuseline.tasks.engine.nodes import Fit, Node, ShardStage, Summary
 from fuseline.tasks.engine.planner import Plan
+from fuseline.tasks.evaluation import contact_sheet, evaluate, gallery, statistics, token_dictionary
 from fuseline.tasks.evaluation.contact_sheet import colours, draw_sheet
-from fuseline.tasks.evaluation.summaries import part_of
 from fuseline.tasks.readers import published
-from fuseline.tasks.stages.predict import load_classifier
+from fuseline.tasks.stages import codebook_drift, train
 
 WHOLE = 0.95  # share of the published documents from which on a set is compared with its release
 SPLITS = ("train", "valid", "test")
@@ -101,7 +101,7 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
     root = Path(config.root)
     metrics, quarantine = _metrics(nodes, root, run), quarantine_table(nodes, root)
     data = _report_data(config, nodes, run=run, created=created, accounts=accounts)
-    words = _explained(nodes, root, "words", WORDS)
+    words = _typed(WORDS, _tables(nodes, root, token_dictionary.ROLE, "words"))
     told = {"metrics": metrics, "quarantine": quarantine, "notes": (*data["cautions"], *notes(nodes, root))}
     page = render(ReportData(**{name: value for name, value in data.items() if name != "cautions"}, **told))
     folder = root / "reports" / run
@@ -118,7 +118,7 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
             (latest / SHEET).write_bytes(draw_sheet(data["contact_sheet"], sorted(config.detect)))
         for name, columns in {"predictions": PREDICTIONS.names, "documents": DOCUMENT_COLUMNS}.items():
             schema = pa.schema([TABLES[name].schema.field(column) for column in columns])
-            _write_stream(latest / f"{name}.parquet", schema, _tables(nodes, root, f"{name}/", columns))
+            _write_stream(latest / f"{name}.parquet", schema, _shards(nodes, root, name, tuple(columns)))
         state = {"run": run, "multi_label": data["multi_label"], "cautions": data["cautions"]}
         (latest / "state.json").write_bytes(orjson.dumps(state))
     write_catalog(nodes, root, run)
@@ -126,8 +126,7 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
 
 
 def _metrics(nodes: list[Node], root: Path, run: str) -> pa.Table:
-    tables = [part_of(table, "metrics") for table in _summaries(nodes, root, "evaluation/")]
-    joined = pa.concat_tables([METRICS.empty_table(), *(t.select(METRICS.names).cast(METRICS) for t in tables)])
+    joined = _typed(METRICS, _tables(nodes, root, evaluate.ROLE, "metrics"))
     at = METRICS.get_field_index("run")
     return joined.set_column(at, METRICS.field("run"), pa.repeat(run, joined.num_rows)).combine_chunks()
 
@@ -173,10 +172,8 @@ def _report_data(
     config: Config, nodes: list[Node], *, run: str, created: str, accounts: list[dict[str, Any]]
 ) -> dict[str, Any]:
     root = Path(config.root)
-    evaluations = list(_summaries(nodes, root, "evaluation/"))
-    counted = list(_summaries(nodes, root, "statistics/total"))
-    galleries = list(_summaries(nodes, root, "gallery/"))
-    statistics = counted[0] if counted else STATISTICS.empty_table()
+    counts = next(iter(_tables(nodes, root, statistics.ROLE, statistics.ROLE)), STATISTICS.empty_table())
+    scores = {name: _tables(nodes, root, evaluate.ROLE, name) for name in ("classes", "confusion", "importance")}
     # Runs of older versions know no shares.
     rows = [{**row, "shares": list(shares_of(row.get("spent", {})).items())} for row in accounts]
     stages = pa.Table.from_pylist([{name: row[name] for name in STAGES.names} for row in rows], schema=STAGES)
@@ -184,24 +181,22 @@ def _report_data(
         "title": config.name,
         "run": run,
         "created": created,
-        "statistics": statistics,
+        "statistics": counts,
         "presence": presence(nodes, root),
-        "published": published_counts(config, statistics),
-        "classes": _joined([part_of(table, "classes") for table in evaluations]),
-        "confusion": _joined([part_of(table, "confusion") for table in evaluations]),
-        "gallery": _joined(galleries),
-        "contact_sheet": _joined(list(_summaries(nodes, root, CONTACT_SHEET))),
+        "published": published_counts(config, counts),
+        **{name: _joined(tables) for name, tables in scores.items()},
+        "gallery": _joined(_tables(nodes, root, gallery.ROLE, gallery.ROLE)),
+        "contact_sheet": _joined(_tables(nodes, root, contact_sheet.ROLE, contact_sheet.ROLE)),
         "detectors": {name: f"rgb{colour}" for name, colour in colours(config.detect).items()},
-        "importance": _joined([part_of(table, "importance") for table in evaluations]),
         "models": model_table(config, nodes, root),
-        "drift": pa.concat_tables([DRIFT.empty_table(), *_summaries(nodes, root, "drift/")]),
-        "tokens": _explained(nodes, root, "tokens", TOKENS),
+        "drift": _typed(DRIFT, _tables(nodes, root, codebook_drift.ROLE, codebook_drift.ROLE)),
+        "tokens": _typed(TOKENS, _tables(nodes, root, token_dictionary.ROLE, "tokens")),
         "stages": stages,
         "lineage": {node.label: node.key for node in nodes},
         "versions": {name: version(name) for name in PACKAGES},
         "config_yaml": config.to_yaml(),
-        "multi_label": _multi_label(config, nodes, root),
-        "cautions": cautions(statistics, scored=config.evaluation.splits),
+        "multi_label": _multi_label(nodes, root),
+        "cautions": cautions(counts, scored=config.evaluation.splits),
     }
 
 
@@ -209,45 +204,37 @@ def model_table(config: Config, nodes: list[Node], root: Path) -> pa.Table:
     """Return one MODELS row per trained model: what it says of its size, and what its fit took."""
     rows = []
     for node in nodes:
-        if isinstance(node, Fit) and node.name.startswith("models/") and (record := node.fitted(root).record()):
-            name = node.name.removeprefix("models/")
+        if isinstance(node, Fit) and node.role == train.ROLE and (record := node.fitted(root).record()):
+            name = node.short
             fixed = {"model": name, "kind": config.models[name].kind, "seed": config.models[name].seed}
             facts = {fact: record.facts.get(fact) for fact in FACTS}
             rows.append({**fixed, **facts, "documents": record.n_rows, "key": f"{node.key}/{record.name}"})
     return pa.Table.from_pylist(rows, schema=MODELS)
 
 
-def _explained(nodes: list[Node], root: Path, part: str, schema: pa.Schema) -> pa.Table:
-    """Return the tokens or the words of every model that has visual tokens."""
-    tables = [part_of(table, part).select(schema.names).cast(schema) for table in _summaries(nodes, root, "tokens/")]
-    return pa.concat_tables([schema.empty_table(), *tables])
-
-
-def _multi_label(config: Config, nodes: list[Node], root: Path) -> bool:
+def _multi_label(nodes: list[Node], root: Path) -> bool:
+    """Return whether documents may carry several labels, as the first fitted model says."""
     for node in nodes:
-        if isinstance(node, Fit) and node.name.startswith("models/"):
-            fitted = node.fitted(root)
-            if record := fitted.record():
-                kind = config.models[node.name.removeprefix("models/")].kind
-                return load_classifier(kind, fitted.path(record)).multi_label
+        if isinstance(node, Fit) and node.role == train.ROLE and (record := node.fitted(root).record()):
+            return bool(record.facts[train.MULTI_LABEL])
     return False
 
 
-def _summaries(nodes: list[Node], root: Path, prefix: str) -> Iterator[pa.Table]:
-    for node in nodes:
-        if isinstance(node, Summary) and node.name.startswith(prefix):
-            yield from _node_tables(node, root, None)
+def _tables(nodes: list[Node], root: Path, role: str, name: str) -> list[pa.Table]:
+    """Return the tables of one name of all summaries of a role, in the order of the nodes."""
+    found = (node.table(root, name) for node in nodes if isinstance(node, Summary) and node.role == role)
+    return [table for table in found if table is not None]
 
 
-def _tables(nodes: list[Node], root: Path, prefix: str, columns: list[str]) -> Iterator[pa.Table]:
-    for node in nodes:
-        if node.name.startswith(prefix):
-            yield from _node_tables(node, root, tuple(columns))
+def _shards(nodes: list[Node], root: Path, role: str, columns: tuple[str, ...]) -> Iterator[pa.Table]:
+    """Yield columns of all shards of the datasets of a role."""
+    for dataset in (node.dataset(root) for node in nodes if node.role == role):
+        yield from (dataset.read(record, columns) for _, record in sorted(dataset.records().items()))
 
 
-def _node_tables(node: Node, root: Path, columns: tuple[str, ...] | None) -> Iterator[pa.Table]:
-    dataset = node.dataset(root)
-    return (dataset.read(record, columns) for _, record in sorted(dataset.records().items()))
+def _typed(schema: pa.Schema, tables: list[pa.Table]) -> pa.Table:
+    """Return the columns of a schema of some tables, one after the other."""
+    return pa.concat_tables([schema.empty_table(), *(table.select(schema.names).cast(schema) for table in tables)])
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from fuseline.flows.config import Config
 from fuseline.flows.graph import build
 from fuseline.flows.runs import known_nodes
-from fuseline.flows.upkeep.maintenance import FITTED, remove
+from fuseline.flows.upkeep.maintenance import remove
 from fuseline.stores.atomic import write_bytes
 from fuseline.stores.dataset import MANIFEST, Dataset
 from fuseline.stores.errors import DataError
@@ -21,9 +21,8 @@ from fuseline.stores.manifest import Manifest
 from fuseline.stores.published import FILE as PUBLISHED
 from fuseline.stores.published import Published, relist
 from fuseline.stores.published import mend as mend_published
-from fuseline.tasks.documents.erase import DOCUMENTS
 from fuseline.tasks.documents.side_files import State, damaged_beside, drop_beside, recover_documents, renew_ids
-from fuseline.tasks.engine.nodes import Fit, Ingest, Node
+from fuseline.tasks.engine.nodes import Node
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,7 @@ def find_all_damage(config: Config) -> Iterator[Checked]:
 def find_damage(nodes: Sequence[Node], root: Path) -> Iterator[Checked]:
     """Re-read every byte of the datasets of some nodes."""
     for node in nodes:
-        if isinstance(node, Fit):
-            checked, damage = _fit_damage(node.fitted(root))
-        else:
-            checked, damage = _shard_damage(node.dataset(root), documents=isinstance(node, Ingest))
+        checked, damage = _damage_of(node.manifest, root)
         yield Checked(node.label, checked, [*_manifest_damage(root / node.name / node.key, node.manifest), *damage])
 
 
@@ -125,11 +121,14 @@ def _stranger_damage(folder: Path, root: Path) -> tuple[int, list[Damage]]:
         manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
     except (FileNotFoundError, DataError):
         return 0, [Damage((MANIFEST,), partial(remove, folder))]
-    if manifest.stage.startswith(FITTED):
-        checked, damage = _fit_damage(Fitted(root, manifest))
-    else:
-        checked, damage = _shard_damage(Dataset(root, manifest), documents=manifest.stage.startswith(DOCUMENTS))
+    checked, damage = _damage_of(manifest, root)
     return checked, [replace(one, mend=partial(remove, folder)) for one in damage]
+
+
+def _damage_of(manifest: Manifest, root: Path) -> tuple[int, list[Damage]]:
+    if manifest.kind == "checkpoint":
+        return _fit_damage(Fitted(root, manifest))
+    return _shard_damage(Dataset(root, manifest), documents=manifest.kind == "documents")
 
 
 def _manifest_damage(folder: Path, manifest: Manifest) -> list[Damage]:

@@ -12,7 +12,7 @@ from fuseline.flows.results.catalog import LATEST, rewrite_catalog
 from fuseline.flows.results.publish import SHEET, plan_report, publish_results
 from fuseline.flows.runs import known_nodes, last_accounts
 from fuseline.flows.runtime import new_run
-from fuseline.flows.upkeep.maintenance import FITTED, old_checkpoints, remove
+from fuseline.flows.upkeep.maintenance import old_checkpoints, remove
 from fuseline.reports.redact import redacted, tells_all
 from fuseline.stores.atomic import write_bytes
 from fuseline.stores.catalog import CATALOG
@@ -126,7 +126,7 @@ def told(done: Erasure, config: Config, *, dry_run: bool) -> Iterator[str]:
 def drop_superseded(root: Path) -> None:
     """Remove the checkpoints that lie beside one that was fitted later: they learnt from the documents too."""
     for dataset in list_datasets(root):
-        if dataset.manifest.stage.startswith(FITTED):
+        if dataset.manifest.kind == "checkpoint":
             for path in old_checkpoints(dataset.folder):
                 remove(path)
 
@@ -136,7 +136,7 @@ def renew(config: Config) -> str:
     root, images = Path(config.root), config.source.image_root()
     for node in build(config):
         if isinstance(node, Summary):
-            for _ in plan_node(node, root, PlanOptions(images)).todo:
+            if plan_node(node, root, PlanOptions(images)).todo:
                 make_summary(node, root, source=images)
         elif isinstance(node, ShardStage) and not node.by_row:
             for index in plan_node(node, root, PlanOptions(images)).todo:
@@ -158,13 +158,13 @@ def _fitted_on(root: Path, found: Sequence[Found]) -> Iterator[str]:
     """Yield models and codebooks that saw one of the documents, for training or to choose by."""
     seen = {(one.name, str(one.index)) for one in found if one.is_documents and _was_seen(one)}
     for dataset in list_datasets(root):
-        stage = dataset.manifest.stage
-        if not stage.startswith(FITTED) or stage.startswith("sweep/"):  # a cell keeps scores alone
+        manifest = dataset.manifest
+        if manifest.kind != "checkpoint" or manifest.role == FOLDER:  # a cell keeps scores alone
             continue
-        record = Fitted(root, dataset.manifest).record()
-        upstream = [f"{name}/{key}" for name, key in dataset.manifest.upstream.items()]
+        record = Fitted(root, manifest).record()
+        upstream = [f"{name}/{key}" for name, key in manifest.upstream.items()]
         if record is not None and any((name, shard) in seen for name in upstream for shard in record.shards):
-            yield f"{stage}/{dataset.key}"
+            yield f"{manifest.stage}/{dataset.key}"
 
 
 def _was_seen(one: Found) -> bool:

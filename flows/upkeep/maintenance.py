@@ -32,7 +32,7 @@ def find_garbage(config: Config) -> list[Path]:
     for dataset in list_datasets(root):
         if (dataset.manifest.stage, dataset.key) not in kept:
             garbage.append(dataset.folder)
-        elif not dataset.manifest.stage.startswith(FITTED):
+        elif dataset.manifest.kind != "checkpoint":
             garbage += [_shard_path(dataset.folder, name) for name in dataset.superseded()]
         else:
             garbage += old_checkpoints(dataset.folder)
@@ -66,7 +66,3 @@ def old_checkpoints(folder: Path) -> list[Path]:
     except (FileNotFoundError, DataError):
         return []
     return [path for path in folder.glob("checkpoint-*") if path.name != current]
-
-
-# Datasets that are one checkpoint each, and no shards.
-FITTED = ("models/", "codebooks/", "encoders/", "sweep/")

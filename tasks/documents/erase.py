@@ -25,9 +25,7 @@ from fuseline.tasks.documents.side_files import (
     state_kept,
 )
 from fuseline.tasks.engine.inputs import shard_inputs
-from fuseline.tasks.engine.nodes import Fit, Node, ShardStage
-
-DOCUMENTS = "documents/"
+from fuseline.tasks.engine.nodes import Node, ShardStage
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,12 @@ class Found:
     @property
     def is_documents(self) -> bool:
         """Whether the shard was ingested, not made from others."""
-        return self.dataset.manifest.stage.startswith(DOCUMENTS)
+        return self.dataset.manifest.kind == "documents"
 
 
 def datasets_of(root: Path, nodes: Sequence[Node]) -> list[Dataset]:
     """Return every dataset of shards, those of `nodes` first, in their order, even when their manifest is damaged."""
-    known = {dataset.folder: dataset for dataset in (node.dataset(root) for node in nodes if not isinstance(node, Fit))}
+    known = {dataset.folder: dataset for dataset in (node.dataset(root) for node in nodes if node.kind != "checkpoint")}
     return [*known.values(), *(dataset for dataset in list_datasets(root) if dataset.folder not in known)]
 
 
@@ -83,7 +81,7 @@ def find_listed(datasets: Iterable[Dataset], forgotten: Forgotten) -> set[str]:
     """Return the forgotten ids in the lists beside documents: of rows in quarantine, of shards that cannot be read."""
     found: set[str] = set()
     for dataset in datasets:
-        if dataset.manifest.stage.startswith(DOCUMENTS):
+        if dataset.manifest.kind == "documents":
             found |= set(listed_documents(dataset, forgotten))
     return found
 
@@ -108,7 +106,7 @@ def erase_rows(
     fresh = {one: node for one in found if (node := known.get(one.dataset.key)) and _is_fresh(one, node, root)}
     for dataset in datasets:
         mine = [one for one in found if one.dataset is dataset]
-        documents = dataset.manifest.stage.startswith(DOCUMENTS)
+        documents = dataset.manifest.kind == "documents"
         for index in dataset.lost_records():
             recover_documents(dataset, index) if documents else dataset.recover(index)
         with state_kept(dataset) if documents else nullcontext():

@@ -53,6 +53,7 @@ from fuseline.tasks.readers.places import image_root, source_names
 logger = logging.getLogger(__name__)
 lines = logging.getLogger("fuseline")  # what the user reads
 
+ROLE = "documents"
 INGEST = 5  # version: raised whenever the same source would give other documents
 
 
@@ -337,16 +338,12 @@ class _Changes:
         return table.append_column(pa.field(ROW_INPUTS, pa.binary(16)), rows)
 
 
-def ingest_stage(name: str, source: SourceConfig, config: IngestConfig) -> Ingest:
-    """Return the node that makes the documents of a source."""
-    ways: Any = {"scan": scan, "make": ingest, "note": images_note}
-    return Ingest(name=name, flow="ingest", version=INGEST, source=source, config=config, **ways)
-
-
-def ingest_config(name: str, source: SourceConfig, **chosen: Any) -> IngestConfig:
-    """Return what decides the key of a documents dataset; `chosen` holds the other fields."""
+def stage(name: str, source: SourceConfig, **chosen: Any) -> Ingest:
+    """Return the node that makes the documents of a source; `chosen` holds the other fields of its configuration."""
     options = redacted_values(key_values(source.parsed()))  # a signature of today must not decide a key
-    return IngestConfig(dataset=name, reader=source.reader, options=options, **chosen)
+    config = IngestConfig(dataset=name, reader=source.reader, options=options, **chosen)
+    ways: Any = {"scan": scan, "make": ingest, "note": images_note}
+    return Ingest(role=ROLE, short=name, flow="ingest", version=INGEST, source=source, config=config, **ways)
 
 
 def _listed(source: SourceConfig) -> Listing:

@@ -95,13 +95,14 @@ def _short(digest: str | None) -> str:
 
 def context(node: Node, root: Path, source: str) -> Context:
     """Return what the node's function may need beside its tables."""
-    paths = {}
+    paths, facts = {}, {}
     for fit in node.fits:
         fitted = fit.fitted(root)
         record = fitted.record()
         if record is not None:
-            paths[fit.name] = fitted.path(record)
-    return Context(source, paths, {**{up.name: up.key for up in node.upstream}, "self": node.key}, node.reads)
+            paths[fit.name], facts[fit.name] = fitted.path(record), record.facts
+    lineage = {**{up.name: up.key for up in node.upstream}, "self": node.key}
+    return Context(source, paths, lineage, node.reads, facts=facts)
 
 
 def summary_inputs(node: Node, root: Path) -> dict[str, str]:

@@ -4,11 +4,11 @@ A node is a value: it can be sent to a worker process, and equal nodes name equa
 made: shards (`Ingest`, `ShardStage`), one fitted checkpoint (`Fit`) and one table over all shards (`Summary`).
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
 
@@ -17,7 +17,7 @@ from fuseline.models.config import FrozenConfig, key_values
 from fuseline.models.features import Features
 from fuseline.stores.dataset import Dataset
 from fuseline.stores.fitted import Fitted
-from fuseline.stores.manifest import Manifest
+from fuseline.stores.manifest import Kind, Manifest
 from fuseline.tasks.engine.image_pass import ImageTransform
 
 
@@ -65,6 +65,7 @@ class Context:
     lineage: dict[str, str]  # upstream name -> dataset key, the node's own under "self"
     reads: tuple[Read, ...] = ()  # what the tables are
     scratch: Path | None = None  # of a fit: where it may keep what it goes on from when it is cut short
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # what the records of fitted upstreams tell
     seen: tuple[bool, ...] = ()  # of a summary that compares: per shard, in order, whether the fit saw it as it is now
 
 
@@ -75,8 +76,12 @@ class Node:
     `weights` is the digest of any weights or library version that changes bytes.
     """
 
-    name: str  # folder under the output root, "embed/image"
-    flow: str  # the flow that makes it, "embed"
+    kind: ClassVar[Kind] = "shards"
+
+    role: str  # what its dataset is to those who look for it, and the folder that holds it: "embed", "models"
+    short: str  # its name among the datasets of its role: "image"
+    flow: str  # the step, and so the deployment, that makes it: "embed", "train"; says nothing about when
+    main: bool = True  # one of the datasets that its flow is about: its label need not say the role
     version: int
     config: FrozenConfig
     reads: tuple[Read, ...] = ()
@@ -90,7 +95,7 @@ class Node:
         """What this node's dataset is made from."""
         config = {**key_values(self.config), **({"weights": self.weights} if self.weights else {})}
         upstream = {node.name: node.key for node in self.upstream}
-        return Manifest(self.name, self.version, config, upstream, self.layout)
+        return Manifest(self.name, self.version, config, upstream, self.layout, role=self.role, kind=self.kind)
 
     @cached_property
     def key(self) -> str:
@@ -98,10 +103,14 @@ class Node:
         return self.manifest.key
 
     @property
+    def name(self) -> str:
+        """The dataset's name, and its folder under the output root: "embed/image"."""
+        return f"{self.role}/{self.short}"
+
+    @property
     def label(self) -> str:
         """The name that people read: flow and dataset, "train/additive"."""
-        folder, _, rest = self.name.partition("/")
-        return f"{self.flow}/{rest}" if folder == FOLDERS.get(self.flow, self.flow) else f"{self.flow}/{folder}-{rest}"
+        return f"{self.flow}/{self.short}" if self.main else f"{self.flow}/{self.role}-{self.short}"
 
     @property
     def upstream(self) -> tuple["Node", ...]:
@@ -141,6 +150,8 @@ class Ingest(Node):
     make: Callable[..., None]
     note: Callable[["Ingest", Path], str]
 
+    kind: ClassVar[Kind] = "documents"
+
 
 Transform = Callable[[list[pa.Table], Any, Context], pa.Table]
 
@@ -170,9 +181,11 @@ FitFunction = Callable[[TrainingRows, TrainingRows, Any, Context], tuple[Callabl
 class Fit(Node):
     """Training rows become a checkpoint.
 
-    `fit(train, valid, config, context)` returns (save, documents seen, facts). `documents` is the dataset that
-    holds splits and labels, one of `reads`.
+    `fit(train, valid, config, context)` returns (save, documents seen, facts). The first of `reads` are the documents,
+    which hold splits and labels.
     """
+
+    kind: ClassVar[Kind] = "checkpoint"
 
     fit: FitFunction
 
@@ -181,24 +194,52 @@ class Fit(Node):
         return Fitted(root, self.manifest)
 
 
-# The folder under the output root that holds a flow's main datasets, where it is not the flow's own name.
-FOLDERS = {"ingest": "documents", "train": "models", "predict": "predictions", "evaluate": "evaluation"}
-
 Shards = Callable[[], Iterator[list[pa.Table]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary(Node):
-    """All shards become one table.
+    """All shards become some tables, each of which can be read by its name.
 
-    `summarise(shards, config, context)` gets a callable that streams [one table per read] shard by shard. With
-    `compares`, one of `fits`, the context tells the shards that it saw from those that came or changed since.
+    `summarise(shards, config, context)` gets a callable that streams [one table per read] shard by shard, and returns
+    the `tables` by name. With `compares`, one of `fits`, the context tells the shards that it saw from those that came
+    or changed since.
     """
 
-    summarise: Callable[[Shards, Any, Context], pa.Table]
+    kind: ClassVar[Kind] = "tables"
+
+    tables: tuple[str, ...]  # table i is shard i of the dataset
+    summarise: Callable[[Shards, Any, Context], dict[str, pa.Table]]
     compares: Fit | None = None
 
+    def table(self, root: Path, name: str) -> pa.Table | None:
+        """Read one of the tables; None when it has not been made."""
+        dataset, index = self.dataset(root), self.tables.index(name)
+        record = dataset.record(index)
+        return None if record is None else dataset.read(record)
 
-def shard_nodes(nodes: list[Node]) -> list[Node]:
-    """Return the nodes that make shards, in order."""
-    return [node for node in nodes if isinstance(node, Ingest | ShardStage)]
+
+def ordered(nodes: Iterable[Node], *, fitted: bool = True) -> list[Node]:
+    """Return nodes with all that they read, each once and after its upstream, else in the order given.
+
+    With `fitted`, what they were fitted by is among them.
+    """
+    found: dict[str, Node] = {}
+
+    def add(node: Node) -> None:
+        if node.name not in found:
+            for upstream in node.upstream if fitted else [read.node for read in node.reads]:
+                add(upstream)
+            found[node.name] = node
+
+    for node in nodes:
+        add(node)
+    return list(found.values())
+
+
+def over(node: Node, documents: Ingest) -> Node:
+    """Return a node, and all that it reads, over other documents; what was fitted stays as it is."""
+    if not node.reads:
+        return documents
+    reads = tuple(replace(read, node=over(read.node, documents)) for read in node.reads)
+    return replace(node, reads=reads)

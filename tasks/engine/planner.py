@@ -1,6 +1,6 @@
 """Which shards are fresh, stale or missing, and why: the one decision-maker for `plan`, the flows and `status`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from fuseline.stores.dataset import MANIFEST
 from fuseline.stores.digests import combine
 from fuseline.stores.errors import DataError
 from fuseline.stores.fitted import FittedRecord
-from fuseline.stores.manifest import Manifest, ShardRecord
+from fuseline.stores.manifest import Kind, Manifest, ShardRecord
 from fuseline.tasks.engine.image_pass import ImageTransform
 from fuseline.tasks.engine.images import CHANGED
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Read, Scan, ShardStage, Summary
@@ -114,16 +114,10 @@ def plan_node(node: Node, root: Path, options: PlanOptions, before: dict[str, Pl
         before: plans of the upstream nodes that have not run yet; without them, what lies on disk is taken as final.
     """
     upstream = {n.name: before[n.name] for n in node.upstream if before and n.name in before}
-    if isinstance(node, Ingest):
-        return _plan_ingest(node, root, options)
-    if isinstance(node, Fit):
-        return _plan_fit(node, root, options, upstream)
-    if isinstance(node, Summary):
-        return _plan_summary(node, root, options, upstream)
-    return _plan_shards(node, root, options, upstream)
+    return _PLANS[node.kind](node, root, options, upstream)
 
 
-def _plan_ingest(node: Ingest, root: Path, options: PlanOptions) -> Plan:
+def _plan_ingest(node: Ingest, root: Path, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
     dataset = node.dataset(root)
     records = dataset.records()
     gone = {i: "its file is missing" for i, r in records.items() if not dataset.store.has(r.files)}
@@ -135,6 +129,8 @@ def _plan_ingest(node: Ingest, root: Path, options: PlanOptions) -> Plan:
     fresh = tuple(i for i in records if i not in stale and i not in missing)
     read = stale or missing or found.stale_state
     note = found.images if read else node.note(node, root)
+    if found.stale_state and not options.look:
+        note = f"the source is read: {'it changed' if records else why}"
     return Plan(node, fresh, stale, missing, note, scan=found if read else None)
 
 
@@ -212,22 +208,28 @@ def _fitted_now(node: Node, root: Path, upstream: dict[str, Plan]) -> dict[str, 
 
 
 def _plan_summary(node: Summary, root: Path, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
+    """Plan the tables of a summary, which are made together and count as one piece of work."""
     dataset = node.dataset(root)
-    record = dataset.record(0)
-    if record is None:
+    found = [dataset.record(index) for index in range(len(node.tables))]
+    records = [record for record in found if record is not None]
+    if not records:
         return Plan(node, missing={0: explain_key(node, root, options.last)})
-    if not dataset.store.has(record.files):
+    if len(records) < len(found) or not all(dataset.store.has(record.files) for record in records):
         return Plan(node, missing={0: "its file is missing or cut"})
+
+    def differs(name: str, digest: str | None) -> bool:
+        return any(record.inputs.get(name) != digest for record in records)
+
     for read in node.reads:
         plan = upstream.get(read.node.name)
         if plan and plan.todo:
             return Plan(node, stale={0: f"{read.node.name} changes"})
-        if record.inputs.get(read.node.name) != _all_shards(read, root):
+        if differs(read.node.name, _all_shards(read, root)):
             return Plan(node, stale={0: f"{read.node.name} changed"})
     for name, digest in _fitted_now(node, root, upstream).items():
-        if record.inputs.get(name) != digest:
+        if differs(name, digest):
             return Plan(node, stale={0: f"{name} was fitted again"})
-    if any(record.inputs.get(name) != now for name, now in seen_input(node, root).items()):
+    if any(differs(name, now) for name, now in seen_input(node, root).items()):
         return Plan(node, stale={0: "other shards are new to the codebook"})
     return Plan(node, fresh=(0,))
 
@@ -335,3 +337,11 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> 
         elif a != b:
             found.append((f"{prefix}{name}", a, b))
     return found
+
+
+_PLANS: dict[Kind, Callable[[Any, Path, PlanOptions, dict[str, Plan]], Plan]] = {
+    "documents": _plan_ingest,
+    "shards": _plan_shards,
+    "checkpoint": _plan_fit,
+    "tables": _plan_summary,
+}

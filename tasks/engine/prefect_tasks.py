@@ -15,6 +15,7 @@ from prefect.utilities.annotations import quote
 
 from fuseline.models.progress import LocalMeter, Meter, metering
 from fuseline.stores.errors import StorageError
+from fuseline.stores.manifest import Kind
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Scan, ShardStage, Summary
 from fuseline.tasks.engine.planner import Plan
@@ -38,6 +39,7 @@ class Listener(Protocol):
 
 
 Make = Callable[..., list[ShardReport]]
+Done = Callable[[ShardReport], None]
 
 
 @dataclass(frozen=True)
@@ -118,20 +120,28 @@ def one(node: Node, plan: Plan, execution: Execution, listen: Listener) -> list[
 
     meter = LocalMeter()
     with listen.watch([node.label], meter), metering(meter):
-        _make_whole(node, plan, execution, done)
+        _WHOLE[node.kind](node, plan, execution, done)
     return reports
 
 
-def _make_whole(node: Node, plan: Plan, execution: Execution, done: Callable[[ShardReport], None]) -> None:
-    if isinstance(node, Ingest):
-        records = node.dataset(execution.root).records()
-        broken = frozenset(i for i in plan.missing if i in records)
-        found = plan.scan or Scan({})
-        node.make(node, execution.root, broken=broken, listing=found.listing, again=found.again, done=done)
-    elif isinstance(node, Fit):
-        done(make_fit(node, execution.root, source=execution.source, again=plan.seen, warning=plan.warning))
-    elif isinstance(node, Summary):
-        done(make_summary(node, execution.root, source=execution.source))
+def _ingest(node: Ingest, plan: Plan, execution: Execution, done: Done) -> None:
+    records = node.dataset(execution.root).records()
+    broken = frozenset(i for i in plan.missing if i in records)
+    found = plan.scan or Scan({})
+    node.make(node, execution.root, broken=broken, listing=found.listing, again=found.again, done=done)
+
+
+def _fit(node: Fit, plan: Plan, execution: Execution, done: Done) -> None:
+    done(make_fit(node, execution.root, source=execution.source, again=plan.seen, warning=plan.warning))
+
+
+def _summary(node: Summary, plan: Plan, execution: Execution, done: Done) -> None:
+    done(make_summary(node, execution.root, source=execution.source))
+
+
+_WHOLE: dict[Kind, Callable[[Any, Plan, Execution, Done], None]] = {
+    "documents": _ingest, "checkpoint": _fit, "tables": _summary,
+}  # fmt: skip
 
 
 def _run_batches(

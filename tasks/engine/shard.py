@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fuseline.models.progress import noted
 from fuseline.stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_ids
-from fuseline.stores.errors import AlignmentError, DamagedError, FuselineError, StorageError
+from fuseline.stores.errors import AlignmentError, DamagedError, FuselineError, StorageError, mismatch
 from fuseline.stores.manifest import ShardRecord
 from fuseline.tasks.engine.image_pass import ImageTransform, Part, run_pass
 from fuseline.tasks.engine.images import CHANGED
@@ -209,7 +209,7 @@ def _share_pass(drafts: list[Draft], source: str) -> None:
 
 
 def make_summary(node: Summary, root: Path, *, source: str) -> ShardReport:
-    """Make and commit a table over all shards."""
+    """Make and commit the tables over all shards; raises ValueError when others come than the node names."""
     started = time.perf_counter()
     indices = sorted(node.reads[0].node.dataset(root).records())
 
@@ -217,9 +217,15 @@ def make_summary(node: Summary, root: Path, *, source: str) -> ShardReport:
         return (upstream_tables(node, root, index) for index in noted(indices, len(indices), every=1))
 
     frame = replace(context(node, root, source), seen=seen_shards(node, root))
-    table = node.summarise(shards, node.config, frame)
-    node.dataset(root).commit(0, table, {**summary_inputs(node, root), **seen_input(node, root)})
-    return ShardReport(node.label, 0, table.num_rows, table.num_rows, 0, time.perf_counter() - started)
+    tables = node.summarise(shards, node.config, frame)
+    if tables.keys() != set(node.tables):
+        cure = "name the tables that it returns in its node"
+        raise ValueError(mismatch(f"tables of {node.label}", sorted(node.tables), sorted(tables), cure))
+    dataset, inputs = node.dataset(root), {**summary_inputs(node, root), **seen_input(node, root)}
+    for index, name in enumerate(node.tables):
+        dataset.commit(index, tables[name], inputs, name=name)
+    n_rows = sum(table.num_rows for table in tables.values())
+    return ShardReport(node.label, 0, n_rows, n_rows, 0, time.perf_counter() - started)
 
 
 def _previous(dataset: Dataset, record: ShardRecord | None) -> pa.Table | None:

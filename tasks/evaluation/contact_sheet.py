@@ -12,11 +12,15 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from pydantic import Field
 
 from fuseline.models.config import FrozenConfig
+from fuseline.models.detectors import DETECTORS
 from fuseline.stores.dataset import check_ids
-from fuseline.tasks.engine.images import DIGEST, ImageError, ImageLimits, decode, image_digests, open_image
+from fuseline.tasks.engine.images import DECODER, DIGEST, ImageError, ImageLimits, decode, image_digests, open_image
+from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
+from fuseline.tasks.stages.detect import DetectConfig
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers: one per detector, in the order of their names.
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233))
+ROLE = "contact_sheet"
 SHOWN = "documents"  # the text chunk of the PNG file that names the documents
 _INK, _PAPER, _GREY = (40, 40, 40), (255, 255, 255), (235, 235, 235)
 _GAP, _HEAD, _LINE = 8, 28, 16
@@ -226,3 +230,21 @@ def _cut(draw: ImageDraw.ImageDraw, text: str, pixels: int) -> str:
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
+
+
+def show_detections(shards: Shards, config: ContactSheetConfig, context: Context) -> dict[str, pa.Table]:
+    """Return the contact sheet of all detectors."""
+    return {ROLE: contact_sheet(shards(), config, source=context.source)}
+
+
+def stage(
+    specs: Mapping[str, DetectConfig], documents: Ingest, detect: Mapping[str, ShardStage], *, count: int
+) -> Summary:
+    """Return the node of the contact sheet of all detectors."""
+    kinds = {name: DETECTORS[spec.detector].finds for name, spec in sorted(specs.items())}
+    found = (Read(detect[name], ("elements",)) for name in kinds)
+    return Summary(
+        role=ROLE, short="detections", flow="evaluate", main=False, version=1, tables=(ROLE,), weights=DECODER,
+        config=ContactSheetConfig(kinds=kinds, count=count), summarise=show_detections,
+        reads=(Read(documents, ("image",), ("image_digest",)), *found),
+    )  # fmt: skip

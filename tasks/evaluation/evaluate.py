@@ -5,11 +5,27 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fuseline.models.config import FrozenConfig
 from fuseline.models.metrics.registry import scores
 from fuseline.models.metrics.scores import NOTHING, Tally, class_scores, f1_interval, share_interval, tally
 from fuseline.models.scoring import single
 from fuseline.stores.errors import AlignmentError, mismatch
 from fuseline.stores.schemas import METRICS
+from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
+from fuseline.tasks.evaluation.streams import streams
+from fuseline.tasks.stages.train import MULTI_LABEL, ModelConfig
+
+ROLE = "evaluation"
+TABLES = ("metrics", "classes", "confusion", "importance")
+
+
+class EvaluateConfig(FrozenConfig):
+    """Which model is scored, on which splits."""
+
+    model: str
+    kind: str
+    seed: int
+    splits: tuple[str, ...]
 
 
 def count(
@@ -28,20 +44,6 @@ def count(
             mask = pc.fill_null(pc.and_(usable, pc.equal(known["split"], split)), False)
             totals[split] += _tally(guessed.filter(mask), known.filter(mask), multi_label=multi_label)
     return totals
-
-
-def evaluate(
-    predictions: Iterator[pa.Table],
-    documents: Iterator[pa.Table],
-    *,
-    model: str,
-    seed: int,
-    splits: Sequence[str],
-    multi_label: bool,
-) -> pa.Table:
-    """Return METRICS rows of one model (`fold` and `run` are null); a split without labelled documents has no rows."""
-    tallies = count(predictions, documents, splits=splits, multi_label=multi_label)
-    return metric_table(tallies, model=model, seed=seed, multi_label=multi_label)
 
 
 def metric_table(tallies: dict[str, Tally], *, model: str, seed: int, multi_label: bool) -> pa.Table:
@@ -160,3 +162,28 @@ def _tally(predictions: pa.Table, documents: pa.Table, *, multi_label: bool) -> 
     predicted = column(predictions, "predicted") if multi_label else single(best)
     rank, loss = column(predictions, "rank"), column(predictions, "loss")
     return tally(column(documents, "labels"), predicted, best=best, rank=rank, loss=loss)
+
+
+def score_model(shards: Shards, config: EvaluateConfig, context: Context) -> dict[str, pa.Table]:
+    """Return metrics, class scores, confusion counts and importance of one model."""
+    (facts,) = context.facts.values()
+    multi_label: bool = facts[MULTI_LABEL]
+    tallies = count(*streams(shards, 2), splits=config.splits, multi_label=multi_label)
+    return {
+        "metrics": metric_table(tallies, model=config.model, seed=config.seed, multi_label=multi_label),
+        "classes": class_table(tallies, model=config.model),
+        "confusion": confusion_table(tallies, model=config.model),
+        "importance": importance(*streams(shards, 2), model=config.model, splits=config.splits),
+    }
+
+
+def stage(
+    name: str, spec: ModelConfig, predictions: ShardStage, documents: Ingest, *, splits: tuple[str, ...]
+) -> Summary:
+    """Return the node of a model's scores."""
+    config = EvaluateConfig(model=name, kind=spec.kind, seed=spec.seed, splits=splits)
+    scored = Read(predictions, ("label", "predicted", "rank", "loss", "importance"))
+    return Summary(
+        role=ROLE, short=name, flow="evaluate", version=4, config=config, tables=TABLES, fits=predictions.fits,
+        reads=(scored, Read(documents, ("status", "split", "labels"))), summarise=score_model,
+    )  # fmt: skip

@@ -9,12 +9,24 @@ import pyarrow.compute as pc
 import xxhash
 from PIL import Image
 
+from fuseline.models.config import FrozenConfig
 from fuseline.stores.errors import AlignmentError, mismatch
 from fuseline.tasks.engine.images import DIGEST, ImageError, ImageLimits, decode, image_digests, open_image
+from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
+from fuseline.tasks.evaluation.streams import streams
 
 Kind = Literal["right", "wrong", "confident_error"]
 SIDE = 96  # pixels of a thumbnail's longest side
 TEXT = 300  # characters of the text that are kept
+ROLE = "gallery"
+
+
+class GalleryConfig(FrozenConfig):
+    """Which examples are shown: `count` right ones, as many wrong ones and confident errors of one split."""
+
+    count: int
+    seed: int
+    split: str
 
 
 class Candidate(NamedTuple):
@@ -133,3 +145,22 @@ def _thumbnail(row: dict[str, Any], source: str, limits: ImageLimits) -> bytes |
 
 def _order(candidate: Candidate) -> tuple[float, str]:
     return candidate.order, str(candidate.row["id"])
+
+
+def choose_examples(shards: Shards, config: GalleryConfig, context: Context) -> dict[str, pa.Table]:
+    """Return the gallery of one model."""
+    parts, source = streams(shards, 3), context.source
+    return {ROLE: gallery(*parts, source=source, count=config.count, seed=config.seed, split=config.split)}
+
+
+def stage(name: str, config: GalleryConfig, predictions: ShardStage, documents: Ingest, cleaned: ShardStage) -> Summary:
+    """Return the node of a model's right and wrong examples."""
+    known = ("status", "labels", "split")
+    return Summary(
+        role=ROLE, short=name, flow="evaluate", main=False, version=1, config=config, tables=(ROLE,),
+        reads=(
+            Read(predictions, ("model", "label", "score", "top_k", "importance")),
+            Read(documents, (*known, "image"), (*known, "image_digest")), Read(cleaned, ("text",)),
+        ),
+        summarise=choose_examples,
+    )  # fmt: skip

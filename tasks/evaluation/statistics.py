@@ -5,11 +5,18 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fuseline.models.config import FrozenConfig
 from fuseline.stores.schemas import STATISTICS
 from fuseline.tasks.documents.image_digests import ABSENT
+from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
 
 TEXTS = ("title", "description", "text", "html")
 UNASSIGNED = "(none)"  # split of a document that ingest gave none
+ROLE, TOTAL = "statistics", "total"
+
+
+class StatisticsConfig(FrozenConfig):
+    """Nothing to choose."""
 
 
 def statistics(documents: pa.Table, cleaned: pa.Table) -> pa.Table:
@@ -82,3 +89,27 @@ def _rows(owners: pa.Table, fields: pa.Array, measure: str, values: pa.ChunkedAr
         "source": owners["source"],
     }
     return pa.table(columns, schema=STATISTICS)
+
+
+def count_shard(tables: list[pa.Table], config: StatisticsConfig, context: Context) -> pa.Table:
+    """Count one shard of documents and cleaned texts; the counts of shards add."""
+    documents, cleaned = tables
+    return statistics(documents, cleaned)
+
+
+def add_counts(shards: Shards, config: StatisticsConfig, context: Context) -> dict[str, pa.Table]:
+    """Add the counts of all shards."""
+    return {ROLE: merge(tables[0] for tables in shards())}
+
+
+def stage(documents: Ingest, cleaned: ShardStage) -> Summary:
+    """Return the node of the counts of all documents; it reads one that counts shard by shard."""
+    fields = ("split", "status", "source_file", "labels", "image", "image_digest", *TEXTS, "num_*", "cat_*")
+    counted = ShardStage(
+        role=ROLE, short="shards", flow="evaluate", main=False, version=3, config=StatisticsConfig(), by_row=False,
+        reads=(Read(documents, fields), Read(cleaned, ("status", "words"))), transform=count_shard,
+    )  # fmt: skip
+    return Summary(
+        role=ROLE, short=TOTAL, flow="evaluate", main=False, version=2, config=StatisticsConfig(), tables=(ROLE,),
+        reads=(Read(counted, ("split", "field", "measure", "value", "source")),), summarise=add_counts,
+    )  # fmt: skip

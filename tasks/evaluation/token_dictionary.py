@@ -1,6 +1,6 @@
 """What visual tokens mean to a classifier: nearest words, documents that own them, thumbnails (Kiela 2018, Table 5)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,10 +19,14 @@ from fuseline.models.threads import thread_limit
 from fuseline.models.token_vectors import Vocabulary, token_vectors, vocabulary
 from fuseline.stores.schemas import TOKENS, WORDS
 from fuseline.tasks.engine.images import ImageLimits, image_digests
-from fuseline.tasks.engine.nodes import Context, Shards
+from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Read, Shards, ShardStage, Summary
 from fuseline.tasks.evaluation.gallery import thumbnail
 from fuseline.tasks.stages.predict import load_classifier
+from fuseline.tasks.stages.quantize import QuantizeConfig
 from fuseline.tasks.stages.token_counts import typical_rows
+
+ROLE = "tokens"
+TABLES = ("tokens", "words")
 
 
 class TokensConfig(FrozenConfig):
@@ -53,8 +57,8 @@ def has_tokens(kind: str) -> bool:
     return reads and issubclass(classifier, FastTextClassifier)
 
 
-def describe_tokens(shards: Shards, config: DictionaryConfig, context: Context) -> pa.Table:
-    """Return TOKENS and WORDS rows of one classifier in one table, columns prefixed.
+def describe_tokens(shards: Shards, config: DictionaryConfig, context: Context) -> dict[str, pa.Table]:
+    """Return TOKENS and WORDS rows of one classifier.
 
     Every token that a document owns has a row; one that no training document had was not learned and has no words.
     """
@@ -74,12 +78,10 @@ def describe_tokens(shards: Shards, config: DictionaryConfig, context: Context) 
             row |= nearest_words(place[int(token)], found, known)
     shown = sorted((row for row in rows if row["clarity"] is not None), key=lambda row: -row["clarity"])
     _picture(shown[: options.pictured], shards, source=context.source, side=options.side)
-    parts = {
+    return {
         "tokens": pa.Table.from_pylist(rows, schema=TOKENS),
         "words": _words_table(known, _nearest(known.vectors, vectors[learned], options.words), learned, config),
     }
-    named = [table.rename_columns([f"{name}.{c}" for c in table.column_names]) for name, table in parts.items()]
-    return pa.concat_tables(named, promote_options="default").combine_chunks()
 
 
 def token_text(token: int, *, parts: int, repeated: bool) -> str:
@@ -186,3 +188,30 @@ def _images(documents: pa.Table, wanted: set[str]) -> Iterable[tuple[str, object
     chosen = documents.filter(pc.is_in(documents["id"], pa.array(sorted(wanted), pa.string())))
     columns = (chosen["id"], chosen["image"], image_digests(chosen))
     return zip(*(column.to_pylist() for column in columns), strict=True)
+
+
+def stage(
+    name: str, kind: str, fit: Fit, owners: Mapping[str, ShardStage], codebooks: Mapping[str, QuantizeConfig],
+    documents: Ingest, tokens: TokensConfig,
+) -> Summary:  # fmt: skip
+    """Return the node of what a model's visual tokens mean.
+
+    Args:
+        name: of the model.
+        kind: of the model, one that `has_tokens`.
+        fit: the model.
+        owners: who has the tokens, by codebook.
+        codebooks: their configurations.
+        documents: which have the images.
+        tokens: what is shown.
+    """
+    features = ((read.node.short, read.node.feature) for read in fit.reads)
+    (book,) = (short for short, feature in features if feature is not None and feature.kind is Codes)
+    quantizer: Any = codebooks[book].parsed()
+    parts, repeated = quantizer.parts, hasattr(quantizer, "repeats")
+    counts = Read(owners[book], ("token", "n", "n_train", "typical"))
+    return Summary(
+        role=ROLE, short=name, flow="evaluate", main=False, version=2, tables=TABLES, fits=(fit,),
+        config=DictionaryConfig(model=name, kind=kind, parts=parts, repeated=repeated, tokens=tokens),
+        reads=(counts, Read(documents, ("image",), ("image_digest",))), summarise=describe_tokens,
+    )  # fmt: skip

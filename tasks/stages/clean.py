@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from fuseline.models.columns import Text
 from fuseline.models.config import FrozenConfig
 from fuseline.models.progress import noted
 from fuseline.stores.schemas import CLEAN
 from fuseline.tasks.engine import deadline
+from fuseline.tasks.engine.nodes import Context, Feature, Ingest, Read, ShardStage
 
 Field_ = Literal["title", "description", "text", "html"]
 _PLAIN: tuple[Field_, ...] = ("title", "description", "text")
@@ -163,3 +165,17 @@ def _plain(text: str, config: CleanConfig) -> str:
 def _squeeze(text: str) -> str:
     """Collapse white space; drop control and invisible characters."""
     return " ".join(_CONTROL.sub("", text).split())
+
+
+def clean_documents(tables: list[pa.Table], config: CleanConfig, context: Context) -> pa.Table:
+    """Clean one shard of documents."""
+    return clean(tables[0], config)
+
+
+def stage(spec: CleanConfig, documents: Ingest) -> ShardStage:
+    """Return the node of the cleaned text of documents."""
+    return ShardStage(
+        role="clean", short="text", flow="clean", version=1, config=spec, weights=cleaner_version(spec),
+        reads=(Read(documents, ("title", "description", "text", "html")),), transform=clean_documents,
+        feature=Feature(Text, "text", "text"),
+    )  # fmt: skip

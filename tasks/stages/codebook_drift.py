@@ -10,8 +10,8 @@ from fuseline.models.config import FrozenConfig
 from fuseline.models.quantizers import Quantizer
 from fuseline.models.quantizers.drift import Drift, DriftConfig, Tally, drift
 from fuseline.stores.schemas import DRIFT
-from fuseline.tasks.engine.nodes import Context, Node, Shards, Summary
-from fuseline.tasks.stages.quantize import load_codebook
+from fuseline.tasks.engine.nodes import Context, Node, Read, Shards, ShardStage, Summary
+from fuseline.tasks.stages.quantize import QuantizeConfig, load_codebook
 
 
 class MeasureConfig(FrozenConfig):
@@ -22,7 +22,7 @@ class MeasureConfig(FrozenConfig):
     thresholds: DriftConfig
 
 
-def measure_drift(shards: Shards, config: MeasureConfig, context: Context) -> pa.Table:
+def measure_drift(shards: Shards, config: MeasureConfig, context: Context) -> dict[str, pa.Table]:
     """Return one DRIFT row per part of a codebook.
 
     New are the documents of shards that came or changed after the fit; held out are those of the other shards that
@@ -40,7 +40,7 @@ def measure_drift(shards: Shards, config: MeasureConfig, context: Context) -> pa
         train = _tally(owners, "n_train", "error_train", shape)
         held_out = held_out.plus(Tally(everything.usage - train.usage, everything.error - train.error))
     found = drift(book.usage, book.train_error, new=new, held_out=held_out, config=config.thresholds)
-    return _table(found, book, config, shards=context.seen.count(False), held_out=held_out.rows)
+    return {ROLE: _table(found, book, config, shards=context.seen.count(False), held_out=held_out.rows)}
 
 
 def refits(nodes: list[Node], root: Path) -> dict[str, str]:
@@ -50,7 +50,7 @@ def refits(nodes: list[Node], root: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for node in nodes:
-        if isinstance(node, Summary) and node.compares is not None and node.name.startswith("drift/"):
+        if isinstance(node, Summary) and node.role == ROLE and node.compares is not None:
             dataset, fitted = node.dataset(root), node.compares.fitted(root).record()
             record, name = dataset.record(0), node.compares.name
             if record is None or fitted is None or record.inputs.get(name) != fitted.digest:
@@ -97,3 +97,16 @@ def _table(found: Drift, book: Quantizer, config: MeasureConfig, *, shards: int,
         for m in range(book.tokens)
     ]
     return pa.Table.from_pylist(rows, schema=DRIFT)
+
+
+ROLE = "drift"
+
+
+def stage(name: str, spec: QuantizeConfig, owners: ShardStage) -> Summary:
+    """Return the node that compares new shards with those that a codebook was fitted on."""
+    (book,) = owners.fits
+    return Summary(
+        role=ROLE, short=name, flow="quantize", main=False, version=1, tables=(ROLE,),
+        reads=(Read(owners, ("token", "n", "n_train", "error", "error_train")),), fits=(book,), compares=book,
+        config=MeasureConfig(codebook=name, quantizer=spec.quantizer, thresholds=spec.drift), summarise=measure_drift,
+    )  # fmt: skip

@@ -6,13 +6,15 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from fuseline.models.columns import Ragged
 from fuseline.models.config import knob
 from fuseline.models.detectors.faces import face_chip
 from fuseline.models.encoders import get_encoder
 from fuseline.models.encoders.base import Encoder, Modality
 from fuseline.stores.schemas import crop_embeddings
-from fuseline.tasks.engine.image_pass import Outcome, run_pass
+from fuseline.tasks.engine.image_pass import ImageTransform, Outcome, run_pass
 from fuseline.tasks.engine.images import DECODER, WHITE, ImageLimits, Rgb
+from fuseline.tasks.engine.nodes import Feature, Ingest, Read, ShardStage
 from fuseline.tasks.stages.embed import Dtype, EncoderChoice
 
 
@@ -139,3 +141,22 @@ def _cut(pixels: Rgb, x: float, y: float, wide: float, high: float) -> Rgb:
     top, bottom = int(max(0, np.floor(y - high / 2))), int(min(height, np.ceil(y + high / 2)))
     left, top = min(left, width - 1), min(top, height - 1)
     return np.ascontiguousarray(pixels[top : max(bottom, top + 1), left : max(right, left + 1)])
+
+
+def _crop_embedder(tables: list[pa.Table], config: CropEmbedConfig) -> CropEmbedder:
+    return CropEmbedder(config, tables[1])
+
+
+embed_elements = ImageTransform(_crop_embedder)
+
+
+def stage(name: str, spec: CropEmbedConfig, documents: Ingest, detections: ShardStage) -> ShardStage:
+    """Return the node of the embeddings of what a detector found."""
+    return ShardStage(
+        role="crops", short=name, flow="detect", main=False, version=1, config=spec, weights=crop_digest(spec),
+        reads=(
+            Read(documents, ("image",), ("image_digest",)),
+            Read(detections, ("elements", "status", "present", "width", "height")),
+        ),
+        transform=embed_elements, feature=Feature(Ragged, "embeddings", "image"),
+    )  # fmt: skip

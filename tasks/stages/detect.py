@@ -6,12 +6,14 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
+from fuseline.models.columns import Text
 from fuseline.models.config import FrozenConfig, knob
 from fuseline.models.detectors import detector_config, get_detector
 from fuseline.models.detectors.base import Detector, Element, strongest
 from fuseline.stores.schemas import DETECTIONS
-from fuseline.tasks.engine.image_pass import Outcome, run_pass
+from fuseline.tasks.engine.image_pass import ImageTransform, Outcome, run_pass
 from fuseline.tasks.engine.images import DECODER, WHITE, ImageLimits, Rgb
+from fuseline.tasks.engine.nodes import Feature, Ingest, Read, ShardStage
 from fuseline.tasks.options import ChosenConfig, Options
 
 logger = logging.getLogger(__name__)
@@ -115,3 +117,19 @@ def _struct(element: Element) -> dict[str, Any]:
 
 def _detector(config: DetectConfig) -> Detector:
     return get_detector(config.detector, config.options)
+
+
+def _image_detector(tables: list[pa.Table], config: DetectConfig) -> ImageDetector:
+    return ImageDetector(config)
+
+
+detect_elements = ImageTransform(_image_detector)
+
+
+def stage(name: str, spec: DetectConfig, documents: Ingest) -> ShardStage:
+    """Return the node of what one detector finds in the documents' images."""
+    return ShardStage(
+        role="detect", short=name, flow="detect", version=1, config=spec, weights=detector_digest(spec),
+        reads=(Read(documents, ("image",), ("image_digest",)),), transform=detect_elements,
+        feature=Feature(Text, "text", "image"),
+    )  # fmt: skip

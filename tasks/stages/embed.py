@@ -1,7 +1,8 @@
 """Images and texts -> embeddings: the embed stages."""
 
 import logging
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -9,14 +10,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from fuseline.models.columns import Dense
 from fuseline.models.config import FrozenConfig, knob
 from fuseline.models.encoders import encoder_config, get_encoder
 from fuseline.models.encoders.base import Encoder, Modality
 from fuseline.models.progress import note
 from fuseline.stores.errors import MismatchError, mismatch
 from fuseline.stores.schemas import embedding
-from fuseline.tasks.engine.image_pass import Outcome, run_pass
+from fuseline.tasks.engine.image_pass import ImageTransform, Outcome, run_pass
 from fuseline.tasks.engine.images import DECODER, WHITE, ImageLimits, Rgb
+from fuseline.tasks.engine.nodes import Context, Feature, Ingest, Read, ShardStage, Transform
 from fuseline.tasks.options import ChosenConfig, Options
 
 logger = logging.getLogger(__name__)
@@ -151,11 +154,6 @@ def embed_text(cleaned: pa.Table, config: TextEmbedConfig) -> pa.Table:
     return _table(cleaned["id"].combine_chunks().cast(pa.string()), outcomes, encoder.dim, config)
 
 
-def embedding_dim(config: ImageEmbedConfig | TextEmbedConfig) -> int:
-    """Return the length of the embeddings, without loading weights."""
-    return _encoder(config).dim
-
-
 def weights_digest(config: ImageEmbedConfig | TextEmbedConfig) -> str:
     """Return what a dataset key must hold beside the config: weights, pre-processing, runtime and image decoder.
 
@@ -206,3 +204,51 @@ def _refuse(values: NDArray[np.float32], status: NDArray[Any], bad: Any, slug: s
         logger.warning("%d embeddings are %s: their rows are marked", int(bad.sum()), slug)
         values[bad] = 0.0
         status[bad] = slug
+
+
+class Sources(NamedTuple):
+    """What an embedding may be made from."""
+
+    documents: Ingest
+    clean: ShardStage
+    detect: Mapping[str, ShardStage]
+
+    def words(self, column: str, detections: str | None) -> Read:
+        """Return a column of the cleaned documents, or of what a detector found."""
+        return Read(self.clean if detections is None else self.detect[detections], (column,))
+
+
+def embed_texts(tables: list[pa.Table], config: TextEmbedConfig, context: Context) -> pa.Table:
+    """Embed one cleaned field of one shard."""
+    return embed_text(tables[0], config)
+
+
+def _image_embedder(tables: list[pa.Table], config: ImageEmbedConfig) -> ImageEmbedder:
+    return ImageEmbedder(config)
+
+
+embed_documents = ImageTransform(_image_embedder)
+
+
+def image_stage(name: str, spec: ImageEmbedConfig, sources: Sources) -> ShardStage:
+    """Return the node of the embeddings of images."""
+    return _stage(name, spec, Read(sources.documents, ("image",), ("image_digest",)), embed_documents, "image")
+
+
+def text_stage(name: str, spec: TextEmbedConfig, sources: Sources) -> ShardStage:
+    """Return the node of the embeddings of texts; words that were read in an image are of the image."""
+    modality = "image" if spec.field == "ocr" else "text"
+    return _stage(name, spec, sources.words(spec.column, spec.detections), embed_texts, modality)
+
+
+def _stage(
+    name: str,
+    spec: ImageEmbedConfig | TextEmbedConfig,
+    read: Read,
+    transform: Transform | ImageTransform,
+    modality: str,
+) -> ShardStage:
+    return ShardStage(
+        role="embed", short=name, flow="embed", version=1, config=spec, weights=weights_digest(spec), layout="zarr",
+        reads=(read,), transform=transform, feature=Feature(Dense, "embedding", modality),
+    )  # fmt: skip

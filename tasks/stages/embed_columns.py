@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fuseline.models.columns import Dense, Ragged
 from fuseline.models.config import FrozenConfig
 from fuseline.models.encoders.base import Modality
 from fuseline.models.encoders.tabular import CATEGORY, NUMERIC, Tabular, TabularConfig
@@ -14,8 +15,8 @@ from fuseline.models.features import Features
 from fuseline.stores.schemas import embedding, indices
 from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.fit import FitResult
-from fuseline.tasks.engine.nodes import Context, TrainingRows
-from fuseline.tasks.stages.embed import Dtype, EncoderChoice
+from fuseline.tasks.engine.nodes import Context, Feature, Fit, Read, ShardStage, TrainingRows
+from fuseline.tasks.stages.embed import Dtype, EncoderChoice, Sources
 
 
 class TabularEmbedConfig(EncoderChoice):
@@ -82,3 +83,17 @@ def _table(ids: pa.ChunkedArray, values: NDArray[Any], present: NDArray[np.bool_
         pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1]),
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def stage(name: str, spec: TabularEmbedConfig, sources: Sources) -> ShardStage:
+    """Return the node of encoded columns; it is fitted by an encoder of them."""
+    columns, indices = spec.reads(), spec.output == "indices"
+    encoder = Fit(
+        role="encoders", short=name, flow="embed", main=False, version=1, config=spec.fit_config(), fit=fit_tabular,
+        reads=(Read(sources.documents, ("split", *columns)),),
+    )  # fmt: skip
+    return ShardStage(
+        role="embed", short=name, flow="embed", version=1, config=spec, layout="parquet" if indices else "zarr",
+        reads=(Read(sources.documents, columns),), fits=(encoder,), transform=embed_tabular,
+        feature=Feature(Ragged, "indices", "tabular") if indices else Feature(Dense, "embedding", "tabular"),
+    )  # fmt: skip

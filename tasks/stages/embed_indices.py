@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
+from fuseline.models.columns import Ragged
 from fuseline.models.config import FrozenConfig
 from fuseline.models.encoders.base import Modality
 from fuseline.models.encoders.class_index import Vocabulary, VocabularyConfig
@@ -14,9 +15,9 @@ from fuseline.stores.errors import mismatch
 from fuseline.stores.schemas import ragged_indices
 from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.fit import FitResult
-from fuseline.tasks.engine.nodes import Context, TrainingRows
+from fuseline.tasks.engine.nodes import Context, Feature, Fit, Read, ShardStage, TrainingRows
 from fuseline.tasks.stages.crops import chosen
-from fuseline.tasks.stages.embed import EncoderChoice
+from fuseline.tasks.stages.embed import EncoderChoice, Sources
 
 
 class IndexEmbedConfig(EncoderChoice):
@@ -96,3 +97,17 @@ def values_of(source: pa.Table, config: IndexFitConfig) -> pa.ListArray:
     column = source["text" if config.field == "ocr" else config.field]
     words = ((text.as_py() or "").split(maxsplit=config.limit)[: config.limit] for text in column)
     return pa.array(words, pa.list_(pa.string()))
+
+
+def stage(name: str, spec: IndexEmbedConfig, sources: Sources) -> ShardStage:
+    """Return the node of class indices; it is fitted by a vocabulary."""
+    read = sources.words(spec.column, spec.detections)
+    vocabulary = Fit(
+        role="encoders", short=name, flow="embed", main=False, version=1, config=spec.fit_config(), fit=fit_vocabulary,
+        reads=(Read(sources.documents, ("split",)), read),
+    )  # fmt: skip
+    modality = "text" if spec.detections is None else "image"
+    return ShardStage(
+        role="embed", short=name, flow="embed", version=1, config=spec, reads=(read,), fits=(vocabulary,),
+        transform=embed_indices, feature=Feature(Ragged, "indices", modality),
+    )  # fmt: skip

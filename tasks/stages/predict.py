@@ -15,7 +15,8 @@ from fuseline.models.scoring import Scored, ragged, score
 from fuseline.stores.schemas import PREDICTIONS
 from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.features import block_of
-from fuseline.tasks.engine.nodes import Context
+from fuseline.tasks.engine.nodes import Context, Fit, ShardStage
+from fuseline.tasks.stages.train import ModelConfig, Readable
 
 
 class PredictConfig(FrozenConfig):
@@ -74,3 +75,14 @@ def _pairs(
     """Return (n,) lists of (name, value) of names (n, k) and values (n, k); empty where a document was not seen."""
     flat = [pa.array(names[seen].ravel(), pa.string()), pa.array(values[seen].ravel(), pa.float32())]
     return ragged(seen * values.shape[1], pa.StructArray.from_arrays(flat, names=[name, value]))
+
+
+ROLE = "predictions"
+
+
+def stage(name: str, spec: ModelConfig, sources: Readable, fit: Fit, *, top_k: int) -> ShardStage:
+    """Return the node of a model's predictions."""
+    return ShardStage(
+        role=ROLE, short=name, flow="predict", version=2, reads=sources.reads(spec, "labels"), fits=(fit,),
+        config=PredictConfig(model=name, kind=spec.kind, top_k=top_k), transform=predict,
+    )  # fmt: skip

@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from fuseline.models.columns import Dense
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.columns import Codes, Dense
+from fuseline.models.config import FrozenConfig, key_values, knob
 from fuseline.models.dense import usable
 from fuseline.models.features import Features, embedding_name
 from fuseline.models.quantizers import QUANTIZERS, Quantizer
@@ -16,7 +16,7 @@ from fuseline.models.quantizers.reservoir import Reservoir
 from fuseline.stores.schemas import codes
 from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.fit import FitResult
-from fuseline.tasks.engine.nodes import Context
+from fuseline.tasks.engine.nodes import Context, Feature, Fit, Ingest, Read, ShardStage
 from fuseline.tasks.options import parse_options
 
 
@@ -78,3 +78,18 @@ def load_codebook(name: str, folder: Path) -> Quantizer:
     """Load a codebook once per process; raises DataError."""
     book: Quantizer = loaded(QUANTIZERS[name].load, folder)
     return book
+
+
+def stage(name: str, spec: QuantizeConfig, documents: Ingest, embedded: ShardStage) -> ShardStage:
+    """Return the node of the codes of an embedding; it is fitted by a codebook, and that by what fits the embedding."""
+    # Every default written out, so that a changed default changes the key.
+    filled = spec.model_copy(update={"options": key_values(spec.parsed())})
+    book = Fit(
+        role="codebooks", short=name, flow="quantize", main=False, version=2, config=filled, fit=fit_codebook,
+        reads=(Read(documents, ("split",)), Read(embedded, ("present", "embedding"))), fits=embedded.fits,
+    )  # fmt: skip
+    return ShardStage(
+        role="quantize", short=name, flow="quantize", version=1, config=filled, transform=encode, fits=(book,),
+        reads=(Read(embedded, ("present", "embedding", "status")),),
+        feature=Feature(Codes, "codes", "" if embedded.feature is None else embedded.feature.modality),
+    )  # fmt: skip

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from fuseline.models.columns import CODEWORDS, Codes, Dense
 from fuseline.models.config import FrozenConfig
 from fuseline.stores.dataset import check_ids
-from fuseline.tasks.engine.nodes import Context
-from fuseline.tasks.stages.quantize import load_codebook
+from fuseline.tasks.engine.nodes import Context, Ingest, Read, ShardStage
+from fuseline.tasks.stages.quantize import QuantizeConfig, load_codebook
 
 
 class OwnersConfig(FrozenConfig):
@@ -96,3 +96,17 @@ OWNERS = pa.schema(
         ("typical", pa.list_(pa.struct([("id", pa.string()), ("distance", pa.float32())]))),  # nearest to the centroid
     ]
 )
+
+
+def stage(
+    name: str, spec: QuantizeConfig, codes: ShardStage, documents: Ingest, embedded: ShardStage, *, typical: int
+) -> ShardStage:
+    """Return the node that counts the visual tokens of codes, with so many typical documents of each."""
+    return ShardStage(
+        role="owners", short=name, flow="quantize", main=False, version=1, fits=codes.fits, transform=count_owners,
+        by_row=False, config=OwnersConfig(quantizer=spec.quantizer, typical=typical),
+        reads=(
+            Read(codes, ("present", "codes", "error")), Read(documents, ("status", "split")),
+            Read(embedded, ("present", "embedding")),
+        ),
+    )  # fmt: skip

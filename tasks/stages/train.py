@@ -1,6 +1,7 @@
 """Fit one classifier on the feature store."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -11,7 +12,7 @@ from fuseline.models.features import Features, Input, reads_text
 from fuseline.models.registry import MODELS, new_classifier
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.engine.fit import FitResult
-from fuseline.tasks.engine.nodes import Context
+from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Read, ShardStage
 from fuseline.tasks.options import parse_options
 
 
@@ -75,4 +76,37 @@ def fit_classifier(train: Features, valid: Features, config: TrainConfig, contex
     """Fit a classifier; its checkpoint records the keys of everything it read."""
     classifier = new_classifier(config.kind, {**config.options, **config.knobs})
     classifier.fit(train, valid if valid.n_rows else None, seed=config.seed, scratch=context.scratch)
-    return classifier.save, train.n_rows, classifier.describe()
+    return classifier.save, train.n_rows, {**classifier.describe(), MULTI_LABEL: classifier.multi_label}
+
+
+MULTI_LABEL = "multi_label"  # among the facts of a model: whether a document may carry several labels
+ROLE = "models"
+
+
+class Readable(NamedTuple):
+    """What models may read, made from one set of documents."""
+
+    documents: Ingest
+    clean: ShardStage
+    detect: Mapping[str, ShardStage]
+    others: Sequence[ShardStage] = ()
+
+    def reads(self, model: ModelConfig, *columns: str) -> tuple[Read, ...]:
+        """Return what a model reads, documents with `columns` first; words that are added to its text follow that."""
+        wanted = {one.name for one in model.inputs()}
+        words = [Read(self.detect[name], ("text",), into=self.clean.name) for name in sorted(model.ocr)]
+        reads = [Read(self.documents, columns)]
+        for node in (self.clean, *self.others):
+            if node.feature is not None and node.name in wanted:
+                reads += [Read(node, node.feature.columns), *(words if node is self.clean else ())]
+        return tuple(reads)
+
+
+def stage(name: str, spec: ModelConfig, sources: Readable) -> Fit:
+    """Return the node that fits a model; it is fitted by all that its inputs are."""
+    reads = sources.reads(spec, "split", "labels")
+    fits = {fit.name: fit for read in reads for fit in read.node.fits}
+    return Fit(
+        role=ROLE, short=name, flow="train", version=3, config=train_config(spec), fit=fit_classifier,
+        weights=start_digest(spec.kind, spec.options), reads=reads, fits=tuple(fits[name] for name in sorted(fits)),
+    )  # fmt: skip

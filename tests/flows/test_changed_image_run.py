@@ -1,6 +1,7 @@
 """An image that is replaced while a run is on its way, through the command line."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import fuseline.flows.pipeline
 from fuseline.flows.config import Config, load_config
 from fuseline.flows.graph import build
 from fuseline.flows.step import Wishes
+from fuseline.flows.steps import legs
+from fuseline.tasks.engine.nodes import Node
 from fuseline.tasks.stages.embed import ImageEmbedConfig, embed_images
 from tests.flows.conftest import Cli, document, draw, settings, write_config, write_documents
 from tests.flows.test_run import busy, plan_of
@@ -48,13 +51,17 @@ def test_a_replaced_image_is_told_and_right_after_one_more_run(
     image, kept = config.parent / NAME, tmp_path / "kept.png"
     shutil.copy2(image, kept)
 
-    def replace_image(config: Config, wishes: Wishes) -> list[dict[str, Any]]:
-        draw(image, "square", 99)
-        return []
+    class ReplaceImage:
+        def make(self, nodes: list[Node], config: Config, wishes: Wishes) -> list[dict[str, Any]]:
+            draw(image, "square", 99)
+            return []
 
-    ingest, *others = fuseline.flows.pipeline.STEPS
+    def with_another_leg(nodes: list[Node]) -> Iterator[tuple[Any, list[Node]]]:
+        ingest, *others = legs(nodes)
+        yield from (ingest, (ReplaceImage(), []), *others)
+
     with monkeypatch.context() as patched:
-        patched.setattr(fuseline.flows.pipeline, "STEPS", [ingest, replace_image, *others])
+        patched.setattr(fuseline.flows.pipeline, "legs", with_another_leg)
         result = cli("run", config)
     assert result.exit_code == 0, result.output
     bad = pl.read_parquet(config.parent / "out" / "latest" / "quarantine.parquet")

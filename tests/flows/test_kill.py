@@ -145,7 +145,7 @@ def test_a_shard_that_kills_its_worker_fails_alone(finished: Path, tmp_path: Pat
     """Shards in flight beside it lost their worker too: they must not fail with it, nor cancel one another."""
     nodes, root = build(load_config(finished)), finished.parent / "out"
     clean = next(node for node in nodes if isinstance(node, ShardStage) and node.name == "clean/text")
-    deadly = dataclasses.replace(clean, name="clean/deadly", transform=kill_own_process)
+    deadly = dataclasses.replace(clean, role="clean", short="deadly", transform=kill_own_process)
     subprocess.run(["cp", "-r", root / "documents", tmp_path / "documents"], check=True)
     pool = Pool(2)
     with ThreadPoolExecutor(3) as threads:

@@ -16,7 +16,7 @@ from fuseline.tasks.engine.images import ImageLimits, decode, open_image
 from fuseline.tasks.engine.nodes import Context, Ingest
 from fuseline.tasks.evaluation.statistics import merge, statistics
 from fuseline.tasks.readers import READERS, published
-from fuseline.tasks.stages.transforms import clean_documents
+from fuseline.tasks.stages.clean import clean_documents
 from tests.fixtures.layouts import LAYOUTS
 
 ROWS = 40

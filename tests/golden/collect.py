@@ -61,10 +61,22 @@ def machine() -> dict[str, str]:
 def _dataset(folder: Path) -> dict[str, dict[str, Any]]:
     shards = sorted(folder.glob("[0-9]*-*.*"))
     if shards[0].suffix == ".parquet":
-        return _columns(pa.concat_tables(pq.read_table(path, partitioning=None) for path in shards))
+        tables = [pq.read_table(path, partitioning=None) for path in shards]
+        alike = all(table.schema == tables[0].schema for table in tables)
+        return _columns(pa.concat_tables(tables) if alike else _glued(folder, tables))
     groups = [zarr.open_group(str(path), mode="r") for path in shards]
     names = sorted(set(groups[0].array_keys()) - VOLATILE)
     return {name: _summary(np.concatenate([np.asarray(group[name][:]) for group in groups])) for name in names}
+
+
+def _glued(folder: Path, tables: list[pa.Table]) -> pa.Table:
+    """Return tables of several names as one with prefixed columns, null where a row is of another table."""
+    records = [json.loads(path.read_bytes()) for path in sorted((folder / "shards").glob("*.json"))]
+    named = [
+        table.rename_columns([f"{record['table']}.{name}" for name in table.column_names])
+        for record, table in zip(records, tables, strict=True)
+    ]
+    return pa.concat_tables(named, promote_options="default")
 
 
 def _checkpoint(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

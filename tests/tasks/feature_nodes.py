@@ -13,5 +13,6 @@ FEATURES = {
 
 def read(name: str) -> Read:
     """Return what a model reads of a dataset of this name."""
-    feature = FEATURES.get(name.partition("/")[0])
-    return Read(Node(name=name, flow="any", version=1, config=FrozenConfig(), feature=feature), ())
+    role, short = name.split("/")
+    feature = FEATURES.get(role)
+    return Read(Node(role=role, short=short, flow="any", version=1, config=FrozenConfig(), feature=feature), ())

@@ -64,7 +64,7 @@ class World(NamedTuple):
         read = Read(documents, ("image",), ("image_digest",))
         transform = ImageTransform(lambda tables, config: Red())
         shared: dict[str, Any] = {"flow": "embed", "version": 1, "config": Scale()}
-        return documents, ShardStage(name="embed/red", reads=(read,), transform=transform, **shared)
+        return documents, ShardStage(role="embed", short="red", reads=(read,), transform=transform, **shared)
 
     def run(self, wanted: list[Node] | None = None) -> dict[str, tuple[int, int, int]]:
         """Bring nodes up to date, told what the flows tell the planner."""

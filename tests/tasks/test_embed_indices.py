@@ -8,13 +8,13 @@ from drive import content, make_shard
 
 from fuseline.stores.schemas import DETECTIONS, ragged_indices
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest_config, ingest_stage
+from fuseline.tasks.documents.ingest import SourceConfig
+from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Fit, Read, ShardStage
-from fuseline.tasks.stages.clean import CleanConfig
-from fuseline.tasks.stages.detect import DetectConfig
+from fuseline.tasks.stages.clean import CleanConfig, clean_documents
+from fuseline.tasks.stages.detect import DetectConfig, detect_elements
 from fuseline.tasks.stages.embed_indices import IndexEmbedConfig, embed_indices, fit_vocabulary
-from fuseline.tasks.stages.transforms import clean_documents, detect_elements
 
 
 def element(label: str, score: float) -> dict[str, Any]:
@@ -24,18 +24,24 @@ def element(label: str, score: float) -> dict[str, Any]:
 def made(root: Path, upstream: ShardStage, tables: dict[str, pa.Table], **options: Any) -> tuple[ShardStage, Fit]:
     """Commit documents and an upstream shard by hand, then fit and make the stage."""
     where = SourceConfig(path="none")
-    config = ingest_config("documents/x", where, shard_size=9, split=SplitConfig(valid=0, test=0))
-    documents = ingest_stage("documents/x", where, config)
+    documents = ingest_stage("x", where, shard_size=9, split=SplitConfig(valid=0, test=0))
     spec = IndexEmbedConfig.model_validate(options)
     upstream.dataset(root).commit(0, tables["upstream"], {})
     documents.dataset(root).commit(0, tables["documents"], {})
     read = Read(upstream, (spec.column,))
     fit = Fit(
-        name="encoders/v", flow="embed", version=1, config=spec.fit_config(), fit=fit_vocabulary,
+        role="encoders", short="v", flow="embed", main=False, version=1, config=spec.fit_config(), fit=fit_vocabulary,
         reads=(Read(documents, ("split",)), read),
     )  # fmt: skip
     stage = ShardStage(
-        name="embed/v", flow="embed", version=1, config=spec, transform=embed_indices, fits=(fit,), reads=(read,)
+        role="embed",
+        short="v",
+        flow="embed",
+        version=1,
+        config=spec,
+        transform=embed_indices,
+        fits=(fit,),
+        reads=(read,),
     )
     make_fit(fit, root, source="")
     make_shard(stage, root, 0)
@@ -57,7 +63,7 @@ def test_objects_are_looked_up_strongest_first(tmp_path: Path) -> None:
         for i, some in zip("abcd", elements, strict=True)
     ]
     detect = ShardStage(
-        name="detect/objects", flow="detect", version=1, config=DetectConfig(detector="ssdlite_coco"),
+        role="detect", short="objects", flow="detect", version=1, config=DetectConfig(detector="ssdlite_coco"),
         transform=detect_elements,
     )  # fmt: skip
     tables = {"documents": DOCUMENTS, "upstream": pa.Table.from_pylist(rows, schema=DETECTIONS)}
@@ -73,7 +79,9 @@ def test_objects_are_looked_up_strongest_first(tmp_path: Path) -> None:
 
 
 def test_words_keep_their_order(tmp_path: Path) -> None:
-    clean = ShardStage(name="clean/text", flow="clean", version=1, config=CleanConfig(), transform=clean_documents)
+    clean = ShardStage(
+        role="clean", short="text", flow="clean", version=1, config=CleanConfig(), transform=clean_documents
+    )
     texts = pa.table({"id": ["a", "b", "c", "d"], "text": ["the cat", "the dog sat", "a cat", ""]})
     stage, fit = made(tmp_path, clean, {"documents": DOCUMENTS, "upstream": texts}, limit=2)
     assert [row["indices"] for row in content(stage, tmp_path).values()] == [[1, 2], [1, 3], [0, 2], []]

@@ -14,7 +14,8 @@ from fuseline.models.encoders.tabular import Tabular, TabularConfig
 from fuseline.stores.errors import DataError
 from fuseline.stores.schemas import embedding, indices
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest_config, ingest_stage
+from fuseline.tasks.documents.ingest import SourceConfig
+from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Read, ShardStage
 from fuseline.tasks.stages.embed_columns import TabularEmbedConfig, embed_tabular, fit_tabular
 
@@ -35,15 +36,14 @@ def pipeline(
 ) -> tuple[Ingest, Fit, ShardStage]:
     """Return ingest, fit and stage, as the graph wires them."""
     where = SourceConfig(path=str(source), options={"tabular": tabular} if tabular else {})
-    config = ingest_config("documents/x", where, shard_size=2, split=SplitConfig(valid=0, test=0))
-    documents = ingest_stage("documents/x", where, config)
+    documents = ingest_stage("x", where, shard_size=2, split=SplitConfig(valid=0, test=0))
     spec = TabularEmbedConfig.model_validate(options)
     fit = Fit(
-        name="encoders/c", flow="embed", version=1, config=spec.fit_config(), fit=fit_tabular,
+        role="encoders", short="c", flow="embed", main=False, version=1, config=spec.fit_config(), fit=fit_tabular,
         reads=(Read(documents, ("split", *spec.reads())),),
     )  # fmt: skip
     stage = ShardStage(
-        name="embed/c", flow="embed", version=1, config=spec, transform=embed_tabular, fits=(fit,),
+        role="embed", short="c", flow="embed", version=1, config=spec, transform=embed_tabular, fits=(fit,),
         reads=(Read(documents, spec.reads()),), layout="zarr" if spec.output == "vectors" else "parquet",
     )  # fmt: skip
     return documents, fit, stage

@@ -15,7 +15,6 @@ from fuseline.models.token_vectors import token_vectors, vocabulary
 from fuseline.stores.schemas import TOKENS, WORDS
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation import token_dictionary as dictionary
-from fuseline.tasks.evaluation.summaries import part_of
 from fuseline.tasks.evaluation.token_dictionary import (
     DictionaryConfig,
     Owners,
@@ -87,8 +86,8 @@ def described(monkeypatch):
         config = DictionaryConfig(
             model="m", kind="pq", parts=parts, repeated=repeated, tokens=TokensConfig(words=3, **options)
         )
-        found = describe_tokens(lambda: iter(shards), config, Context("", {"models/m": None}, {}))
-        return part_of(found, "tokens"), part_of(found, "words")
+        tables = describe_tokens(lambda: iter(shards), config, Context("", {"models/m": None}, {}))
+        return tables["tokens"], tables["words"]
 
     return describe
 

@@ -13,7 +13,8 @@ import fuseline.tasks.documents.findings
 from fuseline.stores.errors import DataError
 from fuseline.stores.forgotten import Forgotten
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine, ingest_stage
+from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_quarantine
+from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.documents.side_files import found_beside
 
 USUAL = {"petfinder": {"no_sentiment"}}  # what a layout lacks as the release does
@@ -30,8 +31,7 @@ def caplog(caplog, monkeypatch):
 def found(reader, path, out, **options):
     """Ingest, and return (finding, source, id) in order."""
     source = SourceConfig(reader=reader, path=str(path), options=options)
-    config = ingest_config("documents/x", source, shard_size=16, split=SplitConfig())
-    node = ingest_stage("documents/x", source, config)
+    node = ingest_stage("x", source, shard_size=16, split=SplitConfig())
     ingest(node, out, done=lambda report: None)
     assert ingest_quarantine(node, out).num_rows == 0
     return [tuple(row.values()) for row in found_beside(node.dataset(out)).to_pylist()]
@@ -117,8 +117,7 @@ def test_forgotten_documents_leave_no_trace(tmp_path):
     source = SourceConfig(reader="csv", path=str(tmp_path / "set"))
     for reader, folder in (("csv", "set"), ("petfinder", "pets")):
         source = SourceConfig(reader=reader, path=str(tmp_path / folder))
-        config = ingest_config("documents/x", source, shard_size=16, split=SplitConfig())
-        node = ingest_stage("documents/x", source, config)
+        node = ingest_stage("x", source, shard_size=16, split=SplitConfig())
         ingest(node, tmp_path / "root", done=lambda report: None)
         assert found_beside(node.dataset(tmp_path / "root")).num_rows == 0
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from fuseline.stores.errors import ConfigError, DamagedError, DataError, StorageError
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest_config, ingest_quarantine, ingest_stage, scan
+from fuseline.tasks.documents.ingest import SourceConfig, ingest_quarantine, scan
+from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.documents.near_duplicates import DuplicatesConfig
 from fuseline.tasks.engine.nodes import Ingest
 from fuseline.tasks.engine.planner import PlanOptions, plan_node
@@ -100,8 +101,7 @@ def test_names_of_images_that_are_no_text_end_no_ingest(tmp_path, root):
     (folder / "a.jpg").write_bytes(b"x")
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff.jpg")).write_bytes(b"y")
     where = SourceConfig(reader="imagefolder", path=str(folder))
-    config = ingest_config("documents/x", where, shard_size=10, split=SplitConfig())
-    node = ingest_stage("documents/x", where, config)
+    node = ingest_stage("x", where, shard_size=10, split=SplitConfig())
     run([node], root)
     assert list(content(node, root)) == ["a.jpg"]
     assert ingest_quarantine(node, root)["reason"].to_pylist() == ["bad_name"]

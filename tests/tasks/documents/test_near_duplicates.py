@@ -10,7 +10,8 @@ from PIL import Image
 
 from fuseline.stores.schemas import IMAGE
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine, ingest_stage, scan
+from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_quarantine, scan
+from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.documents.near_duplicates import DuplicatesConfig, ImageDuplicates, difference_hash
 from fuseline.tasks.engine.nodes import Ingest
 
@@ -59,8 +60,7 @@ def test_exact_copies_are_found_at_any_distance(distance: int):
 def node_of(path: Path) -> Ingest:
     source = SourceConfig(path=str(path))
     chosen = {"shard_size": 2, "split": SplitConfig(), "duplicates": DuplicatesConfig(images=True)}
-    config = ingest_config("x", source, **chosen)
-    return ingest_stage("documents/x", source, config)
+    return ingest_stage("x", source, **chosen)
 
 
 def test_ingest_leaves_duplicates_out_lists_them_and_stays_at_that(tmp_path: Path):

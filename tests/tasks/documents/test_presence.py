@@ -40,7 +40,7 @@ def rows(n, **more):
 def over_images(wanted):
     """A stage over the images of some documents."""
     return ShardStage(
-        name="embed/image", flow="embed", version=1, config=FrozenConfig(), transform=lambda *_: None,
+        role="embed", short="image", flow="embed", version=1, config=FrozenConfig(), transform=lambda *_: None,
         reads=(Read(wanted.documents, ("image",), ("image_digest",)),),
     )  # fmt: skip
 
@@ -103,7 +103,7 @@ def test_urls_are_never_fetched(folder, root):
 def test_texts_that_are_all_empty(folder, root):
     wanted = nodes(Source(folder / "x.jsonl").write([{"id": f"d{i}", "title": "t"} for i in range(25)]))
     run([wanted.documents, wanted.clean], root)
-    vector = replace(wanted.vector, name="embed/text")
+    vector = replace(wanted.vector, role="embed", short="text")
     with pytest.raises(DataError, match=r"embed/text over clean/text: expected .*, got 'missing 25'; mend"):
         check_present(vector, root)
     check_present(vector, root, lenient=True)
@@ -119,7 +119,7 @@ def test_a_field_that_failed_may_leave_others(folder, root):
 def test_vectors_that_all_failed(folder, root):
     wanted = nodes(Source(folder / "x.jsonl").write([{"id": f"d{i}", "text": "bad"} for i in range(3)]))
     run([wanted.documents, wanted.clean], root)
-    embedded = replace(wanted.clean, name="embed/bad", flow="embed", transform=wanted.clean.transform)
+    embedded = replace(wanted.clean, role="embed", short="bad", flow="embed", transform=wanted.clean.transform)
     run([embedded], root)
     fit = replace(wanted.model, reads=(Read(wanted.documents, ("split", "labels")), Read(embedded, ("text",))))
     with pytest.raises(DataError, match=r"train/longest over embed/bad: .* got 'bad_text 3'"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from drive import CleanConfig, nodes
 
-from fuseline.tasks.engine.nodes import Read, shard_nodes
+from fuseline.tasks.engine.nodes import Read, ordered, over
 
 
 def test_equal_nodes_have_equal_keys_wherever_the_source_lies():
@@ -20,7 +20,7 @@ def test_a_key_follows_settings_version_weights_layout_and_everything_above():
     below = [node.name for node in base if node.name not in ("documents/x", "clean/title")]
     changed = nodes(Path("x"), cleaning=CleanConfig(suffix="!"))
     assert [a.name for a, b in zip(base, changed, strict=True) if a.key != b.key] == below
-    for change in ({"version": 2}, {"weights": "w"}, {"layout": "zarr"}, {"name": "clean/y"}):
+    for change in ({"version": 2}, {"weights": "w"}, {"layout": "zarr"}, {"short": "y"}, {"role": "y"}):
         assert replace(base.clean, **change).key != base.clean.key
 
 
@@ -58,7 +58,21 @@ def test_a_node_travels_to_a_worker():
     assert pickle.loads(pickle.dumps(node)) == node
 
 
-def test_shard_nodes_leaves_out_fits_and_summaries():
-    assert [node.name for node in shard_nodes(list(nodes(Path("x"))))] == [
-        "documents/x", "clean/text", "clean/title", "embed/length", "predictions/longest"
+def test_nodes_come_once_and_after_what_they_read_else_in_the_order_given():
+    every = nodes(Path("x"))
+    order = [node.name for node in ordered([every.total, every.title])]
+    assert order == [
+        "documents/x", "clean/text", "models/longest", "predictions/longest", "evaluation/total", "clean/title"
     ]  # fmt: skip
+    assert ordered(every) == list(every)
+    read = ordered([every.predictions], fitted=False)
+    assert [node.name for node in read] == ["documents/x", "clean/text", "predictions/longest"]
+
+
+def test_a_node_over_other_documents_keeps_what_was_fitted():
+    every, others = nodes(Path("x")), nodes(Path("x"), shard_size=3).documents
+    moved = over(every.predictions, others)
+    assert moved.reads[0].node.reads[0].node == others
+    assert moved.fits == every.predictions.fits
+    assert moved.key != every.predictions.key
+    assert over(every.predictions, every.documents).key == every.predictions.key

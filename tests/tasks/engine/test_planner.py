@@ -449,7 +449,7 @@ class TestAFitOverAFit:
     def over(self, wanted, root):
         """Return a fit over `models/longest`; everything is made."""
         over = Fit(
-            name="models/over", flow="train", version=1, config=Scale(), fit=wanted.model.fit,
+            role="models", short="over", flow="train", version=1, config=Scale(), fit=wanted.model.fit,
             reads=wanted.model.reads, fits=(wanted.model,),
         )  # fmt: skip
         run([*wanted, over], root)

@@ -186,7 +186,7 @@ def by_shard(tables, config, context):
 
 
 def test_a_stage_over_whole_shards_may_return_other_rows(wanted, root):
-    stage = replace(wanted.clean, name="statistics/shards", transform=by_shard, by_row=False)
+    stage = replace(wanted.clean, role="statistics", short="shards", transform=by_shard, by_row=False)
     report = make_shard(stage, root, 1)
     assert (report.n_rows, report.computed) == (1, 1)
     assert stage.dataset(root).read(stage.dataset(root).record(1)).to_pylist() == [{"n": 5}]

@@ -14,11 +14,16 @@ from fuseline.tasks.evaluation.evaluate import (
     class_table,
     confusion_table,
     count,
-    evaluate,
     importance,
+    metric_table,
 )
 
 LABELS = ["ant", "bee", "cat"]
+
+
+def evaluate(predictions, documents, *, model, seed, splits, multi_label):
+    tallies = count(predictions, documents, splits=splits, multi_label=multi_label)
+    return metric_table(tallies, model=model, seed=seed, multi_label=multi_label)
 
 
 def documents(rows) -> pa.Table:

@@ -15,7 +15,8 @@ from fuseline.models.registry import MODELS
 from fuseline.models.scoring import count
 from fuseline.stores.errors import ConfigError
 from fuseline.tasks.engine.nodes import Context
-from fuseline.tasks.evaluation.evaluate import evaluate
+from fuseline.tasks.evaluation.evaluate import count as count_shards
+from fuseline.tasks.evaluation.evaluate import metric_table
 from fuseline.tasks.experiments.grid import (
     CellConfig,
     SweepConfig,
@@ -171,14 +172,9 @@ def test_scores_are_those_of_the_predictions_of_the_same_classifier(multi, loss,
     context = Context("", {"models/m": tmp_path}, {"models/m": "key", "self": "key"}, reads)
     shards = valid.tables()
     predictions = [predict(list(tables), config, context) for tables in shards]
-    table = evaluate(
-        iter(predictions),
-        (d for d, _ in shards),
-        model="m",
-        seed=0,
-        splits=["valid"],
-        multi_label=classifier.multi_label,
-    )
+    multi_label = classifier.multi_label
+    tallies = count_shards(iter(predictions), (d for d, _ in shards), splits=["valid"], multi_label=multi_label)
+    table = metric_table(tallies, model="m", seed=0, multi_label=multi_label)
     wanted = {row["metric"]: (row["value"], row["n"]) for row in table.to_pylist()}
     got = scores(count(classifier, valid), multi_label=classifier.multi_label)
     assert got["accuracy"][1] == 59

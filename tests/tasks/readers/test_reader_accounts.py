@@ -9,7 +9,8 @@ from fixtures.damage import LINES, OTHERS, WHOLE, spoil
 from fixtures.layouts import LAYOUTS
 
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine, ingest_stage
+from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_quarantine
+from fuseline.tasks.documents.ingest import stage as ingest_stage
 
 ROWS, BROKEN = 60, 5
 REASONS = {  # what stands in the quarantine table; bad_row where nothing is said
@@ -46,8 +47,7 @@ def ingested(name: str, path: Path, root: Path) -> tuple[list[str], Counter[str]
     """Return the ids of all documents, the reasons in the quarantine, and where its rows stood."""
     layout = LAYOUTS[name]
     source = SourceConfig(reader=layout.reader, path=str(path), options=dict(layout.options))
-    config = ingest_config("documents/x", source, shard_size=16, split=SplitConfig())
-    node = ingest_stage("documents/x", source, config)
+    node = ingest_stage("x", source, shard_size=16, split=SplitConfig())
     ingest(node, root, done=lambda report: None)
     dataset, listed = node.dataset(root), ingest_quarantine(node, root)
     ids = [one for record in dataset.records().values() for one in dataset.read(record, ("id",))["id"].to_pylist()]

@@ -20,8 +20,7 @@ for table in READERS[{reader!r}].read({path!r}, READERS[{reader!r}].options(**{o
 """
 INGEST = """
 source = SourceConfig(reader={reader!r}, path={path!r})
-config = ingest_config("documents/x", source, shard_size=4096, split=SplitConfig())
-node = ingest_stage("documents/x", source, config)
+node = ingest_stage("x", source, shard_size=4096, split=SplitConfig())
 for report in reports(node, Path({root!r})):
     rows += report.n_rows
 """
@@ -29,7 +28,7 @@ SCRIPT = """
 import json, resource
 from pathlib import Path
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config
+from fuseline.tasks.documents.ingest import SourceConfig, ingest
 from fuseline.tasks.engine.nodes import Ingest
 from fuseline.tasks.readers import READERS
 def peak():

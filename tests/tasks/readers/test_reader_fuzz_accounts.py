@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config, ingest_quarantine, ingest_stage
+from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_quarantine
+from fuseline.tasks.documents.ingest import stage as ingest_stage
 
 # any JSON that a file can hold, and what the formats have a meaning for
 NAMES = st.sampled_from(["genres", "plot", "title", "value", "language_tag", "hi_res", "id", "tags", "score", "a", ""])
@@ -468,8 +469,7 @@ def ingested(reader: str, cases: int) -> None:
         whole = reader in ("petfinder", "webvision", "products")
         path = folder / "in" if whole else folder / "in" / name
         source = SourceConfig(reader=reader, path=str(path), options=options)
-        config = ingest_config("documents/x", source, shard_size=4, split=SplitConfig())
-        node = ingest_stage("documents/x", source, config)
+        node = ingest_stage("x", source, shard_size=4, split=SplitConfig())
         ingest(node, folder / "root", done=lambda report: None)
         dataset, listed = node.dataset(folder / "root"), ingest_quarantine(node, folder / "root")
         documents = sum(record.n_rows for record in dataset.records().values())

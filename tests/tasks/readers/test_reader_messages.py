@@ -9,7 +9,8 @@ from fixtures.pieces import put
 
 from fuseline.stores.errors import ConfigError, DataError
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_config, ingest_stage, scan
+from fuseline.tasks.documents.ingest import SourceConfig, ingest, scan
+from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.readers import READERS, looks_for
 
 NEEDED = {"products": {"preset": "fashion"}}
@@ -22,8 +23,7 @@ def refusal(reader, path, root, **options):
     for call in (lambda node: scan(node, root), lambda node: ingest(node, root, done=lambda report: None)):
         with pytest.raises((ConfigError, DataError)) as error:
             source = SourceConfig(reader=reader, path=str(path), options={**NEEDED.get(reader, {}), **options})
-            config = ingest_config("documents/x", source, shard_size=16, split=SplitConfig())
-            call(ingest_stage("documents/x", source, config))
+            call(ingest_stage("x", source, shard_size=16, split=SplitConfig()))
         said.append(str(error.value))
     assert said[0] == said[1]
     assert "\n" not in said[0]
