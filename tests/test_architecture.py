@@ -133,3 +133,39 @@ def test_planning_does_not_import_heavy_libraries():
     script = f"import sys, {planning}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+PARSING = {"startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "split", "rsplit"}
+
+
+def parsed_names(module: ast.Module) -> list[str]:
+    """Return the calls that take the name of a node or of a stage apart at its slash."""
+    calls = [n for n in ast.walk(module) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+    return [ast.unparse(n) for n in calls if n.func.attr in PARSING and is_dataset_name(n.func.value) and slashed(n)]
+
+
+def is_dataset_name(value: ast.expr) -> bool:
+    if isinstance(value, ast.Name):
+        return value.id == "stage"
+    return isinstance(value, ast.Attribute) and value.attr in {"name", "stage", "label"}
+
+
+def slashed(call: ast.Call) -> bool:
+    return any(isinstance(n, ast.Constant) and "/" in str(n.value) for one in call.args for n in ast.walk(one))
+
+
+@modules
+def test_names_of_datasets_are_not_parsed(path):
+    """A node says its role, and a manifest its kind: what is found by the text of a name breaks when it changes."""
+    if "readers" not in path.parts:  # which read names of files
+        assert parsed_names(tree(path)) == []
+
+
+def test_a_parsed_name_is_found_however_it_is_written():
+    for text in (
+        'node.name.startswith("models/")', 'read.node.name.partition("/")', 'x.manifest.stage.startswith(("a/", "b/"))',
+        'fit.name.removeprefix(f"{MODELS}/")', 'stage.split("/")',
+    ):  # fmt: skip
+        assert parsed_names(ast.parse(text)), text
+    for text in ('path.name.startswith(".")', 'column.name.startswith("num_")', 'url.partition("://")'):
+        assert not parsed_names(ast.parse(text)), text

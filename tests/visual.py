@@ -80,7 +80,8 @@ def visual(source: Path, *, quantizer: str = "pq", shard_size: int = 20, **optio
         reads=(Read(vectors, ("present", "embedding", "status")),),
     )  # fmt: skip
     owners = ShardStage(
-        role="owners", short="q", flow="quantize", main=False, version=1, by_row=False, transform=count_owners, fits=(book,),
+        role="owners", short="q", flow="quantize", main=False, version=1, by_row=False, transform=count_owners,
+        fits=(book,),
         config=OwnersConfig(quantizer=quantizer, typical=2),
         reads=(
             Read(codes, ("present", "codes", "error")), Read(documents, ("status", "split")),
@@ -89,7 +90,8 @@ def visual(source: Path, *, quantizer: str = "pq", shard_size: int = 20, **optio
     )  # fmt: skip
     thresholds = DriftConfig(rows=10, held_out=5)
     drift = Summary(
-        role="drift", short="q", flow="quantize", main=False, version=1, fits=(book,), compares=book, summarise=measure_drift,
+        role="drift", short="q", flow="quantize", main=False, version=1, fits=(book,), compares=book,
+        summarise=measure_drift,
         tables=("drift",),
         config=MeasureConfig(codebook="q", quantizer=quantizer, thresholds=thresholds),
         reads=(Read(owners, ("token", "n", "n_train", "error", "error_train")),),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fuseline.stores import manifest
 from fuseline.stores.errors import DamagedError, DataError
-from fuseline.stores.manifest import FileRecord, Manifest, ShardRecord, expanded
+from fuseline.stores.manifest import SEAL, FileRecord, Manifest, ShardRecord, expanded, sealed
 
 MANIFEST = Manifest("embed/image", 2, {"size": 224, "crop": {"mode": "fit", "pad": 0.5}}, {"documents/x": "k1"}, "zarr")
 RECORD = ShardRecord(
@@ -145,3 +145,26 @@ def test_columns_that_change_places_are_another_content():
     swapped = replace(RECORD, columns={"status": RECORD.columns["text"], "text": RECORD.columns["status"]})
     moved = replace(RECORD, columns={"status": RECORD.columns["status"], "title": RECORD.columns["text"]})
     assert len({record.digest() for record in (RECORD, swapped, moved)}) == 3
+
+
+def test_role_and_kind_are_kept_and_are_no_part_of_the_key():
+    told = replace(MANIFEST, role="embed", kind="shards")
+    assert told.key == MANIFEST.key == replace(MANIFEST, role="models", kind="checkpoint").key
+    assert Manifest.from_bytes(replace(told, kind="tables").to_bytes()).kind == "tables"
+
+
+@pytest.mark.parametrize(
+    ("stage", "role", "kind"),
+    [
+        ("documents/x", "documents", "documents"),
+        ("codebooks/pq", "codebooks", "checkpoint"),
+        ("sweep/text", "sweep", "checkpoint"),
+        ("predictions/text", "predictions", "shards"),
+    ],
+)
+def test_a_manifest_of_before_says_both_by_its_folder(stage, role, kind):
+    """Documents of an earlier version must still be found by those who erase them."""
+    said = orjson.loads(replace(MANIFEST, stage=stage).to_bytes())
+    values = {name: value for name, value in said.items() if name not in ("role", "kind", "format", SEAL)}
+    found = Manifest.from_bytes(sealed(values))
+    assert (found.role, found.kind) == (role, kind)

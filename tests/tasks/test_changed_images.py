@@ -177,7 +177,7 @@ def test_the_report_shows_no_other_picture_in_its_place(world: World) -> None:
 def test_stages_share_a_pass_though_one_of_them_has_most_of_its_rows(world: World) -> None:
     documents, red = world.nodes()
     world.run()
-    other = replace(red, name="embed/other")
+    other = replace(red, short="other")
     paint(world.folder / "2.bmp", 90)
     world.run([documents])
     reports = make_shards([red, other], world.root, 0, source=str(world.folder))

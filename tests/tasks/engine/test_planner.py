@@ -125,7 +125,7 @@ def test_the_reason_compares_like_with_like(source, root):
     path = source.write(documents(5))
     mine = nodes(path, cleaning=CleanConfig(suffix="1"))
     run([mine.documents, mine.clean], root)
-    others = replace(mine.documents, name="documents/y")
+    others = replace(mine.documents, short="y")
     theirs = replace(mine.clean, reads=(Read(others, ("text",)),), config=CleanConfig(suffix="2"))
     run([others, theirs], root)
     assert explain_key(nodes(path, cleaning=CleanConfig(suffix="3")).clean, root) == "suffix: '1' -> '3'"

@@ -9,7 +9,8 @@ from drive import Source, clean, content, counts, documents, make_shard, nodes, 
 from fuseline.stores.errors import AlignmentError, MismatchError, StorageError
 from fuseline.tasks.engine.inputs import Tables, context, row_inputs, shard_inputs, upstream_tables
 from fuseline.tasks.engine.nodes import Context, Read
-from fuseline.tasks.engine.shard import make_shards
+from fuseline.tasks.engine.planner import PlanOptions, plan_node
+from fuseline.tasks.engine.shard import make_shards, make_summary
 
 
 @pytest.fixture
@@ -286,3 +287,52 @@ class TestReusedRows:
         run(wanted, root)
         record = wanted.clean.dataset(root).record(1)
         assert (record.n_rows, set(record.columns)) == (0, {"status", "text"})
+
+
+class TestTables:
+    """A summary of two tables, each of which can be read by its name."""
+
+    @pytest.fixture
+    def two(self, wanted):
+        def counts(shards, config, context):
+            tables = [table for (table,) in shards()]
+            n = sum(table.num_rows for table in tables)
+            return {"count": pa.table({"n": [n]}), "texts": pa.concat_tables(tables).select(["text"])}
+
+        reads = (Read(wanted.clean, ("text",)),)
+        return replace(wanted.total, reads=reads, fits=(), tables=("texts", "count"), summarise=counts)
+
+    def test_each_is_read_by_its_name_with_its_own_columns(self, two, root):
+        assert two.table(root, "count") is None
+        report = make_summary(two, root, source="")
+        assert (report.n_rows, two.table(root, "count").to_pydict()) == (16, {"n": [15]})
+        assert two.table(root, "texts").column_names == ["text"]
+        assert [record.table for _, record in sorted(two.dataset(root).records().items())] == ["texts", "count"]
+        assert plan_node(two, root, PlanOptions()).fresh == (0,)
+
+    @pytest.mark.parametrize("index", [0, 1])
+    def test_one_that_is_lost_has_them_made_again(self, two, root, index):
+        make_summary(two, root, source="")
+        before = {name: two.table(root, name) for name in two.tables}
+        two.dataset(root).drop(index)
+        assert plan_node(two, root, PlanOptions()).todo == [0]
+        make_summary(two, root, source="")
+        assert {name: two.table(root, name) for name in two.tables} == before
+
+    def test_a_kill_between_two_tables_leaves_it_stale(self, two, root):
+        make_summary(two, root, source="")
+        record = two.dataset(root).record(1)
+        two.dataset(root).recommit(record, {**record.inputs, "clean/text": "of before"})
+        assert plan_node(two, root, PlanOptions()).stale == {0: "clean/text changed"}
+
+    def test_damage_of_one_is_found_and_its_loss_repaired(self, two, root):
+        make_summary(two, root, source="")
+        dataset = two.dataset(root)
+        path = root / two.name / two.key / next(iter(dataset.record(1).files))
+        path.write_bytes(b"harm")
+        assert [dataset.damaged(record) for _, record in sorted(dataset.records().items())] == [[], [path.name]]
+
+    def test_tables_that_the_node_does_not_name_are_refused(self, two, root):
+        other = replace(two, tables=("texts",))
+        with pytest.raises(ValueError, match=r"tables of .*: expected \['texts'\], got \['count', 'texts'\]"):
+            make_summary(other, root, source="")
