@@ -24,6 +24,7 @@ from fuseline.flows.config_files import extended, folders_of, merge, parse_overr
 from fuseline.models.columns import Codes, Dense
 from fuseline.models.config import FrozenConfig, key_values, knob
 from fuseline.models.encoders import ENCODERS
+from fuseline.models.features import codes_name, embedding_name
 from fuseline.stores.digests import key_digest
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.stores.redaction import redacted_values
@@ -182,7 +183,7 @@ class Config(FrozenConfig):
             self._dense("report.vectors", name)
         for name, model in self.models.items():
             for one in model.inputs():
-                short = one.name.partition("/")[2]
+                short = one.name.removeprefix(embedding_name("") if one.kind is Dense else codes_name(""))
                 if one.kind is Dense:
                     self._dense(f"models.{name}.options (embedding)", short)
                 elif one.kind is Codes:
