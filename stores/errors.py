@@ -6,7 +6,6 @@ FuselineError
 │   ├── DamagedError              bytes on disk differ from their digest
 │   └── AlignmentError            two datasets disagree about the documents of a shard
 ├── MismatchError (ValueError)    features and model come from different encoders or codebooks
-├── MissingWeightsError (FileNotFoundError)   which file is wanted, and where users get it
 ├── StorageError (OSError)        the output root cannot be written (full, read-only)
 └── LockedError (RuntimeError)    another run holds the output root
 
@@ -41,10 +40,6 @@ class AlignmentError(DataError):
 
 class MismatchError(FuselineError, ValueError):
     """Features and model were made with different encoders or codebooks."""
-
-
-class MissingWeightsError(FuselineError, FileNotFoundError):
-    """A weight file is absent; the message says which, and how to get it."""
 
 
 class StorageError(FuselineError, OSError):
