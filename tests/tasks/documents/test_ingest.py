@@ -359,7 +359,7 @@ def test_new_documents_never_take_the_place_of_another_shard(source, root):
 def test_options_of_the_reader_decide_the_key(source):
     one, other = (SourceConfig(path=str(source.path), options={"columns": {"text": name}}) for name in "ab")
     chosen = {"shard_size": 10, "split": SplitConfig()}
-    assert ingest_config("x", one, **chosen) != ingest_config("x", other, **chosen)
+    assert ingest_stage("x", one, **chosen).config != ingest_stage("x", other, **chosen).config
 
 
 def test_a_lost_shard_some_of_whose_documents_are_gone_too(source, root):

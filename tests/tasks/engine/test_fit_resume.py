@@ -35,7 +35,7 @@ def gated(wanted: Nodes) -> Fit:
     vectors = replace(wanted.vector, transform=lengths, feature=Feature(Dense, "embedding", "image"))
     config = train_config(ModelConfig(kind="gmu", options=OPTIONS, seed=3))
     reads = (Read(wanted.documents, ("split", "labels")), Read(vectors, ("present", "embedding")))
-    return Fit(name="models/gmu", flow="train", version=1, config=config, fit=fit_classifier, reads=reads)
+    return Fit(role="models", short="gmu", flow="train", version=1, config=config, fit=fit_classifier, reads=reads)
 
 
 def prepared(folder: Path) -> tuple[Nodes, Fit, Path]:

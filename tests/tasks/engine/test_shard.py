@@ -126,7 +126,7 @@ def test_shards_made_with_another_version_of_a_fitted_thing_are_refused(wanted, 
 
 def test_a_fitted_thing_of_another_version_is_refused_behind_the_one_that_was_fitted_over_it(wanted, root):
     run(wanted, root)
-    over = replace(wanted.model, name="models/over", fits=(wanted.model,))
+    over = replace(wanted.model, short="over", fits=(wanted.model,))
     run([over], root)
     reader = replace(wanted.predictions, fits=(over,), reads=(Read(wanted.predictions, ("value",)),))
     assert upstream_tables(reader, root, 0)[0].num_rows == 10
