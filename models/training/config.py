@@ -61,6 +61,9 @@ class TrainingConfig(FrozenConfig):
     )
     threads: int = added(1, ge=1, description="Threads on the processor; sums over more differ in their last bits")
     device: Device = knob("auto", description="Where torch trains: auto takes a GPU where there is one")
+    memory_mb: int = knob(
+        1024, ge=0, description="MB of prepared documents kept in memory; more are read again in every epoch"
+    )
     save_seconds: float = knob(
         60.0, ge=0, description="Seconds of training that a kill may cost: so often is the state written"
     )

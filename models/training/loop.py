@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,14 @@ class Family(Protocol):
         """Return what makes the arrays of a batch, by name, of the places (m,) of its documents in the block."""
 
 
+class Group(NamedTuple):
+    """Documents that are shuffled together."""
+
+    n: int
+    gather: Gather
+    truth: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+
 @dataclass
 class Place:
     """How far a training has come; plain values."""
@@ -105,6 +113,7 @@ class Loop:
         self.total = torch.zeros((), dtype=torch.float64, device=device)
         self.best: dict[str, torch.Tensor] = {}
         self.steps = 0
+        self.groups: list[Group] | None = None
 
     order: NDArray[np.int64] | None  # of the documents of a group that is under way
 
@@ -118,9 +127,9 @@ class Loop:
         while self.at.epoch < self.config.epochs and not self._has_waited():
             self.module.train()
             note_doing(f"epoch {self.at.epoch + 1} of {self.config.epochs}")
-            for number, block in enumerate(grouped(labelled(train))):
+            for number, group in enumerate(self._groups(train)):
                 if number >= self.at.group:
-                    self._group(block, store)
+                    self._train(group, store)
                     self.at.group, self.at.offset, self.order = number + 1, 0, None
             self._end_epoch(evaluate)
             if store is not None:
@@ -128,12 +137,28 @@ class Loop:
         if self.best:
             self.module.load_state_dict(self.best)
 
-    def _group(self, block: Block, store: "Store | None") -> None:
+    def _groups(self, train: Features) -> Iterator["Group"]:
+        """Yield the groups of an epoch: read and prepared once where they fit into `memory_mb`, else in every epoch."""
+        if self.groups is not None:
+            yield from self.groups
+            return
+        kept, room = list[Group](), self.config.memory_mb << 20
+        for block in grouped(labelled(train)):
+            group = Group(len(block), self.family.gather(block), self.classes.truth(block.labels))
+            room -= 2 * block.nbytes  # what is gathered from may be a copy
+            if room >= 0:
+                kept.append(group)
+            else:
+                kept.clear()
+            yield group
+        self.groups = kept if room >= 0 else None
+
+    def _train(self, group: "Group", store: "Store | None") -> None:
         import torch
 
-        gather, truth = self.family.gather(block), self.classes.truth(block.labels)
+        n, gather, truth = group
         if self.order is None:
-            self.order = torch.randperm(len(block)).numpy()
+            self.order = torch.randperm(n).numpy()
         for lo in range(self.at.offset, len(self.order), self.config.batch):
             rows = self.order[lo : lo + self.config.batch]
             self._step(gather, rows, truth(rows))  # of a batch alone: the (n, C) of a block may be huge

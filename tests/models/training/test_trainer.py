@@ -236,6 +236,21 @@ def test_what_only_the_data_tells_is_refused_before_the_first_step():
         monkey(LinearConfig(bias="frequencies")).fit(Blocks(data()), None, seed=0)
 
 
+@pytest.mark.parametrize(("megabytes", "passes"), [(1024, 2), (0, 5)])
+def test_documents_that_fit_into_memory_are_read_once(megabytes, passes, monkeypatch):
+    """Once for the labels, once for all epochs; else in every one of four."""
+    blocks, read = Blocks.blocks, []
+
+    def counted(self):
+        read.append(1)
+        return blocks(self)
+
+    expected = bits(fit(data(), epochs=4))
+    monkeypatch.setattr(Blocks, "blocks", counted)
+    assert bits(fit(data(), epochs=4, memory_mb=megabytes)) == expected
+    assert len(read) == passes + 1  # the first block alone, for its sizes
+
+
 def test_options_at_their_defaults_leave_old_keys_alone():
     assert key_values(LinearConfig()).keys() == {"task", "lr", "epochs", "batch", "dropout"}
     assert key_values(LinearConfig(optimizer="sgd", device="cpu", save_seconds=1))["optimizer"] == "sgd"
