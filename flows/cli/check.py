@@ -10,6 +10,7 @@ from fuseline.flows.graph import build
 from fuseline.flows.plan_options import check_devices
 from fuseline.models.weights.networks import weights_rows
 from fuseline.stores.errors import FuselineError, mismatch
+from fuseline.stores.redaction import redacted
 from fuseline.tasks.readers import READERS, looks_for
 from fuseline.tasks.readers.places import source_names
 
@@ -39,9 +40,9 @@ def faults(rows: list[Row]) -> list[Row]:
 
 def _checked(name: str, check: Callable[[], str]) -> Row:
     try:
-        return {"name": name, "state": "ok", "detail": check()}
+        return {"name": name, "state": "ok", "detail": redacted(check())}
     except FileNotFoundError as error:
-        return {"name": name, "state": "missing", "detail": str(error)}
+        return {"name": name, "state": "missing", "detail": redacted(str(error))}
     except FuselineError as error:
         return {"name": name, "state": "wrong", "detail": str(error)}
 

@@ -25,7 +25,7 @@ def starting_config(source: str, *, file: str, reader: str | None = None) -> str
         ConfigError: no reader reads the source.
     """
     found = guess(source, reader)
-    name = _name(source)
+    name = configuration_name(source)
     lines = [
         f"# fuseline run {file}",
         f"# A start, to be changed. What is not said here has its default: `fuseline config show {file}` prints all,",
@@ -77,8 +77,10 @@ def _models(found: Guess) -> list[str]:
     return lines
 
 
-def _name(source: str) -> str:
-    stem = PurePosixPath(source.rstrip("/")).name.partition(".")[0]
+def configuration_name(source: str) -> str:
+    """Return what a configuration for a source is called: after its last part, never after what a URL asks with."""
+    path = re.split("[?#]", source, maxsplit=1)[0] if "://" in source else source
+    stem = PurePosixPath(path.rstrip("/")).name.partition(".")[0]
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:100] or "documents"
 
 

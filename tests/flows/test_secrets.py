@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from fuseline.flows.cli.starting import configuration_name
 from fuseline.flows.config import parse_config
 from fuseline.flows.graph import build
 from fuseline.flows.parameters import settings_of
@@ -112,3 +113,10 @@ def test_a_deployment_takes_no_secret_as_a_parameter() -> None:
     with pytest.raises(ConfigError, match="stand in Prefect's database") as caught:
         settings_of("conf/demo.yaml", {"source.path": f"https://h/a.jsonl?sig={SECRET}"})
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("tail", ["documents.jsonl?X-Amz-Signature=", "documents?sig="])
+def test_a_first_configuration_is_not_named_after_a_secret(tmp_path: Path, tail: str) -> None:
+    """Names go into folders, records and reports; the path alone holds what its reader needs."""
+    source = f"https://host/{tail}{SECRET}"
+    assert configuration_name(source) == "documents"
