@@ -110,7 +110,7 @@ def test_every_version_is_erased_and_the_old_one_is_found_again(source, root):
 def shown(shards, config, context):
     """Name the first document of each shard, and say something of no document."""
     documents = [[{"id": table["id"][0].as_py(), "n": 1}] for (table,) in shards()]
-    return pa.table({"label": [str(n) for n in range(len(documents))], "documents": documents})
+    return {"total": pa.table({"label": [str(n) for n in range(len(documents))], "documents": documents})}
 
 
 def test_a_table_that_names_a_document_among_others_goes_whole(source, root):
@@ -137,8 +137,8 @@ def test_a_document_that_a_table_names_twice_is_one(source, root):
 
 
 def shown_twice(shards, config, context):
-    table = shown(shards, config, context)
-    return pa.concat_tables([table, table])
+    (table,) = shown(shards, config, context).values()
+    return {"total": pa.concat_tables([table, table])}
 
 
 def test_what_is_made_of_whole_shards_is_made_again_without_them(source, root):

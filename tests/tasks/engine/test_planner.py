@@ -192,7 +192,7 @@ def test_what_decides_is_the_content_of_the_keyed_columns(source, root):
 
 
 def count(shards, config, context):
-    return pa.table({"n": [sum(table.num_rows for (table,) in shards())]})
+    return {"total": pa.table({"n": [sum(table.num_rows for (table,) in shards())]})}
 
 
 def test_a_shard_that_one_of_two_upstreams_lacks_changes(source, root):
