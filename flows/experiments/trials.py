@@ -1,7 +1,7 @@
 """The trainings of a configuration's grids, and which of them are there."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,8 @@ def feature_nodes(config: Config) -> list[Node]:
 def features_todo(config: Config) -> bool:
     """Tell whether any dataset that the cells read must be made first."""
     nodes = feature_nodes(config)
-    plans = plan_all(nodes, Path(config.root), plan_options(config, nodes))
+    options = replace(plan_options(config, nodes), look=False)  # whether it changed is enough: its ingest reads it
+    plans = plan_all(nodes, Path(config.root), options)
     return any(plan.todo or (plan.scan and plan.scan.stale_state) for plan in plans)
 
 

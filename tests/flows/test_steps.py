@@ -1,5 +1,6 @@
 """Steps in the order of what their nodes read, and what a run does once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 import fuseline.flows.graph
 from fuseline.flows.config import Config, load_config, parse_config
+from fuseline.flows.experiments.trials import features_todo
 from fuseline.flows.graph import build, built_once
 from fuseline.flows.steps import STEPS, legs
 from fuseline.models.config import FrozenConfig
@@ -79,6 +81,19 @@ def counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[Any]
     return calls
 
 
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list that grows by one entry whenever a source is read, not when it only might be."""
+    found: list[Any] = []
+    read = _Changes._raw
+
+    def raw(changes: _Changes) -> Iterator[Any]:
+        found.append(changes)
+        yield from read(changes)
+
+    monkeypatch.setattr(_Changes, "_raw", raw)
+    return found
+
+
 def test_a_run_reads_a_changed_source_and_its_images_once(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,17 +103,28 @@ def test_a_run_reads_a_changed_source_and_its_images_once(
     documents = [document(folder, number) for number in range(4)]
     write_documents(folder, documents)
     config = write_config(folder, settings(folder) | {"embed": {}, "quantize": {}, "models": {}})
-    reads, digests = counted(monkeypatch, _Changes, "_raw"), counted(monkeypatch, ImageDigests, "_read")
+    reads, digests = passes(monkeypatch), counted(monkeypatch, ImageDigests, "_read")
     builds = counted(monkeypatch, fuseline.flows.graph, "_build")
     result = cli("run", config)
     assert result.exit_code == 0, result.output
-    once = len(reads)
-    assert (len(digests), len(builds)) == (4, 1)
+    assert (len(reads), len(digests), len(builds)) == (1, 4, 1)
     write_documents(folder, [*documents, document(folder, 4)])
     reads.clear()
     digests.clear()
     result = cli("run", config)
     assert result.exit_code == 0, result.output
-    assert (len(reads), len(digests)) == (once, 1)
+    assert (len(reads), len(digests)) == (1, 1)
     assert last_accounts(Path(load_config(config).root))["ingest/shapes"]["rows_computed"] == 1
     assert busy(plan_of(cli, config)) == set()
+
+
+def test_whether_a_sweep_must_make_features_is_known_without_reading_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "images").mkdir()
+    write_documents(tmp_path, [document(tmp_path, 0)])
+    models = {"words": {"kind": "text"}}
+    config = load_config(write_config(tmp_path, settings(tmp_path) | {"embed": {}, "quantize": {}, "models": models}))
+    reads = passes(monkeypatch)
+    assert features_todo(config)
+    assert reads == []
