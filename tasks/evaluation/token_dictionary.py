@@ -207,8 +207,7 @@ def stage(
     """
     features = ((read.node.short, read.node.feature) for read in fit.reads)
     (book,) = (short for short, feature in features if feature is not None and feature.kind is Codes)
-    quantizer: Any = codebooks[book].parsed()
-    parts, repeated = quantizer.parts, hasattr(quantizer, "repeats")
+    parts, repeated = codebooks[book].token_names()
     counts = Read(owners[book], ("token", "n", "n_train", "typical"))
     return Summary(
         role=ROLE, short=name, flow="evaluate", main=False, version=2, tables=TABLES, fits=(fit,),

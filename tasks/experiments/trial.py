@@ -176,8 +176,7 @@ def _alone(train: Features, valid: Features, config: CellConfig) -> Found:
 
 def _token_table(classifier: Any, train: ShardFeatures, kind: str) -> pa.Table:
     (book,) = (read.node.config for read in train.node.reads if isinstance(read.node.config, QuantizeConfig))
-    quantizer: Any = book.parsed()
-    parts, repeated = quantizer.parts, hasattr(quantizer, "repeats")
+    parts, repeated = book.token_names()
     return visual_words(classifier, train, model=kind, parts=parts, repeated=repeated, options=TokensConfig())
 
 

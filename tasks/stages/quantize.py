@@ -40,6 +40,11 @@ class QuantizeConfig(FrozenConfig):
         """Return the options as the quantizer's own type."""
         return parse_options(QUANTIZERS[self.quantizer].Config, self.options)
 
+    def token_names(self) -> tuple[int, bool]:
+        """Return how many parts a token's name counts, and whether it tells the repeat too."""
+        options: Any = self.parsed()
+        return options.parts, QUANTIZERS[self.quantizer].repeated
+
 
 def fit_codebook(train: Features, valid: Features, config: QuantizeConfig, context: Context) -> FitResult:
     """Fit a codebook on the usable vectors of the training rows, or on a seeded sample of them when there are many.
