@@ -7,8 +7,8 @@ of a stage becomes it.
 from abc import ABC, abstractmethod
 from collections import abc
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -77,15 +77,18 @@ class Text(Column):
     kind: ClassVar[str] = "text"
 
     values: pa.Array  # (n,) string
-    present: Mask = field(init=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def present(self) -> Mask:  # type: ignore[override]  # read alike; training never asks, and cuts texts often
         found = pc.fill_null(pc.greater(pc.binary_length(self.values), 0), False)
-        object.__setattr__(self, "present", found.to_numpy(zero_copy_only=False))
+        return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+
+    def __len__(self) -> int:
+        return len(self.values)
 
     @property
     def nbytes(self) -> int:
-        return int(self.values.nbytes) + self.present.nbytes
+        return int(self.values.nbytes)
 
     @property
     def size(self) -> Size:
@@ -111,54 +114,10 @@ class Text(Column):
 
 
 @dataclass(frozen=True, eq=False)
-class Dense(Column):
-    """One vector per document; zeros where it is absent."""
+class Matrix(Column):
+    """A row of numbers per document: what the kinds below share."""
 
-    kind: ClassVar[str] = "dense"
-
-    values: NDArray[np.float32]  # (n, D)
-    present: Mask
-    missing: Mask | None = None  # (n, D) single values that present rows lack, zeros in `values`; None: there are none
-
-    @property
-    def nbytes(self) -> int:
-        return self.values.nbytes + self.present.nbytes + (0 if self.missing is None else self.missing.nbytes)
-
-    @property
-    def size(self) -> Size:
-        return Size(self.kind, self.values.shape[1])
-
-    def at(self, rows: Rows) -> "Dense":
-        missing = None if self.missing is None else self.missing[rows]
-        return Dense(self.values[rows], self.present[rows], missing)
-
-    def masked(self) -> "Dense":
-        return replace(self, present=np.zeros_like(self.present))
-
-    @classmethod
-    def join(cls, columns: abc.Sequence["Dense"]) -> "Dense":
-        missing = None
-        if any(column.missing is not None for column in columns):
-            whole = (np.zeros(c.values.shape, np.bool_) if c.missing is None else c.missing for c in columns)
-            missing = np.concatenate(list(whole))
-        present = np.concatenate([column.present for column in columns])
-        return cls(np.concatenate([column.values for column in columns]), present, missing)
-
-    @classmethod
-    def of(cls, table: pa.Table, field: str) -> "Dense":
-        values = _matrix(table[field])
-        vectors, lacking = values.astype(np.float32), np.isnan(values)
-        vectors[lacking] = 0.0
-        return cls(vectors, _present(table), lacking if lacking.any() else None)
-
-
-@dataclass(frozen=True, eq=False)
-class Codes(Column):
-    """A few small numbers per document: visual tokens."""
-
-    kind: ClassVar[str] = "codes"
-
-    values: NDArray[np.uint8]  # (n, M)
+    values: NDArray[Any]  # (n, width)
     present: Mask
 
     @property
@@ -167,22 +126,67 @@ class Codes(Column):
 
     @property
     def size(self) -> Size:
-        return Size(self.kind, self.values.shape[1], CODEWORDS)
+        return Size(self.kind, self.values.shape[1])
 
-    def at(self, rows: Rows) -> "Codes":
-        return Codes(self.values[rows], self.present[rows])
+    def at(self, rows: Rows) -> Self:
+        return replace(self, values=self.values[rows], present=self.present[rows])
 
-    def masked(self) -> "Codes":
+    def masked(self) -> Self:
         return replace(self, present=np.zeros_like(self.present))
 
     @classmethod
-    def join(cls, columns: abc.Sequence["Codes"]) -> "Codes":
-        present = np.concatenate([column.present for column in columns])
-        return cls(np.concatenate([column.values for column in columns]), present)
+    def join(cls, columns: abc.Sequence[Self]) -> Self:
+        values = np.concatenate([column.values for column in columns])
+        return replace(columns[0], values=values, present=np.concatenate([column.present for column in columns]))
 
     @classmethod
-    def of(cls, table: pa.Table, field: str) -> "Codes":
+    def of(cls, table: pa.Table, field: str) -> Self:
         return cls(_matrix(table[field]), _present(table))
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Matrix):
+    """One vector per document; zeros where it is absent."""
+
+    kind: ClassVar[str] = "dense"
+
+    values: NDArray[np.float32]  # (n, D)
+    missing: Mask | None = None  # (n, D) single values that present rows lack, zeros in `values`; None: there are none
+
+    @property
+    def nbytes(self) -> int:
+        return super().nbytes + (0 if self.missing is None else self.missing.nbytes)
+
+    def at(self, rows: Rows) -> Self:
+        return replace(super().at(rows), missing=None if self.missing is None else self.missing[rows])
+
+    @classmethod
+    def join(cls, columns: abc.Sequence[Self]) -> Self:
+        missing = None
+        if any(column.missing is not None for column in columns):
+            whole = (np.zeros(c.values.shape, np.bool_) if c.missing is None else c.missing for c in columns)
+            missing = np.concatenate(list(whole))
+        return replace(super().join(columns), missing=missing)
+
+    @classmethod
+    def of(cls, table: pa.Table, field: str) -> Self:
+        values = _matrix(table[field])
+        vectors, lacking = values.astype(np.float32), np.isnan(values)
+        vectors[lacking] = 0.0
+        return cls(vectors, _present(table), lacking if lacking.any() else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Codes(Matrix):
+    """A few small numbers per document: visual tokens."""
+
+    kind: ClassVar[str] = "codes"
+
+    values: NDArray[np.uint8]  # (n, M)
+
+    @property
+    def size(self) -> Size:
+        return Size(self.kind, self.values.shape[1], CODEWORDS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,40 +298,24 @@ class Pixels(Column):
 
 
 @dataclass(frozen=True, eq=False)
-class Logits(Column):
+class Logits(Matrix):
     """What another classifier says of every class."""
 
     kind: ClassVar[str] = "logits"
 
-    labels: tuple[str, ...]  # (C,) of the other classifier
     values: NDArray[np.float32]  # (n, C)
-    present: Mask
-
-    @property
-    def nbytes(self) -> int:
-        return self.values.nbytes + self.present.nbytes
-
-    @property
-    def size(self) -> Size:
-        return Size(self.kind, len(self.labels))
-
-    def at(self, rows: Rows) -> "Logits":
-        return Logits(self.labels, self.values[rows], self.present[rows])
-
-    def masked(self) -> "Logits":
-        return replace(self, present=np.zeros_like(self.present))
+    labels: tuple[str, ...]  # (C,) of the other classifier
 
     @classmethod
-    def join(cls, columns: abc.Sequence["Logits"]) -> "Logits":
+    def join(cls, columns: abc.Sequence[Self]) -> Self:
         if len({column.labels for column in columns}) != 1:
             raise ValueError("logits: expected one list of labels, got several; make them by one model")
-        present = np.concatenate([column.present for column in columns])
-        return cls(columns[0].labels, np.concatenate([column.values for column in columns]), present)
+        return super().join(columns)
 
     @classmethod
-    def of(cls, table: pa.Table, field: str) -> "Logits":
+    def of(cls, table: pa.Table, field: str) -> Self:
         labels = orjson.loads((table.schema.field(field).metadata or {})[b"labels"])
-        return cls(tuple(labels), _matrix(table[field]), _present(table))
+        return cls(_matrix(table[field]), _present(table), tuple(labels))
 
 
 KINDS: dict[str, type[Column]] = {kind.kind: kind for kind in (Text, Dense, Codes, Ragged, Sequence, Pixels, Logits)}

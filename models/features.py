@@ -57,11 +57,10 @@ class Block:
 
     def column(self, name: str, kind: type[C]) -> C:
         """Return one column; raises ValueError naming what there is when it is absent or of another kind."""
-        of_kind = {key: column for key, column in sorted(self.columns.items()) if isinstance(column, kind)}
-        if name not in of_kind:
-            cure = "name one of these in the model's config"
-            raise ValueError(f"{kind.kind}: expected {name!r}, got {list(of_kind)!r}; {cure}")
-        return of_kind[name]
+        if isinstance(column := self.columns.get(name), kind):
+            return column
+        there = sorted(key for key, other in self.columns.items() if isinstance(other, kind))
+        raise ValueError(f"{kind.kind}: expected {name!r}, got {there!r}; name one of these in the model's config")
 
     def at(self, rows: Rows) -> "Block":
         """Return the documents of a slice without a step, or those at `rows` (m,) in this order."""
@@ -69,18 +68,16 @@ class Block:
             column[rows] if isinstance(rows, slice) else column.take(pa.array(rows))
             for column in (self.ids, self.labels)
         )
-        return Block(ids, labels, {name: self.columns[name].at(rows) for name in sorted(self.columns)})
+        return Block(ids, labels, {k: c.at(rows) for k, c in sorted(self.columns.items())})
 
     def only(self, names: set[str]) -> "Block":
         """Return the documents with the named columns alone."""
-        return Block(
-            self.ids, self.labels, {name: self.columns[name] for name in sorted(self.columns) if name in names}
-        )
+        return Block(self.ids, self.labels, {k: c for k, c in sorted(self.columns.items()) if k in names})
 
     def masked(self, names: frozenset[str]) -> "Block":
         """Return the documents with nothing present in the named columns."""
-        columns = {name: self.columns[name] for name in sorted(self.columns)}
-        return Block(self.ids, self.labels, {k: c.masked() if k in names else c for k, c in columns.items()})
+        columns = {k: c.masked() if k in names else c for k, c in sorted(self.columns.items())}
+        return Block(self.ids, self.labels, columns)
 
     def present(self, names: set[str]) -> NDArray[np.bool_]:
         """Return which documents (n,) have something in any of the named columns."""

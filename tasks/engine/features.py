@@ -122,9 +122,9 @@ def block_of(reads: Sequence[Read], tables: Sequence[pa.Table]) -> Block:
         feature = read.node.feature
         if feature is None:
             continue
-        column = feature.kind.of(table, feature.field)
-        before = columns.get(read.into or read.node.name)
+        name, column = read.into or read.node.name, feature.kind.of(table, feature.field)
+        before = columns.get(name)
         if isinstance(before, Text) and isinstance(column, Text):
             column = before.followed_by(column)
-        columns[read.into or read.node.name] = column
+        columns[name] = column
     return Block(ids, labels, columns)

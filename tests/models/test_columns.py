@@ -54,7 +54,7 @@ def pixels(rng: np.random.Generator, n: int) -> Pixels:
 
 
 def logits(rng: np.random.Generator, n: int) -> Logits:
-    return Logits(("a", "b"), rng.normal(size=(n, 2)).astype(np.float32), mask(rng, n))
+    return Logits(rng.normal(size=(n, 2)).astype(np.float32), mask(rng, n), ("a", "b"))
 
 
 MAKERS: dict[str, Callable[[np.random.Generator, int], Column]] = {
@@ -186,7 +186,7 @@ def test_columns_that_do_not_fit_are_not_joined() -> None:
     here = np.ones(1, bool)
     numbers = np.zeros((1, 2), np.float32)
     with pytest.raises(ValueError, match="one list of labels"):
-        Logits.join([Logits(("a", "b"), numbers, here), Logits(("b", "a"), numbers, here)])
+        Logits.join([Logits(numbers, here, ("a", "b")), Logits(numbers, here, ("b", "a"))])
     small, large = (
         Pixels((side, 1, 3), np.zeros((1, side, 1, 3), np.uint8).__getitem__, np.zeros(1, int), here) for side in (1, 2)
     )
