@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,11 @@ class Metric(NamedTuple):
     summary: str  # one line for those who read tables
     value: Callable[[Counts], float]
     documents: Callable[[Tally], int] = lambda tally: tally.n  # it is computed on; without any it is left out
+    lower_is_better: bool = False
 
 
+# Those that models are compared by.
+Compared = Literal["accuracy", "p_at_1", "top_5", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "log_loss"]
 OURS = (
     Metric(
         "accuracy", "share of documents whose best label is right; multi-label: whose whole label set is right",
@@ -78,7 +81,7 @@ OURS = (
     ),
     Metric(
         "log_loss", "mean -log probability of the own labels, nats",
-        lambda counts: counts.tally.loss / counts.tally.loss_n, lambda tally: tally.loss_n,
+        lambda counts: counts.tally.loss / counts.tally.loss_n, lambda tally: tally.loss_n, lower_is_better=True,
     ),
 )  # fmt: skip
 METRICS: Registry[Metric] = Registry("metric", {metric.kind: metric for metric in OURS})

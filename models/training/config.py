@@ -6,12 +6,10 @@ from pydantic import Field, field_validator, model_validator
 
 from fuseline.models.config import FrozenConfig, added, knob
 from fuseline.models.device import Device
+from fuseline.models.metrics.registry import Compared
 from fuseline.models.training.losses import LOSSES, ClassWeights
 from fuseline.models.training.optimizers import OPTIMIZERS, checked_options
 from fuseline.models.training.schedules import SCHEDULES
-
-Metric = Literal["accuracy", "p_at_1", "top_5", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "log_loss"]
-LOWER_IS_BETTER = {"log_loss"}
 
 
 class ParameterGroup(FrozenConfig):
@@ -49,7 +47,7 @@ class TrainingConfig(FrozenConfig):
     bias: Literal["zero", "frequencies"] = added(
         "zero", description="frequencies: the logits start from how frequent the classes are"
     )
-    select: Metric | None = added(
+    select: Compared | None = added(
         None, description="Metric on valid whose best epoch is kept; default: the last epoch is"
     )
     patience: int | None = added(
@@ -84,7 +82,7 @@ class TrainingConfig(FrozenConfig):
         checked_options("schedule_options", SCHEDULES[self.schedule].options, self.schedule_options)
         if self.select is None and (self.patience is not None or self.schedule == "plateau"):
             wants = "patience" if self.patience is not None else "schedule: plateau"
-            raise ValueError(f"select: expected one of {list(get_args(Metric))} for {wants}, got None; name a metric")
+            raise ValueError(f"select: expected one of {list(get_args(Compared))} for {wants}, got None; name a metric")
         if self.loss == "softmax":
             self.loss_name(multi_label=False)
         return self

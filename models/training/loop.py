@@ -16,8 +16,9 @@ from fuseline.models.device import Batches, out_of_memory, to_device
 from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block, Features
 from fuseline.models.labels import Classes, labelled
+from fuseline.models.metrics.registry import METRICS
 from fuseline.models.progress import note, note_doing
-from fuseline.models.training.config import LOWER_IS_BETTER, TrainingConfig
+from fuseline.models.training.config import TrainingConfig
 from fuseline.models.training.losses import LOSSES, class_weights
 from fuseline.models.training.optimizers import build_optimizer
 from fuseline.models.training.schedules import Plateau, factor
@@ -240,7 +241,7 @@ class Loop:
         if evaluate is not None and self.config.select is not None:
             self.module.eval()
             value = evaluate(self.module)[self.config.select]
-            sign = -1 if self.config.select in LOWER_IS_BETTER else 1
+            sign = -1 if METRICS[self.config.select].lower_is_better else 1
             better = at.best < 0 or sign * value > sign * at.metrics[at.best]
             at.metrics.append(value)
             if better:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from fuseline.models.config import FrozenConfig, knob
 from fuseline.models.fasttext.pretrained import vectors_header
+from fuseline.models.metrics.registry import Compared
 from fuseline.models.registry import MODELS
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.options import parse_options
@@ -116,7 +117,7 @@ AXES = ("lr", "epochs", "dim", "alpha", "gate", "image_length")
 VECTORS = "pretrained_vectors"
 ALONE = {"deterministic": True, "threads": 1}
 SPLITS = ("valid", "test", "test without image", "test without text")
-METRIC_NAMES = ("accuracy", "p_at_1", "top_5", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "log_loss")
+METRIC_NAMES = get_args(Compared)
 DDOF = 1
 
 GRID = pa.schema(
