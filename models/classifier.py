@@ -217,6 +217,13 @@ def embedding(block: Block, name: str, dim: int | None = None) -> tuple[F32, NDA
     return X, has
 
 
+def shares(terms: dict[str, F32]) -> dict[str, F32]:
+    """Return modality -> (n,) its share of the sum of all terms (n,), none of them negative; 0 where all are 0."""
+    total = np.asarray(sum(terms.values()))
+    total[total == 0] = 1
+    return {name: np.asarray(term / total, np.float32) for name, term in terms.items()}
+
+
 def has_text(block: Block) -> NDArray[np.bool_]:
     """Return which documents (n,) have a text."""
     return block.column(TEXT, Text).present

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fuseline.models.checkpoint import Checkpoint
-from fuseline.models.classifier import embedding
+from fuseline.models.classifier import embedding, shares
 from fuseline.models.columns import Dense, Size
 from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import unit_rows
@@ -62,10 +62,7 @@ class GMU(NetworkClassifier):
     def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
         """Return modality -> (n,) share |w.(z h_v)| or |w.((1 - z) h_t)| of the chosen class's logit, b aside."""
         inside, rows = self._inside(block), self.weights["W"][chosen]
-        terms = {name: np.abs(np.einsum("nh,nh->n", rows, h)) for name, h in inside._asdict().items()}
-        total = terms["image"] + terms["text"]
-        total[total == 0] = 1
-        return {name: np.asarray(term / total, np.float32) for name, term in terms.items()}
+        return shares({name: np.abs(np.einsum("nh,nh->n", rows, h)) for name, h in inside._asdict().items()})
 
     def describe(self) -> dict[str, Any]:
         parameters = sum(array.size for array in self.weights.values())

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fuseline.models.checkpoint import Checkpoint, checked_number
-from fuseline.models.classifier import BaseClassifier, Link
+from fuseline.models.classifier import BaseClassifier, Link, shares
 from fuseline.models.columns import CODEWORDS, Codes, Column, Dense, Size
 from fuseline.models.columns import Text as TextColumn
 from fuseline.models.config import FrozenConfig
@@ -135,10 +135,8 @@ class FastTextClassifier(BaseClassifier):
         _, T, A = self._hidden(chunk)
         rows = self._class_vectors(np.unique(chosen))[np.searchsorted(np.unique(chosen), chosen)]
         terms = {"image": np.abs(np.einsum("nh,nh->n", rows, A)), "text": np.abs(np.einsum("nh,nh->n", rows, T))}
-        total = terms["image"] + terms["text"]
-        total[total == 0] = 1
         read = {"image": bool(width(self.sizes, Dense) or width(self.sizes, Codes)), "text": self.uses_text}
-        return {name: np.asarray(terms[name] / total, np.float32) for name in sorted(terms) if read[name]}
+        return {name: share for name, share in shares(terms).items() if read[name]}
 
     def describe(self) -> dict[str, Any]:
         """Return parameters, bytes per model and per document, multiply-adds per document, and training facts."""
