@@ -24,7 +24,7 @@ def redacted(page: str, hidden: Callable[[list[str]], bool]) -> str:
 
 
 def tells_all(page: str) -> bool:
-    """Tell whether every picture of a report lies in something that says which documents it shows."""
+    """Return whether every picture of a report lies in something that says which documents it shows."""
     return _PICTURE not in _SHOWING.sub("", page)
 
 

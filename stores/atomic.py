@@ -75,7 +75,7 @@ def sync(path: Path) -> None:
 
 
 def is_partial(path: Path) -> bool:
-    """Tell whether a path is the left-over of a killed write."""
+    """Return whether a path is the left-over of a killed write."""
     return path.name.startswith(".") and path.name.endswith(PARTIAL)
 
 

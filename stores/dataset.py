@@ -42,7 +42,7 @@ class Dataset:
         return self._store
 
     def exists(self) -> bool:
-        """Tell whether anything was ever committed under this key."""
+        """Return whether anything was ever committed under this key."""
         return (self.folder / MANIFEST).is_file()
 
     def records(self) -> dict[int, ShardRecord]:

@@ -50,7 +50,7 @@ class Remote(io.RawIOBase):
         self._stream, self._path = stream, path
 
     def readable(self) -> bool:
-        """Say yes, as io.RawIOBase asks."""
+        """Return True, as io.RawIOBase asks."""
         return True
 
     def seekable(self) -> bool:

@@ -22,7 +22,7 @@ class Store(Protocol):
         """Return the named columns in the given order, or all; raises DamagedError when bytes fail their digest."""
 
     def has(self, files: dict[str, FileRecord]) -> bool:
-        """Tell whether every file is there with its size (no digest is computed)."""
+        """Return whether every file is there with its size (no digest is computed)."""
 
     def damaged(self, files: dict[str, FileRecord]) -> list[str]:
         """Re-read every file and return those that are missing or differ from their digest."""

@@ -168,7 +168,7 @@ def content(node: Node, root: Path) -> dict[str, dict[str, Any]]:
 
 
 def aligned(wanted: Nodes, root: Path) -> bool:
-    """Tell whether row r of shard i is the same document everywhere."""
+    """Return whether row r of shard i is the same document everywhere."""
     shards = [n for n in wanted if isinstance(n, Ingest | ShardStage)]
     ids = [{i: r.ids for i, r in node.dataset(root).records().items()} for node in shards]
     return all(other == ids[0] for other in ids)

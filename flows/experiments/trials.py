@@ -172,7 +172,7 @@ def feature_nodes(config: Config) -> list[Node]:
 
 
 def features_todo(config: Config) -> bool:
-    """Tell whether any dataset that the cells read must be made first."""
+    """Return whether any dataset that the cells read must be made first."""
     nodes = feature_nodes(config)
     options = replace(plan_options(config, nodes), look=False)  # whether it changed is enough: its ingest reads it
     plans = plan_all(nodes, Path(config.root), options)
@@ -180,7 +180,7 @@ def features_todo(config: Config) -> bool:
 
 
 def sweep_todo(config: Config) -> bool:
-    """Tell whether a sweep has anything to make; raises ConfigError when a model refuses a value of the grid."""
+    """Return whether a sweep has anything to make; raises ConfigError when a model refuses a value of the grid."""
     grid = Grid(config)
     every = [cell for name in grid.names for cell in grid.cells(name)]
     return features_todo(config) or bool(grid.todo(every)) or bool(grid.todo(grid.all()))

@@ -21,7 +21,7 @@ def record_file(path: Path) -> FileRecord:
 
 
 def have_sizes(folder: Path, files: dict[str, FileRecord]) -> bool:
-    """Tell whether every file is there with its size."""
+    """Return whether every file is there with its size."""
     for name, file in files.items():
         try:
             if (folder / name).stat().st_size != file.size:

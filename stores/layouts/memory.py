@@ -33,7 +33,7 @@ class MemoryStore:
         return table if columns is None else table.select(list(columns))
 
     def has(self, files: dict[str, FileRecord]) -> bool:
-        """Tell whether the shard is kept with its size."""
+        """Return whether the shard is kept with its size."""
         return all(len(self.shards.get(name, b"")) == file.size for name, file in files.items())
 
     def damaged(self, files: dict[str, FileRecord]) -> list[str]:

@@ -33,7 +33,7 @@ class ParquetStore:
         return table if names is None else table.select(names)
 
     def has(self, files: dict[str, FileRecord]) -> bool:
-        """Tell whether the shard's file is there with its size."""
+        """Return whether the shard's file is there with its size."""
         return have_sizes(self.folder, files)
 
     def damaged(self, files: dict[str, FileRecord]) -> list[str]:

@@ -54,7 +54,7 @@ class ZarrStore:
         return pa.table({column: _read_array(np.asarray(group[column][:]), types[column]) for column in names})
 
     def has(self, files: dict[str, FileRecord]) -> bool:
-        """Tell whether every file of the group is there with its size."""
+        """Return whether every file of the group is there with its size."""
         return have_sizes(self.folder, files)
 
     def damaged(self, files: dict[str, FileRecord]) -> list[str]:

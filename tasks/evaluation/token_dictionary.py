@@ -51,7 +51,7 @@ class DictionaryConfig(FrozenConfig):
 
 
 def has_tokens(kind: str) -> bool:
-    """Tell whether a model's words and visual tokens lie in one space."""
+    """Return whether a model's words and visual tokens lie in one space."""
     classifier = MODELS[kind]
     reads = any(one.kind is Codes for one in classifier.inputs(classifier.Config()))
     return reads and issubclass(classifier, FastTextClassifier)

@@ -54,7 +54,7 @@ def _renamed(name: str, names: dict[str, str]) -> str:
 
 
 def is_json(path: str) -> bool:
-    """Say whether the manifest is JSON lines; ConfigError when a folder holds both kinds."""
+    """Return whether the manifest is JSON lines; ConfigError when a folder holds both kinds."""
     found = place(path)
     if not found.is_dir():
         return any(suffix in found.name.lower() for suffix in (".jsonl", ".ndjson", ".json"))

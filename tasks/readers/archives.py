@@ -80,7 +80,7 @@ def _tar(
 
 
 def climbs(name: str) -> bool:
-    """Say whether a member's name leads out of the folder that it would be unpacked to, or holds a NUL."""
+    """Return whether a member's name leads out of the folder that it would be unpacked to, or holds a NUL."""
     odd = (
         ".." in name or ":" in name or "\\" in name or "\0" in name or name.startswith("/")
     )  # cheaper than the pattern
@@ -213,7 +213,7 @@ def zip_members(file: Place, options: ReaderOptions, *, names: frozenset[str] | 
 
 
 def usable(info: zipfile.ZipInfo) -> bool:
-    """Say whether a zip's member is a plain file with a name that stays inside, and not encrypted."""
+    """Return whether a zip's member is a plain file with a name that stays inside, and not encrypted."""
     linked = (info.external_attr >> 16) & 0o170000 == 0o120000
     return not (linked or info.flag_bits & 1 or climbs(info.filename))
 

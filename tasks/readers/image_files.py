@@ -19,7 +19,7 @@ DEEP = 100  # folders in folders that are looked at one by one
 
 
 def is_image(name: str) -> bool:
-    """Say whether a file's name looks like an image; its type is decided from its bytes when it is decoded (R5)."""
+    """Return whether a file's name looks like an image; its type is decided from its bytes when it is decoded (R5)."""
     return name.lower().endswith(SUFFIXES)
 
 

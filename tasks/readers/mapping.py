@@ -262,7 +262,7 @@ def as_labels(column: Column, options: TableOptions) -> tuple[pa.Array, pa.Array
 
 
 def _is_plain(column: Column) -> bool:
-    """Say whether a column holds texts and nulls alone."""
+    """Return whether a column holds texts and nulls alone."""
     if isinstance(column, pa.Array):
         return bool(pa.types.is_string(column.type) or pa.types.is_null(column.type))
     return set(map(type, column)) <= {str, type(None)}

@@ -105,12 +105,12 @@ def _groups(opened: pq.ParquetFile, name: str, options: ParquetOptions, split: S
 
 
 def holds_bytes(schema: pa.Schema, column: str) -> bool:
-    """Say whether the image column holds the images themselves."""
+    """Return whether the image column holds the images themselves."""
     return column in schema.names and not is_path(schema.field(column).type)
 
 
 def is_path(kind: pa.DataType) -> bool:
-    """Say whether a column of this type holds paths of images, one or a list of them."""
+    """Return whether a column of this type holds paths of images, one or a list of them."""
     several = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     kind = kind.value_type if several else kind
     return bool(pa.types.is_string(kind) or (several and pa.types.is_large_string(kind)))
@@ -202,7 +202,7 @@ def stored_images(array: pa.Array) -> tuple[pa.StructArray, pa.Array]:
 
 
 def is_binary(kind: pa.DataType) -> bool:
-    """Say whether a column of this type holds bytes."""
+    """Return whether a column of this type holds bytes."""
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 

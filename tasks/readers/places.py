@@ -160,7 +160,7 @@ def _walk_local(folder: Path, prefix: str, seen: frozenset[tuple[int, int]]) -> 
 
 
 def is_utf8(name: str) -> bool:
-    """Say whether a file's name is UTF-8: another one can be opened, but not referred to from a table."""
+    """Return whether a file's name is UTF-8: another one can be opened, but not referred to from a table."""
     try:
         name.encode()
     except UnicodeEncodeError:

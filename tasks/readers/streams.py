@@ -45,7 +45,7 @@ class Guard(io.RawIOBase):
         self._late: Exception | None = None  # what stopped the last reading after some bytes
 
     def readable(self) -> bool:
-        """Say yes, as io.RawIOBase asks."""
+        """Return True, as io.RawIOBase asks."""
         return True
 
     def seekable(self) -> bool:
@@ -146,7 +146,7 @@ def poured(stream: IO[bytes], target: Path) -> str:
 
 
 def is_packed(file: Openable) -> bool:
-    """Say whether a file's first bytes are those of gzip, bzip2, Zstandard or zip."""
+    """Return whether a file's first bytes are those of gzip, bzip2, Zstandard or zip."""
     with file.open() as raw:
         return raw.read(4).startswith(PACKED)
 

@@ -90,7 +90,7 @@ class TarStore:
         return images, pa.array(bad)
 
     def has_folder(self, name: str) -> bool:
-        """Say whether a tar holds a file in this folder of the root."""
+        """Return whether a tar holds a file in this folder of the root."""
         return bool(self.tars) and name in self._index.folders
 
     def listed(self) -> Iterator[tuple[str, str, Member]]:

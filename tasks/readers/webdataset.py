@@ -69,7 +69,7 @@ def _read(path: str, options: WebdatasetOptions) -> Iterator[pa.Table]:
 
 
 def is_text(name: str) -> bool:
-    """Say whether a member holds text that belongs to a document."""
+    """Return whether a member holds text that belongs to a document."""
     return name[name.rfind(".") + 1 :].lower() in TEXTS
 
 

@@ -90,7 +90,7 @@ def pieces(template: str | None) -> list[str]:
 
 
 def in_zips(template: str | None) -> bool:
-    """Say whether the images lie in zips."""
+    """Return whether the images lie in zips."""
     return template is not None and MARK in template
 
 

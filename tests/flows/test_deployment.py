@@ -78,7 +78,7 @@ class Service:
         return sum(key.startswith(("batch", "one")) for key in keys)
 
     def healthy(self) -> bool:
-        """Tell whether the server answers."""
+        """Return whether the server answers."""
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:  # noqa: S310
                 return bool(answer.status == 200)

@@ -90,7 +90,7 @@ def test_nothing_is_left_to_make_and_what_is_published_counts_the_rest(cli: Cli,
 
 
 def trained_less(cli: Cli, config: Path) -> bool:
-    """Tell whether the plan says that models saw more documents than there are."""
+    """Return whether the plan says that models saw more documents than there are."""
     why = str(plan_of(cli, config)["train/text"]["why"])
     fitted, now = (int(word) for word in why.split() if word.isdigit())
     return now < fitted

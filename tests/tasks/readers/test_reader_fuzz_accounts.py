@@ -355,7 +355,7 @@ def tarred(members: list[tuple[str, bytes, bytes]]) -> bytes:
 
 
 def is_bad(name: str, kind: bytes) -> bool:
-    """Say whether a member leads out of the archive."""
+    """Return whether a member leads out of the archive."""
     return kind == tarfile.SYMTYPE or (kind != tarfile.DIRTYPE and (name.startswith("/") or ".." in name.split("/")))
 
 
