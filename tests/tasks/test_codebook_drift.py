@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from drive import Source, counts, run
+from drive import counts, run
 from visual import Visual, pictures, visual
 
 from fuseline.models.quantizers import PQ
@@ -13,16 +13,6 @@ from fuseline.stores.schemas import DRIFT
 from fuseline.tasks.engine.planner import PlanOptions, plan_all, plan_node
 from fuseline.tasks.engine.snapshot import seen_shards
 from fuseline.tasks.stages.codebook_drift import refits
-
-
-@pytest.fixture
-def source(tmp_path):
-    return Source(tmp_path / "x.jsonl")
-
-
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "root"
 
 
 @pytest.fixture

@@ -15,11 +15,6 @@ GROWN = pictures(40) + pictures(40, start=40, spread=3, shift=-2)
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "root"
-
-
-@pytest.fixture
 def source(tmp_path: Path) -> Source:
     return Source(tmp_path / "x.jsonl")
 

@@ -19,11 +19,6 @@ from fuseline.tasks.readers.base import image_array
 
 
 @pytest.fixture
-def root(tmp_path):
-    return tmp_path / "root"
-
-
-@pytest.fixture
 def opened(monkeypatch):
     """Count the images that are opened."""
     seen, real = [], fuseline.tasks.documents.image_digests.open_image

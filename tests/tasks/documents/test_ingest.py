@@ -26,16 +26,6 @@ from fuseline.tasks.engine.planner import PlanOptions, plan_node
 from fuseline.tasks.readers import READERS
 
 
-@pytest.fixture
-def source(tmp_path):
-    return Source(tmp_path / "x.jsonl")
-
-
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "root"
-
-
 def ids_of(wanted, root) -> dict[int, list[str]]:
     dataset = wanted.documents.dataset(root)
     return {i: dataset.read(r, ("id",))["id"].to_pylist() for i, r in dataset.records().items()}

@@ -15,11 +15,6 @@ from fuseline.tasks.engine.planner import PlanOptions, plan_node
 
 
 @pytest.fixture
-def root(tmp_path):
-    return tmp_path / "root"
-
-
-@pytest.fixture
 def folder(tmp_path):
     (tmp_path / "data" / "images").mkdir(parents=True)
     return tmp_path / "data"

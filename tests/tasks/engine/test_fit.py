@@ -18,11 +18,6 @@ from fuseline.tasks.engine.planner import seen_by
 from tests.tasks.feature_nodes import read
 
 
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "root"
-
-
 def split_source(tmp_path, splits: list[str]):
     rows = [
         {**d, "split": s, "labels": [f"l{i % 2}"]} for i, (d, s) in enumerate(zip(documents(99), splits, strict=False))

@@ -19,11 +19,6 @@ DAMAGED = "its bytes differ from its digest; run `fuseline repair`"
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "root"
-
-
-@pytest.fixture
 def made(tmp_path: Path, root: Path) -> Visual:
     """Return nodes that have run, with a codebook and a model."""
     wanted = visual(Source(tmp_path / "x.jsonl").write(pictures(40)))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from drive import CleanConfig, Scale, Source, aligned, content, counts, documents, nodes, run
+from drive import CleanConfig, Scale, aligned, content, counts, documents, nodes, run
 
 from fuseline.tasks.engine.images import CHANGED
 from fuseline.tasks.engine.nodes import Fit, Node, Read
@@ -21,16 +21,6 @@ from fuseline.tasks.engine.planner import (
     training_rows,
 )
 from fuseline.tasks.engine.snapshot import fit_shards
-
-
-@pytest.fixture
-def source(tmp_path):
-    return Source(tmp_path / "x.jsonl")
-
-
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "root"
 
 
 def todo(wanted, root, **wishes) -> dict[str, tuple[int, int]]:

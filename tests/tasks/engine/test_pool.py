@@ -17,11 +17,6 @@ from fuseline.tasks.engine.pool import Pool, close_pool, shared_pool
 
 
 @pytest.fixture
-def root(tmp_path):
-    return tmp_path / "root"
-
-
-@pytest.fixture
 def wanted(tmp_path, root):
     wanted = nodes(Source(tmp_path / "x.jsonl").write(documents(30)), shard_size=5)
     run([wanted.documents], root)

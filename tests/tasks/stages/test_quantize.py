@@ -96,16 +96,6 @@ class Parts:
             yield from Stream(normal(1000, number, 64)).blocks()
 
 
-@pytest.fixture
-def source(tmp_path):
-    return Source(tmp_path / "x.jsonl")
-
-
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "root"
-
-
 def codes_of(nodes: Visual, root: Path, index: int) -> pa.Table:
     dataset = nodes.codes.dataset(root)
     return dataset.read(dataset.record(index))

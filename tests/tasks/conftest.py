@@ -1,0 +1,16 @@
+"""What tests over a source and its root share; a module whose source is another one overrides it."""
+
+from pathlib import Path
+
+import pytest
+from drive import Source
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    return Source(tmp_path / "x.jsonl")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "root"
