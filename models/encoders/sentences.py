@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -161,6 +162,8 @@ class Sentences:
         import torch
 
         package("transformers.utils.logging", pip="transformers").disable_progress_bar()
+        # Its own lock is for bars of several processes: a semaphore that a worker which is ended leaves behind.
+        package("tqdm", pip="tqdm").tqdm.set_lock(RLock())
         torch.set_num_threads(self.config.threads or thread_limit())
         parts = None
         if self.pooling != "own":

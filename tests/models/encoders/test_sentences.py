@@ -218,3 +218,23 @@ def test_other_weights_than_wanted_are_refused(folders: dict[str, Path], tmp_pat
     assert preset("bert", model=str(folders["bert"]), sha256=file_sha256(file)).digest
     with pytest.raises(WrongWeights, match=r"bert: expected model\.safetensors with SHA-256 '00', got '.*bytes\)"):
         _ = preset("bert", model=str(folders["bert"]), sha256="00").digest
+
+
+SEMAPHORES = """
+import multiprocessing
+from multiprocessing import resource_tracker
+multiprocessing.set_start_method("spawn")  # as in a worker: a forked process unlinks its semaphores at once
+registered = []
+resource_tracker.register = lambda name, kind: registered.append((kind, name))
+resource_tracker._resource_tracker.register = resource_tracker.register
+from fuseline.models.encoders.sentences import Sentences, SentencesConfig
+encoder = Sentences(SentencesConfig(model={model!r}, threads=1))
+encoder.encode([encoder.prepare("a cat")])
+assert not registered, registered
+"""
+
+
+def test_an_encoder_registers_no_semaphore_that_an_ended_worker_would_leave_behind() -> None:
+    script = SEMAPHORES.format(model=str(get_model_path()))
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
