@@ -6,7 +6,6 @@ MissingWeights (FileNotFoundError) pretrained weights or their library are absen
 └── WrongWeights                   a file is there, but damaged or of another network
 DeviceError (ValueError)           a network shall run where there is no such device
 TrainingError (ArithmeticError)    the loss stopped being a number: epoch, step and cure
-PluginError (ImportError)          an installed package adds something that cannot be taken
 """
 
 
@@ -32,7 +31,3 @@ class DeviceError(ModelError, ValueError):
 
 class TrainingError(ModelError, ArithmeticError):
     """The loss became infinite or NaN; the message says where, and what to lower."""
-
-
-class PluginError(ModelError, ImportError):
-    """An installed package cannot be loaded, or registers what is taken or lacks a part; the message says which."""

@@ -8,7 +8,7 @@ from fuseline.models.classifiers.boosting import Boosting
 from fuseline.models.classifiers.gmu import GMU
 from fuseline.models.classifiers.tfidf_linear import TfidfLinear
 from fuseline.models.features import Classifier
-from fuseline.models.plugins import Registry
+from fuseline.plugins import Registry
 
 OURS: tuple[type[Classifier], ...] = (*kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, GMU)
 MODELS: Registry[type[Classifier]] = Registry("model", {classifier.kind: classifier for classifier in OURS})

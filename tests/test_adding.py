@@ -13,7 +13,7 @@ import yaml
 
 from tests.flows.conftest import document, settings, write_config, write_documents
 from tests.flows.live import REPO
-from tests.models.test_plugins import install
+from tests.test_plugins import install
 
 PAGE = (REPO / "docs" / "adding.md").read_text("utf-8")
 EXAMPLES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", PAGE, re.DOTALL))

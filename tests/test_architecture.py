@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("flows", "tasks", "stores", "models", "reports")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+MODULES += sorted((ROOT / "fuseline").glob("*.py"))
 MAX_MODULE, MAX_FUNCTION = 400, 60
 FORBIDDEN = {
     "pickle": re.compile(r"^\s*(import|from)\s+(pickle|cPickle|dill|joblib)\b|\bpickle\.loads?\(", re.MULTILINE),

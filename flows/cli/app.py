@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 
 from fuseline.flows.cli.lazy import LazyGroup
-from fuseline.models.errors import ModelError, PluginError
+from fuseline.models.errors import ModelError
+from fuseline.plugins import PluginError
 from fuseline.stores.errors import ConfigError, FuselineError, MismatchError, mismatch
 from fuseline.stores.redaction import redacted
 
@@ -98,7 +99,7 @@ def error_boundary(verbose: bool = False) -> Iterator[None]:
 
 def told(error: Exception) -> tuple[int, str]:
     """Return the exit code and the line for an error."""
-    if isinstance(error, FuselineError | ModelError):
+    if isinstance(error, FuselineError | ModelError | PluginError):
         message = error.args[-1] if isinstance(error, OSError) else error
         return 2 if isinstance(error, ConfigError | MismatchError | PluginError) else 1, redacted(str(message))
     line = redacted(" ".join(str(error).split()))[:500]

@@ -10,7 +10,7 @@ from fuseline.models.detectors.fasterrcnn import FasterRcnn
 from fuseline.models.detectors.objects import SsdLite
 from fuseline.models.detectors.ocr import RapidOcr
 from fuseline.models.detectors.tesseract import Tesseract
-from fuseline.models.plugins import Registry
+from fuseline.plugins import Registry
 
 OURS: tuple[type[Detector], ...] = (RapidOcr, Mtcnn, SsdLite, FasterRcnn, Tesseract)
 DETECTORS: Registry[type[Detector]] = Registry("detector", {detector.kind: detector for detector in OURS})

@@ -12,7 +12,7 @@ from fuseline.models.encoders.efficientnet_lite import EfficientNetLite, Efficie
 from fuseline.models.encoders.face_nets import DlibFace, FaceRes
 from fuseline.models.encoders.sentences import TEXT_MODELS, Sentences
 from fuseline.models.encoders.tabular import Tabular
-from fuseline.models.plugins import Registry
+from fuseline.plugins import Registry
 
 OURS: tuple[type[Described], ...] = (
     EfficientNetLite0, EfficientNetLite, *TEXT_MODELS, *BACKBONES, Sentences, Tabular, Vocabulary, DlibFace, FaceRes,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fuseline.models.metrics.scores import ClassScore, Tally, class_scores, ratio
-from fuseline.models.plugins import Registry
+from fuseline.plugins import Registry
 
 
 class Counts:

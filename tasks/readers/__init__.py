@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fuseline.models.plugins import Registry
+from fuseline.plugins import Registry
 from fuseline.tasks.readers import (
     ads_parallelity,
     csv,

@@ -11,9 +11,9 @@ import pytest
 from tests.flows.live import REPO
 
 Installed = Callable[..., subprocess.CompletedProcess[str]]
-REGISTER = "from fuseline.models.plugins import register\n"
+REGISTER = "from fuseline.plugins import register\n"
 QUANTIZER = """
-from fuseline.models.plugins import register
+from fuseline.plugins import register
 from fuseline.models.quantizers import PQ
 class Mine(PQ):
     kind, summary = {kind!r}, "mine: a product quantizer of another name"

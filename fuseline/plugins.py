@@ -1,7 +1,7 @@
 """Registries, and what installed packages add to them by the entry-point group `fuseline.plugins`.
 
 An entry point names a module, and importing that module calls `register`. The modules are imported when a registry is
-first read, not before.
+first read, not before. This module imports none of ours, so that every room may hold a registry.
 """
 
 import threading
@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from importlib.metadata import entry_points
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from fuseline.models.errors import PluginError
-
 GROUP = "fuseline.plugins"
 T = TypeVar("T")
+
+
+class PluginError(ImportError):
+    """An installed package cannot be loaded, or registers what is taken or lacks a part; the message says which."""
 
 
 class Added(NamedTuple):
