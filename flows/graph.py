@@ -10,6 +10,7 @@ from fuseline.models.config import FrozenConfig
 from fuseline.tasks.documents import ingest
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.ingest import SourceConfig
+from fuseline.tasks.engine.leaks import check_leaks
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, ShardStage, ordered, over
 from fuseline.tasks.evaluation import contact_sheet, evaluate, gallery, statistics, token_dictionary
 from fuseline.tasks.evaluation.gallery import GalleryConfig
@@ -100,11 +101,13 @@ def _build(config: Config) -> list[Node]:
     encoders = [fit for node in embedded.values() for fit in node.fits]
     quantized = [node for name in codes for node in (codes[name], owners[name], drift[name])]
     features = Readable(documents, cleaned, detected, (*embedded.values(), *codes.values(), *cropped.values()))
-    return ordered([
+    nodes = ordered([
         documents, cleaned, *detected.values(), *cropped.values(), *encoders, *embedded.values(), *quantized,
         *_models(config, features, owners),
         *(vector_tables.stage(name, embedded[name]) for name in sorted(set(config.report.vectors))),
     ])  # fmt: skip
+    check_leaks(nodes)
+    return nodes
 
 
 def _models(config: Config, features: Readable, owners: Mapping[str, ShardStage]) -> Iterator[Node]:

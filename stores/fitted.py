@@ -24,6 +24,7 @@ class FittedRecord:
     fitted: dict[str, str]  # fitted upstream -> its digest then
     files: dict[str, FileRecord]
     facts: dict[str, Any] = field(default_factory=dict)  # what the classifier says of its training
+    saw: dict[str, int] = field(default_factory=dict)  # split, as it is in the fold -> documents that were read of it
 
     def to_bytes(self) -> bytes:
         """Return the record as JSON."""
@@ -103,7 +104,7 @@ class Fitted:
 
         Args:
             save: callable that fills an empty folder.
-            seen: n_rows, shards, fitted and facts of FittedRecord.
+            seen: n_rows, shards, fitted, facts and saw of FittedRecord.
         """
         write_bytes(self.folder / MANIFEST, self.manifest.to_bytes())
         with atomic_folder(self.folder / "new") as partial:

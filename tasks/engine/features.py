@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +13,7 @@ from fuseline.models.columns import Column, Text
 from fuseline.models.features import Block, T
 from fuseline.models.progress import note
 from fuseline.tasks.engine.cache import Cache
-from fuseline.tasks.engine.inputs import upstream_tables
+from fuseline.tasks.engine.inputs import split_rows, upstream_tables
 from fuseline.tasks.engine.nodes import Node, Read
 from fuseline.tasks.engine.planner import Seen
 
@@ -25,11 +26,13 @@ class ShardFeatures:
     root: Path
     split: str
     only: frozenset[int] | None = None  # shards to read; all by default
+    saw: dict[str, int] = field(default_factory=dict)  # split -> rows that were read of it, here and by copies
 
     def __post_init__(self) -> None:
-        documents = self.node.reads[0].node.dataset(self.root).records()
-        self.indices = [index for index in sorted(documents) if self.only is None or index in self.only]
-        self.n_rows = sum(documents[index].tallies["split"].get(self.split, 0) for index in self.indices)
+        documents: Any = self.node.reads[0].node
+        counts = split_rows(documents, self.root, self.split, self.node.fold)
+        self.indices = [index for index in sorted(counts) if self.only is None or index in self.only]
+        self.n_rows = sum(counts[index] for index in self.indices)
 
     def blocks(self) -> Iterator[Block]:
         """Yield one block per shard that holds rows of the split."""
@@ -49,6 +52,7 @@ class ShardFeatures:
             mask = pc.fill_null(pc.equal(tables[0]["split"], self.split), False)
             tables = [table.filter(mask) for table in tables]
             rows += tables[0].num_rows
+            self.saw[self.split] = max(rows, self.saw.get(self.split, 0))
             if tables[0].num_rows:
                 yield tables
 
@@ -66,7 +70,7 @@ class CachedFeatures(ShardFeatures):
     def __post_init__(self) -> None:
         super().__post_init__()
         reads = tuple((read.node.name, read.node.key, read.columns) for read in self.node.reads)
-        self.key = (str(self.root.absolute()), reads, self.seen.digest, self.split)
+        self.key = (str(self.root.absolute()), reads, self.seen.digest, self.split, self.node.fold)
 
     def blocks(self) -> Iterator[Block]:
         """Yield one block per shard that holds rows of the split; they stay in memory if all are small."""
@@ -122,7 +126,7 @@ def block_of(reads: Sequence[Read], tables: Sequence[pa.Table]) -> Block:
         feature = read.node.feature
         if feature is None:
             continue
-        name, column = read.into or read.node.name, feature.kind.of(table, feature.field)
+        name, column = read.into or read.node.column, feature.kind.of(table, feature.field)
         before = columns.get(name)
         if isinstance(before, Text) and isinstance(column, Text):
             column = before.followed_by(column)

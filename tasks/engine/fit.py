@@ -11,6 +11,7 @@ from fuseline.stores.fitted import scratch_folders, scratch_name
 from fuseline.tasks.engine.cache import Cache
 from fuseline.tasks.engine.features import CachedFeatures, ShardFeatures
 from fuseline.tasks.engine.inputs import context, fitted_digests
+from fuseline.tasks.engine.leaks import check_seen
 from fuseline.tasks.engine.nodes import Fit, Node
 from fuseline.tasks.engine.planner import Seen, seen_by
 from fuseline.tasks.engine.shard import ShardReport
@@ -26,7 +27,7 @@ def make_fit(
     seen: Seen | None = None,
     cache: Cache | None = None,
 ) -> ShardReport:
-    """Fit on the train split and commit the checkpoint; the record says what it saw.
+    """Fit on the node's rows and commit the checkpoint; the record says what it saw.
 
     Args:
         node: what to fit.
@@ -38,15 +39,18 @@ def make_fit(
         cache: where what is made of the rows is kept for the next fit.
 
     Raises:
-        DataError: there is no training document.
+        DataError: there is no training document, or a fit that it rests on read documents that it must not have.
         MismatchError: its codes are of several versions of a codebook.
     """
     started = time.perf_counter()
+    check_seen(node, root)
     seen = again or seen or seen_by(node, root)
     only = None if again is None else frozenset(map(int, again.shards))
-    train, valid = (_features(node, root, split, only, seen, cache) for split in ("train", "valid"))
+    saw: dict[str, int] = {}
+    train, valid = (_features(node, root, split, only, seen, cache, saw) for split in (node.rows.fit, node.rows.tune))
     if not train.n_rows:
-        raise DataError(mismatch(node.label, "documents in the train split", 0, "check `source` and `split`"))
+        expected = f"documents in the {node.rows.fit} split"
+        raise DataError(mismatch(node.label, expected, 0, "check `source` and `split`"))
     fits, fitted = fitted_digests(node.fits, root), node.fitted(root)
     what = replace(context(node, root, source), scratch=fitted.scratch(seen.digest))
     try:
@@ -60,7 +64,7 @@ def make_fit(
     compiling = facts.get("compile_seconds", 0.0)
     facts = {**facts, "seconds": time.perf_counter() - started - compiling}
     before = fitted.last_name()
-    record = fitted.commit(save, n_rows=n_rows, shards=seen.shards, fitted=fits, facts=facts)
+    record = fitted.commit(save, n_rows=n_rows, shards=seen.shards, fitted=fits, facts=facts, saw=saw)
     remarks = [warning] if warning and record.name != before else []
     if compiling >= COMPILED:
         remarks.append(f"{node.label}: kernels were compiled, once on this machine, in {compiling:.0f} s of their own")
@@ -89,8 +93,14 @@ FitResult = tuple[Save, int, dict[str, Any]]
 
 
 def _features(
-    node: Node, root: Path, split: str, only: frozenset[int] | None, seen: Seen, cache: Cache | None
+    node: Node,
+    root: Path,
+    split: str,
+    only: frozenset[int] | None,
+    seen: Seen,
+    cache: Cache | None,
+    saw: dict[str, int],
 ) -> ShardFeatures:
     if cache is None:
-        return ShardFeatures(node, root, split, only)
-    return CachedFeatures(node, root, split, only, cache=cache, seen=seen)
+        return ShardFeatures(node, root, split, only, saw)
+    return CachedFeatures(node, root, split, only, saw, cache=cache, seen=seen)

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fuseline.stores.dataset import check_aligned
 from fuseline.stores.digests import cell_digests, combine, row_digests
 from fuseline.stores.errors import DataError, MismatchError, mismatch
 from fuseline.stores.manifest import ShardRecord, expanded
-from fuseline.tasks.engine.nodes import Context, Fit, Node, Read, ShardStage
+from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Node, Read, ShardStage
+from fuseline.tasks.engine.rows import Fold, split_in
 
 
 def shard_inputs(node: Node, root: Path, index: int) -> dict[str, str]:
@@ -43,7 +45,10 @@ class Tables(dict[tuple[str, ...], pa.Table]):
 
 
 def upstream_tables(node: Node, root: Path, index: int, seen: Tables | None = None) -> list[pa.Table]:
-    """Read one shard of every upstream, ids first, after the digests of their ids were compared."""
+    """Read one shard of every upstream, ids first, after the digests of their ids were compared.
+
+    A document's split is what it is in the node's fold.
+    """
     records = {read.node.name: record_of(read, root, index) for read in node.reads}
     if isinstance(node, ShardStage) and node.by_row:
         check_aligned(records)
@@ -58,8 +63,26 @@ def upstream_tables(node: Node, root: Path, index: int, seen: Tables | None = No
         place = (str(dataset.folder), record.name, *names)
         if place not in seen:
             seen[place] = dataset.read(record, names)
-        tables.append(seen[place])
+        documents = isinstance(read.node, Ingest) and "split" in read.columns
+        tables.append(_as_in(node.fold, seen[place]) if documents else seen[place])
     return tables
+
+
+def split_rows(documents: Ingest, root: Path, split: str, fold: Fold | None = None) -> dict[int, int]:
+    """Return how many documents of a split each ingested shard has, as they are in a fold: index -> rows."""
+    dataset = documents.dataset(root)
+    records = dataset.records()
+    if fold is None:
+        return {index: record.tallies.get("split", {}).get(split, 0) for index, record in records.items()}
+    tables = {index: _as_in(fold, dataset.read(record, ("split", "fold"))) for index, record in records.items()}
+    return {index: pc.sum(pc.equal(table["split"], split)).as_py() or 0 for index, table in tables.items()}
+
+
+def _as_in(fold: Fold | None, documents: pa.Table) -> pa.Table:
+    if fold is None:
+        return documents
+    at, split = documents.schema.get_field_index("split"), split_in(fold, documents["split"], documents["fold"])
+    return documents.set_column(at, documents.schema.field(at), split)
 
 
 def check_fitted(node: Node, root: Path, records: dict[str, ShardRecord]) -> None:
@@ -102,7 +125,7 @@ def context(node: Node, root: Path, source: str) -> Context:
         if record is not None:
             paths[fit.name], facts[fit.name] = fitted.path(record), record.facts
     lineage = {**{up.name: up.key for up in node.upstream}, "self": node.key}
-    return Context(source, paths, lineage, node.reads, facts=facts)
+    return Context(source, paths, lineage, node.reads, facts=facts, fold=node.fold)
 
 
 def summary_inputs(node: Node, root: Path) -> dict[str, str]:

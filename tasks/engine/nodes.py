@@ -5,7 +5,7 @@ made: shards (`Ingest`, `ShardStage`), one fitted checkpoint (`Fit`) and one tab
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -19,6 +19,7 @@ from fuseline.stores.dataset import Dataset
 from fuseline.stores.fitted import Fitted
 from fuseline.stores.manifest import Kind, Manifest
 from fuseline.tasks.engine.image_pass import ImageTransform
+from fuseline.tasks.engine.rows import ORDINARY, Fold, Rows
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Context:
     reads: tuple[Read, ...] = ()  # what the tables are
     scratch: Path | None = None  # of a fit: where it may keep what it goes on from when it is cut short
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # what the records of fitted upstreams tell
+    fold: Fold | None = None  # of the node
     seen: tuple[bool, ...] = ()  # of a summary that compares: per shard, in order, whether the fit saw it as it is now
 
 
@@ -89,11 +91,14 @@ class Node:
     weights: str = ""
     layout: str = "parquet"
     feature: Feature | None = None
+    rows: Rows = ORDINARY  # that a fit sees; of any other node its fold counts alone
+    unseen: tuple[str, ...] = ()  # splits of which nothing that it rests on may have learned: those it scores
 
     @cached_property
     def manifest(self) -> Manifest:
         """What this node's dataset is made from."""
         config = {**key_values(self.config), **({"weights": self.weights} if self.weights else {})}
+        config |= {} if self.rows == ORDINARY else {"rows": asdict(self.rows)}
         upstream = {node.name: node.key for node in self.upstream}
         return Manifest(self.name, self.version, config, upstream, self.layout, role=self.role, kind=self.kind)
 
@@ -103,14 +108,29 @@ class Node:
         return self.manifest.key
 
     @property
-    def name(self) -> str:
-        """The dataset's name, and its folder under the output root: "embed/image"."""
+    def fold(self) -> Fold | None:
+        """The fold of a cross-validation that it is in."""
+        return self.rows.fold
+
+    @property
+    def column(self) -> str:
+        """The name that its feature has for classifiers, the same in every fold: "embed/image"."""
         return f"{self.role}/{self.short}"
+
+    @property
+    def name(self) -> str:
+        """The dataset's name, and its folder under the output root: "embed/image", "models/additive@fold2of5"."""
+        return self.column + self._place
 
     @property
     def label(self) -> str:
         """The name that people read: flow and dataset, "train/additive"."""
-        return f"{self.flow}/{self.short}" if self.main else f"{self.flow}/{self.role}-{self.short}"
+        what = f"{self.flow}/{self.short}" if self.main else f"{self.flow}/{self.role}-{self.short}"
+        return what + self._place
+
+    @property
+    def _place(self) -> str:
+        return "" if self.fold is None else f"@{self.fold}"
 
     @property
     def upstream(self) -> tuple["Node", ...]:
@@ -179,7 +199,7 @@ FitFunction = Callable[[TrainingRows, TrainingRows, Any, Context], tuple[Callabl
 
 @dataclass(frozen=True, kw_only=True)
 class Fit(Node):
-    """Training rows become a checkpoint.
+    """The documents of `rows` become a checkpoint.
 
     `fit(train, valid, config, context)` returns (save, documents seen, facts). The first of `reads` are the documents,
     which hold splits and labels.
@@ -243,3 +263,41 @@ def over(node: Node, documents: Ingest) -> Node:
         return documents
     reads = tuple(replace(read, node=over(read.node, documents)) for read in node.reads)
     return replace(node, reads=reads)
+
+
+def whole(nodes: Iterable[Node]) -> list[Node]:
+    """Return the nodes that are in no fold: those that are made of all documents."""
+    return [node for node in nodes if node.fold is None]
+
+
+def in_fold(nodes: Iterable[Node], fold: Fold) -> list[Node]:
+    """Return nodes as they are in a fold.
+
+    Fits, and all that rests on one, are made again for the fold; what no fit touches stays as it is, and is shared. Who
+    reads the documents' split reads it as it is in the fold.
+    """
+    moved: dict[str, Node] = {}
+
+    def move(node: Node) -> Node:
+        if node.name not in moved:
+            moved[node.name] = _moved(node, move, fold)
+        return moved[node.name]
+
+    return [move(node) for node in nodes]
+
+
+def _moved(node: Node, move: Callable[[Node], Node], fold: Fold) -> Node:
+    reads, fits = [replace(read, node=move(read.node)) for read in node.reads], tuple(map(move, node.fits))
+    rests = isinstance(node, Fit) or fits or any(read.node.fold for read in reads)
+    if not rests:
+        return node
+    reads = [_with_fold(read) if isinstance(read.node, Ingest) and "split" in read.columns else read for read in reads]
+    changes: dict[str, Any] = {"reads": tuple(reads), "fits": fits, "rows": replace(node.rows, fold=fold)}
+    if isinstance(node, Summary) and node.compares is not None:
+        changes["compares"] = move(node.compares)
+    return replace(node, **changes)
+
+
+def _with_fold(read: Read) -> Read:
+    keyed = (*read.keyed, "fold") if "split" in read.keyed else read.keyed
+    return replace(read, columns=(*read.columns, "fold"), keyed=keyed)

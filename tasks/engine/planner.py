@@ -12,6 +12,7 @@ from fuseline.stores.fitted import FittedRecord
 from fuseline.stores.manifest import Kind, Manifest, ShardRecord
 from fuseline.tasks.engine.image_pass import ImageTransform
 from fuseline.tasks.engine.images import CHANGED
+from fuseline.tasks.engine.inputs import split_rows
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Read, Scan, ShardStage, Summary
 from fuseline.tasks.engine.shard import SETTLED
 from fuseline.tasks.engine.snapshot import fit_shards, seen_input
@@ -286,9 +287,9 @@ def _seen(node: Fit, root: Path, record: FittedRecord) -> str:
 
 
 def training_rows(node: Fit, root: Path) -> int:
-    """Return how many documents of the train split have been ingested."""
+    """Return how many documents have been ingested that a fit would learn from."""
     documents = next(read.node for read in node.reads if isinstance(read.node, Ingest))
-    return sum(r.tallies.get("split", {}).get("train", 0) for r in documents.dataset(root).records().values())
+    return sum(split_rows(documents, root, node.rows.fit, node.fold).values())
 
 
 def _all_shards(read: Read, root: Path) -> str:

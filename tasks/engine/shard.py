@@ -19,6 +19,7 @@ from fuseline.stores.manifest import ShardRecord
 from fuseline.tasks.engine.image_pass import ImageTransform, Part, run_pass
 from fuseline.tasks.engine.images import CHANGED
 from fuseline.tasks.engine.inputs import Tables, context, row_inputs, shard_inputs, summary_inputs, upstream_tables
+from fuseline.tasks.engine.leaks import check_seen
 from fuseline.tasks.engine.nodes import ShardStage, Summary, Transform
 from fuseline.tasks.engine.snapshot import seen_input, seen_shards
 from fuseline.tasks.engine.timings import Kind, Spent
@@ -209,8 +210,14 @@ def _share_pass(drafts: list[Draft], source: str) -> None:
 
 
 def make_summary(node: Summary, root: Path, *, source: str) -> ShardReport:
-    """Make and commit the tables over all shards; raises ValueError when others come than the node names."""
+    """Make and commit the tables over all shards.
+
+    Raises:
+        DataError: a fit that it rests on read documents that are scored here.
+        ValueError: other tables come than the node names.
+    """
     started = time.perf_counter()
+    check_seen(node, root)
     indices = sorted(node.reads[0].node.dataset(root).records())
 
     def shards() -> Iterator[list[pa.Table]]:

@@ -186,4 +186,5 @@ def stage(
     return Summary(
         role=ROLE, short=name, flow="evaluate", version=4, config=config, tables=TABLES, fits=predictions.fits,
         reads=(scored, Read(documents, ("status", "split", "labels"))), summarise=score_model,
+        unseen=tuple(split for split in splits if split != "train"),  # scores on train say that they are
     )  # fmt: skip

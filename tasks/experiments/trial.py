@@ -106,7 +106,7 @@ def modalities(node: Node) -> dict[str, str]:
     An embedding of the words in an image is made from the image; words that `ocr` adds to a text count as text.
     """
     nodes = (read.node for read in node.reads if not read.into)
-    return {node.name: node.feature.modality for node in nodes if node.feature is not None}
+    return {node.column: node.feature.modality for node in nodes if node.feature is not None}
 
 
 def outcome(node: Fit, root: Path) -> dict[str, Any] | None:

@@ -94,10 +94,10 @@ class Readable(NamedTuple):
     def reads(self, model: ModelConfig, *columns: str) -> tuple[Read, ...]:
         """Return what a model reads, documents with `columns` first; words that are added to its text follow that."""
         wanted = {one.name for one in model.inputs()}
-        words = [Read(self.detect[name], ("text",), into=self.clean.name) for name in sorted(model.ocr)]
+        words = [Read(self.detect[name], ("text",), into=self.clean.column) for name in sorted(model.ocr)]
         reads = [Read(self.documents, columns)]
         for node in (self.clean, *self.others):
-            if node.feature is not None and node.name in wanted:
+            if node.feature is not None and node.column in wanted:
                 reads += [Read(node, node.feature.columns), *(words if node is self.clean else ())]
         return tuple(reads)
 
