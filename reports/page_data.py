@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from fuseline.stores.schemas import DRIFT, METRICS, MODELS, QUARANTINE, STATISTICS, TOKENS
+from fuseline.stores.schemas import DRIFT, MODELS, QUARANTINE, RESULTS, STATISTICS, TOKENS
 
 STAGES = pa.schema(
     [
@@ -36,7 +36,7 @@ class ReportData:
     title: str
     run: str  # name of the run
     created: str  # when, as it shall be printed
-    metrics: pa.Table = field(default_factory=METRICS.empty_table)
+    metrics: pa.Table = field(default_factory=RESULTS.empty_table)
     statistics: pa.Table = field(default_factory=STATISTICS.empty_table)
     # measure (documents, labels or a split), published, found; empty when the source has no published counts
     presence: pa.Table = field(default_factory=PRESENCE.empty_table)

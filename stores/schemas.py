@@ -207,16 +207,19 @@ PREDICTIONS = pa.schema(
     ]
 )
 
-METRICS = pa.schema(
+# The one results table: runs, trials of a sweep, folds of a cross-validation and tests with something masked write it.
+RESULTS = pa.schema(
     [
         column("model", pa.string(), "name of the model in the configuration"),
-        column("split", pa.string(), "train, valid or test"),
-        column("fold", pa.int32(), "part of a cross-validation, from 0; null outside one"),
+        column("options", pa.string(), "JSON of the options that a trial tried; null = as configured"),
         column("seed", pa.int64(), "seed that the model was fitted with"),
+        column("fold", pa.int32(), "part of a cross-validation, from 0; null outside one"),
+        column("split", pa.string(), "train, valid or test; of a fold, test is what was held out"),
+        column("condition", pa.string(), "how the evaluation differs, such as image masked; null = nothing does"),
         column("metric", pa.string(), "name of the metric; `fuseline list metrics` says what each is"),
         column("value", pa.float64(), "the metric's value: shares 0..1, log_loss in nats, counts in documents"),
         column("n", pa.int64(), "documents that the value was computed on"),
-        column("run", pa.string(), "name of the run: UTC time and four random characters"),
+        column("run", pa.string(), "name of the run: UTC time and four random characters; null in a sweep"),
     ]
 )
 

@@ -12,6 +12,8 @@ from rich.filesize import decimal
 from fuseline.reports.sections.results import NAMES, Row, headline, number, ranking, result_tables
 from fuseline.stores.layouts.files import check_files
 from fuseline.stores.published import Published
+from fuseline.stores.results import conform
+from fuseline.stores.schemas import RESULTS
 
 SPLITS = ("valid", "test")
 
@@ -35,7 +37,7 @@ def leaderboard(metrics: pa.Table, models: pa.Table, *, multi_label: bool) -> li
     """Return the models by their score on valid (on test without a valid split); those without any score come last.
 
     Args:
-        metrics: METRICS rows; scores of several seeds or folds are averaged.
+        metrics: RESULTS rows; scores of several seeds or folds are averaged.
         models: MODELS rows.
         multi_label: whether a document may carry several labels, which decides the metric.
     """
@@ -71,7 +73,7 @@ def published_leaderboard(root: Path) -> list[Standing]:
         return []
     state, *tables = files
     metrics, models = map(pq.read_table, tables)
-    return leaderboard(metrics, models, multi_label=orjson.loads(state.read_bytes())["multi_label"])
+    return leaderboard(conform(metrics, RESULTS), models, multi_label=orjson.loads(state.read_bytes())["multi_label"])
 
 
 def published_cautions(root: Path) -> list[str]:

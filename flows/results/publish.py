@@ -25,7 +25,8 @@ from fuseline.stores.catalog import CATALOG
 from fuseline.stores.digests import combine
 from fuseline.stores.layouts.parquet import write_table
 from fuseline.stores.published import Published, publishing
-from fuseline.stores.schemas import DRIFT, METRICS, MODELS, PREDICTIONS, STATISTICS, TOKENS, WORDS, commented
+from fuseline.stores.results import conform
+from fuseline.stores.schemas import DRIFT, MODELS, PREDICTIONS, RESULTS, STATISTICS, TOKENS, WORDS, commented
 from fuseline.stores.tables import TABLES
 from fuseline.tasks.engine.nodes import Fit, Node, ShardStage, Summary
 from fuseline.tasks.engine.planner import Plan
@@ -126,9 +127,9 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
 
 
 def _metrics(nodes: list[Node], root: Path, run: str) -> pa.Table:
-    joined = _typed(METRICS, _tables(nodes, root, evaluate.ROLE, "metrics"))
-    at = METRICS.get_field_index("run")
-    return joined.set_column(at, METRICS.field("run"), pa.repeat(run, joined.num_rows)).combine_chunks()
+    joined = _typed(RESULTS, _tables(nodes, root, evaluate.ROLE, "metrics"))
+    at = RESULTS.get_field_index("run")
+    return joined.set_column(at, RESULTS.field("run"), pa.repeat(run, joined.num_rows)).combine_chunks()
 
 
 def published_counts(config: Config, statistics: pa.Table) -> pa.Table:
@@ -234,7 +235,7 @@ def _shards(nodes: list[Node], root: Path, role: str, columns: tuple[str, ...]) 
 
 def _typed(schema: pa.Schema, tables: list[pa.Table]) -> pa.Table:
     """Return the columns of a schema of some tables, one after the other."""
-    return pa.concat_tables([schema.empty_table(), *(table.select(schema.names).cast(schema) for table in tables)])
+    return pa.concat_tables([schema.empty_table(), *(conform(table, schema) for table in tables)])
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table | None:

@@ -10,7 +10,7 @@ from fuseline.models.metrics.registry import scores
 from fuseline.models.metrics.scores import NOTHING, Tally, class_scores, f1_interval, share_interval, tally
 from fuseline.models.scoring import single
 from fuseline.stores.errors import AlignmentError, mismatch
-from fuseline.stores.schemas import METRICS
+from fuseline.stores.schemas import RESULTS
 from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
 from fuseline.tasks.evaluation.streams import streams
 from fuseline.tasks.stages.train import MULTI_LABEL, ModelConfig
@@ -47,7 +47,7 @@ def count(
 
 
 def metric_table(tallies: dict[str, Tally], *, model: str, seed: int, multi_label: bool) -> pa.Table:
-    """Return METRICS rows; accuracy, p_at_1 and f1_micro come with a 95 % interval (`_low`, `_high`)."""
+    """Return RESULTS rows; accuracy, p_at_1 and f1_micro come with a 95 % interval (`_low`, `_high`)."""
     rows = []
     for split, counts in tallies.items():
         values = scores(counts, multi_label=multi_label)
@@ -59,7 +59,7 @@ def metric_table(tallies: dict[str, Tally], *, model: str, seed: int, multi_labe
             {"model": model, "split": split, "seed": seed, "metric": metric, "value": value, "n": n}
             for metric, (value, n) in values.items()
         ]
-    return pa.Table.from_pylist(rows, schema=METRICS)
+    return pa.Table.from_pylist(rows, schema=RESULTS)
 
 
 def class_table(tallies: dict[str, Tally], *, model: str) -> pa.Table:
@@ -184,7 +184,7 @@ def stage(
     config = EvaluateConfig(model=name, kind=spec.kind, seed=spec.seed, splits=splits)
     scored = Read(predictions, ("label", "predicted", "rank", "loss", "importance"))
     return Summary(
-        role=ROLE, short=name, flow="evaluate", version=4, config=config, tables=TABLES, fits=predictions.fits,
+        role=ROLE, short=name, flow="evaluate", version=5, config=config, tables=TABLES, fits=predictions.fits,
         reads=(scored, Read(documents, ("status", "split", "labels"))), summarise=score_model,
         unseen=tuple(split for split in splits if split != "train"),  # scores on train say that they are
     )  # fmt: skip

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from fuseline.stores.schemas import METRICS, PREDICTIONS
+from fuseline.stores.schemas import PREDICTIONS, RESULTS
 from tests.flows.conftest import Cli, document, make_data, settings, write_config, write_documents
 
 
@@ -57,7 +57,7 @@ def test_predictions_are_complete_and_in_the_published_schema(finished: Path) ->
 def test_metrics_are_a_table_with_the_run(finished: Path) -> None:
     root = finished.parent / "out"
     metrics = pq.read_table(root / "latest" / "metrics.parquet")
-    assert metrics.schema.equals(METRICS)
+    assert metrics.schema.equals(RESULTS)
     (history,) = (root / "metrics").glob("*.parquet")
     assert set(metrics["run"].to_pylist()) == {history.stem}
     accuracy = pl.from_arrow(metrics).filter((pl.col("metric") == "accuracy") & (pl.col("model") == "additive"))

@@ -10,7 +10,7 @@ import pytest
 from fuseline.reports.page import breakable, duration, render, size
 from fuseline.reports.page_data import PRESENCE, STAGES, ReportData
 from fuseline.reports.sections.rows import MAX_CLASSES, data_table, heat_map, modality_colours, quarantine_first
-from fuseline.stores.schemas import DRIFT, METRICS, MODELS, QUARANTINE, STATISTICS, TOKENS
+from fuseline.stores.schemas import DRIFT, MODELS, QUARANTINE, RESULTS, STATISTICS, TOKENS
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"
 VOID = {"meta", "br", "wbr", "img", "link", "hr"}
@@ -71,7 +71,7 @@ def full(name: str = "name") -> ReportData:
         title=name,
         run=name,
         created=name,
-        metrics=pa.Table.from_pylist(rows, schema=METRICS),
+        metrics=pa.Table.from_pylist(rows, schema=RESULTS),
         statistics=pa.Table.from_pylist(
             [{"split": name, "field": f, "measure": m, "value": v} for f, m, v in statistics], schema=STATISTICS
         ),

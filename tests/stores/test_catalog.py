@@ -15,8 +15,8 @@ from fuseline.stores.catalog import Part, build_catalog
 from fuseline.stores.errors import StorageError
 from fuseline.stores.schemas import (
     INGESTED,
-    METRICS,
     PREDICTIONS,
+    RESULTS,
     STATISTICS,
     codes,
     comment_of,
@@ -38,7 +38,7 @@ def write(path: Path, found: list[dict[str, object]], schema: pa.Schema) -> Path
 
 
 def metrics(path: Path, values: list[float]) -> Path:
-    return write(path, [{"model": "m", "value": value} for value in values], METRICS)
+    return write(path, [{"model": "m", "value": value} for value in values], RESULTS)
 
 
 def documents(path: Path, ids: str, **fields: object) -> Path:
@@ -156,7 +156,7 @@ def test_every_published_column_says_what_it_holds() -> None:
 
 def test_comments_go_into_parquet_files_and_change_no_value(tmp_path: Path) -> None:
     table = pa.table({"model": ["m"], "value": [0.5], "num_x": [1.0], "unknown": [1]})
-    pq.write_table(commented(table, METRICS), tmp_path / "m.parquet")
+    pq.write_table(commented(table, RESULTS), tmp_path / "m.parquet")
     found = pq.read_table(tmp_path / "m.parquet")
     assert found.equals(table)
     assert found.schema.field("model").metadata[b"comment"] == b"name of the model in the configuration"

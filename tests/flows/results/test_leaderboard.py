@@ -9,7 +9,7 @@ from rich.console import Console
 
 from fuseline.flows.cli.console import leaderboard_table
 from fuseline.flows.results.leaderboard import Standing, leaderboard, published_leaderboard
-from fuseline.stores.schemas import METRICS, MODELS
+from fuseline.stores.schemas import MODELS, RESULTS
 from tests.flows.conftest import Cli
 
 MADE = pa.Table.from_pylist(
@@ -23,14 +23,14 @@ MADE = pa.Table.from_pylist(
 
 
 def metrics(metric: str, *rows: tuple[str, str, float], n: int = 311) -> pa.Table:
-    """Return METRICS rows of (model, split, value), each with an interval of 0.05 to both sides."""
+    """Return RESULTS rows of (model, split, value), each with an interval of 0.05 to both sides."""
     bounds = {metric: 0.0, f"{metric}_low": -0.05, f"{metric}_high": 0.05}
     found = [
         {"model": model, "split": split, "seed": 0, "metric": name, "value": value + offset, "n": n}
         for model, split, value in rows
         for name, offset in bounds.items()
     ]
-    return pa.Table.from_pylist(found, schema=METRICS)
+    return pa.Table.from_pylist(found, schema=RESULTS)
 
 
 def printed(rows: list[Standing]) -> list[str]:

@@ -4,14 +4,14 @@ import pyarrow as pa
 import pytest
 
 from fuseline.reports.sections.results import best_model, result_tables
-from fuseline.stores.schemas import METRICS
+from fuseline.stores.schemas import RESULTS
 
 
 def metrics(*rows) -> pa.Table:
-    """Return METRICS rows of (model, split, metric, value[, seed])."""
+    """Return RESULTS rows of (model, split, metric, value[, seed])."""
     names = ("model", "split", "metric", "value", "seed")
     full = [(*row, 0) if len(row) == 4 else row for row in rows]
-    return pa.Table.from_pylist([{**dict(zip(names, row, strict=True)), "n": 200} for row in full], schema=METRICS)
+    return pa.Table.from_pylist([{**dict(zip(names, row, strict=True)), "n": 200} for row in full], schema=RESULTS)
 
 
 TABLE = metrics(
@@ -56,7 +56,7 @@ def test_the_best_model_is_chosen_on_valid_and_on_test_only_without_valid():
     assert best_model(TABLE) == "pq"
     assert best_model(metrics(("a", "test", "accuracy", 0.1), ("b", "test", "accuracy", 0.2))) == "b"
     assert best_model(metrics(("b", "valid", "accuracy", 0.2), ("a", "valid", "accuracy", 0.2))) == "a"
-    assert best_model(METRICS.empty_table()) is None
+    assert best_model(RESULTS.empty_table()) is None
 
 
 def test_several_seeds_become_mean_and_standard_deviation():

@@ -5,7 +5,7 @@ import pyarrow as pa
 from fuseline.reports.sections.costs import cost_rows
 from fuseline.reports.sections.results import result_tables
 from fuseline.reports.sections.tokens import LEAST, SHOWN, codebooks, token_cards
-from fuseline.stores.schemas import DRIFT, METRICS, MODELS, TOKENS
+from fuseline.stores.schemas import DRIFT, MODELS, RESULTS, TOKENS
 
 
 def token(name: str, clarity: float | None, *words: str, model: str = "pq", n_train: int = 9, thumbnails=()):
@@ -63,7 +63,7 @@ def test_a_codebook_is_its_parts():
 def test_costs_stand_beside_the_score_and_the_baselines_time():
     scores = [("text", 0.5), ("pq", 0.75), ("gone", 0.9)]
     metrics = pa.Table.from_pylist(
-        [{"model": m, "split": "test", "metric": "accuracy", "value": v, "n": 4} for m, v in scores], schema=METRICS
+        [{"model": m, "split": "test", "metric": "accuracy", "value": v, "n": 4} for m, v in scores], schema=RESULTS
     )
     models = pa.Table.from_pylist(
         [

@@ -6,7 +6,7 @@ import pytest
 from sklearn import metrics as sk
 
 from fuseline.stores.errors import AlignmentError
-from fuseline.stores.schemas import DOCUMENTS, METRICS, PREDICTIONS
+from fuseline.stores.schemas import DOCUMENTS, PREDICTIONS, RESULTS
 from fuseline.tasks.evaluation.evaluate import (
     CLASSES,
     CONFUSION,
@@ -82,7 +82,7 @@ def random_shards(n: int, shards: int):
 def test_single_label_metrics_agree_with_scikit_learn_however_sharded(shards):
     guessed, known, truth, guess, split = random_shards(90, shards)
     table = evaluate(iter(guessed), iter(known), model="m", seed=1, splits=("valid", "test"), multi_label=False)
-    assert table.schema == METRICS
+    assert table.schema == RESULTS
     assert set(table["split"].to_pylist()) == {"valid", "test"}
     for name in ("valid", "test"):
         mask, found = split == name, values(table, name)
@@ -179,7 +179,7 @@ def test_an_empty_data_set_has_no_metrics():
         multi_label=True,
     )
     assert len(table) == 0
-    assert table.schema == METRICS
+    assert table.schema == RESULTS
 
 
 def test_importance_is_the_mean_share_per_modality():
