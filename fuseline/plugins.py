@@ -32,6 +32,7 @@ NEEDS = {
     "quantizer": ("kind", "summary", "Config", "fit", "encode", "save", "load"),
     "model": ("kind", "summary", "Config", "inputs", "fit", "predict_logits", "save", "load"),
     "metric": ("kind", "summary", "value"),
+    "place": ("kind", "summary", "get", "put", "put_if_absent", "list", "delete", "stat"),
 }
 _ADDED: dict[str, list[Added]] = {what: [] for what in NEEDS}
 _lock = threading.RLock()
@@ -42,7 +43,7 @@ def register(what: str, *things: object) -> None:
     """Add things to a registry, each under its `kind`.
 
     Args:
-        what: reader, encoder, detector, quantizer, model or metric.
+        what: reader, encoder, detector, quantizer, model, metric or place.
         things: classes; readers and metrics are values.
 
     Raises:

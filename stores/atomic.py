@@ -65,6 +65,28 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
         partial.write_bytes(data)
 
 
+def linked(path: Path, data: bytes) -> bool:
+    """Write a small file atomically unless there is one, and return whether it was written.
+
+    Raises StorageError as `atomic_file` does.
+    """
+    partial = _partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        sync(partial)
+        os.link(partial, path)
+        sync(path.parent)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    return True
+
+
 def sync(path: Path) -> None:
     """Return when the bytes of a file, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)

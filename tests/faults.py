@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-CALLS = ("replace", "rename", "fsync", "open", "mkdir", "unlink", "rmdir")
+CALLS = ("replace", "rename", "fsync", "open", "link", "mkdir", "unlink", "rmdir")
 
 
 class Killed(BaseException):
