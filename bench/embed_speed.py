@@ -53,7 +53,7 @@ from fuseline.tasks.engine.images import ImageError
 from fuseline.tasks.engine.nodes import Ingest, ShardStage
 from fuseline.tasks.engine.pool import Pool
 from fuseline.tasks.engine.shard import ShardReport, make_shards
-from fuseline.tasks.engine.timings import Spent
+from fuseline.tasks.engine.timings import Timings
 
 DETECT = {"faces": {"detector": "mtcnn"}, "objects": {"detector": "ssdlite_coco"}, "ocr": {"detector": "rapidocr"}}
 EMBED = {"image": {"encoder": "efficientnet_lite2"}, "text": {"encoder": "minilm"}}
@@ -99,7 +99,7 @@ def extraction(documents: pa.Table, source: str, args: argparse.Namespace) -> di
     context = multiprocessing.get_context("spawn")
     with context.Pool(1, limit_threads, (1,)) as one:
         run = {"embed": (documents, ("embed/image",)), "text": (texts, ("embed/text",)), "pass": (few, IMAGE_STAGES)}
-        accounts: dict[str, Spent] = {}
+        summaries: dict[str, Timings] = {}
         for name, (table, stages) in run.items():
             rounds = [one.apply(bare_and_stage, (table, source, stages)) for _ in range(args.rounds)]
             (bare, bare_work), (whole, work) = (_median([pair[which] for pair in rounds]) for which in range(2))
@@ -107,8 +107,8 @@ def extraction(documents: pa.Table, source: str, args: argparse.Namespace) -> di
             found[name] = round(whole / bare if up else bare / whole, 3)
             found[f"{name}_work"] = round(work / bare_work if up else bare_work / work, 3)
             found[f"{name}_per_s"], found[f"{name}_bare_per_s"] = _rates(table.num_rows, whole, bare)
-            accounts |= {f"{name}: {stage}": spent for stage, spent in rounds[-1][2].items()}
-    rows = [{"stage": stage, "spent": spent.to_dict()} for stage, spent in accounts.items()]
+            summaries |= {f"{name}: {stage}": timings for stage, timings in rounds[-1][2].items()}
+    rows = [{"stage": stage, "timings": timings.to_dict()} for stage, timings in summaries.items()]
     Console(width=120).print(time_table(rows))
     with context.Pool(2, limit_threads, (1,)) as two, context.Pool(1, limit_threads, (2,)) as threads:
         seconds: dict[str, list[float]] = {"two": [], "threads": []}
@@ -121,7 +121,7 @@ def extraction(documents: pa.Table, source: str, args: argparse.Namespace) -> di
     return found
 
 
-def bare_and_stage(documents: pa.Table, source: str, names: tuple[str, ...]) -> tuple[Work, Work, dict[str, Spent]]:
+def bare_and_stage(documents: pa.Table, source: str, names: tuple[str, ...]) -> tuple[Work, Work, dict[str, Timings]]:
     """Return what networks take over ready inputs, what their stages take, and where the stages' time went."""
     with tempfile.TemporaryDirectory() as folder:
         stages = prepared(documents.slice(0, 2), Path(folder) / "warm", names)
@@ -131,7 +131,7 @@ def bare_and_stage(documents: pa.Table, source: str, names: tuple[str, ...]) -> 
         reports: list[ShardReport] = []
         whole = timed(lambda: reports.extend(make_shards(stages, Path(folder) / "out", 0, source=source)))
     assert not any(report.error for report in reports), reports
-    return bare, whole, {report.stage: report.spent for report in reports}
+    return bare, whole, {report.stage: report.timings for report in reports}
 
 
 def stage_alone(given: tuple[pa.Table, str]) -> float:
@@ -169,7 +169,7 @@ def ready_images(documents: pa.Table, consumer: Consumer, source: str) -> list[A
     ready = []
     for row, reference in enumerate(documents["image"].to_pylist()):
         try:
-            ready.append(consumer.prepare(SharedImage(reference, source).pixels(consumer, Spent()), row))
+            ready.append(consumer.prepare(SharedImage(reference, source).pixels(consumer, Timings()), row))
         except ImageError:
             continue
     return ready

@@ -22,7 +22,7 @@ from pydantic import (
 
 from fuseline.flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
 from fuseline.models.columns import Codes, Dense
-from fuseline.models.config import FrozenConfig, key_values, knob
+from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.encoders import ENCODERS
 from fuseline.models.features import codes_name, embedding_name
 from fuseline.stores.digests import key_digest
@@ -106,14 +106,14 @@ class ReportConfig(FrozenConfig):
 class ExecutionConfig(FrozenConfig):
     """How a run is carried out; nothing here changes bytes."""
 
-    executor: Literal["local", "dask", "ray"] = knob(
+    executor: Literal["local", "dask", "ray"] = runtime_option(
         "local", description="Where shards are made: in processes here, or on a Dask or Ray cluster"
     )
-    address: str | None = knob(
+    address: str | None = runtime_option(
         None, description="Address of a Dask scheduler or a Ray head; default: start a local cluster"
     )
-    workers: int = knob(2, ge=1, description="Worker processes")
-    allowed_failures: float = knob(
+    workers: int = runtime_option(2, ge=1, description="Worker processes")
+    allowed_failures: float = runtime_option(
         0.05, ge=0, le=1, description="Share of rows that may fail before the exit code is 1"
     )
 
@@ -127,9 +127,11 @@ class Config(FrozenConfig):
 
     model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None) and None)
 
-    extends: str | None = knob(None, description="YAML file whose values are taken where this configuration gives none")
+    extends: str | None = runtime_option(
+        None, description="YAML file whose values are taken where this configuration gives none"
+    )
     name: str = Field("documents", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="Name of the data set")
-    root: str = knob("runs/documents", description="Output root: folder that everything is written below")
+    root: str = runtime_option("runs/documents", description="Output root: folder that everything is written below")
     source: SourceConfig = Field(SourceConfig(), description="Where documents come from")
     shard_size: ShardSize = Field("auto", description="Documents per shard; auto: 64 to 4,096, four shards per worker")
     split: SplitConfig = Field(
@@ -150,8 +152,8 @@ class Config(FrozenConfig):
     refit: Literal["manual", "on_change", "drift"] = Field(
         "manual", description="When fitted things are made again; drift: codebooks whose drift report asks for it"
     )
-    sweep: SweepConfig = knob(SweepConfig(), description="Which options `fuseline sweep` tries")
-    run: ExecutionConfig = knob(ExecutionConfig(), description="How a run is carried out")
+    sweep: SweepConfig = runtime_option(SweepConfig(), description="Which options `fuseline sweep` tries")
+    run: ExecutionConfig = runtime_option(ExecutionConfig(), description="How a run is carried out")
 
     @model_validator(mode="before")
     @classmethod

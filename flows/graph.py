@@ -92,25 +92,27 @@ def _build(config: Config) -> list[Node]:
         name: quantize.stage(name, spec, documents, embedded[spec.embedding])
         for name, spec in sorted(config.quantize.items())
     }
-    typical = config.report.tokens.documents
-    owners = {
-        name: token_counts.stage(name, spec, codes[name], documents, embedded[spec.embedding], typical=typical)
+    representatives = config.report.tokens.documents
+    counts = {
+        name: token_counts.stage(
+            name, spec, codes[name], documents, embedded[spec.embedding], representatives=representatives
+        )
         for name, spec in config.quantize.items()
     }
-    drift = {name: codebook_drift.stage(name, spec, owners[name]) for name, spec in config.quantize.items()}
+    drift = {name: codebook_drift.stage(name, spec, counts[name]) for name, spec in config.quantize.items()}
     encoders = [fit for node in embedded.values() for fit in node.fits]
-    quantized = [node for name in codes for node in (codes[name], owners[name], drift[name])]
+    quantized = [node for name in codes for node in (codes[name], counts[name], drift[name])]
     features = Readable(documents, cleaned, detected, (*embedded.values(), *codes.values(), *cropped.values()))
     nodes = ordered([
         documents, cleaned, *detected.values(), *cropped.values(), *encoders, *embedded.values(), *quantized,
-        *_models(config, features, owners),
+        *_models(config, features, counts),
         *(vector_tables.stage(name, embedded[name]) for name in sorted(set(config.report.vectors))),
     ])  # fmt: skip
     check_leaks(nodes)
     return nodes
 
 
-def _models(config: Config, features: Readable, owners: Mapping[str, ShardStage]) -> Iterator[Node]:
+def _models(config: Config, features: Readable, counts: Mapping[str, ShardStage]) -> Iterator[Node]:
     """Yield the models, and all that is made with them."""
     documents, models, report = features.documents, sorted(config.models.items()), config.report
     fits = {name: train.stage(name, spec, features) for name, spec in models}
@@ -128,7 +130,7 @@ def _models(config: Config, features: Readable, owners: Mapping[str, ShardStage]
     for name, spec in models:
         if token_dictionary.has_tokens(spec.kind):
             fit = fits[name]
-            yield token_dictionary.stage(name, spec.kind, fit, owners, config.quantize, documents, report.tokens)
+            yield token_dictionary.stage(name, spec.kind, fit, counts, config.quantize, documents, report.tokens)
     if config.detect and report.contact_sheet:
         yield contact_sheet.stage(config.detect, documents, features.detect, count=report.contact_sheet)
 

@@ -18,7 +18,7 @@ from fuseline.flows.results.outcome import check_failures
 from fuseline.flows.results.publish import publish_results, result_paths
 from fuseline.flows.runs import write_run
 from fuseline.flows.runtime import locked, new_run
-from fuseline.flows.step import Wishes
+from fuseline.flows.step import RunOptions
 from fuseline.flows.steps import legs
 
 
@@ -29,40 +29,40 @@ def pipeline(
     retry_failed: bool = False,
     refit: bool = False,
 ) -> list[dict[str, Any]]:
-    """Make every node after what it reads, if it is not fresh. Return one account per stage.
+    """Make every node after what it reads, if it is not fresh. Return one summary per stage.
 
     Raises:
         TooManyFailuresError: when all is published.
     """
-    settings, wishes, run, accounts = settings_of(config, set), Wishes(retry_failed, refit), new_run(), []
+    settings, run_options, run, summaries = settings_of(config, set), RunOptions(retry_failed, refit), new_run(), []
     lines = get_run_logger()  # those of the steps are on their own pages
     with locked(settings) as root, built_once():
         for step, nodes in legs(build(settings)):
-            done = step.make(nodes, settings, wishes)
-            accounts += done
+            done = step.make(nodes, settings, run_options)
+            summaries += done
             for row in done:
                 if row["computed_shards"]:
                     lines.info("%s", _line(row))
-        page = publish.with_options(task_run_name=f"report/{settings.name}")(Results(settings, accounts, run))
-        write_run(root, run, settings, accounts, page)
+        page = publish.with_options(task_run_name=f"report/{settings.name}")(Results(settings, summaries, run))
+        write_run(root, run, settings, summaries, page)
         publish_artifacts(settings)
         for line in (*_standings(root), *(f"{name}: {path}" for name, path in result_paths(root).items())):
             lines.info("%s", line)
         check_failures(build(settings), root, settings.run.allowed_failures)
-    return accounts
+    return summaries
 
 
 class Results:
     """What is published, opaque to Prefect."""
 
-    def __init__(self, config: Config, accounts: list[dict[str, Any]], run: str) -> None:
-        self.config, self.accounts, self.run = config, accounts, run
+    def __init__(self, config: Config, summaries: list[dict[str, Any]], run: str) -> None:
+        self.config, self.summaries, self.run = config, summaries, run
 
 
 @task(name="report", cache_policy=NO_CACHE, persist_result=False, retries=0)
 def publish(results: Results) -> str:
     """Publish the results if they changed; return the report's path."""
-    return publish_results(results.config, results.accounts, results.run)
+    return publish_results(results.config, results.summaries, results.run)
 
 
 def _standings(root: Path) -> Iterator[str]:
@@ -74,8 +74,8 @@ def _standings(root: Path) -> Iterator[str]:
         yield f"{place}. {model[1]}: {', '.join(f'{name} {cell}' for name, cell in scores)}"
 
 
-def _line(account: dict[str, Any]) -> str:
+def _line(summary: dict[str, Any]) -> str:
     """Return what a stage did in a sentence."""
-    shards, rows, reused = (account[name] for name in ("computed_shards", "rows_computed", "rows_reused"))
+    shards, rows, reused = (summary[name] for name in ("computed_shards", "rows_computed", "rows_reused"))
     kept = f", {reused:,} rows kept" if reused else ""
-    return f"{account['stage']}: {shards:,} made, {rows:,} rows computed{kept}, {account['seconds']:,.1f} s"
+    return f"{summary['stage']}: {shards:,} made, {rows:,} rows computed{kept}, {summary['seconds']:,.1f} s"

@@ -20,7 +20,7 @@ def plan_options(
     source: str | None = None,
     every: list[Node] | None = None,
 ) -> PlanOptions:
-    """Return a configuration's wishes and what earlier runs found: drifted codebooks, images that changed.
+    """Return a configuration's run_options and what earlier runs found: drifted codebooks, images that changed.
 
     Args:
         config: the effective configuration.

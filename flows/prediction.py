@@ -14,7 +14,7 @@ from fuseline.flows.config_files import parse_overrides
 from fuseline.flows.graph import build_prediction
 from fuseline.flows.recorded import recorded_flow
 from fuseline.flows.results.output import check_output, written
-from fuseline.flows.step import Wishes, run_nodes
+from fuseline.flows.step import RunOptions, run_nodes
 from fuseline.stores.dataset import MANIFEST
 from fuseline.stores.digests import key_digest
 from fuseline.stores.errors import ConfigError, FuselineError, MismatchError, mismatch
@@ -66,7 +66,7 @@ def predict_new(
     # Prefect records what a flow is called with: nodes and places are nobody's business there.
     @recorded_flow("predict-new", validate_parameters=False)
     def predict_new_documents(config: Config) -> list[dict[str, Any]]:
-        return run_nodes(nodes, config, Wishes(), source=images)
+        return run_nodes(nodes, config, RunOptions(), source=images)
 
     predict_new_documents(config)
     return Predicted(_gather(nodes[-1], Path(config.root), output), nodes)

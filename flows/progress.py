@@ -31,8 +31,8 @@ class Expected(NamedTuple):
     unit: str = "docs"  # what is counted; "" = nothing that would mean anything
 
 
-class Teller:
-    """Tells people how far stages are; reports and meters come from other threads."""
+class ProgressReporter:
+    """Shows how far stages are; reports and meters come from other threads."""
 
     def __init__(self, bars: Progress | None = None) -> None:
         self.bars = bars
@@ -45,7 +45,7 @@ class Teller:
         self._stages |= {stage.label: stage for stage in own}
         for stage in own:
             if self.bars is not None:
-                stage.bar = self.bars.add_task(stage.label, total=None, told="")
+                stage.bar = self.bars.add_task(stage.label, total=None, text="")
         over = Event()
         ticker = Thread(target=self._tick, args=(own, over), daemon=True)
         ticker.start()
@@ -81,15 +81,15 @@ class Teller:
             for stage in stages:
                 done, total = stage.extent()
                 if self.bars is not None and stage.bar is not None:
-                    self.bars.update(stage.bar, completed=done, total=total, told=stage.told())
+                    self.bars.update(stage.bar, completed=done, total=total, text=stage.progress())
                 elif stage.due():
                     left = f", {stage.seconds / done * (total - done):,.0f} s left" if done and total else ""
-                    logger.info("%s: %s%s", stage.label, stage.told() or f"{stage.seconds:.0f} s", left)
+                    logger.info("%s: %s%s", stage.label, stage.progress() or f"{stage.seconds:.0f} s", left)
 
     def _end(self, stage: "_Stage") -> None:
         if self.bars is not None and stage.bar is not None:
             done = max(1, stage.documents)
-            self.bars.update(stage.bar, completed=done, total=done, told=stage.result())
+            self.bars.update(stage.bar, completed=done, total=done, text=stage.result())
         else:
             logger.info("%s: %s", stage.label, stage.result())
 
@@ -124,7 +124,7 @@ class _Stage:
             return min(self.documents + done, one.documents), one.documents
         return done, total or None
 
-    def told(self) -> str:
+    def progress(self) -> str:
         """Return in words how far it is."""
         doing = next((meter.doing for meter in list(self.meters.values()) if meter.doing), "")
         done, total = self.extent()
@@ -153,10 +153,10 @@ class _Stage:
 
 
 @contextmanager
-def telling(console: Console) -> Iterator[None]:
+def show_progress(console: Console) -> Iterator[None]:
     """Show progress for the block: bars when the console is a terminal, log lines otherwise."""
-    global _teller
-    before = _teller
+    global _reporter
+    before = _reporter
     if not console.is_terminal:
         yield
         return
@@ -164,20 +164,20 @@ def telling(console: Console) -> Iterator[None]:
     columns = (
         TextColumn("{task.description}", markup=False, table_column=Column(overflow="ellipsis")),
         BarColumn(bar_width=12, table_column=whole.copy()),
-        TextColumn("{task.fields[told]}", markup=False, table_column=whole.copy()),
+        TextColumn("{task.fields[text]}", markup=False, table_column=whole.copy()),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=whole.copy()),
     )
     with Progress(*columns, console=console) as bars:
-        _teller = Teller(bars)
+        _reporter = ProgressReporter(bars)
         try:
             yield
         finally:
-            _teller = before
+            _reporter = before
 
 
-def teller() -> Teller:
-    """Return who tells people about progress in this process."""
-    return _teller
+def progress_reporter() -> ProgressReporter:
+    """Return what shows the progress of this process."""
+    return _reporter
 
 
-_teller = Teller()
+_reporter = ProgressReporter()

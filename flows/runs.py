@@ -25,7 +25,7 @@ class Run:
     name: str  # of the configuration
     config: dict[str, Any]
     report: str  # path
-    stages: list[dict[str, Any]]  # fuseline.flows.runtime.Account per stage, as plain values
+    stages: list[dict[str, Any]]  # fuseline.flows.runtime.StageSummary per stage, as plain values
     keys: dict[str, str]  # stage -> dataset key
 
     @classmethod
@@ -45,8 +45,8 @@ def last_run(root: Path) -> Run | None:
     return next(reversed(runs_of(root)), None)
 
 
-def last_accounts(root: Path) -> list[dict[str, Any]]:
-    """Return the accounts of the last run."""
+def last_summaries(root: Path) -> list[dict[str, Any]]:
+    """Return the summaries of the last run."""
     run = last_run(root)
     return run.stages if run else []
 
@@ -56,12 +56,12 @@ def last_keys(root: Path, name: str) -> dict[str, str]:
     return next((run.keys for run in reversed(runs_of(root)) if run.name == name), {})
 
 
-def write_run(root: Path, run: str, config: Config, accounts: list[dict[str, Any]], page: str) -> None:
+def write_run(root: Path, run: str, config: Config, summaries: list[dict[str, Any]], page: str) -> None:
     """Write the record of a run, as the last one of its root."""
     before, path = last_run(root), root / RUNS / f"{run}.json"
     number = before.number + 1 if before else 1
     keys = {node.name: node.key for node in build(config)}
-    values = Run(number, run, config.name, config.model_dump(mode="json"), page, accounts, keys)
+    values = Run(number, run, config.name, config.model_dump(mode="json"), page, summaries, keys)
     with publishing(root, path):
         write_bytes(path, sealed(asdict(values)))
 

@@ -1,4 +1,4 @@
-"""What a run needs around it: Prefect's settings, the clock, the lock and the account of what was done."""
+"""What a run needs around it: Prefect's settings, the clock, the lock and the summary of what was done."""
 
 import atexit
 import logging
@@ -37,10 +37,10 @@ PREFECT_SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Account:
+class StageSummary:
     """What one node of one run did.
 
-    `seconds` are wall time; `spent` are seconds of work by kind, summed over workers and threads.
+    `seconds` are wall time; `timings` are seconds of work by kind, summed over workers and threads.
     """
 
     stage: str
@@ -50,7 +50,7 @@ class Account:
     rows_reused: int = 0
     failed_shards: int = 0
     seconds: float = 0.0
-    spent: dict[str, float] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what the user must know of it
 
@@ -59,10 +59,10 @@ class Account:
         return asdict(self)
 
 
-def shares_of(spent: dict[str, float]) -> dict[str, float]:
-    """Return each kind of work's share of all seconds of work; empty when nothing was spent."""
-    total = sum(spent.values())
-    return {kind: seconds / total for kind, seconds in spent.items()} if total else {}
+def shares_of(timings: dict[str, float]) -> dict[str, float]:
+    """Return each kind of work's share of all seconds of work; empty when nothing was timings."""
+    total = sum(timings.values())
+    return {kind: seconds / total for kind, seconds in timings.items()} if total else {}
 
 
 def prepare_prefect(root: Path, *, verbose: bool = False, serve: bool = True) -> None:

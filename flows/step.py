@@ -14,22 +14,22 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from fuseline.flows.config import Config, ExecutionConfig
 from fuseline.flows.graph import build
 from fuseline.flows.plan_options import plan_options
-from fuseline.flows.progress import Expected, teller
+from fuseline.flows.progress import Expected, progress_reporter
 from fuseline.flows.results.outcome import check_failures
-from fuseline.flows.runtime import Account
+from fuseline.flows.runtime import StageSummary
 from fuseline.stores.errors import ConfigError, DataError, mismatch
 from fuseline.tasks.documents.presence import check_present
 from fuseline.tasks.engine.nodes import Node, ShardStage, Summary
 from fuseline.tasks.engine.planner import Plan, over_images, plan_all, plan_node
 from fuseline.tasks.engine.prefect_tasks import Execution, run_plans
 from fuseline.tasks.engine.shard import ShardReport
-from fuseline.tasks.engine.timings import Spent
+from fuseline.tasks.engine.timings import Timings
 from fuseline.tasks.stages.codebook_drift import refits
 
 COUNTS = ("computed_shards", "rows_computed", "rows_reused", "failed_shards", "seconds")
 
 
-class Wishes(NamedTuple):
+class RunOptions(NamedTuple):
     """What the user asked for beside the configuration."""
 
     retry_failed: bool = False
@@ -37,9 +37,9 @@ class Wishes(NamedTuple):
 
 
 def run_step(
-    flows: Sequence[str], config: Config, wishes: Wishes, *, only: Sequence[str] | None = None
+    flows: Sequence[str], config: Config, run_options: RunOptions, *, only: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
-    """Bring every node of some flows up to date, or those named by `only`; return an Account per node as plain values.
+    """Materialize the nodes of some flows, or those named by `only`; return a StageSummary per node as plain values.
 
     Under `refit: drift`, new shards are encoded and compared first; where a report asks for it, a second round fits
     the codebook again and encodes all shards with it.
@@ -50,46 +50,51 @@ def run_step(
     """
     every = build(config)
     nodes = [node for node in every if node.flow in flows and (only is None or node.name in only)]
-    accounts = run_nodes(nodes, config, wishes, every=every)
-    if config.refit == "drift" and not wishes.refit and refits(nodes, Path(config.root)):
-        again = run_nodes(nodes, config, wishes, every=every)
-        accounts = [_added(first, second) for first, second in zip(accounts, again, strict=True)]
+    summaries = run_nodes(nodes, config, run_options, every=every)
+    if config.refit == "drift" and not run_options.refit and refits(nodes, Path(config.root)):
+        again = run_nodes(nodes, config, run_options, every=every)
+        summaries = [_added(first, second) for first, second in zip(summaries, again, strict=True)]
     around = FlowRunContext.get()
     if around is None or around.flow_run is None or around.flow_run.parent_task_run_id is None:
         check_failures(nodes, Path(config.root), config.run.allowed_failures)
-    return accounts
+    return summaries
 
 
-def fresh_accounts(nodes: list[Node], config: Config, wishes: Wishes) -> list[dict[str, Any]] | None:
-    """Return an Account per node when there is nothing to do for any of them; None otherwise."""
+def fresh_summaries(nodes: list[Node], config: Config, run_options: RunOptions) -> list[dict[str, Any]] | None:
+    """Return a StageSummary per node when there is nothing to do for any of them; None otherwise."""
     every = build(config)
-    options = plan_options(config, nodes, retry_failed=wishes.retry_failed, refit=wishes.refit, every=every)
+    options = plan_options(config, nodes, retry_failed=run_options.retry_failed, refit=run_options.refit, every=every)
     plans = plan_all(nodes, Path(config.root), replace(options, look=False))
     if any(plan.todo or plan.scan for plan in plans):
         return None
-    return [account.to_dict() for account in _accounts(plans, [], 0.0).values()]
+    return [summary.to_dict() for summary in _summaries(plans, [], 0.0).values()]
 
 
 def run_nodes(
-    nodes: list[Node], config: Config, wishes: Wishes, *, source: str | None = None, every: list[Node] | None = None
+    nodes: list[Node],
+    config: Config,
+    run_options: RunOptions,
+    *,
+    source: str | None = None,
+    every: list[Node] | None = None,
 ) -> list[dict[str, Any]]:
-    """Bring nodes up to date in order, each planned when its upstream is done.
+    """Materialize nodes in order, each planned when its upstream is done.
 
     Args:
         nodes: what to make.
         config: the effective configuration.
-        wishes: what the user asked for.
+        run_options: what the user asked for.
         source: where image references start; by default what the configuration says.
         every: all nodes of the pipeline, when `nodes` are some of them.
     """
     root = Path(config.root)
     images = config.source.image_root() if source is None else source
-    options = plan_options(config, nodes, retry_failed=wishes.retry_failed, refit=wishes.refit, source=images,
+    options = plan_options(config, nodes, retry_failed=run_options.retry_failed, refit=run_options.refit, source=images,
                            every=every)  # fmt: skip
     options = replace(options, look=False)  # an ingest follows its plan: it alone reads the source
     local = config.run.executor == "local"
-    execution = Execution(root, images, config.run.workers, local, wishes.retry_failed)
-    accounts: dict[str, Account] = {}
+    execution = Execution(root, images, config.run.workers, local, run_options.retry_failed)
+    summaries: dict[str, StageSummary] = {}
     with task_runner(config.run) as runner:
         for group in passes(nodes):
             plans = [plan_node(node, root, options) for node in group]
@@ -97,15 +102,15 @@ def run_nodes(
                 if plan.todo:  # before anything is computed
                     check_present(plan.node, root, lenient=source is not None)
             started = time.perf_counter()
-            with teller().making(expected(plan, root) for plan in plans if plan.todo or plan.scan):
-                reports = run_plans(plans, execution, runner=runner, listen=teller())
-            done = _accounts(plans, reports, time.perf_counter() - started)
-            accounts |= done
-            failed = [f"{label}: {account.failed_shards} shards failed; first: {account.errors[0]}"
-                      for label, account in done.items() if account.errors]  # fmt: skip
+            with progress_reporter().making(expected(plan, root) for plan in plans if plan.todo or plan.scan):
+                reports = run_plans(plans, execution, runner=runner, listen=progress_reporter())
+            done = _summaries(plans, reports, time.perf_counter() - started)
+            summaries |= done
+            failed = [f"{label}: {summary.failed_shards} shards failed; first: {summary.errors[0]}"
+                      for label, summary in done.items() if summary.errors]  # fmt: skip
             if failed:
                 raise DataError("\n".join(failed))
-    return [accounts[node.label].to_dict() for node in nodes]
+    return [summaries[node.label].to_dict() for node in nodes]
 
 
 def expected(plan: Plan, root: Path) -> Expected:
@@ -138,23 +143,23 @@ def passes(nodes: list[Node]) -> Iterator[list[Node]]:
 
 def _added(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Return what a stage did in two rounds."""
-    spent = {kind: seconds + second["spent"][kind] for kind, seconds in first["spent"].items()}
-    return {**second, **{name: first[name] + second[name] for name in COUNTS}, "spent": spent}
+    timings = {kind: seconds + second["timings"][kind] for kind, seconds in first["timings"].items()}
+    return {**second, **{name: first[name] + second[name] for name in COUNTS}, "timings": timings}
 
 
-def _accounts(plans: list[Plan], reports: list[ShardReport], seconds: float) -> dict[str, Account]:
-    """Return an account per stage; those of a pass share its wall time as they shared the work."""
+def _summaries(plans: list[Plan], reports: list[ShardReport], seconds: float) -> dict[str, StageSummary]:
+    """Return a summary per stage; those of a pass share its wall time as they shared the work."""
     seconds -= sum(report.apart for report in reports)
     work = sum(report.seconds - report.apart for report in reports)
     found = {}
     for plan in plans:
         label, own = plan.node.label, [report for report in reports if report.stage == plan.node.label]
         errors = tuple(f"shard {report.index}: {report.error}" for report in own if report.error)
-        spent = Spent()
+        timings = Timings()
         for report in own:
-            spent += report.spent
+            timings += report.timings
         share = sum(report.seconds - report.apart for report in own) / work if work else 1 / len(plans)
-        found[label] = Account(
+        found[label] = StageSummary(
             stage=label,
             fresh=len(set(plan.fresh) - {report.index for report in own}),
             computed_shards=len(own) - len(errors),
@@ -162,7 +167,7 @@ def _accounts(plans: list[Plan], reports: list[ShardReport], seconds: float) -> 
             rows_reused=sum(report.reused for report in own),
             failed_shards=len(errors),
             seconds=round(seconds * share, 3) if own else 0.0,
-            spent={kind: round(value, 3) for kind, value in spent.to_dict().items()},
+            timings={kind: round(value, 3) for kind, value in timings.to_dict().items()},
             errors=errors,
             notes=tuple(report.note for report in own if report.note),
         )

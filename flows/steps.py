@@ -8,26 +8,26 @@ from fuseline.flows.graph import build
 from fuseline.flows.parameters import Chosen, Values, settings_of
 from fuseline.flows.recorded import RecordedFlow, recorded_flow
 from fuseline.flows.runtime import locked
-from fuseline.flows.step import Wishes, fresh_accounts, run_step
+from fuseline.flows.step import RunOptions, fresh_summaries, run_step
 from fuseline.tasks.engine.nodes import Node
 
-Accounts = list[dict[str, Any]]
+StageSummaries = list[dict[str, Any]]
 
 
 class Step(NamedTuple):
     """Nodes that are made together: their flow, and the names that they give to it."""
 
-    flow: RecordedFlow[..., Accounts]
+    flow: RecordedFlow[..., StageSummaries]
     names: tuple[str, ...]
 
-    def make(self, nodes: list[Node], config: Config, wishes: Wishes) -> Accounts:
+    def make(self, nodes: list[Node], config: Config, run_options: RunOptions) -> StageSummaries:
         """Make those of the nodes that are not fresh; no flow runs where there is nothing to do."""
-        done = fresh_accounts(nodes, config, wishes)
+        done = fresh_summaries(nodes, config, run_options)
         if done is not None:
             return done
         mine = [node.name for node in build(config) if node.flow in self.names]
         only = None if len(nodes) == len(mine) else [node.name for node in nodes]
-        return self.flow(config, retry_failed=wishes.retry_failed, refit=wishes.refit, only=only)
+        return self.flow(config, retry_failed=run_options.retry_failed, refit=run_options.refit, only=only)
 
 
 class Leg(NamedTuple):
@@ -62,11 +62,11 @@ def _step(name: str, *names: str) -> Step:
         retry_failed: bool = False,
         refit: bool = False,
         only: list[str] | None = None,
-    ) -> Accounts:
-        """Make what the step's stages lack, or those that `only` names; return one account per stage."""
+    ) -> StageSummaries:
+        """Make what the step's stages lack, or those that `only` names; return one summary per stage."""
         settings = settings_of(config, set)
         with locked(settings):
-            return run_step(names, settings, Wishes(retry_failed, refit), only=only)
+            return run_step(names, settings, RunOptions(retry_failed, refit), only=only)
 
     return Step(step, names)
 

@@ -127,5 +127,5 @@ def _load(point: Any) -> None:
         raise
     except Exception as error:  # a stranger's module may raise anything
         why = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise PluginError(f"{_progress['plugin']}: expected a module that can be imported, got {why}; mend it, or "
+        raise PluginError(f"{_progress['plugin']}: expected a module that can be imported, got {why}; correct it, or "
                           "uninstall it") from error  # fmt: skip

@@ -11,7 +11,7 @@ from pydantic import Field
 from fuseline.models.blocks import cut
 from fuseline.models.checkpoint import Checkpoint, load_checkpoint, nested, restoring, save_checkpoint
 from fuseline.models.columns import Dense, Size, Text
-from fuseline.models.config import FrozenConfig, key_values, knob
+from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.dense import usable
 from fuseline.models.features import TEXT, Block, Features, Input, embedding_name
 from fuseline.models.labels import Classes, classes_of, truth_matrix
@@ -28,7 +28,9 @@ class ClassifierConfig(FrozenConfig):
         "auto",
         description="Whether a document has one label or several; auto: several when a training document has two",
     )
-    max_classes: int | None = knob(None, ge=2, description="Classes at most; more are refused before any work")
+    max_classes: int | None = runtime_option(
+        None, ge=2, description="Classes at most; more are refused before any work"
+    )
 
 
 def softmax(logits: F32) -> F32:

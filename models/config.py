@@ -11,9 +11,9 @@ class FrozenConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def knob(default: Any, **constraints: Any) -> Any:
+def runtime_option(default: Any, **constraints: Any) -> Any:
     """Declare a field that changes speed or memory, never bytes: it stays out of dataset keys."""
-    return Field(default, json_schema_extra={"knob": True}, **constraints)
+    return Field(default, json_schema_extra={"runtime_option": True}, **constraints)
 
 
 def added(default: Any, **constraints: Any) -> Any:
@@ -32,7 +32,7 @@ def key_values(config: FrozenConfig) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, field in type(config).model_fields.items():
         extra = field.json_schema_extra
-        if isinstance(extra, dict) and extra.get("knob"):
+        if isinstance(extra, dict) and extra.get("runtime_option"):
             continue
         value = getattr(config, name)
         if isinstance(extra, dict) and extra.get("added") and value == field.default:

@@ -15,7 +15,7 @@ MODELS: Registry[type[Classifier]] = Registry("model", {classifier.kind: classif
 
 
 def registry_rows() -> list[dict[str, str]]:
-    """Return name, summary and weights ("" = trained here) of every classifier, for people and machines."""
+    """Return name, summary and weights ("" = trained here) of every classifier."""
     return [{"name": name, "summary": MODELS[name].summary, "weights": ""} for name in sorted(MODELS)]
 
 

@@ -54,7 +54,7 @@ def hold(
 
 
 def holder(root: Path) -> str:
-    """Return who holds, or last held, the root, for people."""
+    """Return who holds, or last held, the root, in human-readable form."""
     try:
         who = orjson.loads((root / HOLDER).read_bytes())
         command = f" by `{who['command']}`" if who.get("command") else ""

@@ -91,7 +91,7 @@ def relist(root: Path) -> None:
     _found(root).save(root)
 
 
-def mend(root: Path, name: str) -> str | None:
+def repair(root: Path, name: str) -> str | None:
     """Put a damaged file back from another of the same content, or remove it; return what people should know of that.
 
     Removed results stay on the list, so that the next run publishes them again.

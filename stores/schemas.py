@@ -257,7 +257,7 @@ DRIFT = pa.schema(
 )
 
 _NEAR_WORDS = pa.list_(pa.struct([("word", pa.string()), ("cosine", pa.float32())]))
-_TYPICAL = pa.list_(pa.struct([("id", pa.string()), ("distance", pa.float32())]))
+_REPRESENTATIVES = pa.list_(pa.struct([("id", pa.string()), ("distance", pa.float32())]))
 
 # One row per visual token of a classifier that any document owns (paper K, Table 5).
 TOKENS = pa.schema(
@@ -272,7 +272,9 @@ TOKENS = pa.schema(
         column("words", _NEAR_WORDS, "words with the most similar vectors and their cosine, -1..1, nearest first"),
         column("coherence", pa.float32(), "mean cosine between these words: 1 = they say one thing"),
         column("clarity", pa.float32(), "coherence x mean cosine to the token: sorts tokens, the clearest first"),
-        column("documents", _TYPICAL, "most typical documents, with the distance of their part to the codeword"),
+        column(
+            "documents", _REPRESENTATIVES, "most typical documents, with the distance of their part to the codeword"
+        ),
         column(
             "thumbnails", pa.list_(pa.binary()), "WebP of these documents, in order; none beyond the clearest tokens"
         ),

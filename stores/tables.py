@@ -1,4 +1,4 @@
-"""The tables that people read: one list behind latest/, the catalog and their comments."""
+"""The tables that are published: one list behind latest/, the catalog and their comments."""
 
 from typing import NamedTuple
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fuseline.models.columns import Text
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.stores.dataset import ROW_INPUTS
 from fuseline.tasks.documents.ingest import Scan, SourceConfig, SplitConfig, ingest
 from fuseline.tasks.documents.ingest import stage as ingest_stage
@@ -24,7 +24,7 @@ from fuseline.tasks.engine.shard import ShardReport, make_shards, make_summary
 class CleanConfig(FrozenConfig):
     upper: bool = True
     suffix: str = ""
-    workers: int = knob(1)
+    workers: int = runtime_option(1)
 
 
 class Scale(FrozenConfig):
@@ -116,12 +116,12 @@ def nodes(
     return Nodes(documents, cleaned, titles, vectors, model, predictions, total)
 
 
-def run(wanted: Iterable[Node], root: Path, **wishes: Any) -> dict[str, list[ShardReport]]:
+def run(wanted: Iterable[Node], root: Path, **options: Any) -> dict[str, list[ShardReport]]:
     """Bring nodes up to date in order, as the flows do; return what was made, by node."""
     made: dict[str, list[ShardReport]] = {}
     for node in wanted:
-        plan = plan_node(node, root, PlanOptions(**wishes))
-        wanted = {"source": wishes.get("source", ""), "retry_failed": wishes.get("retry_failed", False)}
+        plan = plan_node(node, root, PlanOptions(**options))
+        wanted = {"source": options.get("source", ""), "retry_failed": options.get("retry_failed", False)}
         made[node.name] = list(_made(plan, root, **wanted))
     return {name: reports for name, reports in made.items() if reports}
 
@@ -138,14 +138,14 @@ def _made(plan: Plan, root: Path, *, source: str, retry_failed: bool) -> Iterato
         if isinstance(node, ShardStage):
             yield make_shard(node, root, index, source=source, retry_failed=retry_failed)
         elif isinstance(node, Fit):
-            yield make_fit(node, root, source=source, again=plan.seen, warning=plan.warning)
+            yield make_fit(node, root, source=source, again=plan.snapshot, warning=plan.warning)
         elif isinstance(node, Summary):
             yield make_summary(node, root, source=source)
 
 
-def make_shard(stage: ShardStage, root: Path, index: int, **wishes: Any) -> ShardReport:
+def make_shard(stage: ShardStage, root: Path, index: int, **options: Any) -> ShardReport:
     """Make one shard of one stage."""
-    (report,) = make_shards([stage], root, index, **{"source": "", **wishes})
+    (report,) = make_shards([stage], root, index, **{"source": "", **options})
     return report
 
 

@@ -17,7 +17,7 @@ from fuseline.tasks.engine.nodes import Context, Feature, Fit, Ingest, Read, Sha
 from fuseline.tasks.stages.codebook_drift import MeasureConfig, measure_drift
 from fuseline.tasks.stages.predict import PredictConfig, predict
 from fuseline.tasks.stages.quantize import QuantizeConfig, encode, fit_codebook
-from fuseline.tasks.stages.token_counts import OwnersConfig, count_owners
+from fuseline.tasks.stages.token_counts import TokenCountsConfig, count_tokens
 from fuseline.tasks.stages.train import ModelConfig, fit_classifier, train_config
 
 DIM = 4
@@ -28,14 +28,14 @@ class Nothing(FrozenConfig):
 
 
 class Visual(NamedTuple):
-    """documents -> clean, embed -> codebook -> codes -> owners -> drift; clean and codes -> model -> predictions."""
+    """documents -> clean, embed -> codebook -> codes -> token counts -> drift; clean, codes -> model -> predictions."""
 
     documents: Ingest
     clean: ShardStage
     embed: ShardStage
     codebook: Fit
     codes: ShardStage
-    owners: ShardStage
+    token_counts: ShardStage
     drift: Summary
     model: Fit
     predictions: ShardStage
@@ -79,10 +79,10 @@ def visual(source: Path, *, quantizer: str = "pq", shard_size: int = 20, **optio
         feature=Feature(Codes, "codes", "image"),
         reads=(Read(vectors, ("present", "embedding", "status")),),
     )  # fmt: skip
-    owners = ShardStage(
-        role="owners", short="q", flow="quantize", main=False, version=1, by_row=False, transform=count_owners,
+    token_counts = ShardStage(
+        role="token_counts", short="q", flow="quantize", main=False, version=1, by_row=False, transform=count_tokens,
         fits=(book,),
-        config=OwnersConfig(quantizer=quantizer, typical=2),
+        config=TokenCountsConfig(quantizer=quantizer, representatives=2),
         reads=(
             Read(codes, ("present", "codes", "error")), Read(documents, ("status", "split")),
             Read(vectors, ("present", "embedding")),
@@ -94,7 +94,7 @@ def visual(source: Path, *, quantizer: str = "pq", shard_size: int = 20, **optio
         summarise=measure_drift,
         tables=("drift",),
         config=MeasureConfig(codebook="q", quantizer=quantizer, thresholds=thresholds),
-        reads=(Read(owners, ("token", "n", "n_train", "error", "error_train")),),
+        reads=(Read(token_counts, ("token", "n", "n_train", "error", "error_train")),),
     )  # fmt: skip
     reads = (Read(cleaned, ("text",)), Read(codes, ("present", "codes")))
     chosen = ModelConfig(kind=quantizer, options={"codes": "q", "dim": 8, "epochs": 20, "lr": 0.5, "threads": 1})
@@ -108,7 +108,7 @@ def visual(source: Path, *, quantizer: str = "pq", shard_size: int = 20, **optio
         role="predictions", short="m", flow="predict", version=1, config=scored, transform=predict, fits=(model,),
         reads=(Read(documents, ("labels",)), *reads),
     )  # fmt: skip
-    return Visual(documents, cleaned, vectors, book, codes, owners, drift, model, predictions)
+    return Visual(documents, cleaned, vectors, book, codes, token_counts, drift, model, predictions)
 
 
 def pictures(n: int, *, start: int = 0, spread: float = 0.1, shift: float = 0.0) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Tables for people at a terminal."""
+"""Human-readable tables at a terminal."""
 
 from collections import Counter
 from pathlib import Path
@@ -24,18 +24,18 @@ def plan_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def accounts_table(accounts: list[dict[str, Any]]) -> Table:
+def summaries_table(summaries: list[dict[str, Any]]) -> Table:
     """Show what a run did."""
     table = column_table("stage", fresh="right", made="right", computed="right", reused="right", seconds="right")
-    for row in accounts:
+    for row in summaries:
         counts = (row["fresh"], row["computed_shards"], row["rows_computed"], row["rows_reused"])
         table.add_row(row["stage"], *map(count, counts), f"{row['seconds']:.1f}" if row["seconds"] else "")
     return table
 
 
-def time_table(accounts: list[dict[str, Any]]) -> Table | None:
+def time_table(summaries: list[dict[str, Any]]) -> Table | None:
     """Show what the stages' work consisted of, in per cent; None when nothing was made shard by shard."""
-    rows = [(row["stage"], shares) for row in accounts if (shares := shares_of(row.get("spent", {})))]
+    rows = [(row["stage"], shares) for row in summaries if (shares := shares_of(row.get("timings", {})))]
     if not rows:
         return None
     table = column_table("share of work, %", **dict.fromkeys(rows[0][1], "right"))

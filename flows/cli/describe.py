@@ -89,7 +89,7 @@ def _inner(annotation: Any) -> Iterator[Options]:
 
 
 def _is_knob(field: FieldInfo) -> bool:
-    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("knob"))
+    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("runtime_option"))
 
 
 def _type(schema: Mapping[str, Any]) -> str:

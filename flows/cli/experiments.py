@@ -15,7 +15,7 @@ from fuseline.flows.cli.app import (
 )
 from fuseline.flows.config import load_config
 from fuseline.flows.graph import build
-from fuseline.flows.progress import telling
+from fuseline.flows.progress import show_progress
 from fuseline.flows.results.outcome import check_failures
 from fuseline.flows.runtime import locked, prepare_prefect
 
@@ -37,7 +37,7 @@ def sweep(
         from fuseline.flows.experiments.tables import publish_sweep, sweep_table
         from fuseline.flows.experiments.trials import Grid, sweep_todo
 
-        with locked(settings, wait=wait), telling(err):
+        with locked(settings, wait=wait), show_progress(err):
             ran = 0
             if sweep_todo(settings):
                 prepare_prefect(Path(settings.root), verbose=verbose)

@@ -25,11 +25,11 @@ from fuseline.flows.cli.app import (
 from fuseline.flows.config import Config, load_config
 from fuseline.flows.graph import build, built_once
 from fuseline.flows.plan_options import plan_options
-from fuseline.flows.progress import telling
+from fuseline.flows.progress import show_progress
 from fuseline.flows.results.leaderboard import published_cautions, published_leaderboard
 from fuseline.flows.results.outcome import TooManyFailuresError, absent, check_failures, notes
 from fuseline.flows.results.publish import plan_report, publish_results
-from fuseline.flows.runs import last_accounts, last_keys
+from fuseline.flows.runs import last_keys, last_summaries
 from fuseline.flows.runtime import locked, new_run, prepare_prefect
 from fuseline.stores.errors import FuselineError
 from fuseline.tasks.engine.nodes import ShardStage
@@ -98,7 +98,7 @@ def predict(
     with error_boundary(verbose):
         settings = load_config(config, set_)
         root = Path(settings.root)
-        with locked(settings, wait=wait), telling(err):
+        with locked(settings, wait=wait), show_progress(err):
             prepare_prefect(root, verbose=verbose)
             from fuseline.flows.prediction import predict_new
 
@@ -121,7 +121,7 @@ def report(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
         if any(row["stale"] or row["missing"] for row in rows if row["stage"] != "report"):
             raise FuselineError("report: expected fresh datasets, got stale ones; run `fuseline run` first")
         with locked(settings, wait=wait):
-            out.print(publish_results(settings, last_accounts(Path(settings.root)), new_run()))
+            out.print(publish_results(settings, last_summaries(Path(settings.root)), new_run()))
 
 
 def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = False, verbose: bool = False) -> None:
@@ -146,13 +146,13 @@ def _run_built(settings: Config, *, refit: bool, retry_failed: bool, verbose: bo
         from fuseline.flows.pipeline import pipeline
 
         # It is said below, after the results.
-        with telling(err), suppress(TooManyFailuresError):
+        with show_progress(err), suppress(TooManyFailuresError):
             pipeline(settings, retry_failed=retry_failed, refit=refit)
-        accounts = last_accounts(root)
-        err.print(show.accounts_table(accounts))
-        if (times := show.time_table(accounts)) is not None:
+        summaries = last_summaries(root)
+        err.print(show.summaries_table(summaries))
+        if (times := show.time_table(summaries)) is not None:
             err.print(times)
-        for note in (note for row in accounts for note in row["notes"]):
+        for note in (note for row in summaries for note in row["notes"]):
             err.print(note)
     else:
         err.print("nothing to do: every shard is fresh")

@@ -6,15 +6,14 @@ from typing import Annotated
 
 import typer
 
-from fuseline.flows.cli import registry as listing
-from fuseline.flows.cli import tables
+from fuseline.flows.cli import registry, tables
 from fuseline.flows.cli.app import AsJson, Overrides, command_group, err, error_boundary, out, print_rows
 from fuseline.stores.errors import ConfigError, mismatch
 
 commands = command_group()
 
 
-Registry = StrEnum("Registry", list(listing.REGISTRIES))  # type: ignore[misc]
+Registry = StrEnum("Registry", list(registry.REGISTRIES))  # type: ignore[misc]
 
 
 @commands.command(name="list")
@@ -24,11 +23,11 @@ def list_(what: Annotated[Registry, typer.Argument(help="Which registry")], json
     Example: fuseline list encoders --json
     """
     with error_boundary():
-        rows = listing.REGISTRIES[what.value]()
+        rows = registry.REGISTRIES[what.value]()
         print_rows(rows, json, lambda: tables.registry_table(rows))
 
 
-Kind = StrEnum("Kind", [name.removesuffix("s") for name in listing.REGISTRIES])  # type: ignore[misc]
+Kind = StrEnum("Kind", [name.removesuffix("s") for name in registry.REGISTRIES])  # type: ignore[misc]
 
 
 @commands.command(name="describe")
@@ -63,7 +62,7 @@ def weights_list(json: AsJson = False) -> None:
     Example: fuseline weights list --json
     """
     with error_boundary():
-        rows = listing.network_rows()
+        rows = registry.network_rows()
         print_rows(rows, json, lambda: tables.weights_table(rows))
 
 
@@ -82,7 +81,7 @@ def weights_check(
     with error_boundary():
         if config is None and set_:
             raise ConfigError(mismatch("--set", "a CONFIG to change", "none", "name the configuration first"))
-        rows = listing.network_rows(config, set_)
+        rows = registry.network_rows(config, set_)
         print_rows(rows, json, lambda: tables.weights_table(rows))
         faults = [row for row in rows if row["state"] == "wrong" or (config is not None and row["state"] != "ok")]
         for row in faults:

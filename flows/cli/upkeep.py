@@ -88,7 +88,7 @@ def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
             for label, _, damage in find_all_damage(settings):
                 for one in damage:
                     err.print(f"damaged: {label} {one}")
-                    if said := one.mend():
+                    if said := one.repair():
                         err.print(said)
             run_settings(settings, verbose=verbose)
 

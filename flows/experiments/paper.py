@@ -26,11 +26,11 @@ READERS = {"food101": "food101", "mmimdb": "mmimdb", "flickrtag": "flickrtag"}  
 def publish_paper(grid: Grid, found: Sweep) -> str:
     """Write tables, figure and report under `<root>/sweep/`, and return the report's path."""
     finals = {name: grid.rows(grid.finals(name)) for name in grid.names}
-    rows = {name: [row for row in cells if row["status"] == "ok"] for name, cells in finals.items()}
+    rows = {name: [row for row in trials if row["status"] == "ok"] for name, trials in finals.items()}
     timings = {name: grid.rows(grid.timings(name)) for name in grid.names}
-    facts = {name: cells[0]["facts"] for name, cells in timings.items() if cells and cells[0]["status"] == "ok"}
+    facts = {name: trials[0]["facts"] for name, trials in timings.items() if trials and trials[0]["status"] == "ok"}
     published = grid.config.sweep.published or READERS.get(grid.config.source.reader)
-    multi_label = any(row["facts"].get("multi_label") for cells in rows.values() for row in cells)
+    multi_label = any(row["facts"].get("multi_label") for trials in rows.values() for row in trials)
     tables = {
         "data": data_table(grid, published),
         "scores": score_table(grid, rows, published, multi_label=multi_label),

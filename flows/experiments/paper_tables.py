@@ -1,4 +1,4 @@
-"""The rows of Kiela 2018's tables, from what the cells of a sweep found."""
+"""The rows of Kiela 2018's tables, from what the trials of a sweep found."""
 
 from statistics import median
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fuseline.flows.experiments.trials import Cell, Grid
+from fuseline.flows.experiments.trials import Grid, Trial
 from fuseline.flows.graph import build
 from fuseline.reports.papers.kiela_data import DATA, HIDDEN, METRICS, PAIRED, SCORES, SIZES, TIMES
 from fuseline.reports.papers.published import accuracies, counts, minutes
@@ -151,9 +151,9 @@ def _baseline(grid: Grid) -> str | None:
     return next((name for name in grid.names if grid.config.models[name].kind == BASELINE), None)
 
 
-def _written(grid: Grid, cells: list[Cell], name: str) -> list[pa.Table]:
-    """Return a table of those cells that wrote one."""
-    tables = (outcome_table(cell.node, grid.root, name) for cell in cells)
+def _written(grid: Grid, trials: list[Trial], name: str) -> list[pa.Table]:
+    """Return a table of those trials that wrote one."""
+    tables = (outcome_table(trial.node, grid.root, name) for trial in trials)
     return [table for table in tables if table is not None]
 
 

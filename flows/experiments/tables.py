@@ -24,20 +24,20 @@ class Sweep:
     metric: str
     ran: int
     there: int
-    missing_cells: int
+    missing_trials: int
     missing_seeds: int
     missing_times: int
     training: int  # documents of the train split today
 
     @property
     def complete(self) -> bool:
-        """Whether every cell, every seed and every time is there."""
-        return not self.missing_cells and not self.missing_seeds and not self.missing_times
+        """Whether every trial, every seed and every time is there."""
+        return not self.missing_trials and not self.missing_seeds and not self.missing_times
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         counts = {"ran": self.ran, "there": self.there}
-        missing = {name: getattr(self, name) for name in ("missing_cells", "missing_seeds", "missing_times")}
+        missing = {name: getattr(self, name) for name in ("missing_trials", "missing_seeds", "missing_times")}
         tables = {"results": self.results.to_pylist(), "directions": self.directions.to_pylist()}
         return {"complete": self.complete, **counts, **missing, "metric": self.metric, **tables}
 
@@ -48,11 +48,11 @@ class Sweep:
         if len(seen) > 1:
             again = "--set refit=on_change trains them again"
             done += (
-                f"; cells saw {seen[0]:,} to {seen[-1]:,} training documents, now there are {self.training:,}: {again}"
+                f"; trials saw {seen[0]:,} to {seen[-1]:,} training documents, now there are {self.training:,}: {again}"
             )
         if self.complete:
             return f"{done}; the grid is complete"
-        what = f"{self.missing_cells:,} cells and at least {self.missing_seeds:,} seeds"
+        what = f"{self.missing_trials:,} trials and at least {self.missing_seeds:,} seeds"
         missing = f"{what} and {self.missing_times:,} times are missing"
         return f"{done}; {missing}: the same command goes on (sweep.budget_minutes says for how long)"
 
@@ -64,11 +64,11 @@ def publish_sweep(grid: Grid, *, ran: int = 0) -> Sweep:
     directions: list[dict[str, Any]] = []
     missing_seeds = missing_times = there = 0
     for name in grid.names:
-        found, finals = grid.rows(grid.cells(name)), grid.rows(grid.finals(name))
-        cells_missing = _missing(found)
-        # Without a good cell there is nothing to train with several seeds, unless one may still come.
-        lacking = _missing(finals) if finals else grid.config.sweep.seeds if cells_missing else 0
-        results += _results(grid, name, found, finals, complete=not cells_missing and not lacking)
+        found, finals = grid.rows(grid.trials(name)), grid.rows(grid.finals(name))
+        trials_missing = _missing(found)
+        # Without a good trial there is nothing to train with several seeds, unless one may still come.
+        lacking = _missing(finals) if finals else grid.config.sweep.seeds if trials_missing else 0
+        results += _results(grid, name, found, finals, complete=not trials_missing and not lacking)
         directions += _directions(grid, name, found)
         rows += found
         missing_seeds += lacking
@@ -82,7 +82,7 @@ def publish_sweep(grid: Grid, *, ran: int = 0) -> Sweep:
         metric=grid.config.sweep.metric,
         ran=ran,
         there=there - ran,
-        missing_cells=_missing(rows),
+        missing_trials=_missing(rows),
         missing_seeds=missing_seeds,
         missing_times=missing_times,
         training=grid.training(),
@@ -124,7 +124,7 @@ def _results(
 
 
 def _directions(grid: Grid, name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the best cell of either gate (K-38)."""
+    """Return the best trial of either gate (K-38)."""
     metric, chosen = grid.config.sweep.metric, best(rows, grid.config.sweep.metric)
     made = []
     for gate in axes_of(name, grid.config.models[name], grid.config.sweep).get("gate", ()):

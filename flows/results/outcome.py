@@ -73,7 +73,7 @@ def check_failures(nodes: list[Node], root: Path, allowed: float, *, predictions
     for found in failures(nodes, root, predictions=predictions):
         if found.failed > allowed * found.total:
             expected = f"at most {allowed:.1%} (run.allowed_failures)"
-            cure = "mend the source or its options, or allow more"
+            cure = "correct the source or its options, or allow more"
             if not predictions:
                 cure += "; a complete run lists them in latest/quarantine.parquet"
             raise TooManyFailuresError(f"failed rows of {found.stage}: expected {expected}, got {found.line()}; {cure}")

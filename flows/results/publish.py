@@ -78,7 +78,7 @@ def result_paths(root: Path) -> dict[str, Path]:
             "catalog": root / CATALOG}  # fmt: skip
 
 
-def publish_results(config: Config, accounts: list[dict[str, Any]], run: str) -> str:
+def publish_results(config: Config, summaries: list[dict[str, Any]], run: str) -> str:
     """Publish unless what is published is of today's datasets; return the path of the report."""
     root, nodes = Path(config.root), build(config)
     if plan_report(config, nodes, root, [])["fresh"]:
@@ -86,10 +86,10 @@ def publish_results(config: Config, accounts: list[dict[str, Any]], run: str) ->
     created = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     places = (root / LATEST, root / CATALOG, root / "metrics" / f"{run}.parquet", root / "reports" / run)
     with publishing(root, *places, inputs=report_inputs(config, nodes, root), run=run):
-        return str(publish(config, nodes, run=run, created=created, accounts=accounts))
+        return str(publish(config, nodes, run=run, created=created, summaries=summaries))
 
 
-def publish(config: Config, nodes: list[Node], *, run: str, created: str, accounts: list[dict[str, Any]]) -> Path:
+def publish(config: Config, nodes: list[Node], *, run: str, created: str, summaries: list[dict[str, Any]]) -> Path:
     """Write everything that analysts read, and return the report's path.
 
     Args:
@@ -97,11 +97,11 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, accoun
         nodes: every node of the pipeline, all fresh.
         run: the run's name.
         created: when it was, as it shall be printed.
-        accounts: what each stage did, as fuseline.flows.runtime.Account.to_dict gives it.
+        summaries: what each stage did, as fuseline.flows.runtime.StageSummary.to_dict gives it.
     """
     root = Path(config.root)
     metrics, quarantine = _metrics(nodes, root, run), quarantine_table(nodes, root)
-    data = _report_data(config, nodes, run=run, created=created, accounts=accounts)
+    data = _report_data(config, nodes, run=run, created=created, summaries=summaries)
     words = _typed(WORDS, _tables(nodes, root, token_dictionary.ROLE, "words"))
     told = {"metrics": metrics, "quarantine": quarantine, "notes": (*data["cautions"], *notes(nodes, root))}
     page = render(ReportData(**{name: value for name, value in data.items() if name != "cautions"}, **told))
@@ -170,13 +170,13 @@ def presence(nodes: list[Node], root: Path) -> pa.Table:
 
 
 def _report_data(
-    config: Config, nodes: list[Node], *, run: str, created: str, accounts: list[dict[str, Any]]
+    config: Config, nodes: list[Node], *, run: str, created: str, summaries: list[dict[str, Any]]
 ) -> dict[str, Any]:
     root = Path(config.root)
     counts = next(iter(_tables(nodes, root, statistics.ROLE, statistics.ROLE)), STATISTICS.empty_table())
     scores = {name: _tables(nodes, root, evaluate.ROLE, name) for name in ("classes", "confusion", "importance")}
     # Runs of older versions know no shares.
-    rows = [{**row, "shares": list(shares_of(row.get("spent", {})).items())} for row in accounts]
+    rows = [{**row, "shares": list(shares_of(row.get("timings", {})).items())} for row in summaries]
     stages = pa.Table.from_pylist([{name: row[name] for name in STAGES.names} for row in rows], schema=STAGES)
     return {
         "title": config.name,

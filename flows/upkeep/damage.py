@@ -20,7 +20,7 @@ from fuseline.stores.forgotten import Forgotten
 from fuseline.stores.manifest import Manifest
 from fuseline.stores.published import FILE as PUBLISHED
 from fuseline.stores.published import Published, relist
-from fuseline.stores.published import mend as mend_published
+from fuseline.stores.published import repair as repair_published
 from fuseline.tasks.documents.side_files import State, damaged_beside, drop_beside, recover_documents, renew_ids
 from fuseline.tasks.engine.nodes import Node
 
@@ -29,12 +29,12 @@ from fuseline.tasks.engine.nodes import Node
 class Damage:
     """Files that are missing, differ from their digest or cannot be read, and what puts them right.
 
-    `mend` writes again what other files hold, and drops the rest, so that the next run makes it again and it alone; it
-    returns what people should know of that.
+    `repair` writes again what other files hold, and drops the rest, so that the next run makes it again and it alone;
+    it returns what the user should know of that.
     """
 
     files: tuple[str, ...]
-    mend: Callable[[], str | None] = field(compare=False, repr=False)
+    repair: Callable[[], str | None] = field(compare=False, repr=False)
     where: str = ""  # number of the shard, behind the dataset if the label does not say it
 
     def __str__(self) -> str:
@@ -71,15 +71,15 @@ def _forgotten_damage(root: Path) -> Checked | None:
     if not damaged and not copies:
         return None
 
-    def mend() -> None:
+    def repair() -> None:
         Forgotten.restore(root)
 
-    return Checked("list of forgotten documents", len(copies), [Damage(damaged, mend)] if damaged else [])
+    return Checked("list of forgotten documents", len(copies), [Damage(damaged, repair)] if damaged else [])
 
 
 def _published_damage(root: Path) -> Checked:
     damage = [
-        Damage((name,), partial(_relist, root) if name == PUBLISHED else partial(mend_published, root, name))
+        Damage((name,), partial(_relist, root) if name == PUBLISHED else partial(repair_published, root, name))
         for name in Published.damaged(root)
     ]
     listed = 0 if any(PUBLISHED in one.files for one in damage) else len(Published.load(root).files)
@@ -122,7 +122,7 @@ def _stranger_damage(folder: Path, root: Path) -> tuple[int, list[Damage]]:
     except (FileNotFoundError, DataError):
         return 0, [Damage((MANIFEST,), partial(remove, folder))]
     checked, damage = _damage_of(manifest, root)
-    return checked, [replace(one, mend=partial(remove, folder)) for one in damage]
+    return checked, [replace(one, repair=partial(remove, folder)) for one in damage]
 
 
 def _damage_of(manifest: Manifest, root: Path) -> tuple[int, list[Damage]]:
@@ -150,9 +150,9 @@ def _shard_damage(dataset: Dataset, *, documents: bool) -> tuple[int, list[Damag
     found = {index: tuple(dataset.damaged(record)) for index, record in records.items()}
     lost = State.load(dataset).lost(dataset, records) if documents else dataset.lost_records()
     found |= {index: (dataset.record_name(index),) for index in lost}
-    mend = _mend_documents if documents else _mend_shard
+    repair = _repair_documents if documents else _repair_shard
     damage = [
-        Damage(files, partial(mend, dataset, index), str(index)) for index, files in sorted(found.items()) if files
+        Damage(files, partial(repair, dataset, index), str(index)) for index, files in sorted(found.items()) if files
     ]
     earlier = [name for name in dataset.superseded() if not dataset.sound(name)]
     damage += [Damage((name,), partial(dataset.store.delete, name)) for name in earlier]
@@ -160,12 +160,12 @@ def _shard_damage(dataset: Dataset, *, documents: bool) -> tuple[int, list[Damag
     return len(found), [*damage, *([Damage(beside, partial(drop_beside, dataset))] if beside else [])]
 
 
-def _mend_shard(dataset: Dataset, index: int) -> None:
+def _repair_shard(dataset: Dataset, index: int) -> None:
     if index not in dataset.lost_records() or dataset.recover(index) is None:
         dataset.drop(index)
 
 
-def _mend_documents(dataset: Dataset, index: int) -> None:
+def _repair_documents(dataset: Dataset, index: int) -> None:
     record = dataset.readable_records().get(index)
     if record is None:
         if recover_documents(dataset, index) is None:

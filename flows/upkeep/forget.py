@@ -10,7 +10,7 @@ from fuseline.flows.experiments.trials import FOLDER
 from fuseline.flows.graph import build
 from fuseline.flows.results.catalog import LATEST, rewrite_catalog
 from fuseline.flows.results.publish import SHEET, plan_report, publish_results
-from fuseline.flows.runs import known_nodes, last_accounts
+from fuseline.flows.runs import known_nodes, last_summaries
 from fuseline.flows.runtime import new_run
 from fuseline.flows.upkeep.maintenance import old_checkpoints, remove
 from fuseline.reports.redact import redacted, tells_all
@@ -143,7 +143,7 @@ def renew(config: Config) -> str:
                 (made,) = make_shards([node], root, index, source=images)
                 if made.error:
                     raise DataError(f"{node.label} shard {index}: {made.error}")
-    return publish_results(config, last_accounts(root), new_run())
+    return publish_results(config, last_summaries(root), new_run())
 
 
 def _counts(found: Iterable[Found]) -> dict[str, int]:
@@ -159,7 +159,7 @@ def _fitted_on(root: Path, found: Sequence[Found]) -> Iterator[str]:
     seen = {(one.name, str(one.index)) for one in found if one.is_documents and _was_seen(one)}
     for dataset in list_datasets(root):
         manifest = dataset.manifest
-        if manifest.kind != "checkpoint" or manifest.role == FOLDER:  # a cell keeps scores alone
+        if manifest.kind != "checkpoint" or manifest.role == FOLDER:  # a trial keeps scores alone
             continue
         record = Fitted(root, manifest).record()
         upstream = [f"{name}/{key}" for name, key in manifest.upstream.items()]

@@ -12,7 +12,7 @@ from fuseline.models.checkpoint import Checkpoint
 from fuseline.models.classifier import BaseClassifier, ClassifierConfig, embedding
 from fuseline.models.classifiers.trees import Forest, load_booster
 from fuseline.models.columns import Codes, Dense
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.features import Block, Features, Input, codes_name, embedding_name, width
 from fuseline.models.labels import Classes, Tags, labelled
 from fuseline.models.progress import note, note_doing
@@ -43,10 +43,10 @@ class BoostingConfig(ClassifierConfig):
     early_stopping: int | None = Field(
         None, ge=1, description="Rounds without a better loss on valid after which training stops; default: never"
     )
-    threads: int | None = knob(
+    threads: int | None = runtime_option(
         None, ge=1, description="Threads of training; default: every core that the process may use"
     )
-    max_classes: int | None = knob(1000, ge=2, description="Classes at most: a round grows a tree for each")
+    max_classes: int | None = runtime_option(1000, ge=2, description="Classes at most: a round grows a tree for each")
 
     @model_validator(mode="after")
     def _something_to_read(self) -> "BoostingConfig":

@@ -13,7 +13,7 @@ from pydantic import Field
 from fuseline.models.checkpoint import Checkpoint, checked_texts, refuse
 from fuseline.models.classifier import BaseClassifier, ClassifierConfig, has_text
 from fuseline.models.columns import Size, Text
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.features import TEXT, Block, Features, Input
 from fuseline.models.labels import Classes, Tags, labelled
 
@@ -34,10 +34,10 @@ class TfidfLinearConfig(ClassifierConfig):
     sublinear: bool = Field(True, description="Weigh a term by 1 + log of its count instead of the count")
     C: float = Field(1.0, gt=0, description="Inverse strength of the L2 penalty")
     max_iter: int = Field(1000, ge=1, description="Steps of the solver")
-    max_classes: int | None = knob(
+    max_classes: int | None = runtime_option(
         5000, ge=2, description="Classes at most of a multi-label model: it fits a regression for each"
     )
-    memory_mb: int = knob(
+    memory_mb: int = runtime_option(
         8192, ge=1, description="MB that weights and their solver may take; more is refused before anything is fitted"
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.detectors.base import Element, Finds, Rgb, bounded, fit_within, ranked
 from fuseline.models.encoders.base import files_digest, package
 from fuseline.models.threads import thread_limit
@@ -33,7 +33,9 @@ class MtcnnConfig(FrozenConfig):
     min_score: float = Field(
         0.7, gt=0, lt=1, description="Score of the last network from which a face counts; 0.9 gives few false ones"
     )
-    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
+    threads: int | None = runtime_option(
+        None, ge=1, description="Threads of the network; default: what the process may use"
+    )
 
 
 class Mtcnn:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.detectors.base import Element, Finds, Rgb, bounded, fit_within, ranked
 from fuseline.models.device import Device, torch_device
 from fuseline.models.encoders.base import files_digest, package
@@ -21,10 +21,10 @@ _FILE, _SHA256 = "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", "258fb6c6"  # torc
 class FasterRcnnConfig(FrozenConfig):
     """Where the weights lie, and what is kept of the raw detections."""
 
-    weights: Path | None = knob(
+    weights: Path | None = runtime_option(
         None, description="Weight file; default: looked for by name in $FUSELINE_WEIGHTS and torch's hub cache"
     )
-    sha256: str | None = knob(
+    sha256: str | None = runtime_option(
         None, description="SHA-256 that the weight file must have, in hex; another file is refused"
     )
     min_score: float = Field(
@@ -32,8 +32,12 @@ class FasterRcnnConfig(FrozenConfig):
     )
     limit: int = Field(100, ge=1, description="Objects kept per image, those of the highest scores")
     side: int = Field(1333, ge=64, le=4000, description="Pixels that the longer side of an image is scaled down to")
-    device: Device = knob("auto", description="Where torch runs the network: auto takes a GPU where there is one")
-    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
+    device: Device = runtime_option(
+        "auto", description="Where torch runs the network: auto takes a GPU where there is one"
+    )
+    threads: int | None = runtime_option(
+        None, ge=1, description="Threads of the network; default: what the process may use"
+    )
 
 
 class FasterRcnn:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.detectors.base import Element, Finds, Rgb, bounded, suppress
 from fuseline.models.encoders.base import files_digest, onnx_session
 from fuseline.models.weights import bundled
@@ -34,7 +34,9 @@ class SsdLiteConfig(FrozenConfig):
         description="Share of overlap (intersection over union) from which two boxes of one class are one object",
     )
     limit: int = Field(100, ge=1, description="Objects kept per image, those of the highest scores")
-    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
+    threads: int | None = runtime_option(
+        None, ge=1, description="Threads of the network; default: what the process may use"
+    )
 
 
 class SsdLite:

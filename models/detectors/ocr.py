@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.detectors.base import Element, Finds, Rgb, bounded, fit_within
 from fuseline.models.encoders.base import files_digest, package
 from fuseline.models.threads import thread_limit
@@ -29,7 +29,9 @@ class RapidOcrConfig(FrozenConfig):
     read_side: int = Field(1600, ge=32, le=8000, description="Pixels of the longer side at which lines are read")
     min_score: float = Field(0.3, ge=0, le=1, description="Score of the reader from which a line is kept")
     upside_down: bool = Field(True, description="Look whether a line must be turned by half a turn")
-    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
+    threads: int | None = runtime_option(
+        None, ge=1, description="Threads of the network; default: what the process may use"
+    )
 
 
 class RapidOcr:

@@ -11,7 +11,7 @@ from typing import ClassVar
 from PIL import Image
 from pydantic import Field
 
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.detectors.base import Element, Finds, Rgb, bounded, fit_within
 from fuseline.models.encoders.base import text_digest
 from fuseline.models.errors import MissingWeights
@@ -31,7 +31,7 @@ class TesseractConfig(FrozenConfig):
     layout: int = Field(11, ge=0, le=13, description="Tesseract's page segmentation mode; 11 looks for sparse text")
     side: int = Field(1600, ge=32, le=8000, description="Pixels that the longer side of an image is scaled down to")
     min_score: float = Field(0.3, ge=0, le=1, description="Confidence from which a word is kept")
-    timeout: float = knob(60.0, gt=0, description="Seconds that one image may take")
+    timeout: float = runtime_option(60.0, gt=0, description="Seconds that one image may take")
 
 
 class Tesseract:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.device import Batches, Device, Precision, forward, to_device, torch_device
 from fuseline.models.encoders.base import Modality, files_digest, package
 from fuseline.models.errors import MissingWeights
@@ -74,11 +74,11 @@ PRESETS = {
 class BackboneConfig(FrozenConfig):
     """Weights, layer and view of a network; None takes the preset's value."""
 
-    weights: Path | None = knob(
+    weights: Path | None = runtime_option(
         None, description="Weight file; default: looked for by name in $FUSELINE_WEIGHTS and torch's hub cache"
     )
-    hub: bool = knob(False, description="Download a weight file that is nowhere from its publisher")
-    sha256: str | None = knob(
+    hub: bool = runtime_option(False, description="Download a weight file that is nowhere from its publisher")
+    sha256: str | None = runtime_option(
         None, description="SHA-256 that the weight file must have, in hex; another file is refused"
     )
     layer: str = Field(
@@ -98,8 +98,12 @@ class BackboneConfig(FrozenConfig):
         None, description="crop: the centre square; stretch: the whole image; default: the preset's"
     )
     precision: Precision = Field("float32", description="Number format of the network")
-    device: Device = knob("auto", description="Where torch runs the network: auto takes a GPU where there is one")
-    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
+    device: Device = runtime_option(
+        "auto", description="Where torch runs the network: auto takes a GPU where there is one"
+    )
+    threads: int | None = runtime_option(
+        None, ge=1, description="Threads of the network; default: what the process may use"
+    )
 
 
 class Backbone:

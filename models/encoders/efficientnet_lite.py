@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.device import Batches, Device, forward, to_device, torch_device
 from fuseline.models.encoders.base import Modality, files_digest, onnx_session, package
 from fuseline.models.threads import thread_limit
@@ -56,13 +56,17 @@ class EfficientNetLiteConfig(FrozenConfig):
     runtime: Literal["onnx", "torch"] = Field(
         "onnx", description="What runs the network; on a processor ONNX Runtime is the faster one"
     )
-    device: Device = knob(
+    device: Device = runtime_option(
         "auto",
         description="Where torch runs the network: auto takes a GPU where there is one; ONNX Runtime "
         "stays on the processor",
     )
-    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
-    cache: Path | None = knob(None, description="Folder that keeps the ONNX export; default: the user's cache folder")
+    threads: int | None = runtime_option(
+        None, ge=1, description="Threads of the network; default: what the process may use"
+    )
+    cache: Path | None = runtime_option(
+        None, description="Folder that keeps the ONNX export; default: the user's cache folder"
+    )
 
 
 class EfficientNetLite:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.encoders.base import Modality, files_digest, onnx_session
 from fuseline.models.weights import bundled, supplied
 
@@ -23,7 +23,9 @@ _FACERES_MEAN = np.array([103.939, 116.779, 123.68], np.float32)  # blue, green,
 class DlibFaceConfig(FrozenConfig):
     """How the network is run."""
 
-    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
+    threads: int | None = runtime_option(
+        None, ge=1, description="Threads of the network; default: what the process may use"
+    )
 
 
 class DlibFace:
@@ -64,8 +66,12 @@ class DlibFace:
 class FaceResConfig(FrozenConfig):
     """Where the weight file lies, and how the network is run."""
 
-    weights: Path | None = knob(None, description="Weight file; default: looked for by name in $FUSELINE_WEIGHTS")
-    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
+    weights: Path | None = runtime_option(
+        None, description="Weight file; default: looked for by name in $FUSELINE_WEIGHTS"
+    )
+    threads: int | None = runtime_option(
+        None, ge=1, description="Threads of the network; default: what the process may use"
+    )
 
 
 class FaceRes:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.device import Batches, Device, torch_device
 from fuseline.models.encoders.base import Modality, files_digest, package
 from fuseline.models.errors import MissingWeights, WrongWeights
@@ -87,12 +87,16 @@ class SentencesConfig(FrozenConfig):
     max_tokens: int | None = Field(
         None, ge=1, description="Tokens that are read of a text; default: what the folder says"
     )
-    sha256: str | None = knob(
+    sha256: str | None = runtime_option(
         None, description="SHA-256 that model.safetensors must have, in hex; another file is refused"
     )
-    hub: bool = knob(False, description="Download a model that is nowhere from its publisher")
-    device: Device = knob("auto", description="Where torch runs the network: auto takes a GPU where there is one")
-    threads: int | None = knob(None, ge=1, description="Threads of the network; default: what the process may use")
+    hub: bool = runtime_option(False, description="Download a model that is nowhere from its publisher")
+    device: Device = runtime_option(
+        "auto", description="Where torch runs the network: auto takes a GPU where there is one"
+    )
+    threads: int | None = runtime_option(
+        None, ge=1, description="Threads of the network; default: what the process may use"
+    )
 
 
 class Sentences:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from fuseline.models.classifier import ClassifierConfig
-from fuseline.models.config import knob
+from fuseline.models.config import runtime_option
 
 # Options of the fastText program's supervised training: what each is called here, with the program's default ...
 CALLED = {
@@ -68,7 +68,7 @@ class FastTextConfig(ClassifierConfig):
         "or on all (average)",
     )
     lowercase: bool = Field(True, description="Take Dog and dog for one word")
-    pretrained_vectors: Path | None = knob(
+    pretrained_vectors: Path | None = runtime_option(
         None,
         description="Text file of word vectors (.vec, .vec.gz) to start from: its words join the "
         "dictionary; its content is in the key, its place is not",
@@ -76,10 +76,10 @@ class FastTextConfig(ClassifierConfig):
     deterministic: bool = Field(
         False, description="Train on one thread: equal bits for a seed, at the speed of one core"
     )
-    threads: int | None = knob(
+    threads: int | None = runtime_option(
         None, ge=1, description="Threads of training; default: every core that the process may use"
     )
-    memory_mb: int = knob(
+    memory_mb: int = runtime_option(
         256, ge=1, description="MB of encoded documents kept in memory; the rest waits in a temporary folder"
     )
 

@@ -213,5 +213,5 @@ def _unpackable(path: Path, error: Exception) -> ValueError:
 
 
 def _damaged(path: Path, line: int, dim: int, got: str) -> ValueError:
-    cure = "mend or remove the line"
+    cure = "correct or remove the line"
     return ValueError(f"{FIELD}: {path}, line {line}: expected a word and {dim!r} numbers, got {got}; {cure}")

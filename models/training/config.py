@@ -4,7 +4,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from fuseline.models.config import FrozenConfig, added, knob
+from fuseline.models.config import FrozenConfig, added, runtime_option
 from fuseline.models.device import Device
 from fuseline.models.metrics.registry import Compared
 from fuseline.models.training.losses import LOSSES, ClassWeights
@@ -58,11 +58,11 @@ class TrainingConfig(FrozenConfig):
         "float32", description="What layers compute in (torch's autocast); weights stay float32"
     )
     threads: int = added(1, ge=1, description="Threads on the processor; sums over more differ in their last bits")
-    device: Device = knob("auto", description="Where torch trains: auto takes a GPU where there is one")
-    memory_mb: int = knob(
+    device: Device = runtime_option("auto", description="Where torch trains: auto takes a GPU where there is one")
+    memory_mb: int = runtime_option(
         1024, ge=0, description="MB of prepared documents kept in memory; more are read again in every epoch"
     )
-    save_seconds: float = knob(
+    save_seconds: float = runtime_option(
         60.0, ge=0, description="Seconds of training that a kill may cost: so often is the state written"
     )
 

@@ -102,11 +102,13 @@ def _content(data: PaperData) -> dict[str, Any]:
 
 
 def grid_rows(grid: pa.Table | None, metric: str) -> list[dict[str, Any]]:
-    """Return, per model, how many cells there are and how they ended, and the best on valid for each learning rate."""
+    """Return, per model, how many trials there are and how they ended, and the best on valid for each learning rate."""
     found: dict[str, dict[str, Any]] = {}
     for row in [] if grid is None else grid.to_pylist():
-        own = found.setdefault(row["model"], {"model": row["model"], "cells": 0, "diverged": 0, "missing": 0, "by": {}})
-        own["cells"] += 1
+        own = found.setdefault(
+            row["model"], {"model": row["model"], "trials": 0, "diverged": 0, "missing": 0, "by": {}}
+        )
+        own["trials"] += 1
         own["diverged"] += row["status"] == "diverged"
         own["missing"] += row["status"] == "missing"
         value = row[metric]

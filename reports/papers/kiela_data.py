@@ -116,5 +116,5 @@ class PaperData:
     hidden: pa.Table = field(default_factory=HIDDEN.empty_table)
     directions: pa.Table | None = None  # model, direction, metric, value, options, chosen
     tokens: pa.Table = field(default_factory=TOKENS.empty_table)
-    grid: pa.Table | None = None  # one row per cell
+    grid: pa.Table | None = None  # one row per trial
     machine: dict[str, Any] = field(default_factory=dict)

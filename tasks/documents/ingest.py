@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from fuseline.models.config import FrozenConfig, key_values, knob
+from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.progress import note
 from fuseline.stores.atomic import atomic_file
 from fuseline.stores.dataset import ROW_INPUTS, Dataset
@@ -61,7 +61,7 @@ class SourceConfig(FrozenConfig):
     """Where documents come from; the path is no part of any key, so a folder may move."""
 
     reader: str = Field("jsonl", description="Name of a reader; `fuseline list readers` shows them")
-    path: str = knob("", description="File, folder or URL; FSSPEC_S3='{...}' holds the options of s3:// URLs")
+    path: str = runtime_option("", description="File, folder or URL; FSSPEC_S3='{...}' holds the options of s3:// URLs")
     options: dict[str, Any] = Field({}, description="Options of the reader")
 
     @model_validator(mode="after")
@@ -89,7 +89,7 @@ class IngestConfig(FrozenConfig):
     shard_size: int | Literal["auto"]
     split: SplitConfig
     duplicates: DuplicatesConfig = DuplicatesConfig()
-    workers: int = knob(1)  # what an automatic shard size is chosen for
+    workers: int = runtime_option(1)  # what an automatic shard size is chosen for
 
 
 def scan(
@@ -139,7 +139,7 @@ def ingest(
     again: frozenset[int] = frozenset(),
     done: Callable[[ShardReport], None],
 ) -> None:
-    """Bring the documents dataset up to date: new documents into new shards, changed ones in place.
+    """Materialize the documents dataset: new documents into new shards, changed ones in place.
 
     Args:
         node: the ingest.
@@ -234,7 +234,7 @@ class _Changes:
             full, repeated = self.router.take(table, digests)
             if repeated.num_rows and self.node.config.duplicates.ids == "error":
                 again = f"{repeated['id'][0]} at {source_text(repeated)[0]}"
-                cure = "mend the source, or set duplicates.ids to first or last"
+                cure = "correct the source, or set duplicates.ids to first or last"
                 raise DataError(mismatch("documents", "every id once", again, cure))
             yield from full
             self._set_aside(repeated, "duplicate_id")

@@ -8,7 +8,7 @@ from fuseline.tasks.documents.image_digests import ABSENT, ImageCounts
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Read, ShardStage
 
 NEEDY = ("embed", "detect", "quantize", "train")  # flows whose stages are refused over nothing
-MEND = "mend the source or the stage before, or take out what reads it; --retry-failed tries failed rows again"
+CURE = "correct the source or the stage before, or take out what reads it; --retry-failed tries failed rows again"
 LOCATE = (
     'say where they lie with source.options.images.pattern ("images/{id}.jpg") or source.options.root, or take out '
     "the stages over images"
@@ -82,4 +82,4 @@ def _check_rows(node: Node, read: Read, root: Path) -> None:
     if statuses and empty >= set(statuses):
         told = ", ".join(f"{slug} {n:,}" for slug, n in statuses.most_common())
         what = f"{node.label} over {read.node.label}"
-        raise DataError(mismatch(what, "one row at least that is not empty", told, MEND))
+        raise DataError(mismatch(what, "one row at least that is not empty", told, CURE))

@@ -15,7 +15,7 @@ from fuseline.models.progress import note
 from fuseline.tasks.engine.cache import Cache
 from fuseline.tasks.engine.inputs import split_rows, upstream_tables
 from fuseline.tasks.engine.nodes import Node, Read
-from fuseline.tasks.engine.planner import Seen
+from fuseline.tasks.engine.planner import InputsSnapshot
 
 
 @dataclass
@@ -61,16 +61,16 @@ class ShardFeatures:
 class CachedFeatures(ShardFeatures):
     """The same, with what is made of the rows kept in a cache, for fits that read the same.
 
-    `seen` says which content of the shards the fit sees: with it, what is in the cache can't be out of date.
+    `snapshot` says which content of the shards the fit sees: with it, what is in the cache can't be out of date.
     """
 
     cache: Cache = field(kw_only=True)
-    seen: Seen = field(kw_only=True)
+    snapshot: InputsSnapshot = field(kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         reads = tuple((read.node.name, read.node.key, read.columns) for read in self.node.reads)
-        self.key = (str(self.root.absolute()), reads, self.seen.digest, self.split, self.node.fold)
+        self.key = (str(self.root.absolute()), reads, self.snapshot.digest, self.split, self.node.fold)
 
     def blocks(self) -> Iterator[Block]:
         """Yield one block per shard that holds rows of the split; they stay in memory if all are small."""

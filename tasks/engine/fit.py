@@ -13,7 +13,7 @@ from fuseline.tasks.engine.features import CachedFeatures, ShardFeatures
 from fuseline.tasks.engine.inputs import context, fitted_digests
 from fuseline.tasks.engine.leaks import check_seen
 from fuseline.tasks.engine.nodes import Fit, Node
-from fuseline.tasks.engine.planner import Seen, seen_by
+from fuseline.tasks.engine.planner import InputsSnapshot, snapshot_of
 from fuseline.tasks.engine.shard import ShardReport
 
 
@@ -22,9 +22,9 @@ def make_fit(
     root: Path,
     *,
     source: str,
-    again: Seen | None = None,
+    again: InputsSnapshot | None = None,
     warning: str = "",
-    seen: Seen | None = None,
+    snapshot: InputsSnapshot | None = None,
     cache: Cache | None = None,
 ) -> ShardReport:
     """Fit on the node's rows and commit the checkpoint; the record says what it saw.
@@ -35,7 +35,7 @@ def make_fit(
         source: where image references start.
         again: what a checkpoint saw that is lost: only these shards are read.
         warning: what the report says when another checkpoint comes of it than was there.
-        seen: what a fit of this node would see now, when the caller knows it.
+        snapshot: what a fit of this node would see now, when the caller knows it.
         cache: where what is made of the rows is kept for the next fit.
 
     Raises:
@@ -44,15 +44,17 @@ def make_fit(
     """
     started = time.perf_counter()
     check_seen(node, root)
-    seen = again or seen or seen_by(node, root)
+    snapshot = again or snapshot or snapshot_of(node, root)
     only = None if again is None else frozenset(map(int, again.shards))
     saw: dict[str, int] = {}
-    train, valid = (_features(node, root, split, only, seen, cache, saw) for split in (node.rows.fit, node.rows.tune))
+    train, valid = (
+        _features(node, root, split, only, snapshot, cache, saw) for split in (node.rows.fit, node.rows.tune)
+    )
     if not train.n_rows:
         expected = f"documents in the {node.rows.fit} split"
         raise DataError(mismatch(node.label, expected, 0, "check `source` and `split`"))
     fits, fitted = fitted_digests(node.fits, root), node.fitted(root)
-    what = replace(context(node, root, source), scratch=fitted.scratch(seen.digest))
+    what = replace(context(node, root, source), scratch=fitted.scratch(snapshot.digest))
     try:
         save, n_rows, facts = node.fit(train, valid, node.config, what)
     except FuselineError:
@@ -64,7 +66,7 @@ def make_fit(
     compiling = facts.get("compile_seconds", 0.0)
     facts = {**facts, "seconds": time.perf_counter() - started - compiling}
     before = fitted.last_name()
-    record = fitted.commit(save, n_rows=n_rows, shards=seen.shards, fitted=fits, facts=facts, saw=saw)
+    record = fitted.commit(save, n_rows=n_rows, shards=snapshot.shards, fitted=fits, facts=facts, saw=saw)
     remarks = [warning] if warning and record.name != before else []
     if compiling >= COMPILED:
         remarks.append(f"{node.label}: kernels were compiled, once on this machine, in {compiling:.0f} s of their own")
@@ -82,7 +84,7 @@ def _is_awaited(path: Path, node: Fit | None, root: Path) -> bool:
     if node is None:
         return False
     try:
-        return path.name == scratch_name(seen_by(node, root).digest)
+        return path.name == scratch_name(snapshot_of(node, root).digest)
     except DataError:  # upstreams are gone
         return False
 
@@ -97,10 +99,10 @@ def _features(
     root: Path,
     split: str,
     only: frozenset[int] | None,
-    seen: Seen,
+    snapshot: InputsSnapshot,
     cache: Cache | None,
     saw: dict[str, int],
 ) -> ShardFeatures:
     if cache is None:
         return ShardFeatures(node, root, split, only, saw)
-    return CachedFeatures(node, root, split, only, saw, cache=cache, seen=seen)
+    return CachedFeatures(node, root, split, only, saw, cache=cache, snapshot=snapshot)

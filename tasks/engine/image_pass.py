@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fuseline.models.progress import note
 from fuseline.tasks.engine.images import ImageError, ImageLimits, Rgb, decode, decoded_size, image_digests, open_image
-from fuseline.tasks.engine.timings import Kind, Spent
+from fuseline.tasks.engine.timings import Kind, Timings
 
 AHEAD_BYTES = 256 << 20  # of images prepared and not yet computed
 
@@ -64,7 +64,7 @@ class Part:
     consumer: Consumer
     wanted: NDArray[np.bool_]  # (n,) rows to compute
     outcomes: dict[int, Outcome] = field(default_factory=dict)
-    spent: Spent = field(default_factory=Spent)
+    timings: Timings = field(default_factory=Timings)
     made: pa.Table | None = None
     error: Exception | None = None
     pending: NDArray[np.bool_] = field(init=False)  # (n,) wanted rows whose image is needed
@@ -81,19 +81,19 @@ class Part:
         """Return one row ready to compute, or None when this part does not want it; called in decoding threads."""
         if self.error is not None or not self.pending[row]:
             return None
-        spent = Spent()
+        timings = Timings()
         try:
-            pixels = image.pixels(self.consumer, spent)
-            with spent.on("prepare"):
-                return Item(Outcome("ok", self.consumer.prepare(pixels, row)), None, spent)
+            pixels = image.pixels(self.consumer, timings)
+            with timings.on("prepare"):
+                return Item(Outcome("ok", self.consumer.prepare(pixels, row)), None, timings)
         except ImageError as refused:
-            return Item(Outcome(refused.slug, None), None, spent)
+            return Item(Outcome(refused.slug, None), None, timings)
         except Exception as error:
-            return Item(None, error, spent)
+            return Item(None, error, timings)
 
     def take(self, row: int, item: "Item") -> None:
         """Keep a row's outcome, or add it to the batch and compute the batch when it is full."""
-        self.spent += item.spent
+        self.timings += item.timings
         if item.outcome is None:
             self.error = self.error or item.error
         elif item.outcome.status != "ok":
@@ -109,7 +109,7 @@ class Part:
         if not batch or self.error is not None:
             return
         try:
-            with self.spent.on("compute"):
+            with self.timings.on("compute"):
                 computed = self.consumer.compute([item for _, item in batch])
             self.outcomes.update({row: one for (row, _), one in zip(batch, computed, strict=True)})
         except Exception as error:
@@ -123,7 +123,7 @@ class Part:
         missing = Outcome("missing", None)
         found = [self.outcomes.get(row, missing) for row in np.flatnonzero(self.wanted).tolist()]
         try:
-            with self.spent.on("compute"):
+            with self.timings.on("compute"):
                 self.made = self.consumer.table(ids.filter(pa.array(self.wanted)), found)
         except Exception as error:
             self.error = error
@@ -140,7 +140,7 @@ class Item(NamedTuple):
 
     outcome: Outcome | None
     error: Exception | None
-    spent: Spent
+    timings: Timings
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,10 @@ class SharedImage:
         """How often it was decoded."""
         return sum(made.kind == "decode" for made in self._made.values())
 
-    def pixels(self, consumer: Consumer, user: Spent) -> Rgb:
+    def pixels(self, consumer: Consumer, user: Timings) -> Rgb:
         """Return pixels (h, w, 3) uint8 for a consumer, and note what they cost; raises ImageError.
 
-        They depend on the consumer's wishes alone, never on what else was asked for in this pass.
+        They depend on the consumer's options alone, never on what else was asked for in this pass.
         """
         limits, side, background = consumer.limits, consumer.min_side, consumer.background
         reference, root, digest = self._reference, self._root, self._digest
@@ -189,7 +189,7 @@ class SharedImage:
             for user in made.users:
                 user.add(made.kind, made.seconds / len(made.users))
 
-    def _once(self, kind: Kind, key: Hashable, make: Callable[[], Any], user: Spent) -> Any:
+    def _once(self, kind: Kind, key: Hashable, make: Callable[[], Any], user: Timings) -> Any:
         if (kind, key) not in self._made:
             started, value = time.perf_counter(), None
             try:
@@ -208,7 +208,7 @@ class _Made(NamedTuple):
     kind: Kind
     value: Any  # or the ImageError that came instead
     seconds: float
-    users: list[Spent]
+    users: list[Timings]
 
 
 class _Row(NamedTuple):
@@ -251,7 +251,7 @@ def run_pass(
             images, decodes = images + 1, decodes + found.decodes
             takers = [(part, item) for part, item in zip(parts, found.items, strict=True) if item is not None]
             for part, item in takers:
-                part.spent.add("wait", waited / len(takers))
+                part.timings.add("wait", waited / len(takers))
                 part.take(found.row, item)
     ids = documents["id"].combine_chunks().cast(pa.string())
     for part in parts:

@@ -17,7 +17,7 @@ from fuseline.tasks.engine.rows import Fold, split_in
 
 def shard_inputs(node: Node, root: Path, index: int) -> dict[str, str]:
     """Return what a shard of `node` would be made from now: upstream name -> digest."""
-    found = {read.node.name: record_of(read, root, index).digest(read.decisive) for read in node.reads}
+    found = {read.node.name: record_of(read, root, index).digest(read.key_columns) for read in node.reads}
     return {**found, **fitted_digests(node.fits, root)}
 
 
@@ -133,7 +133,7 @@ def summary_inputs(node: Node, root: Path) -> dict[str, str]:
     found = {}
     for read in node.reads:
         records = read.node.dataset(root).records()
-        found[read.node.name] = combine(records[index].digest(read.decisive) for index in sorted(records))
+        found[read.node.name] = combine(records[index].digest(read.key_columns) for index in sorted(records))
     return {**found, **fitted_digests(node.fits, root)}
 
 
@@ -141,10 +141,10 @@ def row_inputs(stage: ShardStage, tables: list[pa.Table], root: Path) -> NDArray
     """Return a digest per row (n, 16) uint8 of all that the row of a stage is made from."""
     cells, marks = [], [f"{name}={digest}" for name, digest in sorted(fitted_digests(stage.fits, root).items())]
     for table, read in zip(tables, stage.reads, strict=True):
-        names = tuple(name for name in expanded(read.decisive, table.column_names) if name in table.column_names)
+        names = tuple(name for name in expanded(read.key_columns, table.column_names) if name in table.column_names)
         cells.append(row_digests(table, names))
         # Digests of cells don't name their columns: a value that moves to another column must not look unchanged.
-        marks += [f"{read.node.name}: {names}"] if names != read.decisive else []
+        marks += [f"{read.node.name}: {names}"] if names != read.key_columns else []
     salt = combine(marks)
     rows = np.concatenate([*cells, np.tile(np.frombuffer(salt.encode()[-16:], np.uint8), (len(cells[0]), 1))], axis=1)
     width = rows.shape[1]

@@ -35,7 +35,7 @@ class Read:
     into: str = ""  # the column of a block that it adds to; by default its own
 
     @property
-    def decisive(self) -> tuple[str, ...]:
+    def key_columns(self) -> tuple[str, ...]:
         """The columns whose content decides freshness."""
         return self.keyed or self.columns
 

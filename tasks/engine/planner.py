@@ -42,7 +42,7 @@ class Plan:
     stale: dict[int, str] = field(default_factory=dict)  # shard -> why
     missing: dict[int, str] = field(default_factory=dict)
     note: str = ""
-    seen: "Seen | None" = None  # by a fit whose checkpoint is lost: it is fitted on these shards again
+    snapshot: "InputsSnapshot | None" = None  # by a fit whose checkpoint is lost: it is fitted on these shards again
     warning: str = ""  # what the user must know when another checkpoint comes of it than the one that is lost
     scan: Scan | None = None  # of an ingest whose source changed
 
@@ -72,7 +72,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Seen:
+class InputsSnapshot:
     """What a fit would see now: digest per shard, digest per fitted upstream (None: not fitted yet)."""
 
     shards: dict[str, str]
@@ -84,17 +84,17 @@ class Seen:
         return combine(f"{name}={digest}" for name, digest in sorted([*self.shards.items(), *self.fitted.items()]))
 
 
-def seen_by(node: Fit, root: Path) -> Seen:
+def snapshot_of(node: Fit, root: Path) -> InputsSnapshot:
     """Return what a fit would see now; equal for fits with equal reads and fits."""
-    return Seen(fit_shards(node, root), _fitted_now(node, root, {}))
+    return InputsSnapshot(fit_shards(node, root), _fitted_now(node, root, {}))
 
 
-def fit_is_due(node: Fit, root: Path, options: PlanOptions, seen: Seen) -> bool:
+def fit_is_due(node: Fit, root: Path, options: PlanOptions, snapshot: InputsSnapshot) -> bool:
     """Tell what `plan_node` says of a fit whose upstream is fresh: whether it must be made, given what it would see."""
     record = node.fitted(root).record()
-    if record is None or options.refit == "now" or record.fitted != seen.fitted:
+    if record is None or options.refit == "now" or record.fitted != snapshot.fitted:
         return True
-    return options.refit == "on_change" and record.shards != seen.shards
+    return options.refit == "on_change" and record.shards != snapshot.shards
 
 
 def plan_all(nodes: Sequence[Node], root: Path, options: PlanOptions) -> list[Plan]:
@@ -170,7 +170,7 @@ def _stale_because(
         plan = upstream.get(name)
         if now is None or (plan and record.index in (*plan.stale, *plan.missing)):
             return f"{name} changes"
-        if record.inputs.get(name) != now.digest(read.decisive):
+        if record.inputs.get(name) != now.digest(read.key_columns):
             return f"{name} changed"
     for name, digest in fits.items():
         if digest is None:
@@ -265,11 +265,11 @@ def _plan_again(node: Fit, root: Path) -> Plan:
 
     What was forgotten or edited since cannot be seen again: then today's documents are taken, and the user is told.
     """
-    last, now = node.fitted(root).last(), seen_by(node, root)
+    last, now = node.fitted(root).last(), snapshot_of(node, root)
     if last is None:
         why, then = "its record is lost", "those"
     elif last.shards.items() <= now.shards.items():
-        return Plan(node, missing={0: "its checkpoint is missing or cut"}, seen=replace(now, shards=last.shards))
+        return Plan(node, missing={0: "its checkpoint is missing or cut"}, snapshot=replace(now, shards=last.shards))
     else:
         why, then = "its checkpoint is missing or cut, and documents that it saw changed", f"the {last.n_rows:,}"
     warning = (
@@ -294,7 +294,7 @@ def training_rows(node: Fit, root: Path) -> int:
 
 def _all_shards(read: Read, root: Path) -> str:
     records = read.node.dataset(root).records()
-    return combine(records[index].digest(read.decisive) for index in sorted(records))
+    return combine(records[index].digest(read.key_columns) for index in sorted(records))
 
 
 def explain_key(node: Node, root: Path, last: Mapping[str, str] | None = None) -> str:

@@ -41,9 +41,9 @@ class Pool:
                 executor.submit(int)  # each starts one
 
     def make_shards(
-        self, stages: Sequence[ShardStage], root: Path, index: int, *, watch: Watch | None = None, **wishes: Any
+        self, stages: Sequence[ShardStage], root: Path, index: int, *, watch: Watch | None = None, **options: Any
     ) -> list[ShardReport]:
-        """Make a shard of some stages in a worker; `wishes` as in fuseline.tasks.engine.shard.make_shards.
+        """Make a shard of some stages in a worker; `options` as in fuseline.tasks.engine.shard.make_shards.
 
         While it is made, its meter is in `watch`: the worker notes there how many rows are done.
 
@@ -54,16 +54,16 @@ class Pool:
             CancelledError: the pool was closed.
         """
         with self._meters.taken() as meter, nullcontext() if meter is None or watch is None else watch(meter):
-            wishes["place"] = None if meter is None else meter.place
+            options["place"] = None if meter is None else meter.place
             executor = self._running()
             try:
-                return _submit(executor, stages, root, index, wishes).result()
+                return _submit(executor, stages, root, index, options).result()
             except BrokenProcessPool:
                 self._drop(executor)
                 if self.closed:
                     raise CancelledError from None
             with self._alone:
-                return [report for stage in stages for report in self._make_alone(stage, root, index, wishes)]
+                return [report for stage in stages for report in self._make_alone(stage, root, index, options)]
 
     def close(self, *, kill: bool = False) -> None:
         """End the workers for good; with `kill`, without waiting for the shards in flight."""
@@ -91,10 +91,10 @@ class Pool:
                 self._executor = None
         executor.shutdown(wait=False)
 
-    def _make_alone(self, stage: ShardStage, root: Path, index: int, wishes: dict[str, Any]) -> list[ShardReport]:
+    def _make_alone(self, stage: ShardStage, root: Path, index: int, options: dict[str, Any]) -> list[ShardReport]:
         with _executor(1, self._meters) as alone:
             try:
-                return _submit(alone, (stage,), root, index, wishes).result()
+                return _submit(alone, (stage,), root, index, options).result()
             except BrokenProcessPool:
                 cure = "lower its batch_size or shard_size if memory ran out"
                 death = DataError(f"{stage.label}: shard {index} ended its worker process twice; {cure}")
@@ -122,11 +122,11 @@ def _executor(workers: int, meters: Meters) -> ProcessPoolExecutor:
 
 
 def _submit(
-    executor: ProcessPoolExecutor, stages: Sequence[ShardStage], root: Path, index: int, wishes: dict[str, Any]
+    executor: ProcessPoolExecutor, stages: Sequence[ShardStage], root: Path, index: int, options: dict[str, Any]
 ) -> "Future[list[ShardReport]]":
     # Processes start in here.
     with _deaf_to_interrupts():
-        return executor.submit(_make_metered, stages, root, index, **wishes)
+        return executor.submit(_make_metered, stages, root, index, **options)
 
 
 @contextmanager
@@ -144,10 +144,10 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _make_metered(
-    stages: Sequence[ShardStage], root: Path, index: int, *, place: int | None, **wishes: Any
+    stages: Sequence[ShardStage], root: Path, index: int, *, place: int | None, **options: Any
 ) -> list[ShardReport]:
     with nullcontext() if place is None else metering(SharedMeter(_numbers, place)):
-        return make_shards(stages, root, index, **wishes)
+        return make_shards(stages, root, index, **options)
 
 
 def _start_worker(numbers: Any) -> None:

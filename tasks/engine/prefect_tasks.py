@@ -132,7 +132,7 @@ def _ingest(node: Ingest, plan: Plan, execution: Execution, done: Done) -> None:
 
 
 def _fit(node: Fit, plan: Plan, execution: Execution, done: Done) -> None:
-    done(make_fit(node, execution.root, source=execution.source, again=plan.seen, warning=plan.warning))
+    done(make_fit(node, execution.root, source=execution.source, again=plan.snapshot, warning=plan.warning))
 
 
 def _summary(node: Summary, plan: Plan, execution: Execution, done: Done) -> None:
@@ -180,11 +180,11 @@ def batched(indices: list[int], most: int) -> Iterator[list[int]]:
 
 
 def _guarded(work: Work, index: int, stages: list[ShardStage]) -> list[ShardReport]:
-    wishes: dict[str, Any] = {"source": work.execution.source, "retry_failed": work.execution.retry_failed}
+    options: dict[str, Any] = {"source": work.execution.source, "retry_failed": work.execution.retry_failed}
     if work.listen is not None:
-        wishes["watch"] = partial(work.listen.watch, [stage.label for stage in stages])
+        options["watch"] = partial(work.listen.watch, [stage.label for stage in stages])
     try:
-        return work.make(stages, work.execution.root, index, **wishes)
+        return work.make(stages, work.execution.root, index, **options)
     except StorageError:
         raise
     except Exception as error:

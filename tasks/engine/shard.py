@@ -22,7 +22,7 @@ from fuseline.tasks.engine.inputs import Tables, context, row_inputs, shard_inpu
 from fuseline.tasks.engine.leaks import check_seen
 from fuseline.tasks.engine.nodes import ShardStage, Summary, Transform
 from fuseline.tasks.engine.snapshot import seen_input, seen_shards
-from fuseline.tasks.engine.timings import Kind, Spent
+from fuseline.tasks.engine.timings import Kind, Timings
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class ShardReport:
     computed: int = 0
     reused: int = 0
     seconds: float = 0.0
-    spent: Spent = field(default_factory=Spent)
+    timings: Timings = field(default_factory=Timings)
     error: str = ""
     apart: float = 0.0  # of `seconds`, what is no work of the stage: compiling, once on a machine
     note: str = ""  # what the user must know of it
@@ -91,7 +91,7 @@ class Draft:
 
     def __init__(self, stage: ShardStage, root: Path, index: int, source: str) -> None:
         self.stage, self.root, self.index, self.source = stage, root, index, source
-        self.dataset, self.spent, self.seconds = stage.dataset(root), Spent(), 0.0
+        self.dataset, self.timings, self.seconds = stage.dataset(root), Timings(), 0.0
         self.tables: list[pa.Table] = []
         self.error: Exception | None = None
         self._inputs: dict[str, str] = {}
@@ -141,8 +141,8 @@ class Draft:
 
     def take(self, part: Part) -> None:
         """Take over what a pass computed, and what it cost."""
-        self.spent += part.spent
-        self.seconds += part.spent.compute + part.spent.wait
+        self.timings += part.timings
+        self.seconds += part.timings.compute + part.timings.wait
         with self.step("compute"):
             self._fresh = self._checked(part.table())
 
@@ -155,8 +155,8 @@ class Draft:
             return failed(self.stage.label, self.index, self.error)
         computed = self._fresh.num_rows
         n_rows = len(self._reused) if self.stage.by_row else computed
-        spent = (self.seconds, self.spent)
-        return ShardReport(self.stage.label, self.index, n_rows, computed, n_rows - computed, *spent)
+        timings = (self.seconds, self.timings)
+        return ShardReport(self.stage.label, self.index, n_rows, computed, n_rows - computed, *timings)
 
     @contextmanager
     def step(self, kind: Kind) -> Iterator[None]:
@@ -172,7 +172,7 @@ class Draft:
         finally:
             seconds = time.perf_counter() - started
             self.seconds += seconds
-            self.spent.add(kind, seconds)
+            self.timings.add(kind, seconds)
 
     def _checked(self, table: pa.Table) -> pa.Table:
         """Return computed rows with the digests of their inputs; raises AlignmentError when they are other rows."""

@@ -12,7 +12,7 @@ def fit_shards(node: Fit, root: Path) -> dict[str, str]:
     """Return the digest of what a fit would read of every shard: index -> digest."""
     records = [(read, read.node.dataset(root).records()) for read in node.reads]
     indices = set.intersection(*(set(found) for _, found in records)) if records else set()
-    return {str(i): combine(found[i].digest(read.decisive) for read, found in records) for i in sorted(indices)}
+    return {str(i): combine(found[i].digest(read.key_columns) for read, found in records) for i in sorted(indices)}
 
 
 def seen_shards(node: Summary, root: Path) -> tuple[bool, ...]:

@@ -10,7 +10,7 @@ Kind = Literal["read", "decode", "prepare", "compute", "write", "wait"]
 
 
 @dataclass
-class Spent:
+class Timings:
     """Seconds of a stage by kind of work; two add up by `+=`.
 
     Stages that share a pass share what is read and decoded for several of them, and waiting, in equal parts.
@@ -36,7 +36,7 @@ class Spent:
         finally:
             self.add(kind, time.perf_counter() - started)
 
-    def __iadd__(self, other: "Spent") -> "Spent":
+    def __iadd__(self, other: "Timings") -> "Timings":
         for kind, seconds in asdict(other).items():
             self.add(kind, seconds)  # type: ignore[arg-type]
         return self

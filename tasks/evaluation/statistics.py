@@ -27,13 +27,13 @@ def statistics(documents: pa.Table, cleaned: pa.Table) -> pa.Table:
     of the source how many documents lack it. A blank string, an empty list and an image with neither uri nor bytes
     count as missing; an image whose file is not there as failed.
     """
-    owners = pa.table(
+    keys = pa.table(
         {"split": pc.fill_null(documents["split"], UNASSIGNED), "source": origins(documents["source_file"])}
     )
-    parts = [_sums(owners, field, measure, values) for field, measure, values in _measures(documents, cleaned)]
+    parts = [_sums(keys, field, measure, values) for field, measure, values in _measures(documents, cleaned)]
     labels = documents["labels"].combine_chunks()
     fields = pc.binary_join_element_wise("label:", pc.list_flatten(labels), "")
-    carrying = owners.take(pc.list_parent_indices(labels)).append_column("field", fields)
+    carrying = keys.take(pc.list_parent_indices(labels)).append_column("field", fields)
     counted = carrying.group_by(["split", "source", "field"]).aggregate([([], "count_all")])
     return merge([*parts, _rows(counted, counted["field"], "documents", counted["count_all"])])
 
@@ -73,20 +73,20 @@ def _measures(documents: pa.Table, cleaned: pa.Table) -> Iterator[tuple[str, str
             yield name, "missing", pc.is_null(documents[name], nan_is_null=name.startswith("num_"))
 
 
-def _sums(owners: pa.Table, field: str, measure: str, values: pa.ChunkedArray) -> pa.Table:
+def _sums(keys: pa.Table, field: str, measure: str, values: pa.ChunkedArray) -> pa.Table:
     """Sum one measure per split and source."""
-    table = owners.append_column("value", values.cast(pa.int64()))
+    table = keys.append_column("value", values.cast(pa.int64()))
     summed = table.group_by(["split", "source"]).aggregate([("value", "sum")])
     return _rows(summed, pa.repeat(field, len(summed)), measure, summed["value_sum"])
 
 
-def _rows(owners: pa.Table, fields: pa.Array, measure: str, values: pa.ChunkedArray) -> pa.Table:
+def _rows(keys: pa.Table, fields: pa.Array, measure: str, values: pa.ChunkedArray) -> pa.Table:
     columns = {
-        "split": owners["split"],
+        "split": keys["split"],
         "field": fields,
-        "measure": pa.repeat(measure, len(owners)),
+        "measure": pa.repeat(measure, len(keys)),
         "value": values,
-        "source": owners["source"],
+        "source": keys["source"],
     }
     return pa.table(columns, schema=STATISTICS)
 

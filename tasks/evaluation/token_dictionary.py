@@ -23,7 +23,7 @@ from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Read, Shards, Shar
 from fuseline.tasks.evaluation.gallery import thumbnail
 from fuseline.tasks.stages.predict import load_classifier
 from fuseline.tasks.stages.quantize import QuantizeConfig
-from fuseline.tasks.stages.token_counts import typical_rows
+from fuseline.tasks.stages.token_counts import representative_rows
 
 ROLE = "tokens"
 TABLES = ("tokens", "words")
@@ -35,7 +35,7 @@ class TokensConfig(FrozenConfig):
     words: int = Field(5, ge=1, le=50, description="Nearest words per token, and nearest tokens per word")
     min_count: int = Field(5, ge=1, description="Words that came less often in training are left out")
     vocabulary: int = Field(20_000, ge=1, description="Words at most, the most frequent first")
-    documents: int = Field(3, ge=0, le=16, description="Most typical documents per token")
+    documents: int = Field(3, ge=0, le=16, description="Representative documents per token")
     pictured: int = Field(256, ge=0, description="Tokens whose documents are shown as thumbnails, the clearest first")
     side: int = Field(64, ge=16, le=256, description="Pixels of a thumbnail's longer side")
 
@@ -65,13 +65,13 @@ def describe_tokens(shards: Shards, config: DictionaryConfig, context: Context) 
     (folder,) = context.checkpoints.values()
     classifier: Any = load_classifier(config.kind, folder)
     vectors, options = token_vectors(classifier), config.tokens
-    owners = Owners(len(vectors), options.documents)
+    token_counts = TokenCounts(len(vectors), options.documents)
     for counted, _ in shards():
-        owners.add(counted)
+        token_counts.add(counted)
     known = vocabulary(classifier, min_count=options.min_count, most=options.vocabulary)
-    used, learned = np.flatnonzero(owners.n), np.flatnonzero(owners.n_train)
+    used, learned = np.flatnonzero(token_counts.n), np.flatnonzero(token_counts.n_train)
     found = _nearest(vectors[learned], known.vectors, options.words)
-    rows = [_row(token, owners, config) for token in used]
+    rows = [_row(token, token_counts, config) for token in used]
     place = {int(token): row for row, token in enumerate(learned)}
     for row, token in zip(rows, used, strict=True):
         if found is not None and int(token) in place:
@@ -90,8 +90,8 @@ def token_text(token: int, *, parts: int, repeated: bool) -> str:
     return f"_q-_{f'{repeat}_' if repeated else ''}{part}_{token % CODEWORDS}"
 
 
-class Owners:
-    """The documents of `size` tokens over all shards: how many, and the `most` most typical ones of each."""
+class TokenCounts:
+    """The documents of `size` tokens over all shards: how many, and up to `most` representatives of each."""
 
     def __init__(self, size: int, most: int) -> None:
         self.most = most
@@ -99,21 +99,21 @@ class Owners:
         self._tokens, self._distances = np.zeros(0, np.int64), np.zeros(0, np.float32)
         self._ids: pa.Array = pa.array([], pa.string())
 
-    def add(self, owners: pa.Table) -> None:
-        """Add the OWNERS rows of one shard."""
-        tokens = owners["token"].to_numpy()
-        self.n[tokens] += owners["n"].to_numpy()
-        self.n_train[tokens] += owners["n_train"].to_numpy()
-        lists = owners["typical"].combine_chunks()
+    def add(self, token_counts: pa.Table) -> None:
+        """Add the TOKEN_COUNTS rows of one shard."""
+        tokens = token_counts["token"].to_numpy()
+        self.n[tokens] += token_counts["n"].to_numpy()
+        self.n_train[tokens] += token_counts["n_train"].to_numpy()
+        lists = token_counts["representatives"].combine_chunks()
         flat = pc.list_flatten(lists)
         token = np.concatenate([self._tokens, tokens[pc.list_parent_indices(lists).to_numpy()]])
         distance = np.concatenate([self._distances, flat.field("distance").to_numpy()])
-        kept = typical_rows(token, distance, self.most)
+        kept = representative_rows(token, distance, self.most)
         self._tokens, self._distances = token[kept], distance[kept]
         self._ids = pa.concat_arrays([self._ids, flat.field("id")]).take(pa.array(kept))
 
-    def typical(self, token: int) -> list[dict[str, Any]]:
-        """Return the most typical documents of a token, as (id, distance)."""
+    def representatives(self, token: int) -> list[dict[str, Any]]:
+        """Return the representatives of a token, as (id, distance)."""
         lo, hi = np.searchsorted(self._tokens, [token, token + 1])
         return [
             {"id": i, "distance": float(d)}
@@ -126,7 +126,7 @@ def _nearest(queries: Any, keys: Any, k: int) -> Neighbours | None:
     return nearest(queries, keys, k=min(k, len(keys))) if len(keys) else None
 
 
-def _row(token: np.int64, owners: Owners, config: DictionaryConfig) -> dict[str, Any]:
+def _row(token: np.int64, token_counts: TokenCounts, config: DictionaryConfig) -> dict[str, Any]:
     repeat, part = divmod(int(token) // CODEWORDS, config.parts)
     return {
         "model": config.model,
@@ -134,12 +134,12 @@ def _row(token: np.int64, owners: Owners, config: DictionaryConfig) -> dict[str,
         "part": part,
         "centroid": int(token) % CODEWORDS,
         "token": token_text(int(token), parts=config.parts, repeated=config.repeated),
-        "n_documents": int(owners.n[token]),
-        "n_train": int(owners.n_train[token]),
+        "n_documents": int(token_counts.n[token]),
+        "n_train": int(token_counts.n_train[token]),
         "words": [],
         "coherence": None,
         "clarity": None,
-        "documents": owners.typical(int(token)),
+        "documents": token_counts.representatives(int(token)),
         "thumbnails": [],
     }
 
@@ -191,7 +191,7 @@ def _images(documents: pa.Table, wanted: set[str]) -> Iterable[tuple[str, object
 
 
 def stage(
-    name: str, kind: str, fit: Fit, owners: Mapping[str, ShardStage], codebooks: Mapping[str, QuantizeConfig],
+    name: str, kind: str, fit: Fit, token_counts: Mapping[str, ShardStage], codebooks: Mapping[str, QuantizeConfig],
     documents: Ingest, tokens: TokensConfig,
 ) -> Summary:  # fmt: skip
     """Return the node of what a model's visual tokens mean.
@@ -200,7 +200,7 @@ def stage(
         name: of the model.
         kind: of the model, one that `has_tokens`.
         fit: the model.
-        owners: who has the tokens, by codebook.
+        token_counts: who has the tokens, by codebook.
         codebooks: their configurations.
         documents: which have the images.
         tokens: what is shown.
@@ -208,7 +208,7 @@ def stage(
     features = ((read.node.short, read.node.feature) for read in fit.reads)
     (book,) = (short for short, feature in features if feature is not None and feature.kind is Codes)
     parts, repeated = codebooks[book].token_names()
-    counts = Read(owners[book], ("token", "n", "n_train", "typical"))
+    counts = Read(token_counts[book], ("token", "n", "n_train", "representatives"))
     return Summary(
         role=ROLE, short=name, flow="evaluate", main=False, version=2, tables=TABLES, fits=(fit,),
         config=DictionaryConfig(model=name, kind=kind, parts=parts, repeated=repeated, tokens=tokens),

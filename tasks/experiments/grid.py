@@ -1,4 +1,4 @@
-"""A grid of options per model: each cell is trained on train and scored on valid, the best again with several seeds."""
+"""A grid of options per model: a trial is trained on train and scored on valid, the best again with several seeds."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.fasttext.pretrained import vectors_header
 from fuseline.models.metrics.registry import Compared
 from fuseline.models.registry import MODELS
@@ -18,7 +18,7 @@ from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.options import parse_options
 from fuseline.tasks.stages.train import ModelConfig, train_config
 
-Scope = Literal["grid", "final", "alone"]
+Phase = Literal["search", "final", "timing"]
 Published = Literal["food101", "mmimdb", "flickrtag1", "flickrtag"]
 Metric = Literal["accuracy", "p_at_1", "top_5", "f1_micro", "f1_macro", "f1_weighted", "f1_samples"]
 
@@ -40,24 +40,24 @@ class SweepConfig(FrozenConfig):
     grids: dict[str, dict[str, tuple[Any, ...]]] = Field(
         {}, description="Axes of single models, any of their options, over the common ones: {gmu: {lr: [0.001, 0.01]}}"
     )
-    seeds: int = Field(5, ge=1, description="Trainings of the best cell of a model")
-    metric: Metric = Field("accuracy", description="What the best cell is best in, on valid")
-    timings: bool = Field(True, description="Fit the best cell of a model three times more, alone, for the time table")
+    seeds: int = Field(5, ge=1, description="Trainings of the best trial of a model")
+    metric: Metric = Field("accuracy", description="What the best trial is best in, on valid")
+    timings: bool = Field(True, description="Fit the best trial of a model three times more, alone, for the time table")
     published: Published | None = Field(None, description="Which published results stand beside ours; by the reader")
     budget_minutes: float | None = Field(None, ge=0, description="No new training starts after so long")
 
 
-class CellConfig(FrozenConfig):
+class TrialConfig(FrozenConfig):
     """What decides one training: kind, options (defaults included), seed, and what it is for.
 
-    Scope grid: scored on valid; final: scored on test too, also with a modality hidden; alone: timed and looked into.
+    Phase grid: scored on valid; final: scored on test too, also with a modality hidden; alone: timed and looked into.
     """
 
     kind: str
     options: dict[str, Any]
     seed: int
-    scope: Scope
-    knobs: dict[str, Any] = knob({})
+    phase: Phase
+    runtime_options: dict[str, Any] = runtime_option({})
 
 
 def axes_of(name: str, model: ModelConfig, grid: SweepConfig) -> dict[str, tuple[Any, ...]]:
@@ -87,10 +87,10 @@ def grid_points(name: str, model: ModelConfig, grid: SweepConfig) -> list[dict[s
     return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
 
 
-def cell_config(model: ModelConfig, point: dict[str, Any], *, seed: int, scope: Scope) -> CellConfig:
+def trial_config(model: ModelConfig, point: dict[str, Any], *, seed: int, phase: Phase) -> TrialConfig:
     """Return the training of one point of the grid; other options are the model's own.
 
-    Cells run side by side, so that each has one thread and gives the same bits for a seed. Raises ConfigError for a
+    Trials run side by side, so that each has one thread and gives the same bits for a seed. Raises ConfigError for a
     value that the model refuses.
     """
     accepted = MODELS[model.kind].Config
@@ -98,7 +98,9 @@ def cell_config(model: ModelConfig, point: dict[str, Any], *, seed: int, scope: 
     options = {**model.options, **point, **alone}
     parse_options(accepted, options, field="sweep.")
     spec = train_config(ModelConfig(kind=model.kind, options=options, seed=seed))
-    return CellConfig(kind=spec.kind, options=spec.options, seed=seed, scope=scope, knobs=spec.knobs)
+    return TrialConfig(
+        kind=spec.kind, options=spec.options, seed=seed, phase=phase, runtime_options=spec.runtime_options
+    )
 
 
 def best(rows: Iterable[dict[str, Any]], metric: str) -> dict[str, Any] | None:
@@ -151,8 +153,8 @@ RESULTS = pa.schema(
         ("std", pa.float64()),
         ("n", pa.int64()),  # seeds
         ("ddof", pa.int64()),
-        ("options", pa.string()),  # JSON of the chosen point of the grid; null until a cell is there
-        ("complete", pa.bool_()),  # every cell and every seed is there
+        ("options", pa.string()),  # JSON of the chosen point of the grid; null until a trial is there
+        ("complete", pa.bool_()),  # every trial and every seed is there
     ]
 )
 
@@ -161,7 +163,7 @@ DIRECTIONS = pa.schema(
         ("model", pa.string()),
         ("direction", pa.string()),  # the gate
         ("metric", pa.string()),
-        ("value", pa.float64()),  # of the best cell on valid; null until one is there
+        ("value", pa.float64()),  # of the best trial on valid; null until one is there
         ("options", pa.string()),
         ("chosen", pa.bool_()),
     ]

@@ -25,12 +25,12 @@ from fuseline.tasks.engine.fit import FitResult
 from fuseline.tasks.engine.nodes import Context, Fit, Node
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig, has_tokens
 from fuseline.tasks.evaluation.visual_words import visual_words
-from fuseline.tasks.experiments.grid import CellConfig
+from fuseline.tasks.experiments.grid import TrialConfig
 from fuseline.tasks.experiments.timing import machine, timed_fits
 from fuseline.tasks.stages.quantize import QuantizeConfig
 
-CELL = "cell.json"
-TESTED = b"documents"  # in the metadata of DOCUMENTS: the digest of all ids, by which two cells tell that they agree
+TRIAL = "trial.json"
+TESTED = b"documents"  # in the metadata of DOCUMENTS: the digest of all ids, by which two trials tell that they agree
 MASKED = ("image", "text")  # what is masked for the chosen classifiers, one at a time
 
 # A document of the test split is a row and nothing else: what is forgotten elsewhere must not live on in scores.
@@ -45,15 +45,15 @@ DOCUMENTS = pa.schema(
 
 
 class Found(NamedTuple):
-    """What a cell is about to write."""
+    """What a trial is about to write."""
 
     metrics: dict[str, dict[str, float]]  # split -> metric -> value
     facts: dict[str, Any]
     tables: dict[str, pa.Table]
 
 
-def fit_cell(train: Features, valid: Features, config: CellConfig, context: Context) -> FitResult:
-    """Train one cell and write what its scope asks for; a training that diverges is a result, told in the checkpoint.
+def fit_trial(train: Features, valid: Features, config: TrialConfig, context: Context) -> FitResult:
+    """Train one trial and write what its phase asks for; a training that diverges is a result, told in the checkpoint.
 
     Test is read in scopes final and alone only. Raises ValueError when valid is empty.
     """
@@ -61,11 +61,11 @@ def fit_cell(train: Features, valid: Features, config: CellConfig, context: Cont
         raise ValueError(mismatch("valid", "documents to choose by", 0, "set `split.valid`"))
     found, reason = Found({}, {}, {}), ""
     try:
-        found = SCOPES[config.scope](train, valid, config)
+        found = PHASES[config.phase](train, valid, config)
     except TrainingError as error:
         reason = str(error)
     status = "diverged" if reason else "ok"
-    told = {"options": config.options, "seed": config.seed, "scope": config.scope, "status": status, "reason": reason}
+    told = {"options": config.options, "seed": config.seed, "phase": config.phase, "status": status, "reason": reason}
     facts = {"facts": found.facts} if found.facts else {}
     data = orjson.dumps(
         {**told, "metrics": found.metrics, **facts},
@@ -110,28 +110,28 @@ def modalities(node: Node) -> dict[str, str]:
 
 
 def outcome(node: Fit, root: Path) -> dict[str, Any] | None:
-    """Return what a cell found, with seconds and training documents; None when it has not been trained."""
+    """Return what a trial found, with seconds and training documents; None when it has not been trained."""
     fitted = node.fitted(root)
     record = fitted.record()
     if record is None:
         return None
-    found: dict[str, Any] = orjson.loads((fitted.path(record) / CELL).read_bytes())
+    found: dict[str, Any] = orjson.loads((fitted.path(record) / TRIAL).read_bytes())
     return {"facts": {}, **found, "seconds": record.facts["seconds"], "documents": record.n_rows}
 
 
 def outcome_table(node: Fit, root: Path, name: str) -> pa.Table | None:
-    """Return a table that a cell wrote, or None."""
+    """Return a table that a trial wrote, or None."""
     fitted = node.fitted(root)
     record = fitted.record()
     path = None if record is None else fitted.path(record) / f"{name}.parquet"
     return pq.read_table(path) if path is not None and path.exists() else None
 
 
-def _fresh(config: CellConfig, more: dict[str, Any]) -> Classifier:
-    return new_classifier(config.kind, {**config.options, **config.knobs, **more})
+def _fresh(config: TrialConfig, more: dict[str, Any]) -> Classifier:
+    return new_classifier(config.kind, {**config.options, **config.runtime_options, **more})
 
 
-def _fitted(train: Features, valid: Features, config: CellConfig) -> Classifier:
+def _fitted(train: Features, valid: Features, config: TrialConfig) -> Classifier:
     return _fresh(config, {}).fit(train, valid, seed=config.seed)
 
 
@@ -140,12 +140,12 @@ def _metrics(classifier: Classifier, features: Features) -> dict[str, float]:
     return {**{name: value for name, (value, _) in found.items()}, "n": found["accuracy"][1]}
 
 
-def _grid(train: Features, valid: Features, config: CellConfig) -> Found:
+def _search(train: Features, valid: Features, config: TrialConfig) -> Found:
     """Score on valid alone."""
     return Found({"valid": _metrics(_fitted(train, valid, config), valid)}, {}, {})
 
 
-def _final(train: Features, valid: Features, config: CellConfig) -> Found:
+def _final(train: Features, valid: Features, config: TrialConfig) -> Found:
     """Score on valid and test, and on test with one modality hidden; tell how each test document came out."""
     stored, test = _stored(train), _test(train)
     classifier = _fitted(train, valid, config)
@@ -162,7 +162,7 @@ def _final(train: Features, valid: Features, config: CellConfig) -> Found:
     return Found(found, facts, tables)
 
 
-def _alone(train: Features, valid: Features, config: CellConfig) -> Found:
+def _timing(train: Features, valid: Features, config: TrialConfig) -> Found:
     """Fit again and again with the process to itself; tell the times, the sizes and the words of visual tokens."""
     stored, test = _stored(train), _test(train)
     warm_up = "epochs" in MODELS[config.kind].Config.model_fields
@@ -210,11 +210,11 @@ def _test(train: Features) -> ShardFeatures:
 
 
 def _write(folder: Path, data: bytes, tables: dict[str, pa.Table]) -> None:
-    (folder / CELL).write_bytes(data)
+    (folder / TRIAL).write_bytes(data)
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet")
 
 
-SCOPES: dict[str, Callable[[Features, Features, CellConfig], Found]] = {
-    "grid": _grid, "final": _final, "alone": _alone,
+PHASES: dict[str, Callable[[Features, Features, TrialConfig], Found]] = {
+    "search": _search, "final": _final, "timing": _timing,
 }  # fmt: skip

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.stores.errors import mismatch
 from fuseline.stores.schemas import DOCUMENTS, IMAGE
 from fuseline.tasks.options import parse_options
@@ -98,8 +98,10 @@ class ReaderOptions(FrozenConfig):
     follow_links: bool = Field(
         False, description="Follow symbolic links that lead images out of their root; else such a row is `outside`"
     )
-    batch_rows: int = knob(4096, ge=1, le=8192, description="Rows that are read at once")
-    watch_images: bool = knob(True, description="List the image files too, to see an image that changed in place")
+    batch_rows: int = runtime_option(4096, ge=1, le=8192, description="Rows that are read at once")
+    watch_images: bool = runtime_option(
+        True, description="List the image files too, to see an image that changed in place"
+    )
 
     patterned: ClassVar[bool] = False  # whether `images.pattern` can be followed: the rows' own columns are at hand
 

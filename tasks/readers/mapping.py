@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from fuseline.models.config import knob
+from fuseline.models.config import runtime_option
 from fuseline.stores.errors import ConfigError, DataError, mismatch
 from fuseline.tasks.readers.base import (
     BAD_SPLIT,
@@ -71,7 +71,7 @@ class TableOptions(ReaderOptions):
     splits: dict[str, Split] = Field(
         default_factory=dict, description="The manifest's own names of splits, such as {dev: valid}"
     )
-    optional: tuple[Role, ...] = knob(
+    optional: tuple[Role, ...] = runtime_option(
         (), description="Roles whose column may be absent, as new documents have no labels"
     )
     encoding: Encoding = Field("utf-8", description="Encoding of the text, such as utf-8 or latin-1")

@@ -32,12 +32,12 @@ def measure_drift(shards: Shards, config: MeasureConfig, context: Context) -> di
     book = load_codebook(config.quantizer, folder)
     shape = book.usage.shape
     new, held_out = Tally.nothing(*shape), Tally.nothing(*shape)
-    for seen, (owners,) in zip(context.seen, shards(), strict=True):
-        everything = _tally(owners, "n", "error", shape)
+    for seen, (counts,) in zip(context.seen, shards(), strict=True):
+        everything = _tally(counts, "n", "error", shape)
         if not seen:
             new = new.plus(everything)
             continue
-        train = _tally(owners, "n_train", "error_train", shape)
+        train = _tally(counts, "n_train", "error_train", shape)
         held_out = held_out.plus(Tally(everything.usage - train.usage, everything.error - train.error))
     found = drift(book.usage, book.train_error, new=new, held_out=held_out, config=config.thresholds)
     return {ROLE: _table(found, book, config, shards=context.seen.count(False), held_out=held_out.rows)}
@@ -61,12 +61,12 @@ def refits(nodes: list[Node], root: Path) -> dict[str, str]:
     return found
 
 
-def _tally(owners: pa.Table, n: str, error: str, shape: tuple[int, int]) -> Tally:
+def _tally(counts: pa.Table, n: str, error: str, shape: tuple[int, int]) -> Tally:
     """Return the counts of one shard; every place of the codes has every document once."""
     usage = np.zeros(shape, np.int64)
-    tokens = owners["token"].to_numpy()
-    usage[tokens // CODEWORDS, tokens % CODEWORDS] = owners[n].to_numpy()
-    return Tally(usage, float(owners[error].to_numpy()[tokens < CODEWORDS].sum()))
+    tokens = counts["token"].to_numpy()
+    usage[tokens // CODEWORDS, tokens % CODEWORDS] = counts[n].to_numpy()
+    return Tally(usage, float(counts[error].to_numpy()[tokens < CODEWORDS].sum()))
 
 
 def _table(found: Drift, book: Quantizer, config: MeasureConfig, *, shards: int, held_out: int) -> pa.Table:
@@ -102,11 +102,11 @@ def _table(found: Drift, book: Quantizer, config: MeasureConfig, *, shards: int,
 ROLE = "drift"
 
 
-def stage(name: str, spec: QuantizeConfig, owners: ShardStage) -> Summary:
+def stage(name: str, spec: QuantizeConfig, counts: ShardStage) -> Summary:
     """Return the node that compares new shards with those that a codebook was fitted on."""
-    (book,) = owners.fits
+    (book,) = counts.fits
     return Summary(
         role=ROLE, short=name, flow="quantize", main=False, version=1, tables=(ROLE,),
-        reads=(Read(owners, ("token", "n", "n_train", "error", "error_train")),), fits=(book,), compares=book,
+        reads=(Read(counts, ("token", "n", "n_train", "error", "error_train")),), fits=(book,), compares=book,
         config=MeasureConfig(codebook=name, quantizer=spec.quantizer, thresholds=spec.drift), summarise=measure_drift,
     )  # fmt: skip

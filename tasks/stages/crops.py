@@ -7,7 +7,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from fuseline.models.columns import Ragged
-from fuseline.models.config import knob
+from fuseline.models.config import runtime_option
 from fuseline.models.detectors.faces import face_chip
 from fuseline.models.encoders import get_encoder
 from fuseline.models.encoders.base import Encoder, Modality
@@ -37,8 +37,8 @@ class CropEmbedConfig(EncoderChoice):
     background: tuple[int, int, int] = Field(
         WHITE, description="What shows through transparent pixels: red, green and blue, 0..255 each"
     )
-    batch_size: int = knob(4, ge=1, description="Documents per step of the network")
-    decode_threads: int = knob(2, ge=1, description="Threads that decode images ahead of the network")
+    batch_size: int = runtime_option(4, ge=1, description="Documents per step of the network")
+    decode_threads: int = runtime_option(2, ge=1, description="Threads that decode images ahead of the network")
 
 
 def embed_crops(documents: pa.Table, detections: pa.Table, config: CropEmbedConfig, *, source: str) -> pa.Table:

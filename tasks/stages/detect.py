@@ -7,7 +7,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from fuseline.models.columns import Text
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.detectors import detector_config, get_detector
 from fuseline.models.detectors.base import Detector, Element, strongest
 from fuseline.stores.schemas import DETECTIONS
@@ -35,7 +35,7 @@ class DetectConfig(ChosenConfig):
     background: tuple[int, int, int] = Field(
         WHITE, description="What shows through transparent pixels: red, green and blue, 0..255 each"
     )
-    decode_threads: int = knob(2, ge=1, description="Threads that decode images ahead of the network")
+    decode_threads: int = runtime_option(2, ge=1, description="Threads that decode images ahead of the network")
 
     @classmethod
     def options_type(cls, name: str) -> type[FrozenConfig]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from fuseline.models.columns import Dense
-from fuseline.models.config import FrozenConfig, knob
+from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.encoders import encoder_config, get_encoder
 from fuseline.models.encoders.base import Encoder, Modality
 from fuseline.models.progress import note
@@ -66,8 +66,8 @@ class ImageEmbedConfig(_EmbedConfig):
     background: tuple[int, int, int] = Field(
         WHITE, description="What shows through transparent pixels: red, green and blue, 0..255 each"
     )
-    batch_size: int = knob(4, ge=1, description="Images per step of the network")
-    decode_threads: int = knob(2, ge=1, description="Threads that decode images ahead of the network")
+    batch_size: int = runtime_option(4, ge=1, description="Images per step of the network")
+    decode_threads: int = runtime_option(2, ge=1, description="Threads that decode images ahead of the network")
 
 
 class TextEmbedConfig(_EmbedConfig):
@@ -82,7 +82,7 @@ class TextEmbedConfig(_EmbedConfig):
     detections: str | None = Field(
         None, description="Name of the detector in `detect` whose words are embedded; for the field ocr alone"
     )
-    batch_size: int = knob(32, ge=1, description="Texts per step of the network")
+    batch_size: int = runtime_option(32, ge=1, description="Texts per step of the network")
 
     @model_validator(mode="after")
     def _words_come_from_a_detector(self) -> Self:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from fuseline.models.columns import Codes, Dense
-from fuseline.models.config import FrozenConfig, key_values, knob
+from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.dense import usable
 from fuseline.models.features import Features, embedding_name
 from fuseline.models.quantizers import QUANTIZERS, Quantizer
@@ -27,7 +27,7 @@ class QuantizeConfig(FrozenConfig):
     embedding: str = Field("image", description="Name of the embedding in `embed` to quantize")
     options: dict[str, Any] = Field({}, description="Options of the quantizer")
     seed: int = Field(0, description="Seed of all random draws")
-    drift: DriftConfig = knob(DriftConfig(), description="From when on new data ask for another codebook")
+    drift: DriftConfig = runtime_option(DriftConfig(), description="From when on new data ask for another codebook")
 
     @model_validator(mode="after")
     def _check(self) -> "QuantizeConfig":

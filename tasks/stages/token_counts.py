@@ -1,4 +1,4 @@
-"""Who owns each visual token: how many documents of a shard, how well quantized, and which are most typical of it."""
+"""How many documents of a shard have each visual token, how well they are quantized, and which represent it best."""
 
 import numpy as np
 import pyarrow as pa
@@ -12,24 +12,24 @@ from fuseline.tasks.engine.nodes import Context, Ingest, Read, ShardStage
 from fuseline.tasks.stages.quantize import QuantizeConfig, load_codebook
 
 
-class OwnersConfig(FrozenConfig):
+class TokenCountsConfig(FrozenConfig):
     """What is counted."""
 
     quantizer: str
-    typical: int  # documents kept per token
+    representatives: int  # documents kept per token
 
 
-def count_owners(tables: list[pa.Table], config: OwnersConfig, context: Context) -> pa.Table:
-    """Return one OWNERS row per token that usable documents of the shard have, ordered by token.
+def count_tokens(tables: list[pa.Table], config: TokenCountsConfig, context: Context) -> pa.Table:
+    """Return one TOKEN_COUNTS row per token that usable documents of the shard have, ordered by token.
 
     Args:
         tables: codes, documents (split, status) and embeddings of one shard.
-        config: which quantizer, how many typical documents.
+        config: which quantizer, how many representatives.
         context: the codebook's folder.
     """
     coded, documents, embedded = tables
     for other in (documents, embedded):
-        check_ids("owners", coded["id"], other["id"])
+        check_ids("token_counts", coded["id"], other["id"])
     (folder,) = context.checkpoints.values()
     quantized = Codes.of(coded, "codes")
     rows = np.flatnonzero(quantized.present & np.asarray(pc.equal(documents["status"], "ok")))
@@ -38,12 +38,12 @@ def count_owners(tables: list[pa.Table], config: OwnersConfig, context: Context)
     distances = load_codebook(config.quantizer, folder).part_errors(X, codes).reshape(-1)
     trained = np.asarray(pc.fill_null(pc.equal(documents["split"], "train"), False))[rows]
     errors = np.asarray(coded["error"].combine_chunks().take(pa.array(rows)), np.float64)
-    return _owners(
-        tokens, distances, coded["id"].combine_chunks().take(pa.array(rows)), trained, errors, config.typical
+    return _token_counts(
+        tokens, distances, coded["id"].combine_chunks().take(pa.array(rows)), trained, errors, config.representatives
     )
 
 
-def typical_rows(tokens: NDArray[np.int64], distances: NDArray[np.float32], most: int) -> NDArray[np.int64]:
+def representative_rows(tokens: NDArray[np.int64], distances: NDArray[np.float32], most: int) -> NDArray[np.int64]:
     """Return up to `most` rows (k,) per token with the smallest distances, ordered by token, then distance.
 
     Of rows with one token and equal distance, which are copies of one picture, only the first counts.
@@ -57,7 +57,7 @@ def typical_rows(tokens: NDArray[np.int64], distances: NDArray[np.float32], most
     return np.asarray(order[place < most])
 
 
-def _owners(
+def _token_counts(
     tokens: NDArray[np.int64],
     distances: NDArray[np.float32],
     ids: pa.Array,
@@ -70,9 +70,9 @@ def _owners(
     learned, error = trained[document], errors[document]
     counts = np.bincount(tokens)
     used = np.flatnonzero(counts)
-    chosen = typical_rows(tokens, distances, most)
+    chosen = representative_rows(tokens, distances, most)
     offsets = np.searchsorted(tokens[chosen], [*used, CODEWORDS * CODEWORDS]).astype(np.int32)
-    typical = pa.StructArray.from_arrays(
+    representatives = pa.StructArray.from_arrays(
         [ids.take(pa.array(document[chosen])), pa.array(distances[chosen])], ["id", "distance"]
     )
     columns = [
@@ -81,30 +81,34 @@ def _owners(
         np.bincount(tokens[learned], minlength=len(counts))[used],
         np.bincount(tokens, weights=error)[used],
         np.bincount(tokens[learned], weights=error[learned], minlength=len(counts))[used],
-        pa.ListArray.from_arrays(pa.array(offsets), typical),
+        pa.ListArray.from_arrays(pa.array(offsets), representatives),
     ]
-    return pa.table(columns, schema=OWNERS)
+    return pa.table(columns, schema=TOKEN_COUNTS)
 
 
-OWNERS = pa.schema(
+TOKEN_COUNTS = pa.schema(
     [
         ("token", pa.int64()),  # 256 x place + codeword
         ("n", pa.int64()),  # documents
         ("n_train", pa.int64()),  # of the train split
         ("error", pa.float64()),  # squared quantisation error of the documents' whole vectors, summed
         ("error_train", pa.float64()),
-        ("typical", pa.list_(pa.struct([("id", pa.string()), ("distance", pa.float32())]))),  # nearest to the centroid
+        (
+            "representatives",
+            pa.list_(pa.struct([("id", pa.string()), ("distance", pa.float32())])),
+        ),  # nearest to the centroid
     ]
 )
 
 
 def stage(
-    name: str, spec: QuantizeConfig, codes: ShardStage, documents: Ingest, embedded: ShardStage, *, typical: int
+    name: str, spec: QuantizeConfig, codes: ShardStage, documents: Ingest, embedded: ShardStage, *, representatives: int
 ) -> ShardStage:
-    """Return the node that counts the visual tokens of codes, with so many typical documents of each."""
+    """Return the node that counts the visual tokens of codes, with so many representatives of each."""
     return ShardStage(
-        role="owners", short=name, flow="quantize", main=False, version=1, fits=codes.fits, transform=count_owners,
-        by_row=False, config=OwnersConfig(quantizer=spec.quantizer, typical=typical),
+        role="token_counts", short=name, flow="quantize", main=False, version=1, fits=codes.fits,
+        transform=count_tokens, by_row=False,
+        config=TokenCountsConfig(quantizer=spec.quantizer, representatives=representatives),
         reads=(
             Read(codes, ("present", "codes", "error")), Read(documents, ("status", "split")),
             Read(embedded, ("present", "embedding")),

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
-from fuseline.models.config import FrozenConfig, key_values, knob
+from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.pretrained import vectors_digest
 from fuseline.models.features import Features, Input, reads_text
@@ -48,14 +48,14 @@ class TrainConfig(FrozenConfig):
     kind: str
     options: dict[str, Any]
     seed: int
-    knobs: dict[str, Any] = knob({})  # options that change no bytes
+    runtime_options: dict[str, Any] = runtime_option({})  # options that change no bytes
 
 
 def train_config(model: ModelConfig) -> TrainConfig:
     """Return a model's configuration with every default written out, so that a changed default changes the key."""
     options = key_values(model.parsed())
-    knobs = {name: value for name, value in model.options.items() if name not in options}
-    return TrainConfig(kind=model.kind, options=options, seed=model.seed, knobs=knobs)
+    runtime_options = {name: value for name, value in model.options.items() if name not in options}
+    return TrainConfig(kind=model.kind, options=options, seed=model.seed, runtime_options=runtime_options)
 
 
 def start_digest(kind: str, options: dict[str, Any]) -> str:
@@ -74,7 +74,7 @@ def start_digest(kind: str, options: dict[str, Any]) -> str:
 
 def fit_classifier(train: Features, valid: Features, config: TrainConfig, context: Context) -> FitResult:
     """Fit a classifier; its checkpoint records the keys of everything it read."""
-    classifier = new_classifier(config.kind, {**config.options, **config.knobs})
+    classifier = new_classifier(config.kind, {**config.options, **config.runtime_options})
     classifier.fit(train, valid if valid.n_rows else None, seed=config.seed, scratch=context.scratch)
     return classifier.save, train.n_rows, {**classifier.describe(), MULTI_LABEL: classifier.multi_label}
 

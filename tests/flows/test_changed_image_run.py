@@ -12,7 +12,7 @@ import pytest
 import fuseline.flows.pipeline
 from fuseline.flows.config import Config, load_config
 from fuseline.flows.graph import build
-from fuseline.flows.step import Wishes
+from fuseline.flows.step import RunOptions
 from fuseline.flows.steps import legs
 from fuseline.tasks.engine.nodes import Node
 from fuseline.tasks.stages.embed import ImageEmbedConfig, embed_images
@@ -52,7 +52,7 @@ def test_a_replaced_image_is_told_and_right_after_one_more_run(
     shutil.copy2(image, kept)
 
     class ReplaceImage:
-        def make(self, nodes: list[Node], config: Config, wishes: Wishes) -> list[dict[str, Any]]:
+        def make(self, nodes: list[Node], config: Config, run_options: RunOptions) -> list[dict[str, Any]]:
             draw(image, "square", 99)
             return []
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.flows.conftest import Cli, settings, write_config
 from tests.flows.live import clean_env, program, wait_for
-from tests.flows.test_run import busy, last_accounts, plan_of
+from tests.flows.test_run import busy, last_summaries, plan_of
 
 
 def digests(root: Path) -> pl.DataFrame:
@@ -38,7 +38,7 @@ def test_a_local_cluster_makes_the_same_bytes(cli: Cli, finished: Path, tmp_path
             assert run.returncode == 0, log.read_text()
         assert "Traceback" not in log.read_text()
     assert "nothing to do" in (tmp_path / "second.log").read_text()
-    assert {row["computed_shards"] for row in last_accounts(tmp_path / "out").values()} <= {1, 3}
+    assert {row["computed_shards"] for row in last_summaries(tmp_path / "out").values()} <= {1, 3}
     assert digests(tmp_path / "out").equals(digests(tmp_path / "local" / "out"))
     assert busy(plan_of(cli, config, "--set", "run.executor=local")) == set()
 

@@ -18,7 +18,7 @@ import pytest
 from fuseline.flows.runtime import PREFECT_SETTINGS
 from tests.flows.conftest import document, make_data, write_documents
 from tests.flows.live import PATIENCE, REPO, clean_env, program, wait_for
-from tests.flows.test_run import last_accounts
+from tests.flows.test_run import last_summaries
 
 pytestmark = [
     pytest.mark.slow,
@@ -175,7 +175,7 @@ def test_a_deployment_without_a_configuration_is_refused(service: Service) -> No
 def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) -> None:
     folder, root = data.parent, data.parent / "out"
     watched = service.run_pipeline(data)
-    first = last_accounts(root)
+    first = last_summaries(root)
     assert first["embed/image"]["computed_shards"] == 3
     names = {row["name"] for row in service.post("task_runs/filter", {"limit": 200})}
     assert {"ingest/shapes", "embed/image shard 2", "train/additive", "predict/pq shard 0"} <= names
@@ -183,7 +183,7 @@ def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) 
 
     write_documents(folder, [document(folder, number) for number in range(63)])
     service.run_pipeline(data)
-    done = last_accounts(root)
+    done = last_summaries(root)
     assert done["ingest/shapes"]["rows_computed"] == 13
     for stage in ("clean/text", "embed/image", "quantize/pq", "predict/additive"):
         assert (done[stage]["fresh"], done[stage]["computed_shards"], done[stage]["rows_computed"]) == (3, 1, 13), stage
@@ -191,7 +191,7 @@ def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) 
 
     tasks = service.shard_tasks()
     service.run_pipeline(data)
-    again = last_accounts(root)
+    again = last_summaries(root)
     assert sum(row["computed_shards"] for row in again.values()) == 0
     assert service.shard_tasks() == tasks
     assert len(list((root / "runs").glob("*.json"))) == 3

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fuseline.stores.schemas import DRIFT, MODELS, TOKENS, WORDS
 from tests.flows.conftest import Cli, document, settings, write_config, write_documents
-from tests.flows.test_run import busy, last_accounts, plan_of
+from tests.flows.test_run import busy, last_summaries, plan_of
 
 THRESHOLDS = {"rows": 5, "held_out": 5}
 
@@ -58,7 +58,7 @@ def test_under_drift_the_same_run_fits_it_again_with_all_that_follows(cli: Cli, 
     assert result.exit_code == 0, result.output
     assert "drifted" not in result.output
     assert codebook(moved) != before
-    done = last_accounts(moved.parent / "out")
+    done = last_summaries(moved.parent / "out")
     assert done["quantize/codebooks-pq"]["computed_shards"] == 1
     assert done["quantize/pq"]["computed_shards"] == 1 + 4  # the new shard, then all
     assert done["train/pq"]["computed_shards"] == 1

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from tests.flows.conftest import Cli, write_config
-from tests.flows.test_run import busy, last_accounts, plan_of
+from tests.flows.test_run import busy, last_summaries, plan_of
 
 # A kind follows from the colour, "cheap" from the price; titles tell the kind too, signs repeat it as letters.
 KINDS = {"apple": "red", "pear": "green", "plum": "blue"}
@@ -109,7 +109,7 @@ def test_an_encoder_added_later_costs_one_dataset(cli: Cli, copied: Path) -> Non
     config = write_config(folder, values)
     assert busy(plan_of(cli, config)) == {"embed/description", "embed/ids", "embed/encoders-ids", "report"}
     assert cli("run", config).exit_code == 0
-    done = last_accounts(folder / "out")
+    done = last_summaries(folder / "out")
     assert {name for name, row in done.items() if row["computed_shards"]} == {
         "embed/description", "embed/ids", "embed/encoders-ids"
     }  # fmt: skip
@@ -177,7 +177,7 @@ def test_words_in_images_are_an_embedding_and_words(cli: Cli, copied: Path) -> N
     }
     result = cli("run", write_config(folder, values))
     assert result.exit_code == 0, result.output
-    done = last_accounts(folder / "out")
+    done = last_summaries(folder / "out")
     assert done["embed/title"]["computed_shards"] == 0
     (dataset,) = (folder / "out" / "embed" / "signs").iterdir()
     status = statuses(dataset)

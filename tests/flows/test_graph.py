@@ -71,12 +71,12 @@ def test_what_is_fitted_on_a_fitted_embedding_follows_it():
     """A codebook over refitted columns would otherwise stay, though its vectors mean something else."""
     chosen = config(
         embed={"columns": {"encoder": "tabular"}},
-        quantize={"cells": {"embedding": "columns"}},
-        models={"trees": {"kind": "lightgbm", "options": {"embeddings": ["columns"], "codes": ["cells"]}}},
+        quantize={"trials": {"embedding": "columns"}},
+        models={"trees": {"kind": "lightgbm", "options": {"embeddings": ["columns"], "codes": ["trials"]}}},
     )
     fits = {node.name: [fit.name for fit in node.fits] for node in build(chosen)}
-    assert fits["codebooks/cells"] == ["encoders/columns"]
-    assert fits["models/trees"] == ["codebooks/cells", "encoders/columns"]
+    assert fits["codebooks/trials"] == ["encoders/columns"]
+    assert fits["models/trees"] == ["codebooks/trials", "encoders/columns"]
 
 
 def test_words_in_images_come_from_the_detector():
@@ -116,18 +116,18 @@ def test_pretrained_vectors_that_do_not_fit_are_refused_before_anything_runs(tmp
         keys(models={"text": {"kind": "text", "options": options}})
 
 
-def test_cells_of_a_grid_over_vectors_differ_and_change_with_the_files(tmp_path: Path):
+def test_trials_of_a_grid_over_vectors_differ_and_change_with_the_files(tmp_path: Path):
     (tmp_path / "a.vec").write_text("1 2\nsun 1 2\n")
     (tmp_path / "b.vec").write_text("1 2\nsun 1 3\n")
 
-    def cells() -> list[str]:
+    def trials() -> list[str]:
         files = [None, *(str(tmp_path / name) for name in ("a.vec", "b.vec"))]
         grids = {"text": {"dim": [2], "lr": [0.1], "epochs": [1], "pretrained_vectors": files}}
         models = {"text": {"kind": "text", "options": {"dim": 2}}}
         grid = Grid(config(models=models, sweep={"models": ["text"], "grids": grids}))
-        return [cell.node.key for cell in grid.cells("text")]
+        return [trial.node.key for trial in grid.trials("text")]
 
-    before = cells()
+    before = trials()
     assert len(set(before)) == 3
     (tmp_path / "b.vec").write_text("1 2\nsun 1 4\n")
-    assert [a == b for a, b in zip(before, cells(), strict=True)] == [True, True, False]
+    assert [a == b for a, b in zip(before, trials(), strict=True)] == [True, True, False]

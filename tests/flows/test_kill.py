@@ -18,7 +18,7 @@ from fuseline.tasks.engine.nodes import ShardStage
 from fuseline.tasks.engine.pool import Pool
 from tests.flows.conftest import Cli, make_data, settings, write_config
 from tests.flows.live import alive, command_of, descendants, program, wait_for
-from tests.flows.test_run import busy, last_accounts, plan_of
+from tests.flows.test_run import busy, last_summaries, plan_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
 
@@ -58,7 +58,7 @@ def completes(cli: Cli, config: Path, kept: dict[Path, bytes]) -> None:
     before = {row["stage"]: row for row in orjson.loads(cli("plan", config, "--json").stdout)}
     result = cli("run", config)
     assert result.exit_code == 0, result.output
-    done = last_accounts(config.parent / "out")
+    done = last_summaries(config.parent / "out")
     for folder in STAGES:
         stage = folder.replace("documents/", "ingest/")
         if stage not in before:
@@ -131,7 +131,7 @@ def test_a_killed_worker_is_replaced(config: Path) -> None:
             os.kill(pid, signal.SIGKILL)
         assert run.wait(240) == 0, log.read_text()
     assert len(records(config, "embed/image")) == 20
-    assert last_accounts(config.parent / "out")["embed/image"]["failed_shards"] == 0
+    assert last_summaries(config.parent / "out")["embed/image"]["failed_shards"] == 0
 
 
 def kill_own_process(tables: Any, _config: Any, _context: Any) -> Any:

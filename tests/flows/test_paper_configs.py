@@ -60,15 +60,15 @@ def test_a_configuration_opens_with_its_command_and_the_published_scores(name: s
 @pytest.mark.parametrize("name", NAMES)
 def test_the_grids_are_those_of_the_paper(name: str) -> None:
     settings = config(name)
-    cells = {model: len(grid_points(model, settings.models[model], settings.sweep)) for model in swept(settings)}
+    trials = {model: len(grid_points(model, settings.models[model], settings.sweep)) for model in swept(settings)}
     paper = {"text": 30, "image": 30, "additive": 30, "max": 30, "bilinear": 30, "gated": 60, "bilinear_gated": 60,
              "pq": 180, "rspq": 180}  # fmt: skip
     if name.startswith("flickrtag"):
         paper |= {"bilinear": 15, "bilinear_gated": 30}  # dim 100 would have 3e9 weights
     wanted = paper if name != "flickrtag" else {model: paper[model] for model in ("text", "pq", "rspq")}
-    assert {model: cells[model] for model in wanted} == wanted
-    assert set(cells) - set(wanted) <= {"tfidf_linear", "gmu", "avg_probs", "lightgbm"}
-    assert set(accuracies(name)) <= {settings.models[model].kind for model in cells}
+    assert {model: trials[model] for model in wanted} == wanted
+    assert set(trials) - set(wanted) <= {"tfidf_linear", "gmu", "avg_probs", "lightgbm"}
+    assert set(accuracies(name)) <= {settings.models[model].kind for model in trials}
     pq, rspq = (settings.quantize[book].parsed().model_dump() for book in ("pq", "rspq"))
     assert (pq["parts"], pq["codewords"]) == (rspq["parts"], rspq["codewords"]) == (4, 256)
     assert rspq["repeats"] == 4

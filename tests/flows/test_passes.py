@@ -157,9 +157,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     seen: list[bytes] = []
     original = image_pass.decode
 
-    def counted(data: bytes, **wishes: Any) -> Any:
+    def counted(data: bytes, **options: Any) -> Any:
         seen.append(data)
-        return original(data, **wishes)
+        return original(data, **options)
 
     monkeypatch.setattr(image_pass, "decode", counted)
     return seen

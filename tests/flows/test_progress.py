@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from fuseline.flows import progress
-from fuseline.flows.progress import Expected, Teller
+from fuseline.flows.progress import Expected, ProgressReporter
 from fuseline.models.progress import LocalMeter, metering, note, note_doing, noted
 from fuseline.tasks.engine.shard import ShardReport
 
@@ -40,15 +40,15 @@ def until(lines: list[str], part: str) -> str:
 
 
 def test_rows_inside_a_shard_are_told_before_the_shard_is_done(lines: list[str]) -> None:
-    teller, meter = Teller(), LocalMeter()
-    with teller.making([Expected("embed/image", 2, 600)]):
-        with teller.watch(["embed/image"], meter):
+    progress_reporter, meter = ProgressReporter(), LocalMeter()
+    with progress_reporter.making([Expected("embed/image", 2, 600)]):
+        with progress_reporter.watch(["embed/image"], meter):
             meter.done, meter.total = 120, 300
             line = until(lines, "120 of 600 docs")
-            teller.advance(ShardReport("embed/image", 0, 300))
+            progress_reporter.advance(ShardReport("embed/image", 0, 300))
         until(lines, "300 of 600 docs")
-        teller.advance(ShardReport("embed/image", 1, 300))
-        teller.advance(ShardReport("of another run", 1, 300))
+        progress_reporter.advance(ShardReport("embed/image", 1, 300))
+        progress_reporter.advance(ShardReport("of another run", 1, 300))
     assert line.startswith("embed/image: 120 of 600 docs, ")
     assert line.endswith(" s left")
     assert "docs/s" in line
@@ -56,36 +56,36 @@ def test_rows_inside_a_shard_are_told_before_the_shard_is_done(lines: list[str])
 
 
 def test_stages_of_one_pass_are_told_apart_and_reused_rows_count_when_they_are_there(lines: list[str]) -> None:
-    teller, meter = Teller(), LocalMeter()
+    progress_reporter, meter = ProgressReporter(), LocalMeter()
     with (
-        teller.making([Expected("detect/x", 1, 50), Expected("embed/y", 1, 50)]),
-        teller.watch(["detect/x", "embed/y"], meter),
+        progress_reporter.making([Expected("detect/x", 1, 50), Expected("embed/y", 1, 50)]),
+        progress_reporter.watch(["detect/x", "embed/y"], meter),
     ):
         meter.done, meter.total = 7, 9  # of 50 rows, 9 are computed
         assert until(lines, "detect/x: 7 of 50 docs")
         assert until(lines, "embed/y: 7 of 50 docs")
-        teller.advance(ShardReport("detect/x", 0, 50))
+        progress_reporter.advance(ShardReport("detect/x", 0, 50))
         assert until(lines, "detect/x: 50 of 50 docs")  # never more than there are
 
 
 def test_a_fit_says_what_it_does(lines: list[str]) -> None:
-    teller, meter = Teller(), LocalMeter()
-    with teller.making([Expected("train/pq", 1)]):
-        with teller.watch(["train/pq"], meter), metering(meter):
+    progress_reporter, meter = ProgressReporter(), LocalMeter()
+    with progress_reporter.making([Expected("train/pq", 1)]):
+        with progress_reporter.watch(["train/pq"], meter), metering(meter):
             note_doing("compiling kernels, once on this machine")
             assert until(lines, "compiling").startswith("train/pq: compiling kernels, once on this machine, 0 s")
             note_doing("epoch 3 of 4")
             note(50, 100)
             assert until(lines, "epoch").startswith("train/pq: epoch 3 of 4, 50 %, 0 s left")
-        teller.advance(ShardReport("train/pq", 0, 2392, apart=100))
+        progress_reporter.advance(ShardReport("train/pq", 0, 2392, apart=100))
     assert lines[-1].startswith("train/pq: 2,392 docs in 0.0 s, ")  # compilation is no part of them
 
 
 def test_what_is_no_document_is_not_called_one(lines: list[str]) -> None:
-    teller = Teller()
-    with teller.making([Expected("evaluate/pq", 1, unit=""), Expected("sweep/pq", 12, unit="trainings")]):
+    progress_reporter = ProgressReporter()
+    with progress_reporter.making([Expected("evaluate/pq", 1, unit=""), Expected("sweep/pq", 12, unit="trainings")]):
         for _ in range(3):
-            teller.advance(ShardReport("sweep/pq", 0, 500))
+            progress_reporter.advance(ShardReport("sweep/pq", 0, 500))
         until(lines, "sweep/pq: 3 of 12 trainings")
     assert not any("docs" in line for line in lines)
 
@@ -94,10 +94,10 @@ def test_a_short_stage_is_one_line_and_a_log_grows_by_a_line_in_ten_seconds(
     lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 10.0)
-    teller = Teller()
-    with teller.making([Expected("clean/text", 3, 30)]):
+    progress_reporter = ProgressReporter()
+    with progress_reporter.making([Expected("clean/text", 3, 30)]):
         for index in range(3):
-            teller.advance(ShardReport("clean/text", index, 10))
+            progress_reporter.advance(ShardReport("clean/text", index, 10))
             time.sleep(0.02)
     assert len(lines) == 1
     assert lines[0].startswith("clean/text: 30 docs in ")
@@ -106,10 +106,13 @@ def test_a_short_stage_is_one_line_and_a_log_grows_by_a_line_in_ten_seconds(
 def test_bars_show_the_same(lines: list[str]) -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=120)
-    columns = (TextColumn("{task.description}"), TextColumn("{task.completed}/{task.total} {task.fields[told]}"))
+    columns = (TextColumn("{task.description}"), TextColumn("{task.completed}/{task.total} {task.fields[text]}"))
     with Progress(*columns, console=console, refresh_per_second=100) as bars:
-        teller, meter = Teller(bars), LocalMeter()
-        with teller.making([Expected("embed/image", 1, 600)]), teller.watch(["embed/image"], meter):
+        progress_reporter, meter = ProgressReporter(bars), LocalMeter()
+        with (
+            progress_reporter.making([Expected("embed/image", 1, 600)]),
+            progress_reporter.watch(["embed/image"], meter),
+        ):
             meter.done = 123
             time.sleep(0.2)
             assert "embed/image 123/600 123 of 600 docs" in out.getvalue()

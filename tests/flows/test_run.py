@@ -36,7 +36,7 @@ def busy(plan: dict[str, dict[str, object]]) -> set[str]:
     return {stage for stage, row in plan.items() if row["stale"] or row["missing"]}
 
 
-def last_accounts(root: Path) -> dict[str, dict[str, int]]:
+def last_summaries(root: Path) -> dict[str, dict[str, int]]:
     """Return what each stage of the last run did."""
     run = max((root / "runs").glob("*.json"))
     return {row["stage"]: row for row in orjson.loads(run.read_bytes())["stages"]}
@@ -98,7 +98,7 @@ def test_a_changed_stage_runs_with_what_is_downstream_and_changing_back_finds_th
     assert {stage.split("/")[0] for stage in busy(changed)} == {"clean", "train", "predict", "evaluate", "report"}
     assert not {"ingest/shapes", "embed/image", "quantize/pq"} & busy(changed)
     assert cli("run", copied, "--set", "clean.cleaner=selectolax").exit_code == 0
-    assert last_accounts(copied.parent / "out")["embed/image"]["computed_shards"] == 0
+    assert last_summaries(copied.parent / "out")["embed/image"]["computed_shards"] == 0
     assert busy(plan_of(cli, copied)) == {"report"}  # published results are of the other cleaner
 
 
@@ -109,7 +109,7 @@ def test_one_edited_document_costs_one_row_per_row_wise_stage(cli: Cli, copied: 
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     assert plan_of(cli, copied)["ingest/shapes"]["stale"] == 1
     assert cli("run", copied).exit_code == 0
-    done = last_accounts(copied.parent / "out")
+    done = last_summaries(copied.parent / "out")
     assert done["ingest/shapes"]["rows_computed"] == 1
     assert done["clean/text"]["rows_computed"] == 1
     assert done["predict/additive"]["rows_computed"] == 1
@@ -123,7 +123,7 @@ def test_new_documents_touch_new_shards_only(cli: Cli, copied: Path) -> None:
     plan = plan_of(cli, copied)
     assert plan["embed/image"] == {"stage": "embed/image", "fresh": 3, "stale": 0, "missing": 1, "why": "new shard"}
     assert cli("run", copied).exit_code == 0
-    done = last_accounts(folder / "out")
+    done = last_summaries(folder / "out")
     assert done["ingest/shapes"]["rows_computed"] == 13
     assert done["embed/image"]["rows_computed"] == 13
     assert done["embed/image"]["fresh"] == 3
@@ -147,7 +147,7 @@ def test_damage_is_found_and_healed_alone(cli: Cli, copied: Path) -> None:
     damaged = {row["stage"]: len(row["damaged"]) for row in orjson.loads(found.stdout) if row["damaged"]}
     assert damaged == {"clean/text": 1, "embed/image": 1}
     assert cli("repair", copied).exit_code == 0
-    done = last_accounts(root)
+    done = last_summaries(root)
     assert done["clean/text"]["computed_shards"] == 1
     assert done["embed/image"]["computed_shards"] == 1
     assert done["predict/additive"]["computed_shards"] == 0

@@ -17,7 +17,7 @@ from fuseline.tasks.documents.ingest import _Changes
 from fuseline.tasks.engine.nodes import Fit, Node, Read, ShardStage, ordered
 from fuseline.tasks.stages import predict, train
 from tests.flows.conftest import Cli, document, settings, write_config, write_documents
-from tests.flows.test_run import busy, last_accounts, plan_of
+from tests.flows.test_run import busy, last_summaries, plan_of
 
 
 def plain() -> Config:
@@ -114,7 +114,7 @@ def test_a_run_reads_a_changed_source_and_its_images_once(
     result = cli("run", config)
     assert result.exit_code == 0, result.output
     assert (len(reads), len(digests)) == (1, 1)
-    assert last_accounts(Path(load_config(config).root))["ingest/shapes"]["rows_computed"] == 1
+    assert last_summaries(Path(load_config(config).root))["ingest/shapes"]["rows_computed"] == 1
     assert busy(plan_of(cli, config)) == set()
 
 

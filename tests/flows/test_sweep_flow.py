@@ -83,7 +83,7 @@ def own(swept: Path, tmp_path: Path) -> Iterator[Path]:
     return copy_of(swept, tmp_path / "own")
 
 
-def test_the_grid_is_a_table_of_every_cell(swept: Path) -> None:
+def test_the_grid_is_a_table_of_every_trial(swept: Path) -> None:
     grid = table(swept, "grid")
     assert pq.read_schema(swept.parent / "out" / "sweep" / "grid.parquet").equals(GRID)
     assert len(grid) == N_CELLS
@@ -109,8 +109,8 @@ def test_the_best_cell_on_valid_is_trained_with_every_seed_and_scored_on_test(sw
         options = orjson.loads(rows["options"][0])
         chosen = grid.filter((pl.col("model") == name) & (pl.col("lr") == options["lr"]))
         assert best in chosen["accuracy"].to_list()
-        finals = [orjson.loads(next(folder_of(swept, cell).glob("checkpoint-*/cell.json")).read_bytes())
-                  for cell in Grid(config).finals(name)]  # fmt: skip
+        finals = [orjson.loads(next(folder_of(swept, trial).glob("checkpoint-*/trial.json")).read_bytes())
+                  for trial in Grid(config).finals(name)]  # fmt: skip
         assert [final["seed"] for final in finals] == [0, 1]
         for split in ("valid", "test"):
             values = [final["metrics"][split]["accuracy"] for final in finals]
@@ -120,9 +120,9 @@ def test_the_best_cell_on_valid_is_trained_with_every_seed_and_scored_on_test(sw
             assert (row["n"], row["ddof"]) == (2, 1)
 
 
-def folder_of(config: Path, cell: Any) -> Path:
-    """Return the folder of a cell."""
-    return config.parent / "out" / cell.node.name / cell.node.key
+def folder_of(config: Path, trial: Any) -> Path:
+    """Return the folder of a trial."""
+    return config.parent / "out" / trial.node.name / trial.node.key
 
 
 def test_both_directions_of_a_gate_are_told(swept: Path) -> None:
@@ -131,8 +131,8 @@ def test_both_directions_of_a_gate_are_told(swept: Path) -> None:
     assert directions["model"].to_list() == ["gated", "gated"]
     assert directions["chosen"].sum() == 1
     for row in directions.to_dicts():
-        cells = grid.filter((pl.col("model") == "gated") & (pl.col("gate") == row["direction"]))
-        assert row["value"] == cells["accuracy"].max()
+        trials = grid.filter((pl.col("model") == "gated") & (pl.col("gate") == row["direction"]))
+        assert row["value"] == trials["accuracy"].max()
     (chosen,) = directions.filter(pl.col("chosen"))["direction"]
     assert set(table(swept, "results").filter(pl.col("model") == "gated")["direction"]) == {chosen}
     assert directions.filter(pl.col("chosen"))["value"][0] == directions["value"].max()
@@ -163,7 +163,7 @@ def test_every_test_document_is_told_for_the_paired_test(swept: Path) -> None:
     grid = Grid(load_config(swept))
     values = {}
     for name in grid.names:
-        found = [outcome_table(cell.node, grid.root, "documents") for cell in grid.finals(name)]
+        found = [outcome_table(trial.node, grid.root, "documents") for trial in grid.finals(name)]
         rows = grid.rows(grid.finals(name))
         for documents, row in zip(found, rows, strict=True):
             assert documents is not None
@@ -229,17 +229,17 @@ def test_visual_tokens_have_words(cli: Cli, own: Path) -> None:
     assert "Words nearest to visual tokens: pq" in page
 
 
-def test_cells_side_by_side_find_what_they_find_alone(cli: Cli, features: Path, swept: Path, tmp_path: Path) -> None:
-    """BLAS was given its threads back by the first cell that ended, while others still ran."""
+def test_trials_side_by_side_find_what_they_find_alone(cli: Cli, features: Path, swept: Path, tmp_path: Path) -> None:
+    """BLAS was given its threads back by the first trial that ended, while others still ran."""
     alone = copy_of(features, tmp_path / "alone", run={"workers": 1})
     assert call(cli, alone)["complete"]
     grid, other = Grid(load_config(alone)), Grid(load_config(swept))
     assert load_config(swept).run.workers == 2
     for name in grid.names:
-        for cell, same in zip(
-            grid.cells(name) + grid.finals(name), other.cells(name) + other.finals(name), strict=True
+        for trial, same in zip(
+            grid.trials(name) + grid.finals(name), other.trials(name) + other.finals(name), strict=True
         ):
-            assert result_of(alone, cell) == result_of(swept, same)
+            assert result_of(alone, trial) == result_of(swept, same)
 
 
 def test_a_second_call_trains_nothing_and_says_so(cli: Cli, own: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_second_call_trains_nothing_and_says_so(cli: Cli, own: Path) -> None:
 
 
 def test_a_damaged_training_is_made_again(cli: Cli, own: Path) -> None:
-    file = sorted((own.parent / "out" / "sweep").glob("*/*/checkpoint-*/cell.json"))[0]
+    file = sorted((own.parent / "out" / "sweep").glob("*/*/checkpoint-*/trial.json"))[0]
     before = file.read_bytes()
     flip(file)
     found = call(cli, own)
@@ -264,15 +264,15 @@ def test_a_damaged_training_is_made_again(cli: Cli, own: Path) -> None:
     assert file.read_bytes() == before
 
 
-def test_tidying_keeps_every_cell(cli: Cli, own: Path) -> None:
+def test_tidying_keeps_every_trial(cli: Cli, own: Path) -> None:
     before = {path: path.read_bytes() for path in (own.parent / "out" / "sweep").rglob("*.json")}
     assert cli("gc", own).exit_code == 0
     assert {path: path.read_bytes() for path in (own.parent / "out" / "sweep").rglob("*.json")} == before
 
 
-def test_one_more_learning_rate_trains_only_the_new_cells(cli: Cli, own: Path) -> None:
+def test_one_more_learning_rate_trains_only_the_new_trials(cli: Cli, own: Path) -> None:
     before = {path: path.read_bytes() for path in (own.parent / "out" / "sweep").glob("*/*/record.json")}
-    # So small a step learns nothing: the best cells and their seeds stay.
+    # So small a step learns nothing: the best trials and their seeds stay.
     found = call(cli, own, "--set", "sweep.lr=[0.1,0.5,1.0e-9]")
     assert (found["ran"], found["there"]) == (3, N_ALL)
     assert {path: path.read_bytes() for path in before} == before
@@ -294,7 +294,7 @@ def test_a_learning_rate_that_diverges_is_a_row(cli: Cli, own: Path) -> None:
 def test_no_budget_stops_at_once_and_says_what_is_missing(cli: Cli, features: Path) -> None:
     result = cli("sweep", features)
     assert result.exit_code == 0, result.output
-    assert "0 trainings run, 0 were there; 6 cells and at least 4 seeds and 2 times are missing" in " ".join(
+    assert "0 trainings run, 0 were there; 6 trials and at least 4 seeds and 2 times are missing" in " ".join(
         result.stderr.split()
     )
     assert set(table(features, "grid")["status"]) == {"missing"}
@@ -312,7 +312,7 @@ def test_a_killed_sweep_goes_on(cli: Cli, features: Path, tmp_path: Path) -> Non
     config = copy_of(features, tmp_path / "own", models=["text"], lr=lr, epochs=[300], run={"workers": 1})
     log, records = tmp_path / "log", config.parent / "out" / "sweep"
     with program("fuseline.flows.cli", "sweep", config, log=log) as sweep:
-        wait_for(lambda: sweep.poll() is not None or len(list(records.glob("*/*/record.json"))) >= 2, "two cells")
+        wait_for(lambda: sweep.poll() is not None or len(list(records.glob("*/*/record.json"))) >= 2, "two trials")
         assert sweep.poll() is None, log.read_text()
         sweep.send_signal(signal.SIGKILL)
         sweep.wait(60)
@@ -326,8 +326,8 @@ def test_a_killed_sweep_goes_on(cli: Cli, features: Path, tmp_path: Path) -> Non
 
 def test_labels_of_test_decide_nothing_in_the_grid(cli: Cli, own: Path) -> None:
     config = load_config(own)
-    cells = [cell for name in ("gated", "text") for cell in Grid(config).cells(name)]
-    before = {cell.node.key: result_of(own, cell) for cell in cells}
+    trials = [trial for name in ("gated", "text") for trial in Grid(config).trials(name)]
+    before = {trial.node.key: result_of(own, trial) for trial in trials}
     source = own.parent / "documents.jsonl"
     dataset = build(config)[0].dataset(Path(config.root))
     documents = [dataset.read(record, ("id", "split")).to_pylist() for record in dataset.records().values()]
@@ -338,10 +338,10 @@ def test_labels_of_test_decide_nothing_in_the_grid(cli: Cli, own: Path) -> None:
     source.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in changed))
     found = call(cli, own, "--set", "refit=on_change")  # everything that read the changed shards is trained again
     assert found["ran"] == N_ALL
-    assert {cell.node.key: result_of(own, cell) for cell in cells} == before
+    assert {trial.node.key: result_of(own, trial) for trial in trials} == before
 
 
-def test_cells_that_saw_fewer_documents_than_there_are_stay_and_are_told(cli: Cli, own: Path) -> None:
+def test_trials_that_saw_fewer_documents_than_there_are_stay_and_are_told(cli: Cli, own: Path) -> None:
     source = own.parent / "documents.jsonl"
     before = table(own, "grid")
     write_documents(own.parent, [*map(orjson.loads, source.read_bytes().splitlines()),
@@ -349,15 +349,15 @@ def test_cells_that_saw_fewer_documents_than_there_are_stay_and_are_told(cli: Cl
     result = cli("sweep", own)
     assert result.exit_code == 0, result.output
     said = " ".join(result.stderr.split())
-    assert f"cells saw {before['documents'][0]} to" in said
+    assert f"trials saw {before['documents'][0]} to" in said
     assert "--set refit=on_change" in said
     assert table(own, "grid").equals(before)
 
 
-def result_of(config: Path, cell: Any) -> bytes:
-    """Return the bytes of what a cell found."""
-    record = orjson.loads((folder_of(config, cell) / "record.json").read_bytes())
-    return (folder_of(config, cell) / record["name"] / "cell.json").read_bytes()
+def result_of(config: Path, trial: Any) -> bytes:
+    """Return the bytes of what a trial found."""
+    record = orjson.loads((folder_of(config, trial) / "record.json").read_bytes())
+    return (folder_of(config, trial) / record["name"] / "trial.json").read_bytes()
 
 
 def test_a_sweep_without_models_or_with_an_unknown_one_is_refused(cli: Cli, tmp_path: Path) -> None:
@@ -379,8 +379,8 @@ def test_help_has_an_example(cli: Cli) -> None:
     assert "fuseline sweep conf/demo.yaml" in cli("sweep", "--help").stdout
 
 
-def test_forgotten_documents_are_in_no_cell_and_in_no_page_of_a_sweep(cli: Cli, own: Path) -> None:
-    """Cells kept the ids of the test documents: after `forget` they were still there, and `verify` said so for ever."""
+def test_forgotten_documents_are_in_no_trial_and_in_no_page_of_a_sweep(cli: Cli, own: Path) -> None:
+    """Trials kept the ids of test documents: after `forget` they were still there, and `verify` said so for ever."""
     root = own.parent / "out"
     (node,) = (node for node in build(load_config(own)) if node.flow == "ingest" and node.name.startswith("documents/"))
     dataset = node.dataset(root)

@@ -25,6 +25,9 @@ VOLATILE = {
 }  # fmt: skip
 # Columns that the results table got after the golden numbers were taken: left out while they are null.
 LATER = ({"options", "condition"}, {"metrics.options", "metrics.condition"})
+# Names that changed since the net was drawn: what they hold did not.
+FORMER = {"token_counts": "owners", "representatives": "typical", "trial.json": "cell.json", "phase": "scope"}
+FORMER_PHASES = {"search": "grid", "timing": "alone"}
 TABLES = ("latest", "sweep", "metrics")
 LIBRARIES = ("torch", "numpy", "numba", "onnxruntime", "lightgbm", "scikit-learn", "pillow", "faiss-cpu")
 
@@ -34,7 +37,8 @@ def collect(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for manifest in sorted(root.glob("*/**/manifest.json")):
         folder = manifest.parent
-        name = folder.parent.relative_to(root).as_posix()
+        role, _, short = folder.parent.relative_to(root).as_posix().partition("/")
+        name = f"{FORMER.get(role, role)}/{short}"
         values = dict(_checkpoint(folder)) if any(folder.glob("checkpoint-*")) else _dataset(folder)
         # A sweep holds many trainings of one name: their keys may change, so they are told apart by content.
         if name.startswith("sweep/"):
@@ -86,7 +90,7 @@ def _checkpoint(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if path.suffix == ".safetensors":
             yield from ((f"{path.name} {name}", _summary(array)) for name, array in load_file(path).items())
         elif path.suffix == ".json":
-            yield path.name, _json_summary(_steady(json.loads(path.read_bytes())))
+            yield FORMER.get(path.name, path.name), _json_summary(_steady(json.loads(path.read_bytes())))
         else:
             yield path.name, {"n": path.stat().st_size, "digest": _digest(path.read_bytes()), "mean": None}
 
@@ -95,7 +99,7 @@ def _columns(table: pa.Table) -> dict[str, dict[str, Any]]:
     later = next((names for names in LATER if names <= {*table.column_names}), set())
     empty = {name for name in later if table[name].null_count == len(table)}
     names = [name for name in table.column_names if name not in VOLATILE | empty]
-    return {name: _json_summary(table[name].to_pylist()) for name in names}
+    return {FORMER.get(name, name): _json_summary(table[name].to_pylist()) for name in names}
 
 
 def _json_summary(values: Any) -> dict[str, Any]:
@@ -115,7 +119,8 @@ def _summary(array: np.ndarray[Any, Any]) -> dict[str, Any]:
 
 def _steady(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _steady(inner) for name, inner in value.items() if name not in VOLATILE}
+        value = {**value, "phase": FORMER_PHASES.get(value["phase"], value["phase"])} if "phase" in value else value
+        return {FORMER.get(name, name): _steady(inner) for name, inner in value.items() if name not in VOLATILE}
     return [_steady(inner) for inner in value] if isinstance(value, list) else value
 
 

@@ -160,8 +160,8 @@ def test_a_healthy_shard_is_not_written_again(tmp_path):
     assert data.commit(0, table(1), {"up": "new"}).inputs == {"up": "new"}
     assert (data.folder / f"{record.name}.zarr").stat().st_ino == before
     next((data.folder / f"{record.name}.zarr").rglob("0")).unlink()
-    healed = data.commit(0, table(1), {})
-    assert data.store.damaged(healed.files) == []
+    repaired = data.commit(0, table(1), {})
+    assert data.store.damaged(repaired.files) == []
 
 
 @layouts

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fuseline.stores.errors import DataError
-from fuseline.stores.published import FILE, Published, mend, publishing, relist
+from fuseline.stores.published import FILE, Published, publishing, relist, repair
 
 
 @pytest.fixture
@@ -89,14 +89,14 @@ def test_other_files_are_listed_beside_what_is_current(root):
 
 def test_a_file_that_lies_there_twice_is_put_back(root):
     (root / "reports" / "run-1" / "index.html").write_bytes(b"PAGE")
-    assert mend(root, "reports/run-1/index.html") is None
+    assert repair(root, "reports/run-1/index.html") is None
     assert (root / "reports" / "run-1" / "index.html").read_bytes() == b"page"
     assert Published.damaged(root) == []
 
 
 def test_results_are_removed_to_be_published_again(root):
     (root / "latest" / "metrics.parquet").write_bytes(b"NUMBERS")
-    assert mend(root, "latest/metrics.parquet") is None
+    assert repair(root, "latest/metrics.parquet") is None
     assert not (root / "latest" / "metrics.parquet").exists()
     assert not Published.load(root).whole(root)
 
@@ -106,7 +106,7 @@ def test_history_that_nobody_can_make_again_is_said_to_be_lost(root, name):
     with publishing(root, root / name):
         write(root / name, b"history")
     (root / name).write_bytes(b"HISTORY")
-    assert "cannot be made again" in mend(root, name)
+    assert "cannot be made again" in repair(root, name)
     assert not (root / name).exists()
     assert Published.damaged(root) == []
     assert Published.load(root).inputs == "abc"

@@ -169,9 +169,9 @@ def test_bytes_without_a_digest_are_taken_as_they_are(world: World) -> None:
 
 def test_the_report_shows_no_other_picture_in_its_place(world: World) -> None:
     image = {"uri": "5.bmp", "offset": None, "length": None, "bytes": None}
-    wishes: dict[str, Any] = {"source": str(world.folder), "limits": ImageLimits()}
-    assert thumbnail(image, **wishes, digest=image_digest(world.picture.read_bytes())) is not None
-    assert thumbnail(image, **wishes, digest=image_digest(b"")) is None
+    options: dict[str, Any] = {"source": str(world.folder), "limits": ImageLimits()}
+    assert thumbnail(image, **options, digest=image_digest(world.picture.read_bytes())) is not None
+    assert thumbnail(image, **options, digest=image_digest(b"")) is None
 
 
 def test_stages_share_a_pass_though_one_of_them_has_most_of_its_rows(world: World) -> None:

@@ -37,8 +37,8 @@ def planned(nodes: Visual, root: Path, refit: str) -> dict[str, str]:
 
 def settle(nodes: Visual, root: Path, refit: str) -> dict[str, tuple[int, int, int]]:
     """Run everything under a policy as the flows do: again as long as a report asks for another codebook."""
-    wishes = {"refit": refit, "drifted": refits(list(nodes), root) if refit == "drift" else {}}
-    return counts(run(nodes, root, **wishes))
+    options = {"refit": refit, "drifted": refits(list(nodes), root) if refit == "drift" else {}}
+    return counts(run(nodes, root, **options))
 
 
 def test_with_nothing_new_there_is_nothing_to_compare(nodes, root):
@@ -167,7 +167,7 @@ def test_an_edited_text_is_nothing_to_a_codebook(source, nodes, root):
     rows[25] = {**rows[25], "text": "another"}
     source.write(rows)
     made = counts(run(nodes, root))
-    assert not {"owners/q", "drift/q", "quantize/q"} & set(made)
+    assert not {"token_counts/q", "drift/q", "quantize/q"} & set(made)
 
 
 def test_a_lost_report_is_made_again(nodes, root):

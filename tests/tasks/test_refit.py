@@ -116,4 +116,4 @@ def test_a_fit_that_was_never_made_has_no_warning(source: Source, root: Path) ->
     wanted = visual(source.write(pictures(40)))
     run(wanted[:3], root)
     plan = plan_node(wanted.codebook, root, PlanOptions())
-    assert (plan.missing, plan.warning, plan.seen) == ({0: "never made"}, "", None)
+    assert (plan.missing, plan.warning, plan.snapshot) == ({0: "never made"}, "", None)

@@ -23,7 +23,7 @@ from fuseline.tasks.evaluation.token_dictionary import (
     has_tokens,
     token_text,
 )
-from fuseline.tasks.stages.token_counts import OWNERS
+from fuseline.tasks.stages.token_counts import TOKEN_COUNTS
 
 # Directions of a plane: words by angle, so that nearness can be read off.
 WORD_ANGLES = {"cat": 0, "dog": 5, "fur": 10, "car": 90, "bus": 95, "van": 85, "rare": 1}
@@ -53,16 +53,16 @@ def model(kind=PQTokens, *, places: int = 2, angles: dict[int, float] | None = N
     return made
 
 
-def owners(**typical: tuple[int, int, list[tuple[str, float]]]) -> pa.Table:
-    """Return OWNERS rows of t<token>=(n, n_train, typical)."""
+def token_counts(**representatives: tuple[int, int, list[tuple[str, float]]]) -> pa.Table:
+    """Return TOKEN_COUNTS rows of t<token>=(n, n_train, representatives)."""
     rows = [
         {
             "token": int(name[1:]), "n": n, "n_train": n_train, "error": 0.0, "error_train": 0.0,
-            "typical": [{"id": i, "distance": d} for i, d in documents],
+            "representatives": [{"id": i, "distance": d} for i, d in documents],
         }
-        for name, (n, n_train, documents) in typical.items()
+        for name, (n, n_train, documents) in representatives.items()
     ]  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=OWNERS)
+    return pa.Table.from_pylist(rows, schema=TOKEN_COUNTS)
 
 
 def documents(**images: bytes | None) -> pa.Table:
@@ -92,7 +92,10 @@ def described(monkeypatch):
     return describe
 
 
-SHARD = (owners(t3=(5, 4, [("a", 0.5), ("b", 1.0)]), t256=(2, 0, [("b", 0.1)]), t300=(3, 3, [("c", 0.2)])), documents())
+SHARD = (
+    token_counts(t3=(5, 4, [("a", 0.5), ("b", 1.0)]), t256=(2, 0, [("b", 0.1)]), t300=(3, 3, [("c", 0.2)])),
+    documents(),
+)
 
 
 def test_nearest_words_and_tokens_by_hand(described):
@@ -121,7 +124,7 @@ def test_nearest_words_and_tokens_by_hand(described):
 
 
 def test_shards_add_up(described):
-    second = (owners(t3=(7, 1, [("x", 0.1), ("y", 0.5), ("z", 0.7)])), documents())
+    second = (token_counts(t3=(7, 1, [("x", 0.1), ("y", 0.5), ("z", 0.7)])), documents())
     tokens, _ = described(model(), SHARD, second, documents=3)
     row = tokens.to_pylist()[0]
     assert (row["n_documents"], row["n_train"]) == (12, 5)
@@ -133,19 +136,19 @@ def test_one_shard_or_many_give_the_same_owners():
     parts, whole = [Owners(512, 2), Owners(512, 2)], Owners(512, 2)
     for number in range(6):
         used = np.sort(rng.choice(512, 40, replace=False)).tolist()
-        table = owners(**{f"t{t}": (3, 2, [(f"{number}-{t}", float(rng.random()))]) for t in used})
+        table = token_counts(**{f"t{t}": (3, 2, [(f"{number}-{t}", float(rng.random()))]) for t in used})
         parts[0 if number < 3 else 1].add(table)
         whole.add(table)
     np.testing.assert_array_equal(parts[0].n + parts[1].n, whole.n)
     for token in range(512):
-        best = sorted((one["distance"], one["id"]) for part in parts for one in part.typical(token))[:2]
-        assert [(one["distance"], one["id"]) for one in whole.typical(token)] == best
+        best = sorted((one["distance"], one["id"]) for part in parts for one in part.representatives(token))[:2]
+        assert [(one["distance"], one["id"]) for one in whole.representatives(token)] == best
 
 
 def test_the_clearest_tokens_get_thumbnails_of_their_documents(described):
     shards = [
         (SHARD[0], documents(a=png("red"), c=png("blue"))),
-        (owners(t4=(1, 1, [("d", 0.3)])), documents(b=b"no picture", d=png("green"))),
+        (token_counts(t4=(1, 1, [("d", 0.3)])), documents(b=b"no picture", d=png("green"))),
     ]
     tokens, _ = described(model(angles={3: 0, 300: 92, 4: 45}), *shards, pictured=2, side=32)
     rows = {row["token"]: row["thumbnails"] for row in tokens.to_pylist()}
@@ -203,7 +206,7 @@ def test_a_tokens_name_tells_repeat_part_and_centroid(token, parts, repeated, te
 
 
 def test_repeats_are_told_apart(described):
-    shard = (owners(t3=(1, 1, []), t515=(1, 1, [])), documents())
+    shard = (token_counts(t3=(1, 1, []), t515=(1, 1, [])), documents())
     tokens, _ = described(model(RSPQTokens, places=4, angles={3: 0, 515: 90}), shard, parts=2, repeated=True)
     assert [(row["token"], row["repeat"], row["part"], row["centroid"]) for row in tokens.to_pylist()] == [
         ("_q-_0_0_3", 0, 0, 3),

@@ -61,7 +61,7 @@ def survives(wanted: Nodes, root: Path, name: str, harm: Callable[[Path], None],
     assert damaged(wanted, root) != [], name
     for _, _, damage in list(find_damage(list(wanted), root)):
         for one in damage:
-            one.mend()
+            one.repair()
     run(wanted, root, look=False)
     assert damaged(wanted, root) == [], name
     assert not any(plan.todo or plan.scan for plan in plan_all(list(wanted), root, PlanOptions())), name
@@ -140,7 +140,7 @@ def test_damage_beside_the_datasets_is_found_and_put_right(cli: Cli, config: Pat
     assert "cannot be made again: it was removed" in repaired.output
     assert verify(cli, config) == {}
     assert harmed[0].read_bytes() == predictions
-    run = Published.load(root).run  # what a run leaves twice mends itself
+    run = Published.load(root).run  # what a run leaves twice repairs itself
     assert (root / "metrics" / f"{run}.parquet").read_bytes() == (root / "latest" / "metrics.parquet").read_bytes()
     assert (root / "reports" / run / "index.html").read_bytes() == (root / "latest" / "report.html").read_bytes()
     assert "nothing to do" in cli("run", config).output

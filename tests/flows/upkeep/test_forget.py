@@ -14,7 +14,7 @@ import zarr
 
 from fuseline.reports.redact import shown
 from tests.flows.conftest import Cli, document, settings, write_config, write_documents
-from tests.flows.test_run import busy, last_accounts, plan_of
+from tests.flows.test_run import busy, last_summaries, plan_of
 
 GONE = "doc-0007"
 
@@ -46,7 +46,7 @@ def erased(cli: Cli, config: Path) -> Path:
     stages = [name.rpartition("/")[0] for name in done["rows"]]
     assert stages.count("clean/text") == stages.count("predictions/pq") == 2
     assert done["rows"][next(name for name in done["rows"] if name.startswith("embed/image"))] == 2
-    assert any(name.startswith("tokens/pq/") for name in done["tables"])  # it names its most typical documents
+    assert any(name.startswith("tokens/pq/") for name in done["tables"])  # it names its representatives
     assert "fitted on them" in result.stderr
     assert {name.rpartition("/")[0] for name in done["fitted"]} >= {"models/text", "codebooks/pq"}
     assert str(config.parent / "documents.jsonl") in result.stderr
@@ -116,7 +116,7 @@ def test_forgetting_twice_and_completing_change_nothing(cli: Cli, erased: Path) 
     after = {path: path.stat().st_mtime_ns for path in (erased.parent / "out").rglob("*.parquet")}
     # What the first erasure had counted anew left the old counts behind.
     assert after.items() <= before.items()
-    summaries = {"evaluation", "gallery", "statistics", "owners", "drift", "tokens"}
+    summaries = {"evaluation", "gallery", "statistics", "token_counts", "drift", "tokens"}
     assert {path.parts[-4] for path in before.keys() - after.keys()} <= summaries
 
 
@@ -162,7 +162,7 @@ def test_they_come_back_neither_by_a_run_nor_by_a_prediction(cli: Cli, erased: P
     folder, root = erased.parent, erased.parent / "out"
     write_documents(folder, [document(folder, number) for number in range(52)])
     assert cli("run", erased).exit_code == 0
-    done = last_accounts(root)
+    done = last_summaries(root)
     assert (done["ingest/shapes"]["rows_computed"], done["embed/image"]["rows_computed"]) == (2, 2)
     assert pq.read_table(root / "latest" / "predictions.parquet").num_rows == 3 * 50
     output = folder / "new.parquet"

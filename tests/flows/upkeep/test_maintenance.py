@@ -1,4 +1,4 @@
-"""Damage of any file of a dataset: named by verify, mended alone."""
+"""Damage of any file of a dataset: named by verify, repaired alone."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from fuseline.flows.cli.console import status_of
 from fuseline.flows.config import Config, parse_config
 from fuseline.flows.experiments.trials import sweep_nodes
 from fuseline.flows.graph import build
-from fuseline.flows.runs import configs_of_runs, last_accounts, last_configs, last_run, runs_of, write_run
+from fuseline.flows.runs import configs_of_runs, last_configs, last_run, last_summaries, runs_of, write_run
 from fuseline.flows.upkeep.damage import Damage, find_all_damage, find_damage
 from fuseline.flows.upkeep.maintenance import find_garbage, old_checkpoints, size_of
 from fuseline.stores.dataset import Dataset
@@ -38,11 +38,11 @@ def named(wanted: Nodes, root: Path) -> dict[str, list[str]]:
     return {label: list(map(str, damage)) for label, _, damage in find_damage(list(wanted), root) if damage}
 
 
-def healed(wanted: Nodes, root: Path) -> dict[str, tuple[int, int, int]]:
+def repaired(wanted: Nodes, root: Path) -> dict[str, tuple[int, int, int]]:
     """Mend, run, and return what was made; nothing may be damaged or left to do afterwards."""
     for _, _, damage in list(find_damage(list(wanted), root)):
         for one in damage:
-            one.mend()
+            one.repair()
     made = counts(run(wanted, root))
     assert named(wanted, root) == {}
     assert not any(plan.todo for plan in plan_all(list(wanted), root, PlanOptions()))
@@ -74,7 +74,7 @@ def test_a_damaged_record_is_made_again_without_computing_a_row(made, name, dama
     path, before = data.folder / "shards" / "000001.json", data.records()
     damage(path)
     assert named(wanted, root) == {getattr(wanted, name).label: ["1: shards/000001.json"]}
-    done = healed(wanted, root)
+    done = repaired(wanted, root)
     assert all(computed == 0 for _, computed, _ in done.values())
     assert data.records() == before
 
@@ -84,7 +84,7 @@ def test_a_damaged_summary_and_checkpoint_record_are_made_again(made):
     flip(dataset(wanted.total, root).folder / "shards" / "000000.json")
     flip(wanted.model.fitted(root).folder / "record.json")
     assert named(wanted, root) == {"train/longest": ["0: record.json"], "evaluate/total": ["0: shards/000000.json"]}
-    assert set(healed(wanted, root)) == {"models/longest", "evaluation/total"}
+    assert set(repaired(wanted, root)) == {"models/longest", "evaluation/total"}
 
 
 def test_a_record_and_its_bytes_damaged_together_cost_that_shard(made):
@@ -92,7 +92,7 @@ def test_a_record_and_its_bytes_damaged_together_cost_that_shard(made):
     data = dataset(wanted.clean, root)
     cut(data.folder / f"{data.records()[2].name}.parquet")
     flip(data.folder / "shards" / "000002.json")
-    assert healed(wanted, root)["clean/text"] == (1, 5, 0)
+    assert repaired(wanted, root)["clean/text"] == (1, 5, 0)
 
 
 def test_damaged_documents_come_from_the_source_into_the_same_place(made):
@@ -100,7 +100,7 @@ def test_damaged_documents_come_from_the_source_into_the_same_place(made):
     data = dataset(wanted.documents, root)
     before = data.records()
     cut(data.folder / f"{before[0].name}.parquet")
-    assert set(healed(wanted, root)) == {"documents/x"}
+    assert set(repaired(wanted, root)) == {"documents/x"}
     assert data.records() == before
 
 
@@ -117,7 +117,7 @@ def test_damaged_bytes_of_an_earlier_version_go(tmp_path, name):
     for path in (data.folder / file for file in data.store.files(old)):
         cut(path)
     assert named(wanted, root) == {getattr(wanted, name).label: [old]}
-    assert healed(wanted, root) == {}
+    assert repaired(wanted, root) == {}
     assert data.superseded() == []
 
 
@@ -126,7 +126,7 @@ def test_a_damaged_manifest_is_written_again(made):
     for node in (wanted.clean, wanted.model):
         flip(root / node.name / node.key / "manifest.json")
     assert named(wanted, root) == {"clean/text": ["manifest.json"], "train/longest": ["manifest.json"]}
-    assert healed(wanted, root) == {}
+    assert repaired(wanted, root) == {}
 
 
 @pytest.mark.parametrize("tried", [False, True])
@@ -243,7 +243,7 @@ class TestGarbage:
         assert {label for label, _, damage in find_damage(made, Path(config.root)) if damage} == {
             node.label for node in made
         }
-        healed(made, Path(config.root))
+        repaired(made, Path(config.root))
         assert before <= self.files(config)
 
     @staticmethod
@@ -319,7 +319,7 @@ class TestRuns:
             write_run(tmp_path, name, changed, [{"stage": name}], "page")
         assert [run.run for run in runs_of(tmp_path)] == names
         assert last_run(tmp_path).run == names[-1]
-        assert last_accounts(tmp_path) == [{"stage": names[-1]}]
+        assert last_summaries(tmp_path) == [{"stage": names[-1]}]
         assert [one.shard_size for _, one in configs_of_runs(tmp_path)] == [10, 11, 12]
         assert last_configs(tmp_path)["x"].shard_size == 12
         assert status_of(changed.model_copy(update={"root": str(tmp_path)}), [])["last_run"] == names[-1]
@@ -366,7 +366,7 @@ class TestOtherDatasets:
         harm(shard if name == "shard" else shard.parent / name)
         (damage,) = self.found(mine)
         assert str(damage).startswith(f"clean/text/{shard.parent.name}")
-        damage.mend()
+        damage.repair()
         assert not shard.parent.exists()
         assert self.found(mine) == []
 
@@ -376,7 +376,7 @@ class TestOtherDatasets:
         flip(shard)
         (damage,) = self.found(mine)
         assert str(damage) == f"clean/text/{shard.parent.name} 0: {shard.name}"
-        damage.mend()
+        damage.repair()
         assert self.found(mine) == []
         assert (shard.parent / "manifest.json").exists()
         assert not shard.exists()

@@ -99,7 +99,7 @@ def test_texts_that_are_all_empty(folder, root):
     wanted = nodes(Source(folder / "x.jsonl").write([{"id": f"d{i}", "title": "t"} for i in range(25)]))
     run([wanted.documents, wanted.clean], root)
     vector = replace(wanted.vector, role="embed", short="text")
-    with pytest.raises(DataError, match=r"embed/text over clean/text: expected .*, got 'missing 25'; mend"):
+    with pytest.raises(DataError, match=r"embed/text over clean/text: expected .*, got 'missing 25'; correct"):
         check_present(vector, root)
     check_present(vector, root, lenient=True)
 

@@ -14,7 +14,7 @@ from fuseline.tasks.engine import features
 from fuseline.tasks.engine.cache import Cache
 from fuseline.tasks.engine.features import Blocks, CachedFeatures, ShardFeatures, block_of
 from fuseline.tasks.engine.fit import make_fit
-from fuseline.tasks.engine.planner import seen_by
+from fuseline.tasks.engine.planner import snapshot_of
 from tests.tasks.feature_nodes import read
 
 
@@ -74,7 +74,7 @@ def compiling(train, valid, config, context):
 
 
 def kept(wanted, root, cache, split="train"):
-    return CachedFeatures(wanted.model, root, split, cache=cache, seen=seen_by(wanted.model, root))
+    return CachedFeatures(wanted.model, root, split, cache=cache, snapshot=snapshot_of(wanted.model, root))
 
 
 def ids(features) -> list[str]:

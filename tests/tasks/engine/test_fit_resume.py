@@ -18,7 +18,7 @@ from fuseline.stores.forgotten import Forgotten
 from fuseline.tasks.documents.erase import datasets_of, erase_rows, find_rows
 from fuseline.tasks.engine.fit import make_fit, stale_scratch
 from fuseline.tasks.engine.nodes import Feature, Fit, Read
-from fuseline.tasks.engine.planner import seen_by
+from fuseline.tasks.engine.planner import snapshot_of
 from fuseline.tasks.stages.train import ModelConfig, fit_classifier, train_config
 
 OPTIONS = {"image": "length", "text_embedding": "length", "dim": 3, "epochs": 12, "batch": 8, "dropout": 0.2,
@@ -114,7 +114,7 @@ def test_what_another_training_set_left_is_not_gone_on_from(tmp_path):
     fit_in_vain(fit, root)
     (now,) = scratch_folders(root)
     assert now.name != kept.name
-    assert now == fit.fitted(root).scratch(seen_by(fit, root).digest)
+    assert now == fit.fitted(root).scratch(snapshot_of(fit, root).digest)
 
 
 def test_forgetting_removes_what_was_learnt_so_far(tmp_path):

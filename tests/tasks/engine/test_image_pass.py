@@ -17,7 +17,7 @@ from fuseline.tasks.engine import image_pass
 from fuseline.tasks.engine import images as images_module
 from fuseline.tasks.engine.image_pass import Outcome, SharedImage, run_pass
 from fuseline.tasks.engine.images import WHITE, ImageLimits, Rgb
-from fuseline.tasks.engine.timings import Spent
+from fuseline.tasks.engine.timings import Timings
 
 
 class Mean:
@@ -111,7 +111,7 @@ def test_what_is_shared_costs_each_its_part(monkeypatch: pytest.MonkeyPatch) -> 
     """A clock that ticks at every look: one read and two decodes take a second each."""
     ticks = itertools.count()
     monkeypatch.setattr(image_pass.time, "perf_counter", lambda: float(next(ticks)))
-    image, users = SharedImage({"bytes": jpeg(0, 240, 320)}, "."), [Spent() for _ in range(3)]
+    image, users = SharedImage({"bytes": jpeg(0, 240, 320)}, "."), [Timings() for _ in range(3)]
     for user, min_side in zip(users, (None, 200, 100), strict=True):
         image.pixels(Mean(min_side, 1), user)
     image.charge()
@@ -124,9 +124,9 @@ def test_time_is_accounted_for() -> None:
     started = time.perf_counter()
     parts = run_pass(documents(), [slow, quick], source=".").parts
     total = time.perf_counter() - started
-    assert parts[0].spent.compute >= 3 * 0.02 > parts[1].spent.compute > 0
-    assert sum(part.spent.compute + part.spent.wait for part in parts) <= total
-    assert all(part.spent.decode > 0 and part.spent.prepare > 0 and part.spent.write == 0 for part in parts)
+    assert parts[0].timings.compute >= 3 * 0.02 > parts[1].timings.compute > 0
+    assert sum(part.timings.compute + part.timings.wait for part in parts) <= total
+    assert all(part.timings.decode > 0 and part.timings.prepare > 0 and part.timings.write == 0 for part in parts)
 
 
 @pytest.mark.parametrize("where", ["prepare", "compute", "table"])
@@ -145,7 +145,7 @@ def test_a_consumer_that_fails_does_not_take_the_others_with_it(where: str) -> N
 def test_a_bad_image_is_tried_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[bytes] = []
     original = image_pass.decode
-    monkeypatch.setattr(image_pass, "decode", lambda data, **wishes: tried.append(data) or original(data, **wishes))
+    monkeypatch.setattr(image_pass, "decode", lambda data, **options: tried.append(data) or original(data, **options))
     result = run_pass(documents().slice(7, 1), [Mean(None, 1), Mean(100, 1), Mean(200, 2)], source=".")
     assert [table["status"].to_pylist() for table in result.tables] == [["bad_image"]] * 3
     assert tried == [b"no image"]

@@ -42,7 +42,7 @@ def test_codes_are_made_with_a_whole_codebook_or_not_at_all(made: Visual, root: 
     damage(made.codebook, root)
     before = made.codes.dataset(root).records()
     assert DAMAGED in make_shard(replace(made.codes, version=2), root, 0).error
-    assert DAMAGED in make_shard(made.owners, root, 0).error
+    assert DAMAGED in make_shard(made.token_counts, root, 0).error
     with pytest.raises(DamagedError, match=DAMAGED):
         make_summary(made.drift, root, source="")
     with pytest.raises(DamagedError, match=DAMAGED):

@@ -34,10 +34,10 @@ def test_a_fit_is_upstream_of_what_it_serves():
     assert set(found.predictions.manifest.upstream) == {"clean/text", "models/longest"}
 
 
-def test_decisive_columns_are_those_read_unless_others_are_named():
+def test_key_columns_are_those_read_unless_others_are_named():
     node = nodes(Path("x")).documents
-    assert Read(node, ("image",)).decisive == ("image",)
-    assert Read(node, ("image",), ("image_digest",)).decisive == ("image_digest",)
+    assert Read(node, ("image",)).key_columns == ("image",)
+    assert Read(node, ("image",), ("image_digest",)).key_columns == ("image_digest",)
 
 
 @pytest.mark.parametrize(

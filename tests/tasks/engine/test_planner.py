@@ -17,15 +17,15 @@ from fuseline.tasks.engine.planner import (
     fit_is_due,
     plan_all,
     plan_node,
-    seen_by,
+    snapshot_of,
     training_rows,
 )
 from fuseline.tasks.engine.snapshot import fit_shards
 
 
-def todo(wanted, root, **wishes) -> dict[str, tuple[int, int]]:
+def todo(wanted, root, **options) -> dict[str, tuple[int, int]]:
     """Return (stale, missing) of every node that has something to do."""
-    plans = plan_all(list(wanted), root, PlanOptions(**wishes))
+    plans = plan_all(list(wanted), root, PlanOptions(**options))
     return {plan.node.name: (len(plan.stale), len(plan.missing)) for plan in plans if plan.todo}
 
 
@@ -449,7 +449,7 @@ class TestAFitOverAFit:
     def due(node, root, refit="manual") -> bool:
         """Return whether a fit is due; the sweep's decision and the planner's are one."""
         options = PlanOptions(refit=refit)
-        answer = fit_is_due(node, root, options, seen_by(node, root))
+        answer = fit_is_due(node, root, options, snapshot_of(node, root))
         assert answer == bool(plan_node(node, root, options).todo)
         return answer
 
@@ -469,7 +469,7 @@ class TestAFitOverAFit:
 
     def test_it_is_due_when_the_upstream_fit_is_lost(self, wanted, over, root):
         wanted.model.fitted(root).drop()
-        assert fit_is_due(over, root, PlanOptions(), seen_by(over, root))
+        assert fit_is_due(over, root, PlanOptions(), snapshot_of(over, root))
         assert plan_node(over, root, PlanOptions()).stale == {0: "models/longest was fitted again"}
 
     @pytest.mark.parametrize(("refit", "expected"), [("manual", False), ("on_change", True), ("drift", False)])

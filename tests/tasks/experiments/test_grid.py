@@ -1,4 +1,4 @@
-"""Grids: which cells there are, how they are scored, what the best is."""
+"""Grids: which trials there are, how they are scored, what the best is."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation.evaluate import count as count_shards
 from fuseline.tasks.evaluation.evaluate import metric_table
 from fuseline.tasks.experiments.grid import (
-    CellConfig,
     SweepConfig,
+    TrialConfig,
     best,
-    cell_config,
     grid_points,
     spread,
+    trial_config,
 )
-from fuseline.tasks.experiments.trial import fit_cell
+from fuseline.tasks.experiments.trial import fit_trial
 from fuseline.tasks.stages.predict import PredictConfig, predict
 from fuseline.tasks.stages.train import ModelConfig
 from tests.models.synthetic import make_block
@@ -76,21 +76,21 @@ def awkward(rows: Rows) -> Rows:
     return rows
 
 
-def cell(kind: str = "text", *, scope: Any = "grid", **point: Any) -> CellConfig:
-    return cell_config(ModelConfig(kind=kind, options={"dim": 8, "epochs": 20}), point, seed=1, scope=scope)
+def trial(kind: str = "text", *, phase: Any = "search", **point: Any) -> TrialConfig:
+    return trial_config(ModelConfig(kind=kind, options={"dim": 8, "epochs": 20}), point, seed=1, phase=phase)
 
 
-def found(train: Any, valid: Any, config: CellConfig, folder: Any) -> dict[str, Any]:
-    save, n_rows, facts = fit_cell(train, valid, config, Context("", {}, {}))
+def found(train: Any, valid: Any, config: TrialConfig, folder: Any) -> dict[str, Any]:
+    save, n_rows, facts = fit_trial(train, valid, config, Context("", {}, {}))
     save(folder)
-    written: dict[str, Any] = orjson.loads((folder / "cell.json").read_bytes())
+    written: dict[str, Any] = orjson.loads((folder / "trial.json").read_bytes())
     assert n_rows == train.n_rows
     assert facts["status"] == written["status"]
     return written
 
 
 @pytest.mark.parametrize(
-    ("kind", "cells"),
+    ("kind", "trials"),
     [
         ("text", 30),
         ("additive", 30),
@@ -101,11 +101,11 @@ def found(train: Any, valid: Any, config: CellConfig, folder: Any) -> dict[str, 
         ("bilinear_gated", 60),
     ],
 )
-def test_the_default_grids_are_those_of_the_paper(kind, cells):
+def test_the_default_grids_are_those_of_the_paper(kind, trials):
     points = grid_points(kind, ModelConfig(kind=kind), SweepConfig())
-    assert len(points) == cells
-    keys = {orjson.dumps(cell_config(ModelConfig(kind=kind), p, seed=0, scope="grid").options) for p in points}
-    assert len(keys) == cells
+    assert len(points) == trials
+    keys = {orjson.dumps(trial_config(ModelConfig(kind=kind), p, seed=0, phase="search").options) for p in points}
+    assert len(keys) == trials
 
 
 def test_an_axis_without_values_or_with_one_twice_adds_no_cells():
@@ -148,15 +148,15 @@ def test_a_grid_over_dim_is_refused_for_a_model_that_starts_from_word_vectors(tm
 
 def test_a_cell_keeps_the_other_options_and_is_alone_on_its_thread():
     model = ModelConfig(kind="text", options={"minn": 2, "maxn": 3, "lr": 9.0, "threads": 2})
-    config = cell_config(model, {"lr": 0.5}, seed=3, scope="grid")
+    config = trial_config(model, {"lr": 0.5}, seed=3, phase="search")
     assert (config.options["lr"], config.options["maxn"], config.options["deterministic"]) == (0.5, 3, True)
-    assert config.knobs == {"threads": 1}
+    assert config.runtime_options == {"threads": 1}
     assert set(config.options) < set(FastTextConfig.model_fields)
 
 
 def test_a_value_that_the_model_refuses_is_named():
     with pytest.raises(ConfigError, match=r"sweep.lr.*greater than 0.*-1"):
-        cell_config(ModelConfig(kind="text"), {"lr": -1.0}, seed=0, scope="grid")
+        trial_config(ModelConfig(kind="text"), {"lr": -1.0}, seed=0, phase="search")
 
 
 @pytest.mark.parametrize("multi", [False, True])
@@ -185,7 +185,7 @@ def test_scores_are_those_of_the_predictions_of_the_same_classifier(multi, loss,
 
 def test_a_cell_tells_options_and_scores_on_valid_only(tmp_path):
     train, valid = drawn(80, 1), drawn(40, 2)
-    written = found(train, valid, cell(lr=0.5), tmp_path)
+    written = found(train, valid, trial(lr=0.5), tmp_path)
     assert set(written["metrics"]) == {"valid"}
     assert (written["status"], written["seed"], written["options"]["lr"]) == ("ok", 1, 0.5)
     entry = MODELS["text"]
@@ -198,7 +198,7 @@ def test_a_cell_tells_options_and_scores_on_valid_only(tmp_path):
 
 
 def test_a_training_that_diverges_is_a_result(tmp_path):
-    written = found(drawn(80, 1), drawn(40, 2), cell(lr=1e30), tmp_path)
+    written = found(drawn(80, 1), drawn(40, 2), trial(lr=1e30), tmp_path)
     assert written["status"] == "diverged"
     assert written["metrics"] == {}
     assert "lr" in written["reason"]
@@ -214,16 +214,16 @@ def test_logits_that_are_no_numbers_count_as_diverged():
 
 def test_nothing_to_choose_by_is_refused(tmp_path):
     with pytest.raises(ValueError, match="valid: expected 'documents to choose by', got 0"):
-        fit_cell(drawn(9, 1), Rows([], []), cell(), Context("", {}, {}))
+        fit_trial(drawn(9, 1), Rows([], []), trial(), Context("", {}, {}))
     with pytest.raises(ValueError, match="labelled documents"):
-        fit_cell(drawn(9, 1), Rows(["legs"], [[]]), cell(), Context("", {}, {}))
+        fit_trial(drawn(9, 1), Rows(["legs"], [[]]), trial(), Context("", {}, {}))
 
 
 def row(accuracy: float | None, epochs: int | None, dim: int | None, status: str = "ok") -> dict[str, Any]:
     return {"accuracy": accuracy, "epochs": epochs, "dim": dim, "status": status}
 
 
-def test_of_equal_cells_the_cheaper_one_is_best():
+def test_of_equal_trials_the_cheaper_one_is_best():
     rows = [row(0.5, 5, 20), row(0.9, 20, 20), row(0.9, 5, 100), row(0.9, 5, 20), row(None, 1, 1, "diverged")]
     assert best(rows, "accuracy") is rows[3]
     assert best([row(0.9, 5, 100), row(0.9, 10, 20)], "accuracy") == row(0.9, 5, 100)

@@ -1,4 +1,4 @@
-"""One cell of a sweep: hidden modalities, times, and the words of visual tokens."""
+"""One trial of a sweep: hidden modalities, times, and the words of visual tokens."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +19,11 @@ from fuseline.stores.schemas import TOKENS
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig
 from fuseline.tasks.evaluation.visual_words import visual_words
-from fuseline.tasks.experiments import trial as cell
-from fuseline.tasks.experiments.grid import cell_config
+from fuseline.tasks.experiments import trial as trial
+from fuseline.tasks.experiments.grid import trial_config
 from fuseline.tasks.experiments.paired import paired_rows
 from fuseline.tasks.experiments.timing import REPEATS, machine, timed_fits
-from fuseline.tasks.experiments.trial import DOCUMENTS, TESTED, Masked, document_table, fit_cell, modalities
+from fuseline.tasks.experiments.trial import DOCUMENTS, TESTED, Masked, document_table, fit_trial, modalities
 from fuseline.tasks.stages.train import ModelConfig
 from tests.models.synthetic import Blocks, documents, present, tokens, vectors, with_parts
 
@@ -74,7 +74,7 @@ def test_documents_are_told_one_by_one() -> None:
 
 
 def test_no_table_of_a_cell_names_a_document_and_yet_tells_which_they_were(tmp_path: Path) -> None:
-    """Ids lay in the cells of sweeps, where `forget` did not look for them."""
+    """Ids lay in the trials of sweeps, where `forget` did not look for them."""
     classifier, block = fitted("text"), documents(40, seed=3)
     block = replace(block, ids=pc.binary_join_element_wise("document number ", block.ids, ""))
     table = document_table(classifier, Blocks(block, 7))
@@ -174,22 +174,22 @@ def test_a_machine_is_told() -> None:
 
 def test_only_the_store_knows_the_test_split(tmp_path: Path) -> None:
     rows = Blocks(documents(30))
-    for scope in ("final", "alone"):
-        config = cell_config(ModelConfig(kind="text", options={"dim": 4}), {}, seed=0, scope=scope)  # type: ignore[arg-type]
+    for phase in ("final", "timing"):
+        config = trial_config(ModelConfig(kind="text", options={"dim": 4}), {}, seed=0, phase=phase)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="only it knows the test split"):
-            fit_cell(rows, rows, config, Context("", {}, {}))
+            fit_trial(rows, rows, config, Context("", {}, {}))
 
 
 def test_a_measured_training_that_diverges_is_a_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def diverge(*_: Any) -> Any:
         raise TrainingError("lower lr")
 
-    monkeypatch.setitem(cell.SCOPES, "alone", diverge)
-    config = cell_config(ModelConfig(kind="text", options={"dim": 4}), {}, seed=0, scope="alone")
-    save, _, facts = fit_cell(Blocks(documents(30)), Blocks(documents(30)), config, Context("", {}, {}))
+    monkeypatch.setitem(trial.PHASES, "timing", diverge)
+    config = trial_config(ModelConfig(kind="text", options={"dim": 4}), {}, seed=0, phase="timing")
+    save, _, facts = fit_trial(Blocks(documents(30)), Blocks(documents(30)), config, Context("", {}, {}))
     save(tmp_path)
     assert facts == {"status": "diverged"}
-    assert [path.name for path in tmp_path.iterdir()] == ["cell.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["trial.json"]
 
 
 def told(first: list[int], ids: str = "abcd") -> pa.Table:

@@ -1,4 +1,4 @@
-"""Who owns which visual token: counts by hand, typical documents, rows that do not count."""
+"""Who owns which visual token: counts by hand, representatives, rows that do not count."""
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +8,7 @@ from fuseline.models.quantizers import PQ, PQConfig
 from fuseline.stores.errors import AlignmentError
 from fuseline.stores.schemas import codes, embedding
 from fuseline.tasks.engine.nodes import Context
-from fuseline.tasks.stages.token_counts import OwnersConfig, count_owners, typical_rows
+from fuseline.tasks.stages.token_counts import TokenCountsConfig, count_tokens, representative_rows
 
 CENTROIDS = [[[0.0], [10.0]], [[0.0], [20.0]]]  # two parts of one dimension
 
@@ -53,14 +53,14 @@ ROWS = [
 
 
 def test_counts_errors_and_typical_documents_by_hand(context):
-    found = count_owners(tables(ROWS), OwnersConfig(quantizer="pq", typical=2), context).to_pylist()
+    found = count_tokens(tables(ROWS), TokenCountsConfig(quantizer="pq", representatives=2), context).to_pylist()
     assert [row["token"] for row in found] == [0, 1, 256, 257]
     assert [row["n"] for row in found] == [2, 2, 1, 3]
     assert [row["n_train"] for row in found] == [1, 1, 1, 1]
     # squared errors of the whole vectors: 1, 4 + 1, 1 + 1, 0.25 + 16
     assert [row["error"] for row in found] == [6, 18.25, 1, 23.25]
     assert [row["error_train"] for row in found] == [1, 2, 1, 2]
-    assert [[(one["id"], one["distance"]) for one in row["typical"]] for row in found] == [
+    assert [[(one["id"], one["distance"]) for one in row["representatives"]] for row in found] == [
         [("d0", 1), ("d1", 4)],
         [("d5", 0.25), ("d3", 1)],
         [("d0", 0)],
@@ -69,28 +69,30 @@ def test_counts_errors_and_typical_documents_by_hand(context):
 
 
 def test_a_shard_without_vectors_has_no_owners(context):
-    config = OwnersConfig(quantizer="pq", typical=2)
-    assert count_owners(tables([(None, "train", "ok")]), config, context).num_rows == 0
-    assert count_owners(tables([]), config, context).num_rows == 0
+    config = TokenCountsConfig(quantizer="pq", representatives=2)
+    assert count_tokens(tables([(None, "train", "ok")]), config, context).num_rows == 0
+    assert count_tokens(tables([]), config, context).num_rows == 0
 
 
 def test_no_typical_documents_when_none_are_wanted(context):
-    found = count_owners(tables(ROWS), OwnersConfig(quantizer="pq", typical=0), context)
-    assert found["typical"].to_pylist() == [[], [], [], []]
+    found = count_tokens(tables(ROWS), TokenCountsConfig(quantizer="pq", representatives=0), context)
+    assert found["representatives"].to_pylist() == [[], [], [], []]
 
 
 def test_other_documents_are_refused(context):
     coded, documents, embedded = tables(ROWS)
-    with pytest.raises(AlignmentError, match="owners"):
-        count_owners([coded, documents.slice(1), embedded], OwnersConfig(quantizer="pq", typical=1), context)
+    with pytest.raises(AlignmentError, match="token_counts"):
+        count_tokens(
+            [coded, documents.slice(1), embedded], TokenCountsConfig(quantizer="pq", representatives=1), context
+        )
     shuffled = embedded.take([1, 0, 2, 3, 4, 5])
-    with pytest.raises(AlignmentError, match="owners"):
-        count_owners([coded, documents, shuffled], OwnersConfig(quantizer="pq", typical=1), context)
+    with pytest.raises(AlignmentError, match="token_counts"):
+        count_tokens([coded, documents, shuffled], TokenCountsConfig(quantizer="pq", representatives=1), context)
 
 
 def test_typical_rows_are_the_nearest_of_each_token_without_copies():
     tokens = np.array([7, 3, 7, 7, 3, 7])
     distances = np.float32([4, 9, 1, 1, 2, 3])
-    assert typical_rows(tokens, distances, 2).tolist() == [4, 1, 2, 5]
-    assert typical_rows(tokens, distances, 9).tolist() == [4, 1, 2, 5, 0]
-    assert typical_rows(tokens[:0], distances[:0], 2).tolist() == []
+    assert representative_rows(tokens, distances, 2).tolist() == [4, 1, 2, 5]
+    assert representative_rows(tokens, distances, 9).tolist() == [4, 1, 2, 5, 0]
+    assert representative_rows(tokens[:0], distances[:0], 2).tolist() == []
