@@ -25,7 +25,7 @@ FEATURES = {"text": ("clean/text",), "additive": ("clean/text", "embed/image"), 
             "pq": ("clean/text", "quantize/pq"), "image": ("embed/image",)}  # fmt: skip
 
 
-def awkward(n: int = 90) -> Block:
+def awkward(n: int = 92) -> Block:
     """Return documents of which some have several labels, none, unknown ones, and nothing to read."""
     block = documents(n, seed=5, second_label=True)
     labels, text, there = block.labels.to_pylist(), block.text.to_pylist(), present(block, "image").copy()
@@ -103,7 +103,7 @@ def test_predictions_are_those_of_one_document_at_a_time(
     found = predict(shard, config, context)
     assert found.equals(expected)
     assert expected["status"].to_pylist().count("no_input") >= 3
-    monkeypatch.setattr(scoring, "CELLS", 7 * len(classifier.labels))
+    monkeypatch.setattr(scoring, "CELLS", 7 * len(classifier.labels))  # 13 full parts, and one document
     assert predict(shard, config, context).equals(expected)
     assert predict([table.slice(0, 0) for table in shard], config, context).equals(PREDICTIONS.empty_table())
 
@@ -132,9 +132,10 @@ def test_lists_of_names() -> None:
     assert ragged(np.array([2, 0, 1]), pa.array([1, 2, 3])).to_pylist() == [[1, 2], [], [3]]
 
 
-def test_logits_that_are_no_numbers_are_refused() -> None:
+@pytest.mark.parametrize(("where", "value"), [(slice(None), np.nan), ((0, 0), np.inf)], ids=["all", "one"])
+def test_logits_that_are_no_numbers_are_refused(where: Any, value: float) -> None:
     entry = MODELS["text"]
     classifier = entry(entry.Config(**OPTIONS)).fit(Blocks(documents(50)), None, seed=0)
-    classifier.params.W[:] = np.nan
+    classifier.params.W[where] = value
     with pytest.raises(TrainingError, match="logits: expected finite"):
         list(score(classifier, documents(5)))

@@ -141,6 +141,8 @@ def test_a_document_with_several_labels_is_right_when_the_best_is_one_of_them():
 
 def test_a_label_that_comes_twice_counts_once():
     assert count([(["ant", "ant"], ["ant", "ant", "bee"], "ant", 1)]) == count([(["ant"], ["ant", "bee"], "ant", 1)])
+    apart = (["ant", "bee", "ant"], ["bee", "ant", "bee"], "ant", 1)
+    assert count([apart]) == count([(["ant", "bee"], ["ant", "bee"], "ant", 1)])
 
 
 @pytest.mark.parametrize("others", [[], [(["ant"], ["ant"], "ant", 1)]])

@@ -344,6 +344,10 @@ def test_new_documents_never_take_the_place_of_another_shard(source, root):
     assert plan_node(wanted.documents, root, PlanOptions()).missing == {3: "new documents"}
     run([wanted.documents], root)
     assert ids_of(wanted, root) == {1: ids[1], 2: ids[2], 3: ids[0]}
+    assert plan_node(wanted.documents, root, PlanOptions()).missing == {0: "its record is lost"}
+    run([wanted.documents], root)
+    assert ids_of(wanted, root) == {0: [], 1: ids[1], 2: ids[2], 3: ids[0]}
+    assert run([wanted.documents], root) == {}
 
 
 def test_options_of_the_reader_decide_the_key(source):
