@@ -139,3 +139,11 @@ def test_logits_that_are_no_numbers_are_refused(where: Any, value: float) -> Non
     classifier.params.W[where] = value
     with pytest.raises(TrainingError, match="logits: expected finite"):
         list(score(classifier, documents(5)))
+
+
+def test_a_label_at_the_threshold_is_predicted() -> None:
+    entry, block = MODELS["text"], documents(5)
+    classifier = entry(entry.Config(**OPTIONS, task="multi")).fit(Blocks(documents(50)), None, seed=0)
+    classifier.threshold = float(classifier.probabilities(classifier.predict_logits(block))[0, 0])
+    (part,) = score(classifier, block)
+    assert classifier.labels[0] in part.predicted[0].as_py()
