@@ -22,7 +22,7 @@ from pydantic import (
 
 from fuseline.flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
 from fuseline.models.columns import Codes, Dense
-from fuseline.models.config import FrozenConfig, key_values, runtime_option
+from fuseline.models.config import FrozenConfig, added, key_values, runtime_option
 from fuseline.models.encoders import ENCODERS
 from fuseline.models.features import codes_name, embedding_name
 from fuseline.stores.digests import key_digest
@@ -41,7 +41,7 @@ from fuseline.tasks.stages.embed import ImageEmbedConfig, TextEmbedConfig
 from fuseline.tasks.stages.embed_columns import TabularEmbedConfig
 from fuseline.tasks.stages.embed_indices import IndexEmbedConfig
 from fuseline.tasks.stages.quantize import QuantizeConfig
-from fuseline.tasks.stages.train import ModelConfig
+from fuseline.tasks.stages.train import ModelConfig, in_order
 
 
 def _embed_config(values: Any) -> Any:
@@ -85,9 +85,18 @@ class PredictionsConfig(FrozenConfig):
 
 
 class EvaluationConfig(FrozenConfig):
-    """Which splits are scored."""
+    """Which splits are scored, and in how many folds."""
 
     splits: tuple[str, ...] = Field(("valid", "test"), description="Splits that are scored")
+    folds: int | None = added(
+        None, ge=0, description="Parts of a cross-validation over all documents that are not test; 0: none"
+    )
+
+    @model_validator(mode="after")
+    def _several(self) -> Self:
+        if self.folds == 1:
+            raise ConfigError(mismatch("evaluation.folds", "0, or at least 2", 1, "set it to 5, as the papers do"))
+        return self
 
 
 class ReportConfig(FrozenConfig):
@@ -185,12 +194,29 @@ class Config(FrozenConfig):
             self._dense("report.vectors", name)
         for name, model in self.models.items():
             for one in model.inputs():
-                short = one.name.removeprefix(embedding_name("") if one.kind is Dense else codes_name(""))
+                short = one.name.removeprefix(codes_name("") if one.kind is Codes else embedding_name(""))
                 if one.kind is Dense:
                     self._dense(f"models.{name}.options (embedding)", short)
                 elif one.kind is Codes:
                     _known(f"models.{name}.options (codes)", short, self.quantize)
+            for base in sorted(model.reads()):
+                _known(f"models.{name}.options.models", base, self.models)
+        in_order(self.models)
         return self
+
+    @model_validator(mode="after")
+    def _same_folds(self) -> Self:
+        wanted, assigned = self.evaluation.folds, self.split.folds
+        if wanted and assigned and wanted != assigned:
+            cure = "give both the same number, or leave split.folds out"
+            raise ValueError(mismatch("evaluation.folds", f"{assigned}, as split.folds", wanted, cure))
+        return self
+
+    @property
+    def assignment(self) -> SplitConfig:
+        """Which documents go where; a cross-validation has them assigned to its folds."""
+        folds = self.evaluation.folds or self.split.folds
+        return self.split if folds == self.split.folds else self.split.model_copy(update={"folds": folds})
 
     def _dense(self, field: str, name: str) -> None:
         _known(field, name, self.embed)

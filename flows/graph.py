@@ -1,17 +1,18 @@
 """The DAG of a configuration: which stage reads which. What a stage is made of, its own module says."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from fuseline.flows.config import Config
+from fuseline.flows.config import Config, EvaluationConfig
 from fuseline.models.config import FrozenConfig
 from fuseline.tasks.documents import ingest
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.ingest import SourceConfig
 from fuseline.tasks.engine.leaks import check_leaks
-from fuseline.tasks.engine.nodes import Fit, Ingest, Node, ShardStage, ordered, over
+from fuseline.tasks.engine.nodes import Fit, Ingest, Node, ShardStage, in_fold, ordered, over
+from fuseline.tasks.engine.rows import HELD_OUT, Fold
 from fuseline.tasks.evaluation import contact_sheet, evaluate, gallery, statistics, token_dictionary
 from fuseline.tasks.evaluation.gallery import GalleryConfig
 from fuseline.tasks.stages import (
@@ -22,13 +23,14 @@ from fuseline.tasks.stages import (
     embed,
     embed_columns,
     embed_indices,
+    logits,
     predict,
     quantize,
     token_counts,
     train,
     vector_tables,
 )
-from fuseline.tasks.stages.train import Readable
+from fuseline.tasks.stages.train import Readable, in_order, with_bases
 
 EMBED: dict[type[FrozenConfig], Callable[[str, Any, embed.Sources], ShardStage]] = {
     embed.ImageEmbedConfig: embed.image_stage,
@@ -69,11 +71,14 @@ def build_prediction(config: Config, model: str, source: SourceConfig, *, name: 
         source: the new documents.
         name: name of their documents dataset.
     """
-    nodes = build(config.model_copy(update={"models": {model: config.models[model]}}))
-    (prediction,) = (node for node in nodes if node.role == predict.ROLE)
+    # Of the others some may lack weights, and no fold predicts other documents.
+    trained = {"models": with_bases(config.models, model), "split": config.assignment, "evaluation": EvaluationConfig()}
+    nodes = build(config.model_copy(update=trained))
+    (prediction,) = (node for node in nodes if node.role == predict.ROLE and node.short == model)
     # Documents to predict belong to no split, and each of them is wanted, whatever its image shows.
     duplicates = config.duplicates.model_copy(update={"images": False})
-    asked = config.model_copy(update={"split": SplitConfig(ignore_given=True), "duplicates": duplicates})
+    free = {"split": SplitConfig(ignore_given=True), "evaluation": EvaluationConfig(), "duplicates": duplicates}
+    asked = config.model_copy(update=free)
     (fit,) = prediction.fits
     return fit, ordered([over(prediction, _documents(asked, name, source))], fitted=False)
 
@@ -103,24 +108,56 @@ def _build(config: Config) -> list[Node]:
     encoders = [fit for node in embedded.values() for fit in node.fits]
     quantized = [node for name in codes for node in (codes[name], counts[name], drift[name])]
     features = Readable(documents, cleaned, detected, (*embedded.values(), *codes.values(), *cropped.values()))
+    fits, features = _fits(config, features)
+    predictions = {
+        name: predict.stage(name, spec, features, fits[name], top_k=config.predictions.top_k)
+        for name, spec in sorted(config.models.items())
+    }
     nodes = ordered([
         documents, cleaned, *detected.values(), *cropped.values(), *encoders, *embedded.values(), *quantized,
-        *_models(config, features, counts),
+        *fits.values(), *predictions.values(),
+        *_results(config, features, fits, predictions, counts),
         *(vector_tables.stage(name, embedded[name]) for name in sorted(set(config.report.vectors))),
+        *_folds(config, documents, predictions, drift.values()),
     ])  # fmt: skip
     check_leaks(nodes)
     return nodes
 
 
-def _models(config: Config, features: Readable, counts: Mapping[str, ShardStage]) -> Iterator[Node]:
-    """Yield the models, and all that is made with them."""
+def _fits(config: Config, features: Readable) -> tuple[dict[str, Fit], Readable]:
+    """Return the models by name, and the features with the logits that some of them read."""
+    fits, read = {}, {base for spec in config.models.values() for base in spec.reads()}
+    for name in in_order(config.models):
+        spec = config.models[name]
+        fits[name] = train.stage(name, spec, features)
+        if name in read:
+            said = logits.stage(name, spec, features, fits[name])
+            features = features._replace(others=(*features.others, said))
+    return fits, features
+
+
+def _folds(
+    config: Config, documents: Ingest, predictions: Mapping[str, ShardStage], drift: Iterable[Node]
+) -> Iterator[Node]:
+    """Yield what a cross-validation makes again, fold by fold: the scores of every model, and all below a fit."""
+    folds = config.evaluation.folds or 0
+    scores = [
+        evaluate.stage(name, spec, predictions[name], documents, splits=(HELD_OUT,))
+        for name, spec in sorted(config.models.items())
+    ]
+    for k in range(folds):
+        yield from in_fold([*drift, *scores], Fold(k, folds))
+
+
+def _results(
+    config: Config,
+    features: Readable,
+    fits: Mapping[str, Fit],
+    predictions: Mapping[str, ShardStage],
+    counts: Mapping[str, ShardStage],
+) -> Iterator[Node]:
+    """Yield what is told of the models."""
     documents, models, report = features.documents, sorted(config.models.items()), config.report
-    fits = {name: train.stage(name, spec, features) for name, spec in models}
-    yield from fits.values()
-    predictions = {
-        name: predict.stage(name, spec, features, fits[name], top_k=config.predictions.top_k) for name, spec in models
-    }
-    yield from predictions.values()
     yield statistics.stage(documents, features.clean)
     for name, spec in models:
         yield evaluate.stage(name, spec, predictions[name], documents, splits=config.evaluation.splits)
@@ -137,7 +174,7 @@ def _models(config: Config, features: Readable, counts: Mapping[str, ShardStage]
 
 def _documents(config: Config, name: str, source: SourceConfig) -> Ingest:
     return ingest.stage(
-        name, source, shard_size=config.shard_size, split=config.split, duplicates=config.duplicates,
+        name, source, shard_size=config.shard_size, split=config.assignment, duplicates=config.duplicates,
         workers=config.run.workers,
     )  # fmt: skip
 

@@ -19,11 +19,12 @@ from fuseline.flows.results.outcome import check_failures
 from fuseline.flows.runtime import StageSummary
 from fuseline.stores.errors import ConfigError, DataError, mismatch
 from fuseline.tasks.documents.presence import check_present
-from fuseline.tasks.engine.nodes import Node, ShardStage, Summary
+from fuseline.tasks.engine.nodes import Ingest, Node, ShardStage, Summary
 from fuseline.tasks.engine.planner import Plan, over_images, plan_all, plan_node
 from fuseline.tasks.engine.prefect_tasks import Execution, run_plans
 from fuseline.tasks.engine.shard import ShardReport
 from fuseline.tasks.engine.timings import Timings
+from fuseline.tasks.experiments.folds import check_folds
 from fuseline.tasks.stages.codebook_drift import refits
 
 COUNTS = ("computed_shards", "rows_computed", "rows_reused", "failed_shards", "seconds")
@@ -45,11 +46,15 @@ def run_step(
     the codebook again and encodes all shards with it.
 
     Raises:
+        ConfigError: the documents cannot be divided into the folds of the evaluation.
         DataError: a shard failed, the others are committed; or a stage has nothing to work on in any document.
         TooManyFailuresError: more rows failed than are allowed, and no flow around this one goes on to say so.
     """
     every = build(config)
     nodes = [node for node in every if node.flow in flows and (only is None or node.name in only)]
+    for documents in every if config.evaluation.folds else ():
+        if isinstance(documents, Ingest) and documents not in nodes:
+            check_folds(documents, Path(config.root), config.evaluation.folds or 0)
     summaries = run_nodes(nodes, config, run_options, every=every)
     if config.refit == "drift" and not run_options.refit and refits(nodes, Path(config.root)):
         again = run_nodes(nodes, config, run_options, every=every)

@@ -305,17 +305,19 @@ class Logits(Matrix):
 
     values: NDArray[np.float32]  # (n, C)
     labels: tuple[str, ...]  # (C,) of the other classifier
+    link: str = "softmax"  # what makes probabilities of them, as `Classifier.link` says
 
     @classmethod
     def join(cls, columns: abc.Sequence[Self]) -> Self:
-        if len({column.labels for column in columns}) != 1:
+        if len({(column.labels, column.link) for column in columns}) != 1:
             raise ValueError("logits: expected one list of labels, got several; make them by one model")
         return super().join(columns)
 
     @classmethod
     def of(cls, table: pa.Table, field: str) -> Self:
-        labels = orjson.loads((table.schema.field(field).metadata or {})[b"labels"])
-        return cls(_matrix(table[field]), _present(table), tuple(labels))
+        told = table.schema.field(field).metadata or {}
+        labels, link = tuple(orjson.loads(told[b"labels"])), told.get(b"link", b"softmax").decode()
+        return cls(_matrix(table[field]), _present(table), labels, link)
 
 
 KINDS: dict[str, type[Column]] = {kind.kind: kind for kind in (Text, Dense, Codes, Ragged, Sequence, Pixels, Logits)}

@@ -27,6 +27,11 @@ def codes_name(name: str) -> str:
     return f"quantize/{name}"
 
 
+def logits_name(name: str) -> str:
+    """Return the dataset of the logits of a model of `models`."""
+    return f"logits/{name}"
+
+
 class Input(NamedTuple):
     """One column that a classifier reads."""
 
@@ -138,6 +143,10 @@ class Classifier(Protocol):
     @property
     def multi_label(self) -> bool:
         """Whether a document may have several labels."""
+
+    @property
+    def link(self) -> str:
+        """Name of what makes probabilities of its logits, in `LINKS` of models/classifier.py."""
 
     @property
     def threshold(self) -> float:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fuseline.models.classifiers import kiela
+from fuseline.models.classifiers import decision, kiela
 from fuseline.models.classifiers.averaging import AvgProbs
 from fuseline.models.classifiers.boosting import Boosting
 from fuseline.models.classifiers.gmu import GMU
@@ -10,7 +10,9 @@ from fuseline.models.classifiers.tfidf_linear import TfidfLinear
 from fuseline.models.features import Classifier
 from fuseline.plugins import Registry
 
-OURS: tuple[type[Classifier], ...] = (*kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, GMU)
+OURS: tuple[type[Classifier], ...] = (
+    *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, GMU, *decision.CLASSIFIERS,
+)  # fmt: skip
 MODELS: Registry[type[Classifier]] = Registry("model", {classifier.kind: classifier for classifier in OURS})
 
 

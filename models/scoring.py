@@ -39,19 +39,28 @@ def score(classifier: Classifier, block: Block) -> Iterator[Scored]:
     Raises TrainingError when a logit is no finite number.
     """
     names = pa.array(classifier.labels, pa.string())
-    size = max(1, CELLS // max(1, len(names)))
-    for lo in range(0, len(block), size):
-        note(lo, len(block))
-        part = cut(block, lo, lo + size)
-        logits = classifier.predict_logits(part)
-        if not np.isfinite(logits).all():
-            raise TrainingError("logits: expected finite numbers, got inf or nan; lower lr and train again")
+    for part, logits in logit_parts(classifier, block):
         probabilities = classifier.probabilities(logits)
         best = np.asarray(probabilities.argmax(axis=1), np.int64)
         chosen = probabilities >= classifier.threshold if classifier.multi_label else None
         predicted = single(names.take(pa.array(best))) if chosen is None else sets(names, chosen)
         rank, loss = own(names, part.labels, probabilities)
         yield Scored(part, has_input(classifier, part), probabilities, best, predicted, rank, loss)
+
+
+def logit_parts(classifier: Classifier, block: Block) -> Iterator[tuple[Block, NDArray[np.float32]]]:
+    """Yield the documents of a block in order with their logits (m, C), in parts that bound the memory of these.
+
+    Raises TrainingError when a logit is no finite number.
+    """
+    size = max(1, CELLS // max(1, len(classifier.labels)))
+    for lo in range(0, len(block), size):
+        note(lo, len(block))
+        part = cut(block, lo, lo + size)
+        logits = classifier.predict_logits(part)
+        if not np.isfinite(logits).all():
+            raise TrainingError("logits: expected finite numbers, got inf or nan; lower lr and train again")
+        yield part, logits
 
 
 def has_input(classifier: Classifier, block: Block) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from fuseline.flows.config import Config
 from fuseline.flows.graph import build
 from fuseline.flows.plan_options import plan_options
 from fuseline.stores.errors import ConfigError, mismatch
-from fuseline.tasks.engine.nodes import Fit, Node, Summary, ordered
+from fuseline.tasks.engine.nodes import Fit, Node, Summary, ordered, whole
 from fuseline.tasks.engine.planner import InputsSnapshot, PlanOptions, fit_is_due, plan_all, snapshot_of, training_rows
 from fuseline.tasks.experiments.grid import AXES, METRIC_NAMES, Phase, TrialConfig, best, grid_points, trial_config
 from fuseline.tasks.experiments.trial import fit_trial, outcome
@@ -159,7 +159,7 @@ def sweep_nodes(config: Config) -> list[Fit]:
 
 def model_nodes(config: Config) -> dict[str, Fit]:
     """Return the nodes that fit the models of a configuration, by the model's name."""
-    return {node.short: node for node in build(config) if isinstance(node, Fit) and node.role == train.ROLE}
+    return {node.short: node for node in whole(build(config)) if isinstance(node, Fit) and node.role == train.ROLE}
 
 
 def feature_nodes(config: Config) -> list[Node]:

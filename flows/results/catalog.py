@@ -10,7 +10,7 @@ from fuseline.stores.catalog import CATALOG, Part, build_catalog
 from fuseline.stores.dataset import Dataset, list_datasets
 from fuseline.stores.errors import StorageError
 from fuseline.stores.published import Published, publishing
-from fuseline.tasks.engine.nodes import Node
+from fuseline.tasks.engine.nodes import Node, whole
 from fuseline.tasks.stages import predict, vector_tables
 
 LATEST = "latest"
@@ -36,7 +36,7 @@ def write_catalog(nodes: list[Node], root: Path, run: str) -> Path:
     views = {
         name: [
             _part(node.dataset(root), {"dataset": _shown(node)} if name in SEVERAL else {})
-            for node in nodes
+            for node in whole(nodes)
             if node.layout == "parquet" and node.role in roles
         ]
         for name, roles in VIEWS.items()
@@ -77,7 +77,7 @@ def _history(nodes: list[Node], root: Path, run: str) -> Iterator[Part]:
     runs = {version: earlier.run for earlier in runs_of(root) for version in earlier.keys.items()} | latest
     for dataset in list_datasets(root):
         stage, key = dataset.manifest.stage, dataset.key
-        if dataset.manifest.role == predict.ROLE:
+        if dataset.manifest.role == predict.ROLE and "rows" not in dataset.manifest.config:  # folds are for scores
             yield _part(dataset, {"key": key, "run": runs.get((stage, key)), "latest": (stage, key) in latest})
 
 

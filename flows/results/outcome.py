@@ -14,9 +14,10 @@ from fuseline.tasks.documents.ingest import ingest_quarantine
 from fuseline.tasks.documents.routing import FORGOTTEN
 from fuseline.tasks.documents.side_files import found_beside
 from fuseline.tasks.documents.sources import SOURCE, source_text
-from fuseline.tasks.engine.nodes import Fit, Ingest, Node, ShardStage
+from fuseline.tasks.engine.nodes import Fit, Ingest, Node, ShardStage, whole
 from fuseline.tasks.engine.planner import training_rows
 from fuseline.tasks.engine.shard import SETTLED
+from fuseline.tasks.experiments.folds import divided
 from fuseline.tasks.stages import train
 from fuseline.tasks.stages.codebook_drift import refits
 
@@ -90,16 +91,21 @@ def absent(nodes: list[Node], root: Path) -> Iterator[str]:
 
 
 def notes(nodes: list[Node], root: Path) -> tuple[str, ...]:
-    """Return sentences on codebooks that data moved away from, and models that saw fewer documents than there are."""
+    """Return sentences on drifted codebooks, models that saw fewer documents than there are, and a cross-validation."""
     again = "--refit fits it again (refit: drift does so by itself)"
     found = [f"{name}: {why}; {again}" for name, why in sorted(refits(nodes, root).items())]
-    for node in nodes:
+    for node in whole(nodes):
         if isinstance(node, Fit) and node.role == train.ROLE:
             record, now = node.fitted(root).record(), training_rows(node, root)
             if record is not None and record.n_rows != now:
                 found.append(
                     f"{node.label}: fitted on {record.n_rows:,} of {now:,} training documents; --refit fits again"
                 )
+    folds = max((node.fold.of for node in nodes if node.fold is not None), default=0)
+    if folds:
+        documents = next(node for node in nodes if isinstance(node, Ingest))
+        there, aside = divided(documents, root)
+        found.append(f"cross-validation: {folds} folds of {there:,} documents; {aside:,} of split test take no part")
     return tuple(found)
 
 

@@ -28,7 +28,7 @@ from fuseline.stores.published import Published, publishing
 from fuseline.stores.results import conform
 from fuseline.stores.schemas import DRIFT, MODELS, PREDICTIONS, RESULTS, STATISTICS, TOKENS, WORDS, commented
 from fuseline.stores.tables import TABLES
-from fuseline.tasks.engine.nodes import Fit, Node, ShardStage, Summary
+from fuseline.tasks.engine.nodes import Fit, Node, ShardStage, Summary, whole
 from fuseline.tasks.engine.planner import Plan
 from fuseline.tasks.evaluation import contact_sheet, evaluate, gallery, statistics, token_dictionary
 from fuseline.tasks.evaluation.contact_sheet import colours, draw_sheet
@@ -101,9 +101,10 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, summar
     """
     root = Path(config.root)
     metrics, quarantine = _metrics(nodes, root, run), quarantine_table(nodes, root)
+    told_of, nodes = notes(nodes, root), whole(nodes)
     data = _report_data(config, nodes, run=run, created=created, summaries=summaries)
     words = _typed(WORDS, _tables(nodes, root, token_dictionary.ROLE, "words"))
-    told = {"metrics": metrics, "quarantine": quarantine, "notes": (*data["cautions"], *notes(nodes, root))}
+    told = {"metrics": metrics, "quarantine": quarantine, "notes": (*data["cautions"], *told_of)}
     page = render(ReportData(**{name: value for name, value in data.items() if name != "cautions"}, **told))
     folder = root / "reports" / run
     write_bytes(folder / "index.html", page.encode())

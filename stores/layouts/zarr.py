@@ -13,6 +13,7 @@ from fuseline.stores.atomic import atomic_folder, sync
 from fuseline.stores.errors import DataError
 from fuseline.stores.layouts.files import check_files, damaged_files, have_sizes, record_file
 from fuseline.stores.manifest import FileRecord
+from fuseline.stores.schemas import COMMENT
 
 CHUNK_BYTES = 64 << 20
 
@@ -20,7 +21,8 @@ CHUNK_BYTES = 64 << 20
 class ZarrStore:
     """One group per shard and one array per column; numbers and vectors uncompressed, written whole by one writer.
 
-    Holds non-null columns of numbers, booleans, strings, fixed-size binary and fixed-size lists of numbers.
+    Holds non-null columns of numbers, booleans, strings, fixed-size binary and fixed-size lists of numbers, with what
+    their fields say.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,6 +34,8 @@ class ZarrStore:
         with atomic_folder(path) as partial:
             group = zarr.open_group(str(partial), mode="w", zarr_format=3)
             group.attrs["columns"] = {field.name: str(field.type) for field in table.schema}
+            if told := {field.name: kept for field in table.schema if (kept := _metadata(field))}:
+                group.attrs["metadata"] = told
             for field in table.schema:
                 _write_array(group, field, table[field.name].combine_chunks())
             files = [file for file in sorted(partial.rglob("*")) if file.is_file()]
@@ -51,7 +55,12 @@ class ZarrStore:
         group = zarr.open_group(str(self.folder / f"{name}.zarr"), mode="r")
         types: dict[str, str] = group.attrs["columns"]
         names = list(types) if columns is None else list(columns)
-        return pa.table({column: _read_array(np.asarray(group[column][:]), types[column]) for column in names})
+        told: dict[str, dict[str, str]] = group.attrs.get("metadata", {})
+        arrays = [_read_array(np.asarray(group[column][:]), types[column]) for column in names]
+        fields = [
+            pa.field(column, array.type, metadata=told.get(column)) for column, array in zip(names, arrays, strict=True)
+        ]
+        return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
     def has(self, files: dict[str, FileRecord]) -> bool:
         """Return whether every file of the group is there with its size."""
@@ -79,6 +88,11 @@ class ZarrStore:
     def written(self, name: str) -> int:
         """Return the folder's modification time."""
         return (self.folder / f"{name}.zarr").stat().st_mtime_ns
+
+
+def _metadata(field: pa.Field) -> dict[str, str]:
+    """Return what a field says that readers need; its comment is the same in every shard, and stands in the schemas."""
+    return {key.decode(): value.decode() for key, value in (field.metadata or {}).items() if key != COMMENT}
 
 
 def _column_of(file: str) -> str:

@@ -46,7 +46,9 @@ def count(
     return totals
 
 
-def metric_table(tallies: dict[str, Tally], *, model: str, seed: int, multi_label: bool) -> pa.Table:
+def metric_table(
+    tallies: dict[str, Tally], *, model: str, seed: int, multi_label: bool, fold: int | None = None
+) -> pa.Table:
     """Return RESULTS rows; accuracy, p_at_1 and f1_micro come with a 95 % interval (`_low`, `_high`)."""
     rows = []
     for split, counts in tallies.items():
@@ -56,7 +58,7 @@ def metric_table(tallies: dict[str, Tally], *, model: str, seed: int, multi_labe
             for name, interval in {**shares, "f1_micro": f1_interval(counts)}.items():
                 values |= {f"{name}_low": (interval.low, counts.n), f"{name}_high": (interval.high, counts.n)}
         rows += [
-            {"model": model, "split": split, "seed": seed, "metric": metric, "value": value, "n": n}
+            {"model": model, "split": split, "fold": fold, "seed": seed, "metric": metric, "value": value, "n": n}
             for metric, (value, n) in values.items()
         ]
     return pa.Table.from_pylist(rows, schema=RESULTS)
@@ -169,8 +171,9 @@ def score_model(shards: Shards, config: EvaluateConfig, context: Context) -> dic
     (facts,) = context.facts.values()
     multi_label: bool = facts[MULTI_LABEL]
     tallies = count(*streams(shards, 2), splits=config.splits, multi_label=multi_label)
+    part = None if context.fold is None else context.fold.k
     return {
-        "metrics": metric_table(tallies, model=config.model, seed=config.seed, multi_label=multi_label),
+        "metrics": metric_table(tallies, model=config.model, seed=config.seed, multi_label=multi_label, fold=part),
         "classes": class_table(tallies, model=config.model),
         "confusion": confusion_table(tallies, model=config.model),
         "importance": importance(*streams(shards, 2), model=config.model, splits=config.splits),

@@ -1,14 +1,16 @@
 """Fit one classifier on the feature store."""
 
 from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
+from fuseline.models.columns import Logits
 from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.pretrained import vectors_digest
-from fuseline.models.features import Features, Input, reads_text
+from fuseline.models.features import Features, Input, logits_name, reads_text
 from fuseline.models.registry import MODELS, new_classifier
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.engine.fit import FitResult
@@ -40,6 +42,31 @@ class ModelConfig(FrozenConfig):
     def inputs(self) -> tuple[Input, ...]:
         """Return the columns that the model reads."""
         return MODELS[self.kind].inputs(self.parsed())
+
+    def reads(self) -> set[str]:
+        """Return the models whose logits it reads."""
+        return {one.name.removeprefix(logits_name("")) for one in self.inputs() if one.kind is Logits}
+
+
+def in_order(models: Mapping[str, ModelConfig]) -> list[str]:
+    """Return the names of models, each after those whose logits it reads.
+
+    Raises ValueError when some read one another in a circle.
+    """
+    try:
+        return list(TopologicalSorter({name: sorted(models[name].reads()) for name in sorted(models)}).static_order())
+    except CycleError as error:
+        circle = " reads ".join(reversed(error.args[1]))
+        cure = "leave one of them out of the options of another"
+        raise ValueError(mismatch("models", "none that reads itself by way of others", circle, cure)) from error
+
+
+def with_bases(models: Mapping[str, ModelConfig], name: str) -> dict[str, ModelConfig]:
+    """Return a model with all whose logits it reads, however far up."""
+    found = {name: models[name]}
+    for base in models[name].reads():
+        found |= with_bases(models, base)
+    return found
 
 
 class TrainConfig(FrozenConfig):

@@ -75,6 +75,14 @@ class StoreContract:
         assert read.schema.types == table.schema.types
         assert read.to_pylist() == table.to_pylist()
 
+    def test_keeps_what_a_column_s_field_says(self, store):
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array([1, 2, 3, 4], pa.float32()), 2)
+        schema = pa.schema([pa.field("id", pa.string()), pa.field("logits", vectors.type, metadata={"labels": "[é]"})])
+        table = pa.Table.from_arrays([pa.array(["a", "b"]), vectors], schema=schema)
+        for columns in (None, ("logits",)):
+            read = store.read("s", store.write("s", table), columns)
+            assert read.schema.field("logits").metadata[b"labels"] == "[é]".encode()
+
     def test_returns_columns_in_the_order_asked_for(self, store):
         table = flat_table(IDS)
         files = store.write("s", table)

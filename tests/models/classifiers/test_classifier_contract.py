@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from fuseline.models.columns import Codes, Column, Dense, Text
+from fuseline.models.columns import Codes, Column, Dense, Logits, Text
 from fuseline.models.config import FrozenConfig
 from fuseline.models.errors import CheckpointError
 from fuseline.models.features import Block, Classifier, Input
@@ -36,6 +36,9 @@ def column(one: Input, y: np.ndarray[Any, np.dtype[np.int64]], rng: np.random.Ge
         X = (np.eye(8)[y] * 3 + rng.normal(size=(len(y), 8))).astype(np.float32)
         X[~present] = 0
         return Dense(X, present)
+    if one.kind is Logits:
+        logits = (np.eye(3)[y] * 2 + rng.normal(size=(len(y), 3))).astype(np.float32)
+        return Logits(np.where(present[:, None], logits, 0), present, ("c0", "c1", "c2"))
     if one.kind is Codes:
         return Codes(np.stack([y * 4 + rng.integers(0, 3, len(y)) for _ in range(4)], axis=1).astype(np.uint8), present)
     pytest.skip(f"no documents with {one.kind.kind} here")

@@ -1,0 +1,121 @@
+"""Fixed decisions between classifiers: the mean of what they say, or the most confident one (Zahavy 2016; Z-16)."""
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from fuseline.models.checkpoint import Checkpoint
+from fuseline.models.classifier import LINKS, BaseClassifier, ClassifierConfig, Link
+from fuseline.models.columns import Logits
+from fuseline.models.config import FrozenConfig
+from fuseline.models.features import Block, Features, Input, logits_name
+from fuseline.models.labels import Classes
+
+F32 = NDArray[np.float32]
+TINY = float(np.finfo(np.float32).tiny)  # smallest probability that has a logarithm
+
+
+class DecisionConfig(ClassifierConfig):
+    """Between which models, and by what."""
+
+    models: tuple[str, ...] = Field(("text", "image"), min_length=2, description="Names of the models that are asked")
+    over: Literal["probabilities", "logits"] = Field(
+        "probabilities",
+        description="What is averaged or compared; logits of different kinds of model have no one scale",
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.models)) != len(self.models):
+            raise ValueError(f"models: expected each name once, got {list(self.models)!r}; take out what is repeated")
+        return self
+
+
+class Decision(BaseClassifier):
+    """What several models say, combined without learning; a model that has nothing to read of a document is left out.
+
+    Over probabilities its logits are log probabilities. A document of which no model reads anything gets what all
+    say of nothing.
+    """
+
+    Config: ClassVar[type[FrozenConfig]] = DecisionConfig
+    config: DecisionConfig
+
+    @classmethod
+    def inputs(cls, config: DecisionConfig) -> tuple[Input, ...]:
+        """Return the logits of every model."""
+        return tuple(Input(logits_name(name), Logits) for name in config.models)
+
+    @property
+    def link(self) -> Link:
+        """What makes probabilities of its logits."""
+        return "exp" if self.config.over == "probabilities" else super().link
+
+    def predict_logits(self, block: Block) -> F32:
+        """Return logits, or log probabilities (n, C); raises ValueError for logits of other classes."""
+        columns = self._columns(block)
+        says = np.stack([
+            LINKS[column.link](column.values) if self.config.over == "probabilities" else column.values  # type: ignore[index]
+            for column in columns
+        ])  # fmt: skip
+        asked = np.stack([column.present for column in columns])
+        combined = self._combined(says, asked | ~asked.any(axis=0))
+        return np.log(np.maximum(combined, TINY)) if self.config.over == "probabilities" else combined
+
+    def _combined(self, says: F32, asked: NDArray[np.bool_]) -> F32:
+        """Return (n, C) of what models say (m, n, C) of the documents that each is asked about (m, n)."""
+        raise NotImplementedError
+
+    def _fit(
+        self, train: Features, valid: Features | None, classes: Classes, *, seed: int, scratch: Path | None
+    ) -> None:
+        self.labels = []
+        for block in train.blocks():
+            columns = self._columns(block)
+            self.sizes = {name: column.size for name, column in zip(self._names, columns, strict=True)}
+        self.facts = {"parameters": 0}
+
+    def _columns(self, block: Block) -> list[Logits]:
+        """Return the logits of every model, all of the same classes; those of the first become its own in a fit."""
+        columns = [block.column(name, Logits) for name in self._names]
+        for name, column in zip(self._names, columns, strict=True):
+            self.labels = self.labels or list(column.labels)
+            if list(column.labels) != self.labels:
+                what = f"labels of {name}: expected {self.labels!r}, got {list(column.labels)!r}"
+                raise ValueError(f"{what}; combine models that were trained on the same labels")
+        return columns
+
+    @property
+    def _names(self) -> list[str]:
+        return [one.name for one in self.inputs(self.config)]
+
+    def _restore(self, saved: Checkpoint) -> None:
+        pass
+
+
+class FixedMean(Decision):
+    """The mean of what the models say."""
+
+    kind: ClassVar[str] = "fixed_mean"
+    summary: ClassVar[str] = "mean of what other models say (Zahavy 2016, Fixed-Mean)"
+
+    def _combined(self, says: F32, asked: NDArray[np.bool_]) -> F32:
+        weights = (asked / asked.sum(axis=0)).astype(np.float32)
+        return np.asarray((weights[:, :, None] * says).sum(axis=0), np.float32)
+
+
+class FixedMax(Decision):
+    """What the model says whose best class is the highest."""
+
+    kind: ClassVar[str] = "fixed_max"
+    summary: ClassVar[str] = "what the most confident of other models says (Zahavy 2016, Fixed-Max)"
+
+    def _combined(self, says: F32, asked: NDArray[np.bool_]) -> F32:
+        confidence = np.where(asked, says.max(axis=2), -np.inf)
+        return np.asarray(says[confidence.argmax(axis=0), np.arange(says.shape[1])], np.float32)
+
+
+CLASSIFIERS = (FixedMean, FixedMax)

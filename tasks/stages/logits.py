@@ -1,0 +1,54 @@
+"""What a classifier says of every class, for models that read it: one shard of features -> one shard of logits."""
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from fuseline.models.columns import Logits
+from fuseline.models.config import FrozenConfig
+from fuseline.models.scoring import has_input, logit_parts
+from fuseline.tasks.engine.features import block_of
+from fuseline.tasks.engine.nodes import Context, Feature, Fit, ShardStage
+from fuseline.tasks.stages.predict import load_classifier
+from fuseline.tasks.stages.train import ModelConfig, Readable
+
+
+class LogitsConfig(FrozenConfig):
+    """Whose logits they are."""
+
+    kind: str
+
+
+def predict_logits(tables: list[pa.Table], config: LogitsConfig, context: Context) -> pa.Table:
+    """Return logits (n, C) float32 of one shard; a document that has nothing the model reads is not present: zeros.
+
+    The column names its classes, and what makes probabilities of it.
+    """
+    (folder,) = context.checkpoints.values()
+    classifier = load_classifier(config.kind, folder)
+    block, width = block_of(context.reads, tables), len(classifier.labels)
+    parts = [logits for _, logits in logit_parts(classifier, block)]
+    found, present = np.concatenate([np.zeros((0, width), np.float32), *parts]), has_input(classifier, block)
+    found[~present] = 0
+    told = {"labels": orjson.dumps(classifier.labels).decode(), "link": classifier.link}
+    values = pa.FixedSizeListArray.from_arrays(pa.array(found.reshape(-1), pa.float32()), width)
+    columns = {
+        "id": block.ids.cast(pa.string()),
+        "status": pa.array(np.where(present, "ok", "no_input").tolist(), pa.string()),
+        "present": pa.array(present),
+        "logits": values,
+    }
+    fields = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
+    fields[-1] = fields[-1].with_metadata(told)
+    return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
+
+
+def stage(name: str, spec: ModelConfig, sources: Readable, fit: Fit) -> ShardStage:
+    """Return the node of a model's logits."""
+    reads = sources.reads(spec, "id")
+    modalities = {read.node.feature.modality for read in reads if read.node.feature is not None}
+    modality = modalities.pop() if len(modalities) == 1 else ""
+    return ShardStage(
+        role="logits", short=name, flow="predict", main=False, version=1, layout="zarr", reads=reads, fits=(fit,),
+        config=LogitsConfig(kind=spec.kind), transform=predict_logits, feature=Feature(Logits, "logits", modality),
+    )  # fmt: skip
