@@ -1,4 +1,4 @@
-"""Draw docs/dag.svg and docs/dag.png.
+"""Draw docs/dag.svg and docs/dag.png, the stages, and docs/way.svg and docs/way.png, the way of one document.
 
 python docs/make_figures.py docs
 """
@@ -25,6 +25,20 @@ LEGEND = {
     "summary": "all shards become one table or page",
 }
 WIDTH, HEIGHT = 1.62, 0.78
+
+
+# What one document becomes, from the source to the report, and the modules that do it.
+ROW = [
+    ("documents", "documents/ingest.py", "id, split, labels, fields"),
+    ("clean", "stages/clean.py", "text of the fields"),
+    ("detect", "stages/detect.py", "boxes, words, faces"),
+    ("embed", "stages/embed.py", "one vector, present"),
+    ("quantize", "stages/quantize.py", "visual tokens"),
+    ("predictions", "stages/predict.py", "labels and scores"),
+]
+SHARD, PLACE = 5, 2  # rows of a shard as they are drawn, and that of the document
+MIDDLE = 2.55  # height of that row
+COLUMN = 2.05
 
 
 class Box(NamedTuple):
@@ -56,15 +70,15 @@ Point = tuple[float, float]
 
 
 def main() -> None:
-    """Read the folder and write both files."""
+    """Read the folder and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     # Equal bytes for equal drawings: no date, no random names.
     mpl.rcParams.update({"svg.hashsalt": "fuseline", "svg.fonttype": "path", "font.family": "DejaVu Sans"})
-    figure = draw()
-    figure.savefig(folder / "dag.svg", metadata={"Date": None})
-    figure.savefig(folder / "dag.png", dpi=110, metadata={"Software": None})
+    for name, figure in (("dag", draw()), ("way", way())):
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Software": None})
 
 
 def draw() -> plt.Figure:
@@ -89,6 +103,54 @@ def draw() -> plt.Figure:
         rectangle(axes, box)
     legend(axes)
     return figure
+
+
+def way() -> plt.Figure:
+    """Return the picture of one document's row in every dataset."""
+    figure = plt.figure(figsize=(13.2, 4.9), facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(-2.45, 12.6), ylim=(-1.0, 4.6))
+    axes.axis("off")
+    lefts = [COLUMN * number for number in range(len(ROW))]
+    for left, (name, module, words) in zip(lefts, ROW, strict=True):
+        shard(axes, left, name, module, words)
+    for left in lefts[:-2]:
+        arrow(axes, (left + 1.5, MIDDLE), (left + COLUMN - 0.03, MIDDLE))
+    note(axes, -1.6, MIDDLE, "your file", "a reader yields rows", "tasks/readers/", "outside")
+    arrow(axes, (-0.79, MIDDLE), (-0.03, MIDDLE))
+    training, classifier = lefts[2] + 0.75, lefts[4] + 0.75
+    note(axes, training, 0.4, "train rows", "of all shards", "tasks/engine/fit.py", "fitted")
+    note(axes, classifier, 0.4, "classifier", "columns to scores", "models/classifiers/", "fitted")
+    for left in (training, classifier):
+        arrow(axes, (left, 1.5), (left, 0.82))
+    arrow(axes, (training + 0.81, 0.4), (classifier - 0.84, 0.4))
+    arrow(axes, (classifier + 0.81, 0.4), (lefts[5] + 0.75, 1.5))
+    axes.plot([lefts[5] + 1.5, lefts[5] + 1.95], [MIDDLE, MIDDLE], color=LINE, lw=1.6, zorder=2)
+    axes.text(lefts[5] + 1.5, 0.4, "results, latest/,\ncatalog, report", size=9.2, color=SOFT, va="center", ha="center")
+    arrow(axes, (lefts[5] + 1.95, MIDDLE), (lefts[5] + 1.95, 0.72))
+    axes.text(0, 4.3, "row r of shard i is the same document in every dataset; a row that failed stays, with a reason",
+              size=11.5, color=SOFT, style="italic")  # fmt: skip
+    axes.text(-2.3, -0.78, "tasks/engine/ compares digests per shard and row: only what changed is made again. "
+              "stores/ keeps shards, manifests and checkpoints; the record of each is written last.",
+              size=9.6, color=SOFT)  # fmt: skip
+    return figure
+
+
+def shard(axes: Axes, left: float, name: str, module: str, words: str) -> None:
+    """Draw one shard of a dataset as rows, the document's own in colour."""
+    axes.text(left + 0.75, 3.85, name, ha="center", size=12.5, weight="bold", color=INK)
+    axes.text(left + 0.75, 3.55, words, ha="center", va="center", size=9.2, color=SOFT)
+    for row in range(SHARD):
+        face, edge = COLOURS["rows"] if row == PLACE else ("#ffffff", "#d5dde6")
+        corner = (left, MIDDLE - 0.135 + 0.3 * (PLACE - row))
+        axes.add_patch(FancyBboxPatch(corner, 1.5, 0.27, boxstyle="square,pad=0", fc=face, ec=edge, lw=1.2, zorder=3))
+    axes.text(left + 0.75, 1.6, module, ha="center", size=8.2, color=SOFT, family="DejaVu Sans Mono")
+
+
+def note(axes: Axes, x: float, y: float, name: str, words: str, module: str, kind: str) -> None:
+    """Draw a box that is no dataset, with the modules below it."""
+    rectangle(axes, Box(x, y, name, words, kind))
+    axes.text(x, y - 0.47, module, ha="center", va="top", size=8.2, color=SOFT, family="DejaVu Sans Mono")
 
 
 def rectangle(axes: Axes, box: Box) -> None:
