@@ -1,8 +1,8 @@
 """Commands that say what there is to choose from."""
 
-from enum import StrEnum
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,26 +13,35 @@ from fuseline.stores.errors import ConfigError, mismatch
 commands = command_group()
 
 
-Registry = StrEnum("Registry", list(registry.REGISTRIES))  # type: ignore[misc]
+def one_of(what: str, names: Iterable[str]) -> Any:
+    """Return a required argument that takes one of some names, offered to the shell."""
+    known = list(names)
+
+    def parse(name: str) -> str:
+        if name not in known:
+            raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r}")
+        return name
+
+    return typer.Argument(parser=parse, metavar=what, help=f"One of {', '.join(known)}", autocompletion=lambda: known)
 
 
 @commands.command(name="list")
-def list_(what: Annotated[Registry, typer.Argument(help="Which registry")], json: AsJson = False) -> None:
+def list_(what: Annotated[str, one_of("REGISTRY", registry.REGISTRIES)], json: AsJson = False) -> None:
     """List what there is to choose from.
 
     Example: fuseline list encoders --json
     """
     with error_boundary():
-        rows = registry.REGISTRIES[what.value]()
+        rows = registry.REGISTRIES[what]()
         print_rows(rows, json, lambda: tables.registry_table(rows))
 
 
-Kind = StrEnum("Kind", [name.removesuffix("s") for name in registry.REGISTRIES])  # type: ignore[misc]
+KINDS = [name.removesuffix("s") for name in registry.REGISTRIES]
 
 
 @commands.command(name="describe")
 def describe_(
-    kind: Annotated[Kind, typer.Argument(help="What kind of thing")],
+    kind: Annotated[str, one_of("KIND", KINDS)],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name, as `fuseline list` shows it")],
     json: AsJson = False,
 ) -> None:
@@ -43,7 +52,7 @@ def describe_(
     from fuseline.flows.cli.describe import describe
 
     with error_boundary():
-        found = describe(kind.value, name)
+        found = describe(kind, name)
         if not json:
             for line in tables.head_lines(found):
                 out.print(line, soft_wrap=True)
