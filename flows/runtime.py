@@ -34,6 +34,15 @@ PREFECT_SETTINGS = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "DO_NOT_TRACK": "1",
 }
+# For a server that ends with its flows.
+OWN_SERVER_SETTINGS = {
+    # Nobody watches heartbeats, and each flow would wait a second for its own.
+    "PREFECT_FLOWS": '{"heartbeat_frequency": null}',
+    # It is of our version and serves no browser: every flow and task would ask it both anew.
+    "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+    "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "false",
+}
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,8 @@ def prepare_prefect(root: Path, *, verbose: bool = False, serve: bool = True) ->
     if "PREFECT_API_URL" in os.environ:
         return
     os.environ.setdefault("PREFECT_HOME", str((root / ".prefect").absolute()))
-    # Nobody watches heartbeats on a server that ends with its flows, and each flow would wait a second for its own.
-    os.environ.setdefault("PREFECT_FLOWS", '{"heartbeat_frequency": null}')
+    for name, value in OWN_SERVER_SETTINGS.items():
+        os.environ.setdefault(name, value)
     if serve:
         server = Server(Path(os.environ["PREFECT_HOME"]))
         atexit.register(server.stop)

@@ -12,8 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -22,11 +21,22 @@ from fuseline.stores.errors import FuselineError, mismatch
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0  # measured: up to 30 s cold on two busy cores
-DRAIN_SECONDS = 5.0  # for the records of task runs that are still on their way
-RECORDER_SECONDS = 1.1  # it writes once a second
+DRAIN_SECONDS = 5.0  # for the events of task runs that are still on their way
+SETTLE_SECONDS = 0.1  # without another event, after the last one
 STOP_SECONDS = 15.0
 RESTART_SECONDS = 60.0  # from its death until another one answers, or the run ends; Prefect's clients ask for as long
 BACKLOG = 128
+
+# What one run has no use for, and would wait for; what the user set stays.
+SETTINGS = {
+    # Blocks are registered for the UI, and to know them every integration of Prefect is imported, Dask for one.
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+    # Checks of types, compiled at import, in a library below Prefect's own queue.
+    "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",
+}
 
 logger = logging.getLogger("fuseline")
 
@@ -79,7 +89,7 @@ class Server:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-                pass_fds=[self._listener.fileno()], env={**os.environ, "PREFECT_HOME": str(self.home)},
+                pass_fds=[self._listener.fileno()], env={**SETTINGS, **os.environ, "PREFECT_HOME": str(self.home)},
             )  # fmt: skip
         self._stdin, self._stdout = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
 
@@ -141,18 +151,18 @@ def main() -> None:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=int(sys.argv[1]))
     running: list[Any] = []  # the server, once it is there
     # From the first moment: a run that is killed while its server starts must not leave it behind.
-    url = f"http://{HOST}:{listener.getsockname()[1]}/api"
-    threading.Thread(target=_follow, args=(url, running), daemon=True).start()
+    threading.Thread(target=_follow, args=(running,), daemon=True).start()
     _serve(listener, running, told)
 
 
-def _follow(url: str, running: list[Any]) -> None:
+def _follow(running: list[Any]) -> None:
     """End the server when standard input ends, that is when the run does."""
-    since = datetime.now(UTC)
     sys.stdin.buffer.read()
     if not running or not running[0].started:
         os._exit(1)  # nothing was recorded yet
-    drain(url, since)
+    from prefect.server.utilities.messaging.memory import METRICS
+
+    drain(METRICS["events"])
     running[0].should_exit = True
     time.sleep(STOP_SECONDS)
     os._exit(1)  # a connection that never closes, say
@@ -177,20 +187,21 @@ def _serve(listener: socket.socket, running: list[Any], told: Any) -> None:
     os._exit(0)  # all is recorded; the run need not wait while the interpreter is taken down
 
 
-def drain(url: str, since: datetime) -> None:
-    """Wait until the recorder has written the ends of all task runs that began `since`, a few seconds at most."""
-    import httpx
+def drain(events: Mapping[str, int]) -> None:
+    """Wait until all events were taken in and no other comes, a few seconds at most.
 
-    running = {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}, "start_time": {"after_": since.isoformat()}}
-    end = time.monotonic() + DRAIN_SECONDS
+    Who took them in writes what it holds when it is stopped.
+
+    Args:
+        events: how many were "published" and "consumed", counted by Prefect while they are.
+    """
+    end, before = time.monotonic() + DRAIN_SECONDS, (-1, -1)
     while time.monotonic() < end:
-        time.sleep(RECORDER_SECONDS)
-        try:
-            answer = httpx.post(f"{url}/task_runs/count", json={"task_runs": running}, timeout=DRAIN_SECONDS)
-            if int(answer.text) == 0:
-                return
-        except (httpx.HTTPError, ValueError):
+        counts = (events["published"], events["consumed"])
+        if counts == before and counts[1] >= counts[0]:
             return
+        before = counts
+        time.sleep(SETTLE_SECONDS)
 
 
 if __name__ == "__main__":

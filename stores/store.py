@@ -1,6 +1,6 @@
 """The protocol of a store, and the stores there are."""
 
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +40,10 @@ class Store(Protocol):
         """Return when a shard was written: larger is later."""
 
 
+# Layout -> module and class: each is imported for the datasets that have it, Zarr above all.
+LAYOUTS = {"parquet": ("parquet", "ParquetStore"), "zarr": ("zarr", "ZarrStore"), "memory": ("memory", "MemoryStore")}
+
+
 def open_store(layout: str, folder: Path) -> Store:
     """Open the store of one dataset.
 
@@ -47,9 +51,6 @@ def open_store(layout: str, folder: Path) -> Store:
         layout: a key of LAYOUTS.
         folder: where the dataset lies.
     """
-    from fuseline.stores.layouts.memory import MemoryStore
-    from fuseline.stores.layouts.parquet import ParquetStore
-    from fuseline.stores.layouts.zarr import ZarrStore
-
-    layouts: dict[str, Callable[[Path], Store]] = {"parquet": ParquetStore, "zarr": ZarrStore, "memory": MemoryStore}
-    return layouts[layout](folder)
+    module, name = LAYOUTS[layout]
+    store: Store = getattr(import_module(f"fuseline.stores.layouts.{module}"), name)(folder)
+    return store

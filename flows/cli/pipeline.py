@@ -175,15 +175,12 @@ def _planned(
 
 
 def _start_workers(settings: Config, plans: list[Plan]) -> None:
-    """Start the workers that will be needed; they import while Prefect's server starts."""
-    if settings.run.executor == "local" and (_touched(plans) or _to_make(plans)):
+    """Start the worker that will be needed; it imports while Prefect's server starts."""
+    stages = [plan.node for plan in plans if isinstance(plan.node, ShardStage) and (plan.todo or _touched(plans))]
+    if settings.run.executor == "local" and stages:
         from fuseline.tasks.engine.pool import shared_pool
 
-        shared_pool(settings.run.workers).start()
-
-
-def _to_make(plans: list[Plan]) -> bool:
-    return any(isinstance(plan.node, ShardStage) and plan.todo for plan in plans)
+        shared_pool(settings.run.workers).start({type(stage.config).__module__ for stage in stages})
 
 
 def _touched(plans: list[Plan]) -> bool:

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import tempfile
-import urllib.request
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import metadata
@@ -86,6 +85,8 @@ def fetched(url: str, name: str, *, what: str, sha256_starts: str = "") -> Path:
     folder = cache_folder() / "weights"
     target = folder / name
     if not target.is_file():
+        import urllib.request  # with all that mail and HTTP need, for a file that is fetched once
+
         folder.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(dir=folder, suffix=".partial")
         try:

@@ -208,4 +208,4 @@ def _write_ids(dataset: Dataset, index: int, table: pa.Table) -> dict[str, FileR
     return {path.relative_to(dataset.folder).as_posix(): record_file(path)}
 
 
-_NO_IDS = pa.chunked_array([pa.array([], pa.string())])
+_NO_IDS = pa.chunked_array([pa.nulls(0, pa.string())])  # an empty pa.array would import pandas, where it is

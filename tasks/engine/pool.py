@@ -4,10 +4,11 @@ import atexit
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib import import_module
 from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from threading import Lock, Thread
@@ -33,12 +34,11 @@ class Pool:
         self._executor: ProcessPoolExecutor | None = None
         self._meters = Meters(4 * workers)
 
-    def start(self) -> None:
-        """Start the workers before there is work: each takes a second to import what it needs."""
+    def start(self, modules: Iterable[str] = ()) -> "Future[None]":
+        """Start one worker before there is work, and import modules in it; the others start when it has no time."""
         executor = self._running()
         with _deaf_to_interrupts():
-            for _ in range(self.workers):
-                executor.submit(int)  # each starts one
+            return executor.submit(_import, tuple(modules))
 
     def make_shards(
         self, stages: Sequence[ShardStage], root: Path, index: int, *, watch: Watch | None = None, **options: Any
@@ -141,6 +141,11 @@ def _deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _import(modules: tuple[str, ...]) -> None:
+    for name in modules:
+        import_module(name)
 
 
 def _make_metered(

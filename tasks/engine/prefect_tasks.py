@@ -18,7 +18,7 @@ from fuseline.stores.errors import StorageError
 from fuseline.stores.manifest import Kind
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Scan, ShardStage, Summary
-from fuseline.tasks.engine.planner import Plan
+from fuseline.tasks.engine.planner import Plan, over_images
 from fuseline.tasks.engine.pool import close_pool, shared_pool
 from fuseline.tasks.engine.shard import ShardReport, failed, make_shards, make_summary
 
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # Prefect records about 20 task runs a second: beyond this many, a task makes several shards.
 MAX_BATCHES = 200
+# These are one task of one worker, which makes them before another one has started; an image may take a second.
+FEW_ROWS = 256
 
 
 class Listener(Protocol):
@@ -155,7 +157,7 @@ def _run_batches(
     # A listener lives in this process: elsewhere a batch is announced when it comes home.
     listener, make = (listen, shared_pool(execution.workers).make_shards) if execution.local else (None, make_shards)
     futures = []
-    for indices in batched(sorted(shards), MAX_BATCHES):
+    for indices in batched(sorted(shards), 1 if few_rows(plans, execution.root) else MAX_BATCHES):
         work = Work({index: shards[index] for index in indices}, execution, make, listener)
         futures.append(runner.submit(batch.with_options(task_run_name=work.name), {"work": work}))
     reports: list[ShardReport] = []
@@ -171,6 +173,14 @@ def _run_batches(
         close_pool(kill=True)
         raise
     return reports
+
+
+def few_rows(plans: Sequence[Plan], root: Path) -> bool:
+    """Return whether the shards that plans lack hold few rows in all, and no image has to be read."""
+    if any(over_images(plan.node) for plan in plans):
+        return False
+    records = {plan.node.name: plan.node.reads[0].node.dataset(root).records() for plan in plans}
+    return sum(records[plan.node.name][index].n_rows for plan in plans for index in plan.todo) <= FEW_ROWS
 
 
 def batched(indices: list[int], most: int) -> Iterator[list[int]]:

@@ -98,7 +98,7 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     from prefect.context import refresh_global_settings_context
 
     refresh_global_settings_context()
-    from fuseline.flows.cli import app
+    from fuseline.flows.cli.app import app
     from fuseline.tasks.engine.pool import close_pool
 
     def call(*arguments: object) -> Result:

@@ -13,7 +13,8 @@ import httpx
 import pytest
 from prefect.settings import get_current_settings
 
-from fuseline.flows.server import Server
+from fuseline.flows import server as servers
+from fuseline.flows.server import Server, drain
 from tests.flows.conftest import Cli, make_data, settings, write_config
 from tests.flows.live import alive, clean_env, command_of, descendants, program, wait_for
 
@@ -34,7 +35,8 @@ def test_it_ends_when_the_run_ends_before_it_answers(tmp_path: Path, pause: floa
 STARTS = """
 import sys
 from pathlib import Path
-from fuseline.flows.server import Server
+from fuseline.flows import server as servers
+from fuseline.flows.server import Server, drain
 Server(Path(sys.argv[1]))
 print("started", flush=True)
 sys.stdin.read()
@@ -67,6 +69,37 @@ def test_flows_wait_for_no_heartbeat(cli: Cli) -> None:
     assert get_current_settings().flows.heartbeat_frequency is None
 
 
+def test_what_the_user_sets_for_the_server_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, other = "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED", "PREFECT_SERVER_REGISTER_BLOCKS_ON_START"
+    monkeypatch.setenv(name, "true")
+    monkeypatch.delenv(other, raising=False)
+
+    class Tells(Server):
+        def command(self) -> list[str]:
+            return [sys.executable, "-c", f"import os; print(os.environ[{name!r}], os.environ[{other!r}])"]
+
+    server = Tells(tmp_path)
+    assert server._stdout.read() == b"true false\n"
+    server.stop()
+
+
+def test_the_server_waits_for_events_that_are_on_their_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last ones arrive after the run has closed its end: an empty queue at one moment says little."""
+    events, naps = {"published": 3, "consumed": 3}, []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 1:
+            events["published"] += 1
+        if len(naps) == 4:
+            events["consumed"] += 1
+
+    monkeypatch.setattr(servers.time, "sleep", nap)
+    drain(events)
+    assert events["consumed"] == 4
+    assert len(naps) == 5
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_history_of_a_run_is_whole_when_it_ends(tmp_path: Path) -> None:
@@ -82,7 +115,9 @@ def test_the_history_of_a_run_is_whole_when_it_ends(tmp_path: Path) -> None:
         tasks = dict(database.execute("SELECT name, state_type FROM task_run"))
         flows = dict(database.execute("SELECT name, state_type FROM flow_run"))
     assert set(tasks.values()) == set(flows.values()) == {"COMPLETED"}
-    assert {"ingest/shapes", "clean/text shard 3", "train/text", "predict/text shard 0", "evaluate/text"} <= set(tasks)
+    assert {"ingest/shapes", "clean/text shard 0-3", "train/text", "predict/text shard 0-3", "evaluate/text"} <= set(
+        tasks
+    )
     assert {"pipeline: shapes", "ingest: shapes", "train: shapes", "evaluate: shapes"} <= set(flows)
     assert not {"extract: shapes", "quantize: shapes"} & set(flows)  # they have nothing to do
 

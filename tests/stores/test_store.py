@@ -1,5 +1,7 @@
 """The contract of every store, and each store put under it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -237,3 +239,12 @@ class TestMemory(StoreContract, HoldsRagged):
             del store.shards[file]
         else:
             store.shards[file] = data
+
+
+def test_only_the_layout_that_is_opened_is_imported(tmp_path: Path) -> None:
+    """Zarr takes a fifth of a second to import, in every worker."""
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom fuseline.stores.store import open_store\n"
+        f"open_store('parquet', Path({str(tmp_path)!r}))\nassert 'zarr' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

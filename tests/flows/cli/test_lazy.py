@@ -8,7 +8,7 @@ import pytest
 from typer.main import get_group
 from typer.testing import CliRunner
 
-from fuseline.flows.cli import app
+from fuseline.flows.cli.app import app
 from fuseline.flows.cli.lazy import COMMANDS, MOVED
 from fuseline.flows.cli.registry import REGISTRIES
 from tests.flows.live import REPO
@@ -21,7 +21,7 @@ ASKED = [["--help"], ["config", "--help"], ["config", "init", "--help"], *(["lis
 @pytest.mark.parametrize("arguments", ASKED, ids=" ".join)
 def test_help_and_lists_import_no_heavy_library(arguments: list[str]) -> None:
     script = (
-        "import sys\nfrom fuseline.flows.cli import app\n"
+        "import sys\nfrom fuseline.flows.cli.app import app\n"
         f"try:\n    app({arguments!r})\nexcept SystemExit as end:\n    assert not end.code\n"
         f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
     )

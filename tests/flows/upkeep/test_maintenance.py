@@ -11,7 +11,7 @@ from drive import Nodes, Source, counts, documents, nodes, run
 from faults import full_disk
 from typer.testing import CliRunner
 
-from fuseline.flows.cli import app
+from fuseline.flows.cli.app import app
 from fuseline.flows.cli.console import status_of
 from fuseline.flows.config import Config, parse_config
 from fuseline.flows.experiments.trials import sweep_nodes

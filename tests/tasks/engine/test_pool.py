@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -57,12 +58,20 @@ def test_a_worker_makes_a_shard_with_one_thread(wanted, root, pool):
     assert content(stage, root)["d5"]["text"] == "1"
 
 
-def test_workers_that_were_started_early_make_the_shards(wanted, root, pool):
-    pool.start()
+def modules_there(tables, config, context):
+    made = clean(tables, config, context)
+    return made.set_column(2, "text", [[str("wave" in sys.modules)] * made.num_rows])
+
+
+def test_the_worker_that_was_started_early_makes_the_shards(wanted, root, pool):
+    """It is one: another one starts when it is busy, which it is not with little to do."""
+    pool.start(["wave"]).result()
     early = set(pool._executor._processes)
-    assert len(early) == 2
-    pool.make_shards([wanted.clean], root, 1, source="")
+    assert len(early) == 1
+    for index in (0, 1):
+        pool.make_shards([replace(wanted.clean, transform=modules_there)], root, index, source="")
     assert set(pool._executor._processes) == early
+    assert content(wanted.clean, root)["d5"]["text"] == "True"
 
 
 def test_killed_workers_are_replaced_and_every_shard_is_made(wanted, root, pool, tmp_path):
