@@ -10,11 +10,13 @@ import pyarrow.compute as pc
 
 from fuseline.stores.errors import ConfigError, FuselineError, mismatch
 from fuseline.tasks.readers import READERS
-from fuseline.tasks.readers.mapping import LINE, OBVIOUS, TableOptions
+from fuseline.tasks.readers.mapping import LINE, OBVIOUS, TEXTS, TableOptions
 from fuseline.tasks.readers.places import source_names
 from fuseline.tasks.readers.products import PRESETS
 
 ROWS = 256  # looked at
+MORE = 16  # times as many are looked through where none of them has a label
+FILLED = 0.5  # share of the rows with a label from which on a column of labels is taken before others
 # What reads nearly everything comes after what reads one layout; those left out have no layout of their own.
 ONE_LAYOUT = ("webvision", "yfcc", "petfinder", "pitt_ads", "mmimdb", "products", "img2dataset", "webdataset")
 TABLES = ("parquet", "jsonl", "csv")
@@ -56,18 +58,29 @@ def guess(path: str, reader: str | None = None) -> Guess:
     cure = "name one with --reader; `fuseline list readers` shows them"
     if reader is not None:
         cure = f"reader {reader} looks for {READERS[reader].looks_for or 'other files'}"
-    for name, options, labelled in _attempts(path):
-        if reader not in (None, name):
+    bare: Guess | None = None
+    for name, options, share in _attempts(path):
+        if reader not in (None, name) or (bare is not None and reader is None and name not in TABLES):
             continue
         try:
             sample = _sample(path, name, options)
         except FuselineError as error:
             cure = cure if reader is None else str(error)
             continue
-        if _fits(sample, labelled=labelled and reader is None) or (reader is not None and len(sample)):
-            columns = _columns(path, name)
-            return Guess(name, options, columns, sample, _tabular(path, name, options, columns))
+        fits = _fits(sample, share)
+        if (fits and not _is_bare(sample)) or (reader is not None and fits):
+            return _guess(path, name, options, sample)
+        # Images alone give way to a table that speaks of them.
+        if bare is None and (fits or (reader is not None and len(sample))):
+            bare = _guess(path, name, options, sample)
+    if bare is not None:
+        return bare
     raise ConfigError(mismatch(f"source {path}", "documents for a reader", there, cure))
+
+
+def _guess(path: str, name: str, options: dict[str, Any], sample: pa.Table) -> Guess:
+    columns = _columns(path, name)
+    return Guess(name, options, columns, sample, _tabular(path, name, options, columns))
 
 
 def has_labels(sample: pa.Table) -> bool:
@@ -75,18 +88,28 @@ def has_labels(sample: pa.Table) -> bool:
     return bool(pc.sum(pc.list_value_length(sample["labels"])).as_py())
 
 
-def _attempts(path: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
-    """Yield (reader, options, whether labels prove that it is the right one), the most special first."""
+def _attempts(path: str) -> Iterator[tuple[str, dict[str, Any], float]]:
+    """Yield (reader, options, share of labelled rows that proves that they are right), the most special first."""
+    some = 1 / (2 * ROWS)
     for name in ONE_LAYOUT:
-        yield from ((name, one, False) for one in ([{"preset": p} for p in PRESETS] if name == "products" else [{}]))
+        yield from ((name, one, 0.0) for one in ([{"preset": p} for p in PRESETS] if name == "products" else [{}]))
     known = {*ONE_LAYOUT, *TABLES, *FOLDERS, *BY_NAME_ALONE, "fasttext"}
-    yield from ((name, {}, True) for name in (*sorted(READERS.keys() - known), "food101"))
+    yield from ((name, {}, some) for name in (*sorted(READERS.keys() - known), "food101"))
     for name in TABLES:
         with suppress(FuselineError):
             if columns := _columns(path, name):
-                yield name, {"columns": _roles(columns)}, False
-    yield "fasttext", {}, True
-    yield from ((name, {}, False) for name in (*reversed(FOLDERS), *BY_NAME_ALONE))
+                roles, labels = _roles(columns), _label_columns(columns)
+                if len(labels) > 1:
+                    yield from ((name, {"columns": {**roles, "labels": column}}, FILLED) for column in labels)
+                yield name, {"columns": roles}, 0.0
+    yield "fasttext", {}, some
+    yield from ((name, {}, 0.0) for name in (*reversed(FOLDERS), *BY_NAME_ALONE))
+
+
+def _label_columns(columns: list[str]) -> list[str]:
+    """Return the columns whose names say that they hold labels, the likeliest first."""
+    by_name = {column.lower(): column for column in reversed(columns)}
+    return [by_name[name] for name in (*OBVIOUS["labels"], *LIKELY["labels"]) if name in by_name]
 
 
 def _roles(columns: list[str]) -> dict[str, str]:
@@ -111,13 +134,28 @@ def _sample(path: str, name: str, options: dict[str, Any]) -> pa.Table:
         parsed = entry.options(**options, batch_rows=ROWS, watch_images=False)
     except ValueError as error:  # it needs options that nobody can guess
         raise ConfigError(mismatch(f"reader {name}", "no option that it must be given", options, str(error))) from error
-    tables = list(islice(entry.read(path, parsed), 2))
-    return pa.concat_tables(tables, promote_options="default").slice(0, ROWS) if tables else pa.table({"status": []})
+    tables = iter(entry.read(path, parsed))
+    first = list(islice(tables, 2))
+    if not first:
+        return pa.table({"status": []})
+    sample = pa.concat_tables(first, promote_options="default").slice(0, ROWS)
+    later = [] if has_labels(sample) else [table for table in islice(tables, MORE) if has_labels(table)][:1]
+    return pa.concat_tables([sample, *later], promote_options="default")
 
 
-def _fits(sample: pa.Table, *, labelled: bool) -> bool:
-    good = pc.sum(pc.equal(sample["status"], "ok")).as_py() or 0 if len(sample) else 0
-    return good * 2 >= len(sample) > 0 and not (labelled and not has_labels(sample))
+def _fits(sample: pa.Table, share: float) -> bool:
+    """Return whether at least half of the rows are good and, of the first ones, at least a share has a label."""
+    if not len(sample):
+        return False
+    good = pc.sum(pc.equal(sample["status"], "ok")).as_py() or 0
+    first = sample.slice(0, ROWS)
+    labelled = pc.sum(pc.greater(pc.list_value_length(first["labels"]), 0)).as_py() or 0
+    return bool(good * 2 >= len(sample) and labelled >= share * len(first))
+
+
+def _is_bare(sample: pa.Table) -> bool:
+    """Return whether rows have neither text nor label."""
+    return not has_labels(sample) and all(sample[name].null_count == len(sample) for name in TEXTS)
 
 
 def _tabular(path: str, name: str, options: dict[str, Any], columns: list[str]) -> dict[str, str]:
