@@ -29,7 +29,7 @@ from bench import corpus as corpora
 from bench.corpus import Corpus
 from bench.reader_speed import peak_mb
 from fuseline.models.blocks import cut
-from fuseline.models.fasttext.kernels.warm import warm_up
+from fuseline.models.fasttext.warm import warm_up
 from fuseline.models.registry import MODELS
 
 DIM, EPOCHS, LR = 20, 5, 0.25

@@ -8,7 +8,7 @@ from fuseline.flows.cli.registry import wanted_networks
 from fuseline.flows.config import Config
 from fuseline.flows.graph import build
 from fuseline.flows.plan_options import check_devices
-from fuseline.models.weights.networks import weights_rows
+from fuseline.models.weights_table import weights_rows
 from fuseline.stores.errors import FuselineError, mismatch
 from fuseline.stores.redaction import redacted
 from fuseline.tasks.readers import READERS, looks_for

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fuseline.flows.config import Config
-    from fuseline.models.weights.networks import Network
+    from fuseline.models.weights_table import Network
 
 Rows = list[dict[str, str]]
 
@@ -81,7 +81,7 @@ REGISTRIES: dict[str, Callable[[], Rows]] = {
 
 def network_rows(config: Path | None = None, overrides: Sequence[str] = ()) -> Rows:
     """Return every network with its weights, or those that a configuration needs, and whether they are here."""
-    from fuseline.models.weights.networks import networks, weights_rows
+    from fuseline.models.weights_table import networks, weights_rows
 
     if config is None:
         return weights_rows(networks())
@@ -94,7 +94,7 @@ def wanted_networks(config: Config) -> list[Network]:
     """Return the networks that a configuration needs, named as they are there: "embed.image (minilm)"."""
     from fuseline.models.detectors import DETECTORS
     from fuseline.models.encoders import ENCODERS
-    from fuseline.models.weights.networks import Network
+    from fuseline.models.weights_table import Network
 
     encoders = [("embed", name, spec) for name, spec in config.embed.items() if ENCODERS[spec.encoder].origin]
     crops = [("crops", name, spec) for name, spec in config.crops.items()]

@@ -18,8 +18,8 @@ from fuseline.models.fasttext.arrays import Chunk, Params, Spec, widened
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads, Shape
 from fuseline.models.fasttext.dictionary import Dictionary
-from fuseline.models.fasttext.kernels.warm import warm_up
 from fuseline.models.fasttext.output import huffman, lookups
+from fuseline.models.fasttext.warm import warm_up
 from fuseline.models.features import TEXT, Block, Features, Input, width
 
 LINKS: dict[str, Link] = {"softmax": "softmax", "hs": "exp", "ova": "sigmoid", "ns": "sigmoid"}

@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 from fuseline.models.config import FrozenConfig
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.documents.routing import id_hashes
-from fuseline.tasks.documents.splits import hash_folds, hash_split, stratified_folds, stratified_split
 from fuseline.tasks.readers.base import BAD_SPLIT, mark
+from fuseline.tasks.splits import hash_folds, hash_split, stratified_folds, stratified_split
 
 
 class SplitConfig(FrozenConfig):

@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from fuseline.stores.errors import ConfigError, DataError, mismatch
-from fuseline.tasks.documents.splits import hash_split
 from fuseline.tasks.readers.base import (
     Encoding,
     Finding,
@@ -30,6 +29,7 @@ from fuseline.tasks.readers.mapping import TableOptions, as_labels, as_text, che
 from fuseline.tasks.readers.places import LOOKED_AT, Place, companion, is_utf8, listed, nearest, same_root, walk
 from fuseline.tasks.readers.sidecars import required_json, whole_text
 from fuseline.tasks.readers.streams import file_blocks, text_lines
+from fuseline.tasks.splits import hash_split
 
 PUBLISHED = {"train": 67_988, "test": 22_716, "labels": 101}
 SPLIT_FILE: dict[str, Split] = {"train": "train", "val": "valid", "test": "test"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fuseline.models.fasttext.kernels import warm
+from fuseline.models.fasttext import warm
 from fuseline.models.registry import MODELS
 from tests.models.synthetic import Blocks, documents
 
@@ -16,7 +16,7 @@ CODE = """
 import json, sys
 from fuseline.models.fasttext import dictionary, pretrained
 from fuseline.models.fasttext.kernels import gemm, model as kernels, losses, steps, tokenizer as tokens
-from fuseline.models.fasttext.kernels.warm import warm_up
+from fuseline.models.fasttext.warm import warm_up
 from fuseline.models.registry import MODELS
 from tests.models.synthetic import Blocks, documents
 

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 
 from fuseline.tasks.documents.assignment import Assignment, SplitConfig, settle_splits
-from fuseline.tasks.documents.splits import stratified_folds, stratified_split
 from fuseline.tasks.readers.base import documents
+from fuseline.tasks.splits import stratified_folds, stratified_split
 
 
 def batch(n: int, *, start: int = 0, labels: int = 5, group: bool = False, split: str | None = None) -> pa.Table:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuseline.stores.errors import ConfigError
-from fuseline.tasks.documents.splits import hash_folds, hash_split, hashed, stratified_folds, stratified_split
+from fuseline.tasks.splits import hash_folds, hash_split, hashed, stratified_folds, stratified_split
 
 KEYS = pa.array([f"doc-{index}" for index in range(20_000)])
 LABELS = pa.array([f"label-{index % 7}" if index % 7 < 6 else None for index in range(20_000)])

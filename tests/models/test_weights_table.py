@@ -10,7 +10,7 @@ import torchvision
 from fuseline.models.encoders.backbones import PRESETS
 from fuseline.models.errors import WrongWeights
 from fuseline.models.weights import packaged
-from fuseline.models.weights.networks import networks, weights_rows
+from fuseline.models.weights_table import networks, weights_rows
 
 
 def test_every_network_has_a_state() -> None:
@@ -24,7 +24,7 @@ def test_every_network_has_a_state() -> None:
 
 def test_listing_needs_no_torch() -> None:
     code = (
-        "import sys; from fuseline.models.weights.networks import networks, weights_rows; weights_rows(networks());"
+        "import sys; from fuseline.models.weights_table import networks, weights_rows; weights_rows(networks());"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
