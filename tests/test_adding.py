@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +20,7 @@ PAGE = (REPO / "docs" / "adding.md").read_text("utf-8")
 EXAMPLES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", PAGE, re.DOTALL))
 (LINES,) = (tomllib.loads(text) for text in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL))
 SETTINGS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
-CONTRACTS = dict(re.findall(r"^\| (\w+) \| `(tests/\S+\.py)`.*\| one file, one line \|$", PAGE, re.MULTILINE))
+CONTRACTS = dict(re.findall(r"^\| ([\w ]+) \| `(tests/\S+\.py)`.*\| one file, one line \|$", PAGE, re.MULTILINE))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def call(environment: dict[str, str], *command: object) -> subprocess.CompletedP
 
 def test_the_page_names_one_line_per_example_and_a_contract_per_registry() -> None:
     assert LINES["project"]["entry-points"]["fuseline.plugins"] == {name: name for name in EXAMPLES}
-    assert len(EXAMPLES) == len(CONTRACTS) == 6
+    assert len(EXAMPLES) == len(CONTRACTS) == 7
     assert all(text.count("register(") == 1 for text in EXAMPLES.values())
 
 
@@ -56,7 +57,8 @@ def test_every_example_keeps_the_contract_of_its_registry(environment: dict[str,
 
 
 def test_the_examples_are_told_by_the_command_line(environment: dict[str, str]) -> None:
-    for kind, name in zip(("reader", "encoder", "detector", "quantizer", "model", "metric"), EXAMPLES, strict=True):
+    kinds = ("reader", "encoder", "encoder", "detector", "quantizer", "model", "metric")
+    for kind, name in zip(kinds, EXAMPLES, strict=True):
         done = call(environment, "fuseline.flows.cli", "describe", kind, name)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(f"{name}: ")
@@ -66,8 +68,9 @@ def test_the_examples_are_told_by_the_command_line(environment: dict[str, str]) 
 def test_a_pipeline_of_the_examples_runs(environment: dict[str, str], tmp_path: Path) -> None:
     """The settings of the page, in one configuration: in worker processes too, and in the published tables."""
     (tmp_path / "images").mkdir()
-    write_documents(tmp_path, [document(tmp_path, number) for number in range(30)])
-    values = settings(tmp_path)
+    write_documents(tmp_path, [{**document(tmp_path, number), "size": number % 7} for number in range(30)])
+    values: dict[str, Any] = settings(tmp_path)
+    values["source"]["options"] = {"tabular": {"size": "number"}}
     values["embed"] = {"image": {"encoder": "efficientnet_lite2"}}
     values["quantize"], values["models"] = {}, {}
     for part in SETTINGS:

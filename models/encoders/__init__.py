@@ -6,7 +6,7 @@ from typing import cast
 
 from fuseline.models.config import FrozenConfig
 from fuseline.models.encoders.backbones import BACKBONES
-from fuseline.models.encoders.base import Described, Encoder, Modality
+from fuseline.models.encoders.base import ColumnEncoder, Described, Encoder, Modality
 from fuseline.models.encoders.class_index import Vocabulary
 from fuseline.models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLite0
 from fuseline.models.encoders.face_nets import DlibFace, FaceRes
@@ -33,6 +33,11 @@ def encoder_config(name: str, *modalities: Modality) -> type[FrozenConfig]:
 def new_encoder(name: str, options: FrozenConfig) -> Encoder:
     """Return a new encoder of images, texts or faces; those of columns and values are fitted instead."""
     return cast("type[Encoder]", ENCODERS[name])(options)
+
+
+def column_encoder(name: str) -> type[ColumnEncoder]:
+    """Return the class of an encoder of columns, which is fitted."""
+    return cast("type[ColumnEncoder]", ENCODERS[name])
 
 
 def get_encoder(name: str, options: FrozenConfig) -> Encoder:

@@ -1,13 +1,14 @@
 """What every encoder is: raw items of one modality in, one embedding per item out."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
+import pyarrow as pa
 from blake3 import blake3
 from numpy.typing import NDArray
 
@@ -19,7 +20,7 @@ Modality = Literal["image", "text", "face", "tabular", "indices"]
 
 
 class Described(Protocol):
-    """What the registry knows of an encoder's class; those of "tabular" and "indices" are fitted by their stage."""
+    """What the registry knows of an encoder's class; those of "tabular" and "indices" are fitted on documents."""
 
     kind: ClassVar[str]  # its name in the registry
     summary: ClassVar[str]  # one line for those who choose
@@ -56,6 +57,35 @@ class Encoder(Described, Protocol):
 
     def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Return embeddings (n, dim) of n prepared items, n >= 1, in their order."""
+
+
+class ColumnEncoder(Described, Protocol):
+    """Turns a document's columns (num_*, cat_*) into one vector; fitted on tables of training documents.
+
+    It is known by its `kind` and options alone: when its code starts to give other vectors, change the `kind`.
+    One that can say class indices, too, has `indices(table)`, (n, columns) int32 with 0 for missing or unknown.
+    """
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector; 0 when there was nothing to learn from."""
+
+    @classmethod
+    def fit(cls, tables: Iterable[pa.Table], config: Any, *, seed: int) -> Self:
+        """Fit on tables of training documents, one at a time; raises ValueError when they lack what is asked for."""
+
+    def encode(self, table: pa.Table, *, missing: float = 0.0) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return vectors (n, dim) float32, with `missing` where a value is missing, and who has any value (n,)."""
+
+    def names(self) -> list[str]:
+        """Return what each dimension means, in order."""
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint into an existing folder."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; raises CheckpointError."""
 
 
 def files_digest(files: Sequence[Path], *, salt: str) -> str:

@@ -1,17 +1,19 @@
 """Tabular columns -> embeddings or class indices: one fitted encoder, one stage that encodes shards with it."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fuseline.models.columns import Dense, Ragged
-from fuseline.models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig, added
+from fuseline.models.encoders import column_encoder
 from fuseline.models.encoders.base import Modality
-from fuseline.models.encoders.tabular import CATEGORY, NUMERIC, Tabular, TabularConfig
+from fuseline.models.encoders.tabular import CATEGORY, NUMERIC
 from fuseline.models.features import Features
+from fuseline.stores.errors import mismatch
 from fuseline.stores.schemas import embedding, indices
 from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.fit import FitResult
@@ -31,18 +33,26 @@ class TabularEmbedConfig(EncoderChoice):
 
     def fit_config(self) -> "TabularFitConfig":
         """Return what decides the fit: how it is written does not."""
-        return TabularFitConfig(options=TabularConfig.model_validate(self.options.model_dump()), seed=self.seed)
+        return TabularFitConfig(encoder=self.encoder, options=self.options, seed=self.seed)
+
+    @model_validator(mode="after")
+    def _can_give_indices(self) -> Self:
+        if self.output == "indices" and not hasattr(column_encoder(self.encoder), "indices"):
+            cure = f"{self.encoder} has no class indices"
+            raise ValueError(mismatch("output", "vectors", self.output, cure))
+        return self
 
     def reads(self) -> tuple[str, ...]:
         """Return the document columns to read, patterns included."""
-        columns = self.fit_config().options.columns
+        columns: tuple[str, ...] | None = getattr(self.options, "columns", None)
         return (f"{NUMERIC}*", f"{CATEGORY}*") if columns is None else columns
 
 
 class TabularFitConfig(FrozenConfig):
     """What decides a fitted encoder of columns."""
 
-    options: TabularConfig
+    encoder: str = added("tabular")
+    options: FrozenConfig
     seed: int
 
 
@@ -51,11 +61,12 @@ def fit_tabular(train: TrainingRows, valid: Features, config: TabularFitConfig, 
 
     Raises ValueError when a configured column is in no training row, or none holds a value.
     """
-    encoder = Tabular.fit((documents for documents, *_ in train.tables()), config.options, seed=config.seed)
-    if not encoder.columns:
+    tables = (documents for documents, *_ in train.tables())
+    encoder = column_encoder(config.encoder).fit(tables, config.options, seed=config.seed)
+    if not encoder.dim:
         cure = "name the source's columns in source.options.tabular, or leave this embedding out"
         raise ValueError(f"columns: expected num_* or cat_* with a value in the training rows, got none; {cure}")
-    return encoder.save, train.n_rows, {"columns": [column.name for column in encoder.columns], "dim": encoder.dim}
+    return encoder.save, train.n_rows, {"dimensions": encoder.names(), "dim": encoder.dim}
 
 
 def embed_tabular(tables: list[pa.Table], config: TabularEmbedConfig, context: Context) -> pa.Table:
@@ -65,10 +76,10 @@ def embed_tabular(tables: list[pa.Table], config: TabularEmbedConfig, context: C
     unknown, or the index 0.
     """
     (documents,), (folder,) = tables, context.checkpoints.values()
-    encoder = loaded(Tabular.load, folder)
+    encoder: Any = loaded(column_encoder(config.encoder).load, folder)
     if config.output == "indices":
         found = encoder.indices(documents)
-        return _table(documents["id"], found, np.any(found > 0, axis=1), indices(len(encoder.columns)))
+        return _table(documents["id"], found, np.any(found > 0, axis=1), indices(found.shape[1]))
     vectors, present = encoder.encode(documents, missing=np.nan)
     vectors[~present] = 0.0
     schema = embedding(encoder.dim, pa.from_numpy_dtype(config.dtype))
