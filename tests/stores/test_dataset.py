@@ -57,6 +57,15 @@ def test_the_name_follows_the_content(tmp_path):
     assert first.name != other.name
     assert first.digest(("status",)) != other.digest(("status",))
     assert data.commit(0, table(1), {}).name == first.name
+    renamed = table(1).rename_columns(["id", "status", "number"])
+    assert data.commit(0, renamed, {}).name != first.name
+    other_document = table(1).set_column(0, "id", pa.array(["d2"]))
+    assert data.commit(0, other_document, {}).name != first.name
+
+
+def test_digests_are_counted_by_what_they_are_of(tmp_path):
+    images = pa.table({"id": ["a", "b", "c"], "image_digest": ["file:0f", "file:1e", "no_image"]})
+    assert dataset(tmp_path).commit(0, images, {}).tallies == {"image_digest": {"file": 2, "no_image": 1}}
 
 
 def test_row_inputs_name_a_version_but_are_no_content(tmp_path):
@@ -96,6 +105,15 @@ def test_a_lost_record_is_made_again_from_the_bytes(layout, tmp_path):
         assert dataset(tmp_path, layout).recover(0) == record
         assert data.records() == {0: record, 1: other}
     assert data.recover(1) == replace(other, inputs={})
+
+
+def test_a_record_that_is_damaged_is_lost_though_its_bytes_are_gone_too(tmp_path):
+    data = dataset(tmp_path)
+    record = data.commit(3, table(1), {})
+    data.store.delete(record.name)
+    (data.folder / data.record_name(3)).write_bytes(b"{")
+    assert data.lost_records() == [3]
+    assert data.indices() == {3}
 
 
 @layouts

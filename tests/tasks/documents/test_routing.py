@@ -50,6 +50,15 @@ def known_of(shards: list[list[tuple[str, str]]]) -> Known:
     return Known.of(tables, "d")
 
 
+def test_a_digest_that_differs_in_one_byte_is_of_another_content():
+    before = known_of([[("a", "x"), ("b", "x")]])
+    now = digests(table([("a", "x"), ("b", "x")])).copy()
+    now[1, 15] ^= 1
+    router = Router(before, 10)
+    router.take(table([("a", "x"), ("b", "x")]), now)
+    assert router.new_content(0)[0].tolist() == [1]
+
+
 ids = st.sampled_from([f"i{n}" for n in range(12)])
 sources = st.lists(st.tuples(ids, st.sampled_from("abc")), max_size=25)
 
