@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Never, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from fuseline.models.checkpoint import Checkpoint, load_checkpoint, nested, rest
 from fuseline.models.columns import Dense, Size, Text
 from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.dense import usable
-from fuseline.models.features import TEXT, Block, Features, Input, embedding_name
+from fuseline.models.features import TEXT, Block, Features, Input, embedding_name, inputs_of
 from fuseline.models.labels import Classes, classes_of, truth_matrix
 from fuseline.models.metrics.thresholds import MicroF1
 from fuseline.models.restored import Restored, saved_sizes
@@ -76,7 +76,7 @@ class BaseClassifier:
 
     # What subclasses decide.
     @classmethod
-    def inputs(cls, config: Any) -> tuple[Input, ...]:
+    def inputs(cls, config: Never) -> tuple[Input, ...]:
         """Return the columns that a classifier with this configuration reads."""
         raise NotImplementedError
 
@@ -161,7 +161,7 @@ class BaseClassifier:
         """Return the classifier that `checkpoint` describes; raises CheckpointError when the parts do not fit."""
         with restoring(f"classifier/{cls.kind}", "config, labels and weights"):
             self = cls(cls.Config.model_validate(saved.meta["config"]))  # type: ignore[arg-type]
-            told = Restored.of(saved.meta, inputs=self.inputs(self.config))
+            told = Restored.of(saved.meta, inputs=inputs_of(cls, self.config))
             self.labels, self.multi_label, self.threshold = told.labels, told.multi_label, told.threshold
             self.sizes, self.facts = told.sizes, told.facts
             self._restore(saved)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Never, Protocol, Self, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -130,10 +130,10 @@ class Classifier(Protocol):
     summary: ClassVar[str]  # one line for those who choose
     Config: ClassVar[type[FrozenConfig]]
 
-    def __init__(self, config: Any = None) -> None: ...
+    def __init__(self, config: FrozenConfig | None = None) -> None: ...
 
     @property
-    def config(self) -> Any:
+    def config(self) -> FrozenConfig:
         """What it was told, of the type `Config`."""
 
     @property
@@ -157,7 +157,7 @@ class Classifier(Protocol):
         """What it was fitted on, by input."""
 
     @classmethod
-    def inputs(cls, config: Any) -> tuple[Input, ...]:
+    def inputs(cls, config: Never) -> tuple[Input, ...]:
         """Return the columns that a classifier with this configuration reads."""
 
     def fit(self, train: Features, valid: Features | None, *, seed: int, scratch: Path | None = None) -> Self:
@@ -184,6 +184,11 @@ class Classifier(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Return parameters, bytes and training facts (epochs, loss per epoch, words/s) for the report."""
+
+
+def inputs_of(classifier: type[Classifier], config: FrozenConfig) -> tuple[Input, ...]:
+    """Return the columns that a classifier reads with a configuration of its own `Config`."""
+    return classifier.inputs(cast(Never, config))
 
 
 def reads_text(inputs: tuple[Input, ...]) -> bool:

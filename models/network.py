@@ -12,7 +12,7 @@ from fuseline.models.classifier import BaseClassifier, ClassifierConfig, Link
 from fuseline.models.columns import Size
 from fuseline.models.config import FrozenConfig
 from fuseline.models.device import Batches, to_device, torch_device
-from fuseline.models.features import Block, Features
+from fuseline.models.features import Block, Features, inputs_of
 from fuseline.models.labels import Classes
 from fuseline.models.metrics.registry import scores
 from fuseline.models.scoring import count
@@ -83,7 +83,7 @@ class NetworkClassifier(BaseClassifier):
         self, train: Features, valid: Features | None, classes: Classes, *, seed: int, scratch: Path | None
     ) -> None:
         first = next(train.blocks())
-        self.sizes = {one.name: first.column(*one).size for one in self.inputs(self.config)}
+        self.sizes = {one.name: first.column(*one).size for one in inputs_of(type(self), self.config)}
         evaluate = None if valid is None else partial(self._evaluate, valid)
         module, self.facts = Trainer(self.config, seed, scratch).fit(self, train, classes, evaluate=evaluate)
         self._take(module)

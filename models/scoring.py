@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fuseline.models.blocks import cut, grouped
 from fuseline.models.errors import TrainingError
-from fuseline.models.features import Block, Classifier, Features
+from fuseline.models.features import Block, Classifier, Features, inputs_of
 from fuseline.models.labels import labelled
 from fuseline.models.metrics.scores import Tally, tally
 from fuseline.models.progress import note
@@ -65,7 +65,7 @@ def logit_parts(classifier: Classifier, block: Block) -> Iterator[tuple[Block, N
 
 def has_input(classifier: Classifier, block: Block) -> NDArray[np.bool_]:
     """Tell which documents hold anything that the classifier reads, (n,) bool."""
-    return block.present({one.name for one in classifier.inputs(classifier.config)})
+    return block.present({one.name for one in inputs_of(type(classifier), classifier.config)})
 
 
 def own(names: pa.Array, labels: pa.Array, probabilities: NDArray[np.float32]) -> tuple[pa.Array, pa.Array]:

@@ -12,6 +12,7 @@ from fuseline.flows.cli.registry import REGISTRIES
 from fuseline.flows.config import Config
 from fuseline.models.detectors import DETECTORS
 from fuseline.models.encoders import ENCODERS
+from fuseline.models.features import inputs_of
 from fuseline.models.quantizers import QUANTIZERS
 from fuseline.models.registry import MODELS
 from fuseline.stores.errors import ConfigError, mismatch
@@ -127,7 +128,7 @@ def _reader(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
 
 
 def _model(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
-    kinds = (one.kind.kind for one in MODELS[name].inputs(MODELS[name].Config()))
+    kinds = (one.kind.kind for one in inputs_of(MODELS[name], MODELS[name].Config()))
     return {"reads": ", ".join(dict.fromkeys(kinds))}, option_rows(MODELS[name].Config)
 
 

@@ -31,7 +31,7 @@ class Detector(Protocol):
     Config: ClassVar[type[FrozenConfig]]
     min_side: int  # pixels: a scaled decode of the shorter side below this would cost finds
 
-    def __init__(self, config: Any) -> None: ...
+    def __init__(self, config: FrozenConfig) -> None: ...
 
     @property
     def digest(self) -> str:

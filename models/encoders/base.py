@@ -35,7 +35,7 @@ class Encoder(Described, Protocol):
     Building one is cheap: weights are loaded by the first `encode`.
     """
 
-    def __init__(self, config: Any) -> None: ...
+    def __init__(self, config: FrozenConfig) -> None: ...
 
     @property
     def dim(self) -> int:

@@ -1,7 +1,7 @@
 """What every quantizer is: embeddings in, a few uint8 codes per row out."""
 
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class Quantizer(Protocol):
     usage: NDArray[np.int64]  # (M, Ks) rows of the sample per codeword
     train_error: float  # mean squared error of the sample
 
-    def __init__(self, config: Any = None) -> None: ...
+    def __init__(self, config: FrozenConfig | None = None) -> None: ...
 
     @property
     def tokens(self) -> int:

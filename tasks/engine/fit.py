@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Never, cast
 
 from fuseline.stores.errors import DataError, FuselineError, mismatch
 from fuseline.stores.fitted import scratch_folders, scratch_name
@@ -56,7 +56,7 @@ def make_fit(
     fits, fitted = fitted_digests(node.fits, root), node.fitted(root)
     what = replace(context(node, root, source), scratch=fitted.scratch(snapshot.digest))
     try:
-        save, n_rows, facts = node.fit(train, valid, node.config, what)
+        save, n_rows, facts = node.fit(train, valid, cast(Never, node.config), what)
     except FuselineError:
         raise
     except ValueError as error:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Never, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +54,7 @@ class ImageTransform:
     The first table holds the columns `id`, `image` and `image_digest`.
     """
 
-    consumer: Callable[[list[pa.Table], Any], Consumer]
+    consumer: Callable[[list[pa.Table], Never], Consumer]
 
 
 @dataclass

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Never, Protocol
 
 import pyarrow as pa
 
@@ -173,7 +173,8 @@ class Ingest(Node):
     kind: ClassVar[Kind] = "documents"
 
 
-Transform = Callable[[list[pa.Table], Any, Context], pa.Table]
+# The functions of a node take the config that it carries, of a class of their own: `Never` says that no other will do.
+Transform = Callable[[list[pa.Table], Never, Context], pa.Table]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +195,7 @@ class TrainingRows(Features, Protocol):
         """Yield one table per read of a shard, rows of the split alone."""
 
 
-FitFunction = Callable[[TrainingRows, TrainingRows, Any, Context], tuple[Callable[[Path], None], int, dict[str, Any]]]
+FitFunction = Callable[[TrainingRows, TrainingRows, Never, Context], tuple[Callable[[Path], None], int, dict[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +230,7 @@ class Summary(Node):
     kind: ClassVar[Kind] = "tables"
 
     tables: tuple[str, ...]  # table i is shard i of the dataset
-    summarise: Callable[[Shards, Any, Context], dict[str, pa.Table]]
+    summarise: Callable[[Shards, Never, Context], dict[str, pa.Table]]
     compares: Fit | None = None
 
     def table(self, root: Path, name: str) -> pa.Table | None:

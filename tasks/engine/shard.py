@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Never, cast
 
 import numpy as np
 import pyarrow as pa
@@ -136,7 +136,7 @@ class Draft:
             tables, todo = self.tables, np.flatnonzero(self.wanted)
             if self.stage.by_row:
                 tables = [table.take(todo) for table in tables]
-            table = transform(tables, self.stage.config, context(self.stage, self.root, self.source))
+            table = transform(tables, cast(Never, self.stage.config), context(self.stage, self.root, self.source))
             self._fresh = self._checked(table) if self.stage.by_row else table
 
     def take(self, part: Part) -> None:
@@ -200,7 +200,7 @@ def _share_pass(drafts: list[Draft], source: str) -> None:
     for draft in drafts:
         transform: Any = draft.stage.transform
         with draft.step("compute"):
-            consumers.append(transform.consumer(draft.tables, draft.stage.config))
+            consumers.append(transform.consumer(draft.tables, cast(Never, draft.stage.config)))
             sharing.append(draft)
     if sharing:
         documents, wanted = sharing[0].tables[0], [draft.wanted for draft in sharing]
@@ -224,7 +224,7 @@ def make_summary(node: Summary, root: Path, *, source: str) -> ShardReport:
         return (upstream_tables(node, root, index) for index in noted(indices, len(indices), every=1))
 
     frame = replace(context(node, root, source), seen=seen_shards(node, root))
-    tables = node.summarise(shards, node.config, frame)
+    tables = node.summarise(shards, cast(Never, node.config), frame)
     if tables.keys() != set(node.tables):
         cure = "name the tables that it returns in its node"
         raise ValueError(mismatch(f"tables of {node.label}", sorted(node.tables), sorted(tables), cure))

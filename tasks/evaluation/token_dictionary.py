@@ -13,6 +13,7 @@ from pydantic import Field
 from fuseline.models.columns import CODEWORDS, Codes
 from fuseline.models.config import FrozenConfig
 from fuseline.models.fasttext.classifier import FastTextClassifier
+from fuseline.models.features import inputs_of
 from fuseline.models.neighbours import Neighbours, nearest
 from fuseline.models.registry import MODELS
 from fuseline.models.threads import thread_limit
@@ -53,7 +54,7 @@ class DictionaryConfig(FrozenConfig):
 def has_tokens(kind: str) -> bool:
     """Return whether a model's words and visual tokens lie in one space."""
     classifier = MODELS[kind]
-    reads = any(one.kind is Codes for one in classifier.inputs(classifier.Config()))
+    reads = any(one.kind is Codes for one in inputs_of(classifier, classifier.Config()))
     return reads and issubclass(classifier, FastTextClassifier)
 
 

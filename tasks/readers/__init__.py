@@ -1,7 +1,7 @@
 """One file per source format. A new reader of ours is one file and one name here."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from fuseline.plugins import Registry
 from fuseline.tasks.readers import (
@@ -22,7 +22,7 @@ from fuseline.tasks.readers import (
     webvision,
     yfcc,
 )
-from fuseline.tasks.readers.base import Finding, Reader, ReaderOptions, SourceFile, SourceFormat
+from fuseline.tasks.readers.base import Finding, OptionsT, Reader, ReaderOptions, SourceFile, SourceFormat
 from fuseline.tasks.readers.places import image_root
 
 __all__ = [
@@ -41,12 +41,21 @@ __all__ = [
 ]
 
 
-OURS: tuple[SourceFormat, ...] = (
-    ads_parallelity.FORMAT, csv.FORMAT, fasttext.FORMAT, flickrtag.FORMAT, food101.FORMAT, imagefolder.FORMAT,
-    img2dataset.FORMAT, jsonl.FORMAT, mmimdb.FORMAT, parquet.FORMAT, petfinder.FORMAT, pitt_ads.FORMAT, products.FORMAT,
-    webdataset.FORMAT, webvision.FORMAT, yfcc.FORMAT,
+AnyFormat = SourceFormat[ReaderOptions]
+
+
+def listed(reader: SourceFormat[OptionsT]) -> AnyFormat:
+    """Return a format as the registry holds it: what its functions are given was made by its own `options`."""
+    return cast(AnyFormat, reader)
+
+
+OURS: tuple[AnyFormat, ...] = (
+    listed(ads_parallelity.FORMAT), listed(csv.FORMAT), listed(fasttext.FORMAT), listed(flickrtag.FORMAT),
+    listed(food101.FORMAT), listed(imagefolder.FORMAT), listed(img2dataset.FORMAT), listed(jsonl.FORMAT),
+    listed(mmimdb.FORMAT), listed(parquet.FORMAT), listed(petfinder.FORMAT), listed(pitt_ads.FORMAT),
+    listed(products.FORMAT), listed(webdataset.FORMAT), listed(webvision.FORMAT), listed(yfcc.FORMAT),
 )  # fmt: skip
-READERS: Registry[SourceFormat] = Registry("reader", {reader.kind: reader for reader in OURS})
+READERS: Registry[AnyFormat] = Registry("reader", {reader.kind: reader for reader in OURS})
 
 
 class Difference(NamedTuple):

@@ -13,7 +13,7 @@ import codecs
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from encodings.aliases import aliases
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -140,10 +140,14 @@ class SourceFile(NamedTuple):
     mtime_ns: int
 
 
-class Reader(Protocol):
+OptionsT = TypeVar("OptionsT", bound=ReaderOptions)
+OptionsT_contra = TypeVar("OptionsT_contra", bound=ReaderOptions, contravariant=True)
+
+
+class Reader(Protocol[OptionsT_contra]):
     """A source format: yields documents batch by batch, in an order that depends on the files alone."""
 
-    def __call__(self, path: str, options: Any) -> Iterator[pa.Table]: ...
+    def __call__(self, path: str, options: OptionsT_contra) -> Iterator[pa.Table]: ...
 
 
 class Finding(NamedTuple):
@@ -158,19 +162,19 @@ class Finding(NamedTuple):
 Refers = Callable[[list[str]], NDArray[np.bool_]]
 
 
-class SourceFormat(NamedTuple):
+class SourceFormat(NamedTuple, Generic[OptionsT]):
     """A source format as the registry lists it: its name, its options and the functions that read it."""
 
     kind: str  # its name in the registry
     summary: str  # one line for those who choose
-    options: type[ReaderOptions]
-    read: Reader
-    files: Callable[[str, Any], Iterator[SourceFile]]
+    options: type[OptionsT]
+    read: Reader[OptionsT]
+    files: Callable[[str, OptionsT], Iterator[SourceFile]]
     published: Mapping[str, int] = {}  # counts that the release is known by, e.g. {"train": 67988}
-    vocabulary: Callable[[str, Any], tuple[str, ...]] | None = None  # the release's own label order
-    findings: Callable[[str, Any, Refers], Iterator[Finding]] | None = None
+    vocabulary: Callable[[str, OptionsT], tuple[str, ...]] | None = None  # the release's own label order
+    findings: Callable[[str, OptionsT, Refers], Iterator[Finding]] | None = None
     looks_for: str = ""  # the files that make such a source, for messages
-    columns: Callable[[str, Any], list[str]] | None = None  # names of a table's columns, for those who choose roles
+    columns: Callable[[str, OptionsT], list[str]] | None = None  # names of a table's columns, to choose roles by
 
 
 def documents(rows: int, *, source: Column, extra: Mapping[str, pa.Array] | None = None, **columns: Column) -> pa.Table:

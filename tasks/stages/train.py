@@ -10,7 +10,7 @@ from fuseline.models.columns import Logits
 from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.pretrained import vectors_digest
-from fuseline.models.features import Features, Input, logits_name, reads_text
+from fuseline.models.features import Features, Input, inputs_of, logits_name, reads_text
 from fuseline.models.registry import MODELS, new_classifier
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.engine.fit import FitResult
@@ -41,7 +41,7 @@ class ModelConfig(FrozenConfig):
 
     def inputs(self) -> tuple[Input, ...]:
         """Return the columns that the model reads."""
-        return MODELS[self.kind].inputs(self.parsed())
+        return inputs_of(MODELS[self.kind], self.parsed())
 
     def reads(self) -> set[str]:
         """Return the models whose logits it reads."""
