@@ -17,7 +17,7 @@ from fuseline.tasks.documents.ingest import Scan, SourceConfig, SplitConfig, ing
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Context, Feature, Fit, Ingest, Node, Read, ShardStage, Summary
-from fuseline.tasks.engine.planner import Plan, PlanOptions, plan_node
+from fuseline.tasks.engine.planner import Plan, PlanOptions, plan_all, plan_node
 from fuseline.tasks.engine.shard import ShardReport, make_shards, make_summary
 
 
@@ -79,6 +79,11 @@ def add_up(shards: Any, config: Scale, context: Context) -> dict[str, pa.Table]:
     tables = [predictions for (predictions,) in shards()]
     total = sum(sum(table["value"].to_pylist()) for table in tables)
     return {"total": pa.table({"n": [sum(table.num_rows for table in tables)], "total": [total]})}
+
+
+def count_rows(shards: Any, config: Scale, context: Context) -> dict[str, pa.Table]:
+    """Summarise one upstream by its number of rows."""
+    return {"total": pa.table({"n": [sum(table.num_rows for (table,) in shards())]})}
 
 
 def nodes(
@@ -166,6 +171,30 @@ def content(node: Node, root: Path) -> dict[str, dict[str, Any]]:
     }
     assert len(found) == len(rows)
     return found
+
+
+def todo(wanted: Iterable[Node], root: Path, **options: Any) -> dict[str, tuple[int, int]]:
+    """Return (stale, missing) of every node that has something to do."""
+    plans = plan_all(list(wanted), root, PlanOptions(**options))
+    return {plan.node.name: (len(plan.stale), len(plan.missing)) for plan in plans if plan.todo}
+
+
+def ids_of(node: Node, root: Path) -> dict[int, list[str]]:
+    """Return the documents of each shard of a dataset, in order."""
+    dataset = node.dataset(root)
+    return {index: dataset.read(record, ("id",))["id"].to_pylist() for index, record in dataset.records().items()}
+
+
+def shard_file(node: Node, root: Path, index: int) -> Path:
+    """Return a file that holds bytes of a shard."""
+    dataset = node.dataset(root)
+    return dataset.folder / next(iter(dataset.records()[index].files))
+
+
+def record_path(node: Node, root: Path, index: int) -> Path:
+    """Return where the record of a shard is written."""
+    dataset = node.dataset(root)
+    return dataset.folder / dataset.record_name(index)
 
 
 def aligned(wanted: Nodes, root: Path) -> bool:

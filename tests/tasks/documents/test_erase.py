@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from drive import CleanConfig, Nodes, Source, aligned, content, counts, documents, nodes, run
+from drive import CleanConfig, Nodes, Source, aligned, content, counts, documents, nodes, record_path, run, shard_file
 from faults import Killed, caught, failing
 
 from fuseline.flows.upkeep.traces import find_traces
@@ -204,6 +204,21 @@ def test_what_cannot_be_read_goes_whole_and_is_made_again_without_them(name, sou
     assert aligned(wanted, root)
 
 
+def test_documents_that_nobody_can_tell_any_more_go_whole(source, root):
+    """Their record is lost, and their bytes are damaged: the list of their ids alone says who they were."""
+    wanted = nodes(source.write(documents(25)))
+    run(wanted, root)
+    file = shard_file(wanted.documents, root, 0)
+    file.write_bytes(b"PAR1 d3 PAR1")
+    record_path(wanted.documents, root, 0).unlink()
+    forget(root, wanted, "d3")
+    assert not file.exists()
+    assert left(root) == []
+    run(wanted, root)
+    assert set(content(wanted.documents, root)) == {f"d{i}" for i in range(25) if i != 3}
+    assert aligned(wanted, root)
+
+
 @pytest.mark.parametrize("cut", [0, 0.5, 0.9])
 def test_vectors_whose_ids_are_damaged_cannot_be_read(cut, source, root):
     wanted = nodes(source.write(documents(25)))
@@ -257,6 +272,8 @@ def test_digests_of_their_images_go_too(damaged, source, root):
     data = wanted.documents.dataset(root)
     listed = data.folder / "images.parquet"
     assert len(pq.read_table(listed)) == 3
+    forget(root, wanted, "nobody")
+    assert listed.exists()
     if damaged:
         (data.folder / "shards" / "000000.json").write_bytes(b"{")
     forget(root, wanted, "d1")
