@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Never, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -71,7 +71,7 @@ class ColumnEncoder(Described, Protocol):
         """Length of a vector; 0 when there was nothing to learn from."""
 
     @classmethod
-    def fit(cls, tables: Iterable[pa.Table], config: Any, *, seed: int) -> Self:
+    def fit(cls, tables: Iterable[pa.Table], config: Never, *, seed: int) -> Self:
         """Fit on tables of training documents, one at a time; raises ValueError when they lack what is asked for."""
 
     def encode(self, table: pa.Table, *, missing: float = 0.0) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

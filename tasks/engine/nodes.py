@@ -151,7 +151,7 @@ class Scan:
     new_rows: int = 0
     stale_state: bool = False  # the source must be read: files were touched, if nothing else
     lost: frozenset[int] = frozenset()  # shards whose record is gone
-    listing: Any = field(default=None, compare=False, repr=False)  # of a source that must be read
+    listing: object = field(default=None, compare=False, repr=False)  # of a source that must be read
     again: frozenset[int] = frozenset()  # shards whose images are read again
     images: str = field(default="", compare=False)  # what to tell of images that were looked for in vain
 

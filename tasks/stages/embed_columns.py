@@ -1,6 +1,6 @@
 """Tabular columns -> embeddings or class indices: one fitted encoder, one stage that encodes shards with it."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Never, Self, cast
 
 import numpy as np
 import pyarrow as pa
@@ -62,7 +62,7 @@ def fit_tabular(train: TrainingRows, valid: Features, config: TabularFitConfig, 
     Raises ValueError when a configured column is in no training row, or none holds a value.
     """
     tables = (documents for documents, *_ in train.tables())
-    encoder = column_encoder(config.encoder).fit(tables, config.options, seed=config.seed)
+    encoder = column_encoder(config.encoder).fit(tables, cast(Never, config.options), seed=config.seed)
     if not encoder.dim:
         cure = "name the source's columns in source.options.tabular, or leave this embedding out"
         raise ValueError(f"columns: expected num_* or cat_* with a value in the training rows, got none; {cure}")
