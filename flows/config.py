@@ -25,6 +25,7 @@ from fuseline.models.columns import Codes, Dense
 from fuseline.models.config import FrozenConfig, added, key_values, runtime_option
 from fuseline.models.encoders import ENCODERS
 from fuseline.models.features import codes_name, embedding_name
+from fuseline.models.metrics.registry import Compared
 from fuseline.stores.digests import key_digest
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.stores.redaction import redacted_values
@@ -110,6 +111,9 @@ class ReportConfig(FrozenConfig):
         "whole", description="When a set is compared with the counts that its release is known by: when it is all there"
     )
     contact_sheet: int = Field(24, ge=0, le=400, description="Images with what the detectors found in them")
+    metric: Compared | None = Field(
+        None, description="What ranks the models; default: accuracy, or f1_micro where documents carry several labels"
+    )
 
 
 class ExecutionConfig(FrozenConfig):

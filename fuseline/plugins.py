@@ -33,6 +33,7 @@ NEEDS = {
     "model": ("kind", "summary", "Config", "inputs", "fit", "predict_logits", "save", "load"),
     "metric": ("kind", "summary", "value"),
     "place": ("kind", "summary", "get", "put", "put_if_absent", "list", "delete", "stat"),
+    "section": ("kind", "title", "summary", "reads", "render"),
 }
 _ADDED: dict[str, list[Added]] = {what: [] for what in NEEDS}
 _lock = threading.RLock()
@@ -43,8 +44,8 @@ def register(what: str, *things: object) -> None:
     """Add things to a registry, each under its `kind`.
 
     Args:
-        what: reader, encoder, detector, quantizer, model, metric or place.
-        things: classes; readers and metrics are values.
+        what: reader, encoder, detector, quantizer, model, metric, place or section (of the report).
+        things: classes; readers, metrics and sections are values.
 
     Raises:
         PluginError: there is no such registry, or a thing lacks an attribute.

@@ -12,7 +12,8 @@ from fuseline.models.blocks import cut, grouped
 from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block, Classifier, Features, inputs_of
 from fuseline.models.labels import labelled
-from fuseline.models.metrics.scores import Tally, tally
+from fuseline.models.metrics.registry import Documents, counted
+from fuseline.models.metrics.scores import Tally
 from fuseline.models.progress import note
 
 # Logits are made for at most this many (row, class) pairs at a time: 64 MB of float32.
@@ -119,7 +120,7 @@ def count(classifier: Classifier, features: Features) -> Tally:
     for part, best, predicted in guesses(classifier, features):
         seen = pa.array(part.seen)
         rank, loss = pc.if_else(seen, part.rank, None), pc.if_else(seen, part.loss, None)
-        total += tally(part.block.labels, predicted, best=best, rank=rank, loss=loss)
+        total += counted(Documents(part.block.labels, predicted, best, rank, loss))
     if not total.n:
         raise ValueError("a split to score: expected labelled documents, got none; check `split` and the labels")
     return total

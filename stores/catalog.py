@@ -19,7 +19,7 @@ from fuseline.stores.atomic import atomic_file
 from fuseline.stores.dataset import ROW_INPUTS
 from fuseline.stores.errors import StorageError
 from fuseline.stores.schemas import comment_of
-from fuseline.stores.tables import TABLES, PublicTable
+from fuseline.stores.tables import PublishedTable, in_catalog
 
 CATALOG = "catalog.duckdb"
 ROOT_VARIABLE = "fuseline_root"
@@ -57,7 +57,7 @@ def build_catalog(root: Path, tables: Mapping[str, Sequence[Path]], views: Mappi
         with atomic_file(path) as partial, duckdb.connect() as connection:
             target = f"{_literal(str(partial))} AS catalog (STORAGE_VERSION {_literal(STORAGE_VERSION)})"
             connection.execute(f"ATTACH {target}; USE catalog")
-            for name, table in TABLES.items():
+            for name, table in in_catalog().items():
                 kind = "VIEW" if name in views or table.query else "TABLE"
                 body = table.query or _body(root.absolute(), table, tables.get(name), views.get(name))
                 connection.execute(f"CREATE {kind} {_quoted(name)} AS {body}")
@@ -70,7 +70,7 @@ def build_catalog(root: Path, tables: Mapping[str, Sequence[Path]], views: Mappi
     return path
 
 
-def _body(root: Path, table: PublicTable, tables: Sequence[Path] | None, views: Sequence[Part] | None) -> str:
+def _body(root: Path, table: PublishedTable, tables: Sequence[Path] | None, views: Sequence[Part] | None) -> str:
     parts = [part for part in views or [Part(tables or [], vary=True)] if part.files]
     return " UNION ALL BY NAME ".join([_empty(table.schema), *(_over_files(root, part) for part in parts)])
 
@@ -99,7 +99,7 @@ def _empty(schema: pa.Schema) -> str:
     return f"SELECT {columns} WHERE false"
 
 
-def _comments(kind: str, name: str, table: PublicTable, types: Mapping[str, str]) -> str:
+def _comments(kind: str, name: str, table: PublishedTable, types: Mapping[str, str]) -> str:
     said = [f"COMMENT ON {kind} {_quoted(name)} IS {_literal(table.summary)}"]
     for column, sql_type in types.items():
         text = _literal(f"{sql_type}: {comment_of(column, table.schema)}")

@@ -1,9 +1,20 @@
-"""The tables that are published: one list behind latest/, the catalog and their comments."""
+"""The tables that are published: the one list behind latest/, the catalog with its comments, and the report."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
+from fuseline.stores.report_schemas import (
+    CLASSES,
+    CONFUSION,
+    CONTACT_SHEET,
+    GALLERY,
+    IMPORTANCE,
+    MEASURES,
+    PRESENCE,
+    RELEASE,
+    STAGES,
+)
 from fuseline.stores.schemas import (
     CLEAN,
     DETECTIONS,
@@ -23,17 +34,36 @@ from fuseline.stores.schemas import (
     indices,
 )
 
+Form = Literal["table", "report", "shards", "runs", "versions", "query"]
 
-class PublicTable(NamedTuple):
+
+class PublishedTable(NamedTuple):
     """One table: its columns, of which each says what it holds, and what a row is.
 
-    A source's own columns (num_*, cat_*) may follow in documents and results. A table with a `query` has no files of
-    its own: it is SQL over the others.
+    A source's own columns (num_*, cat_*) may follow in documents and results. Forms:
+
+    - table: a file of latest/ and a table of the catalog;
+    - report: only the report shows it;
+    - shards: a view of the catalog over all shards of the datasets of some roles, and with `columns` a file of latest/;
+    - runs: a table of the catalog over the same table of every run that published;
+    - versions: a view over every version of the datasets of some roles;
+    - query: SQL over the other tables.
+
+    Rows of `table` and `report` are those that nodes of a role wrote under this name; those of no role are made of
+    records when a run publishes.
     """
 
     schema: pa.Schema
     summary: str
+    form: Form = "table"
+    roles: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     query: str = ""
+
+    @property
+    def named(self) -> bool:
+        """Whether a column names the dataset that a row is of."""
+        return "dataset" in self.schema.names
 
 
 def _merged(*schemas: pa.Schema) -> pa.Schema:
@@ -64,24 +94,36 @@ FEATURES = pa.schema(
     [*_lists(_merged(embedding(1, pa.float32()), codes(1), indices(1))), _FEATURE]
 )  # fmt: skip
 
-_RESULTS = """
+_JOINED = """
 SELECT d.* EXCLUDE (status), d.status AS document_status, p.* EXCLUDE (id),
     CASE WHEN len(d.labels) > 0 THEN coalesce(list_contains(d.labels, p.label), false) END AS correct
 FROM documents AS d LEFT JOIN predictions AS p USING (id)
 """
 
-TABLES: dict[str, PublicTable] = {
-    "documents": PublicTable(INGESTED, "one row per document, as read from the source"),
-    "clean": PublicTable(CLEAN, "one row per document: its text without markup"),
-    "features": PublicTable(FEATURES, "one row per document and feature dataset: embeddings, visual tokens, indices"),
-    "detections": PublicTable(
-        pa.schema([*DETECTIONS, _DATASET]), "one row per document and detector: what was found in its image"
+_DOCUMENT_COLUMNS = ("id", "source_file", "source_row", "status", "split", "fold", "labels", "title")
+
+TABLES: dict[str, PublishedTable] = {
+    "documents": PublishedTable(
+        INGESTED, "one row per document, as read from the source", "shards", ("documents",), _DOCUMENT_COLUMNS
     ),
-    "predictions": PublicTable(PREDICTIONS, "one row per document and model, of the last complete run"),
-    "predictions_history": PublicTable(
-        pa.schema([*PREDICTIONS, _KEY, _LAST_RUN, _LATEST]), "predictions of every version of a model that gc has left"
+    "clean": PublishedTable(CLEAN, "one row per document: its text without markup", "shards", ("clean",)),
+    "features": PublishedTable(
+        FEATURES, "one row per document and feature dataset: embeddings, visual tokens, indices", "shards",
+        ("embed", "quantize", "vectors"),
     ),
-    "results": PublicTable(
+    "detections": PublishedTable(
+        pa.schema([*DETECTIONS, _DATASET]), "one row per document and detector: what was found in its image", "shards",
+        ("detect",),
+    ),
+    "predictions": PublishedTable(
+        PREDICTIONS, "one row per document and model, of the last complete run", "shards", ("predictions",),
+        tuple(PREDICTIONS.names),
+    ),
+    "predictions_history": PublishedTable(
+        pa.schema([*PREDICTIONS, _KEY, _LAST_RUN, _LATEST]), "predictions of every version of a model that gc has left",
+        "versions", ("predictions",),
+    ),
+    "results": PublishedTable(
         pa.schema(
             [
                 *INGESTED.remove(INGESTED.get_field_index("status")),
@@ -90,16 +132,41 @@ TABLES: dict[str, PublicTable] = {
                 _CORRECT,
             ]
         ),
-        "one row per document and model: the document, its labels and what the model said",
-        _RESULTS,
+        "one row per document and model: the document, its labels and what the model said", "query", query=_JOINED,
     ),
-    "metrics": PublicTable(RESULTS, "one row per model, split and metric, of the last complete run"),
-    "metrics_history": PublicTable(RESULTS, "metrics of every run that published"),
-    "models": PublicTable(MODELS, "one row per model: size, and what fitting it took"),
-    "quarantine": PublicTable(QUARANTINE, "one row per document or source row that failed somewhere, with the reason"),
-    "findings": PublicTable(FINDINGS, "one row per file without a row, or row whose partner files do not match it"),
-    "statistics": PublicTable(STATISTICS, "counts of documents and their fields by split and folder"),
-    "drift": PublicTable(DRIFT, "one row per part of a codebook: new documents beside those it was fitted on"),
-    "tokens": PublicTable(TOKENS, "one row per visual token of a model: what it means"),
-    "words": PublicTable(WORDS, "one row per word of a model: the visual tokens nearest to it"),
-}
+    "metrics": PublishedTable(
+        RESULTS, "one row per model, split and metric, of the last complete run", roles=("evaluation",)
+    ),
+    "metrics_history": PublishedTable(RESULTS, "metrics of every run that published", "runs"),
+    "models": PublishedTable(MODELS, "one row per model: size, and what fitting it took"),
+    "quarantine": PublishedTable(
+        QUARANTINE, "one row per document or source row that failed somewhere, with the reason"
+    ),
+    "findings": PublishedTable(FINDINGS, "one row per file without a row, or row whose partner files do not match it"),
+    "statistics": PublishedTable(
+        STATISTICS, "counts of documents and their fields by split and folder", roles=("statistics",)
+    ),
+    "drift": PublishedTable(
+        DRIFT, "one row per part of a codebook: new documents beside those it was fitted on", roles=("drift",)
+    ),
+    "tokens": PublishedTable(TOKENS, "one row per visual token of a model: what it means", roles=("tokens",)),
+    "words": PublishedTable(
+        WORDS, "one row per word of a model: the visual tokens nearest to it", roles=("tokens",)
+    ),
+    "classes": PublishedTable(CLASSES, "scores of every class by model and split", "report", ("evaluation",)),
+    "confusion": PublishedTable(CONFUSION, "how often a label was taken for which", "report", ("evaluation",)),
+    "importance": PublishedTable(IMPORTANCE, "mean share of modalities in decisions", "report", ("evaluation",)),
+    "gallery": PublishedTable(GALLERY, "examples that are right and wrong", "report", ("gallery",)),
+    "contact_sheet": PublishedTable(
+        CONTACT_SHEET, "images with what detectors found in them", "report", ("contact_sheet",)
+    ),
+    "presence": PublishedTable(PRESENCE, "documents per stage that have what it makes", "report"),
+    "release": PublishedTable(RELEASE, "counts beside those that the data set's release is known by", "report"),
+    "stages": PublishedTable(STAGES, "what every stage did in this run", "report"),
+    "measures": PublishedTable(MEASURES, "what metrics are: title, unit, which way is better", "report"),
+}  # fmt: skip
+
+
+def in_catalog() -> dict[str, PublishedTable]:
+    """Return the tables that analysts find in the catalog, by name."""
+    return {name: table for name, table in TABLES.items() if table.form != "report"}

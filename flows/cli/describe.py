@@ -13,8 +13,10 @@ from fuseline.flows.config import Config
 from fuseline.models.detectors import DETECTORS
 from fuseline.models.encoders import ENCODERS
 from fuseline.models.features import inputs_of
+from fuseline.models.metrics.registry import METRICS
 from fuseline.models.quantizers import QUANTIZERS
 from fuseline.models.registry import MODELS
+from fuseline.reports.sections import SECTIONS
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.readers import READERS
 
@@ -147,7 +149,12 @@ def _quantizer(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
 
 
 def _metric(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
-    return {}, iter(())
+    metric = METRICS[name]
+    return {"unit": metric.unit, "better": "lower" if metric.lower_is_better else "higher"}, iter(())
+
+
+def _section(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
+    return {"reads": ", ".join(SECTIONS[name].reads)}, iter(())
 
 
 def _stage(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
@@ -161,6 +168,7 @@ KINDS: dict[str, Callable[[str], tuple[dict[str, str], Iterator[dict[str, Any]]]
     "detector": _detector,
     "quantizer": _quantizer,
     "metric": _metric,
+    "section": _section,
     "stage": _stage,
 }
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}

@@ -62,6 +62,12 @@ def _metrics() -> Rows:
     return registry_rows()
 
 
+def _sections() -> Rows:
+    from fuseline.reports.sections import SECTIONS
+
+    return _rows({name: section.summary for name, section in SECTIONS.items()})
+
+
 def _models() -> Rows:
     from fuseline.models.registry import registry_rows
 
@@ -76,6 +82,7 @@ REGISTRIES: dict[str, Callable[[], Rows]] = {
     "quantizers": _quantizers,
     "models": _models,
     "metrics": _metrics,
+    "sections": _sections,
 }
 
 

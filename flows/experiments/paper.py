@@ -13,6 +13,7 @@ from fuseline.flows.experiments.paper_tables import (
 )
 from fuseline.flows.experiments.tables import Sweep, write_sweep_table
 from fuseline.flows.experiments.trials import FOLDER, Grid
+from fuseline.flows.results.tables import measure_table
 from fuseline.reports.figures.frontier import frontier_png, frontier_svg
 from fuseline.reports.papers.kiela import frontier_points, render_paper
 from fuseline.reports.papers.kiela_data import PaperData
@@ -52,6 +53,7 @@ def publish_paper(grid: Grid, found: Sweep) -> str:
         line=found.line(),
         directions=found.directions,
         grid=found.grid,
+        measures=measure_table(),
         machine=next((told["machine"] for told in facts.values()), {}),
         **tables,
     )

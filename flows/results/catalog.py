@@ -10,39 +10,32 @@ from fuseline.stores.catalog import CATALOG, Part, build_catalog
 from fuseline.stores.dataset import Dataset, list_datasets
 from fuseline.stores.errors import StorageError
 from fuseline.stores.published import Published, publishing
+from fuseline.stores.tables import in_catalog
 from fuseline.tasks.engine.nodes import Node, whole
-from fuseline.tasks.stages import predict, vector_tables
+from fuseline.tasks.stages import vector_tables
 
 LATEST = "latest"
-
-# Roles whose datasets make up a view.
-VIEWS = {
-    "documents": ("documents",),
-    "clean": ("clean",),
-    "features": ("embed", "quantize", vector_tables.ROLE),
-    "detections": ("detect",),
-    "predictions": (predict.ROLE,),
-}
-# Views of several datasets, told apart by a column.
-SEVERAL = ("features", "detections")
-TABLES = ("metrics", "quarantine", "findings", "statistics", "models", "drift", "tokens", "words")
 
 
 def write_catalog(nodes: list[Node], root: Path, run: str) -> Path:
     """Write the catalog over what nodes have made, in a run, and what earlier runs left; return its path."""
-    tables = {name: [root / LATEST / f"{name}.parquet"] for name in TABLES}
-    tables["metrics_history"] = sorted((root / "metrics").glob("*.parquet"))
-    found = {name: [file for file in files if file.exists()] for name, files in tables.items()}
-    views = {
-        name: [
-            _part(node.dataset(root), {"dataset": _shown(node)} if name in SEVERAL else {})
-            for node in whole(nodes)
-            if node.layout == "parquet" and node.role in roles
-        ]
-        for name, roles in VIEWS.items()
-    }
-    views["predictions_history"] = list(_history(nodes, root, run))
-    return build_catalog(root, found, views)
+    tables: dict[str, list[Path]] = {}
+    views: dict[str, list[Part]] = {}
+    for name, table in in_catalog().items():
+        if table.form == "shards":
+            views[name] = [
+                _part(node.dataset(root), {"dataset": _shown(node)} if table.named else {})
+                for node in whole(nodes)
+                if node.layout == "parquet" and node.role in table.roles
+            ]
+        elif table.form == "versions":
+            views[name] = list(_history(nodes, root, run, table.roles))
+        elif table.form != "query":
+            files = (
+                [root / LATEST / f"{name}.parquet"] if table.form == "table" else (root / "metrics").glob("*.parquet")
+            )
+            tables[name] = sorted(file for file in files if file.exists())
+    return build_catalog(root, tables, views)
 
 
 def _shown(node: Node) -> str:
@@ -71,13 +64,13 @@ def renew_catalog(config: Config, root: Path) -> bool:
     return True
 
 
-def _history(nodes: list[Node], root: Path, run: str) -> Iterator[Part]:
-    """Yield the predictions of all versions, those of today among them."""
+def _history(nodes: list[Node], root: Path, run: str, roles: tuple[str, ...]) -> Iterator[Part]:
+    """Yield all versions of the datasets of some roles, those of today among them."""
     latest = {(node.name, node.key): run for node in nodes}
     runs = {version: earlier.run for earlier in runs_of(root) for version in earlier.keys.items()} | latest
     for dataset in list_datasets(root):
         stage, key = dataset.manifest.stage, dataset.key
-        if dataset.manifest.role == predict.ROLE and "rows" not in dataset.manifest.config:  # folds are for scores
+        if dataset.manifest.role in roles and "rows" not in dataset.manifest.config:  # folds are for scores
             yield _part(dataset, {"key": key, "run": runs.get((stage, key)), "latest": (stage, key) in latest})
 
 

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.filesize import decimal
 
-from fuseline.reports.sections.results import NAMES, Row, headline, number, ranking, result_tables
+from fuseline.flows.results.tables import measure_table
+from fuseline.reports.measures import Measure, Measures
+from fuseline.reports.standings import Row, ranking, result_tables, spread_text
 from fuseline.stores.layouts.files import check_files
 from fuseline.stores.published import Published
-from fuseline.stores.results import conform
+from fuseline.stores.results import conform, summary
 from fuseline.stores.schemas import RESULTS
 
 SPLITS = ("valid", "test")
@@ -22,7 +24,7 @@ class Standing(NamedTuple):
     """One model of the leaderboard; what was not measured is None."""
 
     model: str
-    metric: str  # what the scores are: accuracy, or f1_micro where documents may carry several labels
+    metric: Measure  # what the scores are
     valid: float | None
     test: float | None
     low: float | None  # 95 % interval of `test`
@@ -31,28 +33,39 @@ class Standing(NamedTuple):
     n_test: int
     seconds: float | None  # of the fit, compilation aside
     bytes: int | None  # of the model in memory
+    folds: int = 0  # of the cross-validation; 0 = there was none
+    fold_mean: float | None = None
+    fold_std: float | None = None  # n - 1 below
 
 
-def leaderboard(metrics: pa.Table, models: pa.Table, *, multi_label: bool) -> list[Standing]:
+def leaderboard(results: pa.Table, models: pa.Table, *, multi_label: bool, metric: str | None = None) -> list[Standing]:
     """Return the models by their score on valid (on test without a valid split); those without any score come last.
 
     Args:
-        metrics: RESULTS rows; scores of several seeds or folds are averaged.
+        results: RESULTS rows; scores of several seeds are averaged, folds by themselves.
         models: MODELS rows.
         multi_label: whether a document may carry several labels, which decides the metric.
+        metric: the metric, if another than that of the task shall rank them.
     """
+    measures = Measures(measure_table(), multi_label=multi_label, headline=metric)
     costs = {row["model"]: row for row in models.to_pylist()}
-    tables = {table.split: table for table in result_tables(metrics, baseline="", multi_label=multi_label)}
+    tables = {table.split: table for table in result_tables(results, measures, baseline="")}
     scores = {split: {row.model: row for row in table.rows} for split, table in tables.items()}
-    ranked = ranking(metrics, multi_label=multi_label)
+    ranked = ranking(results, measures)
+    folds = len(set(results["fold"].drop_null().to_pylist()))
+    folded = {
+        row["model"]: row
+        for row in summary(results).to_pylist()
+        if (row["over"], row["split"], row["metric"]) == ("folds", "test", measures.headline.metric)
+    }
     standings = []
     for name in [*ranked, *sorted({*costs} - {*ranked})]:
         valid, test = (scores.get(split, {}).get(name) for split in SPLITS)
-        cost = costs.get(name, {})
+        cost, fold = costs.get(name, {}), folded.get(name, {})
         standings.append(
             Standing(
                 model=name,
-                metric=headline(multi_label),
+                metric=measures.headline,
                 valid=_of(valid, lambda row: row.cells[0].value),
                 test=_of(test, lambda row: row.cells[0].value),
                 low=_of(test, lambda row: row.low),
@@ -61,6 +74,9 @@ def leaderboard(metrics: pa.Table, models: pa.Table, *, multi_label: bool) -> li
                 n_test=test.n if test else 0,
                 seconds=cost.get("seconds"),
                 bytes=cost.get("bytes"),
+                folds=folds,
+                fold_mean=fold.get("mean"),
+                fold_std=fold.get("std"),
             )
         )
     return standings
@@ -71,9 +87,9 @@ def published_leaderboard(root: Path) -> list[Standing]:
     files = _published(root, "state.json", "metrics.parquet", "models.parquet")
     if not files:
         return []
-    state, *tables = files
-    metrics, models = map(pq.read_table, tables)
-    return leaderboard(conform(metrics, RESULTS), models, multi_label=orjson.loads(state.read_bytes())["multi_label"])
+    state = orjson.loads(files[0].read_bytes())
+    metrics, models = map(pq.read_table, files[1:])
+    return leaderboard(conform(metrics, RESULTS), models, multi_label=state["multi_label"], metric=state.get("metric"))
 
 
 def published_cautions(root: Path) -> list[str]:
@@ -94,17 +110,21 @@ def _published(root: Path, *names: str) -> list[Path]:
 def title(standings: list[Standing]) -> str:
     """Return what the scores are, and of how many documents: "accuracy, %, on 12 valid, 21 test documents"."""
     sizes = ", ".join(f"{max(getattr(one, f'n_{split}') for one in standings):,} {split}" for split in SPLITS)
-    return f"{NAMES[standings[0].metric]}, %, on {sizes} documents"
+    metric = standings[0].metric
+    return f"{metric.title}{', %' if metric.unit == 'share' else ''}, on {sizes} documents"
 
 
 def cells(standing: Standing) -> dict[str, str]:
-    """Return a model's cells by column, as they are printed; scores in per cent, empty where nothing was measured."""
+    """Return a model's cells by column, as they are printed; shares in per cent, empty where nothing was measured."""
     metric, low, high = standing.metric, standing.low, standing.high
     scores = {split: score for split in SPLITS if (score := getattr(standing, split)) is not None}
+    fold = {"mean": standing.fold_mean, "std": standing.fold_std}
+    folds = {f"{standing.folds} folds": spread_text(metric, fold) if standing.fold_mean is not None else ""}
     return {
         "model": standing.model,
-        **{split: number(metric, scores[split]) if split in scores else "" for split in SPLITS},
-        "95 % interval": "" if low is None or high is None else f"{number(metric, low)} to {number(metric, high)}",
+        **{split: metric.text(scores[split]) if split in scores else "" for split in SPLITS},
+        "95 % interval": "" if low is None or high is None else f"{metric.text(low)} to {metric.text(high)}",
+        **(folds if standing.folds else {}),
         "fit": "" if standing.seconds is None else f"{standing.seconds:,.1f} s",
         "size": "" if standing.bytes is None else decimal(standing.bytes),
     }

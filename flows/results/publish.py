@@ -1,7 +1,5 @@
 """Put the results of a complete run where people look: latest/, metrics/, the catalog and the report."""
 
-import logging
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,35 +14,25 @@ from fuseline.flows.config import Config
 from fuseline.flows.graph import build
 from fuseline.flows.results.catalog import LATEST, write_catalog
 from fuseline.flows.results.cautions import cautions
-from fuseline.flows.results.outcome import findings_of, notes, quarantine_table
-from fuseline.flows.runtime import shares_of
+from fuseline.flows.results.outcome import notes
+from fuseline.flows.results.tables import Tables, published_tables
 from fuseline.reports.page import render
-from fuseline.reports.page_data import PRESENCE, PUBLISHED, STAGES, ReportData
+from fuseline.reports.page_data import ReportData
 from fuseline.stores.atomic import atomic_file, atomic_folder, write_bytes
 from fuseline.stores.catalog import CATALOG
 from fuseline.stores.digests import combine
 from fuseline.stores.layouts.parquet import write_table
 from fuseline.stores.published import Published, publishing
-from fuseline.stores.results import conform
-from fuseline.stores.schemas import DRIFT, MODELS, PREDICTIONS, RESULTS, STATISTICS, TOKENS, WORDS, commented
-from fuseline.stores.tables import TABLES
-from fuseline.tasks.engine.nodes import Fit, Node, ShardStage, Summary, whole
+from fuseline.stores.schemas import commented
+from fuseline.stores.tables import TABLES, PublishedTable
+from fuseline.tasks.engine.nodes import Fit, Node, whole
 from fuseline.tasks.engine.planner import Plan
-from fuseline.tasks.evaluation import contact_sheet, evaluate, gallery, statistics, token_dictionary
+from fuseline.tasks.evaluation import contact_sheet
 from fuseline.tasks.evaluation.contact_sheet import colours, draw_sheet
-from fuseline.tasks.readers import published
-from fuseline.tasks.stages import codebook_drift, train
-
-WHOLE = 0.95  # share of the published documents from which on a set is compared with its release
-SPLITS = ("train", "valid", "test")
-
-logger = logging.getLogger("fuseline")
+from fuseline.tasks.stages import train
 
 PACKAGES = ("prefect", "pyarrow", "polars", "torch", "sentence-transformers", "faiss-cpu", "lightgbm", "zarr", "numba")
-
-
-# What a classifier's record may say of its costs.
-FACTS = ("seconds", "parameters", "bytes", "bytes_per_document", "multiply_adds_per_document")
+SHEET = "contact_sheet.png"
 
 
 def report_inputs(config: Config, nodes: list[Node], root: Path) -> str:
@@ -100,118 +88,48 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, summar
         summaries: what each stage did, as fuseline.flows.runtime.StageSummary.to_dict gives it.
     """
     root = Path(config.root)
-    metrics, quarantine = _metrics(nodes, root, run), quarantine_table(nodes, root)
-    told_of, nodes = notes(nodes, root), whole(nodes)
-    data = _report_data(config, nodes, run=run, created=created, summaries=summaries)
-    words = _typed(WORDS, _tables(nodes, root, token_dictionary.ROLE, "words"))
-    told = {"metrics": metrics, "quarantine": quarantine, "notes": (*data["cautions"], *told_of)}
-    page = render(ReportData(**{name: value for name, value in data.items() if name != "cautions"}, **told))
+    tables = published_tables(config, nodes, run=run, summaries=summaries)
+    remarks, nodes = notes(nodes, root), whole(nodes)
+    warnings = cautions(tables["statistics"], scored=config.evaluation.splits)
+    multi_label = _multi_label(nodes, root)
+    page = render(
+        ReportData(
+            title=config.name,
+            run=run,
+            created=created,
+            tables=tables,
+            detectors={name: f"rgb{colour}" for name, colour in colours(config.detect).items()},
+            lineage={node.label: node.key for node in nodes},
+            versions={name: version(name) for name in PACKAGES},
+            config_yaml=config.to_yaml(),
+            multi_label=multi_label,
+            metric=config.report.metric,
+            notes=(*warnings, *remarks),
+        )
+    )
     folder = root / "reports" / run
     write_bytes(folder / "index.html", page.encode())
     with atomic_file(root / "metrics" / f"{run}.parquet") as partial:
-        write_table(partial, metrics)
+        write_table(partial, tables["metrics"])
     with atomic_folder(root / LATEST) as latest:
         (latest / "report.html").write_text(page, encoding="utf-8")
-        small = {name: data[name] for name in ("statistics", "models", "drift", "tokens")}
-        small |= {"metrics": metrics, "quarantine": quarantine, "words": words, "findings": findings_of(nodes, root)}
-        for name, table in small.items():
-            write_table(latest / f"{name}.parquet", commented(table, TABLES[name].schema))
-        if data["contact_sheet"] is not None:
-            (latest / SHEET).write_bytes(draw_sheet(data["contact_sheet"], sorted(config.detect)))
-        for name, columns in {"predictions": PREDICTIONS.names, "documents": DOCUMENT_COLUMNS}.items():
-            schema = pa.schema([TABLES[name].schema.field(column) for column in columns])
-            _write_stream(latest / f"{name}.parquet", schema, _shards(nodes, root, name, tuple(columns)))
-        state = {"run": run, "multi_label": data["multi_label"], "cautions": data["cautions"]}
+        _write_latest(latest, tables, nodes, root)
+        if any(node.role == contact_sheet.ROLE for node in nodes):
+            (latest / SHEET).write_bytes(draw_sheet(tables["contact_sheet"], sorted(config.detect)))
+        state = {"run": run, "multi_label": multi_label, "metric": config.report.metric, "cautions": warnings}
         (latest / "state.json").write_bytes(orjson.dumps(state))
     write_catalog(nodes, root, run)
     return folder / "index.html"
 
 
-def _metrics(nodes: list[Node], root: Path, run: str) -> pa.Table:
-    joined = _typed(RESULTS, _tables(nodes, root, evaluate.ROLE, "metrics"))
-    at = RESULTS.get_field_index("run")
-    return joined.set_column(at, RESULTS.field("run"), pa.repeat(run, joined.num_rows)).combine_chunks()
-
-
-def published_counts(config: Config, statistics: pa.Table) -> pa.Table:
-    """Return the counts that the release is known by beside those found.
-
-    Empty when it has none, when nobody wants them, and when far fewer documents were read, as from a part of the set.
-    """
-    known = published(config.source.reader, config.source.parsed())
-    found: Counter[str] = Counter()
-    labels = set()
-    for row in statistics.to_pylist():
-        if row["field"] == "documents" and row["measure"] == "documents":
-            found["documents"] += row["value"]
-            found[row["split"]] += row["value"]
-        if row["field"].startswith("label:"):
-            labels.add(row["field"])
-    found["labels"] = len(labels)
-    documents = known.get("documents") or sum(known.get(split, 0) for split in SPLITS)
-    whole = found["documents"] >= WHOLE * documents
-    if config.report.published == "never" or (config.report.published == "whole" and not whole):
-        return PUBLISHED.empty_table()
-    rows = [{"measure": name, "published": count, "found": found[name]} for name, count in sorted(known.items())]
-    return pa.Table.from_pylist(rows, schema=PUBLISHED)
-
-
-def presence(nodes: list[Node], root: Path) -> pa.Table:
-    """Return PRESENCE rows: what cleaning, detectors and encoders found in the documents."""
-    rows = []
-    for node in nodes:
-        if isinstance(node, ShardStage) and node.flow in ("clean", "detect", "embed"):
-            counts: Counter[str] = Counter()
-            for record in node.dataset(root).records().values():
-                counts.update(record.tallies.get("status", {}))
-            present, missing = counts["ok"], counts["missing"]
-            failed = counts.total() - present - missing
-            rows.append({"stage": node.label, "present": present, "missing": missing, "failed": failed})
-    return pa.Table.from_pylist(rows, schema=PRESENCE)
-
-
-def _report_data(
-    config: Config, nodes: list[Node], *, run: str, created: str, summaries: list[dict[str, Any]]
-) -> dict[str, Any]:
-    root = Path(config.root)
-    counts = next(iter(_tables(nodes, root, statistics.ROLE, statistics.ROLE)), STATISTICS.empty_table())
-    scores = {name: _tables(nodes, root, evaluate.ROLE, name) for name in ("classes", "confusion", "importance")}
-    # Runs of older versions know no shares.
-    rows = [{**row, "shares": list(shares_of(row.get("timings", {})).items())} for row in summaries]
-    stages = pa.Table.from_pylist([{name: row[name] for name in STAGES.names} for row in rows], schema=STAGES)
-    return {
-        "title": config.name,
-        "run": run,
-        "created": created,
-        "statistics": counts,
-        "presence": presence(nodes, root),
-        "published": published_counts(config, counts),
-        **{name: _joined(tables) for name, tables in scores.items()},
-        "gallery": _joined(_tables(nodes, root, gallery.ROLE, gallery.ROLE)),
-        "contact_sheet": _joined(_tables(nodes, root, contact_sheet.ROLE, contact_sheet.ROLE)),
-        "detectors": {name: f"rgb{colour}" for name, colour in colours(config.detect).items()},
-        "models": model_table(config, nodes, root),
-        "drift": _typed(DRIFT, _tables(nodes, root, codebook_drift.ROLE, codebook_drift.ROLE)),
-        "tokens": _typed(TOKENS, _tables(nodes, root, token_dictionary.ROLE, "tokens")),
-        "stages": stages,
-        "lineage": {node.label: node.key for node in nodes},
-        "versions": {name: version(name) for name in PACKAGES},
-        "config_yaml": config.to_yaml(),
-        "multi_label": _multi_label(nodes, root),
-        "cautions": cautions(counts, scored=config.evaluation.splits),
-    }
-
-
-def model_table(config: Config, nodes: list[Node], root: Path) -> pa.Table:
-    """Return one MODELS row per trained model: what it says of its size, and what its fit took."""
-    rows = []
-    for node in nodes:
-        if isinstance(node, Fit) and node.role == train.ROLE and (record := node.fitted(root).record()):
-            name = node.short
-            fixed = {"model": name, "kind": config.models[name].kind, "seed": config.models[name].seed}
-            facts = {fact: record.facts.get(fact) for fact in FACTS}
-            rows.append({**fixed, **facts, "documents": record.n_rows, "key": f"{node.key}/{record.name}"})
-    return pa.Table.from_pylist(rows, schema=MODELS)
+def _write_latest(latest: Path, tables: Tables, nodes: list[Node], root: Path) -> None:
+    for name, one in TABLES.items():
+        path = latest / f"{name}.parquet"
+        if one.form == "table":
+            write_table(path, commented(tables[name], one.schema))
+        if one.columns:
+            schema = pa.schema([one.schema.field(column) for column in one.columns])
+            _write_stream(path, schema, _shards(nodes, root, one))
 
 
 def _multi_label(nodes: list[Node], root: Path) -> bool:
@@ -222,32 +140,13 @@ def _multi_label(nodes: list[Node], root: Path) -> bool:
     return False
 
 
-def _tables(nodes: list[Node], root: Path, role: str, name: str) -> list[pa.Table]:
-    """Return the tables of one name of all summaries of a role, in the order of the nodes."""
-    found = (node.table(root, name) for node in nodes if isinstance(node, Summary) and node.role == role)
-    return [table for table in found if table is not None]
-
-
-def _shards(nodes: list[Node], root: Path, role: str, columns: tuple[str, ...]) -> Iterator[pa.Table]:
-    """Yield columns of all shards of the datasets of a role."""
-    for dataset in (node.dataset(root) for node in nodes if node.role == role):
-        yield from (dataset.read(record, columns) for _, record in sorted(dataset.records().items()))
-
-
-def _typed(schema: pa.Schema, tables: list[pa.Table]) -> pa.Table:
-    """Return the columns of a schema of some tables, one after the other."""
-    return pa.concat_tables([schema.empty_table(), *(conform(table, schema) for table in tables)])
-
-
-def _joined(tables: list[pa.Table]) -> pa.Table | None:
-    return pa.concat_tables(tables, promote_options="default").combine_chunks() if tables else None
+def _shards(nodes: list[Node], root: Path, table: PublishedTable) -> Iterator[pa.Table]:
+    """Yield the columns of a table from all shards of its datasets."""
+    for dataset in (node.dataset(root) for node in nodes if node.role in table.roles):
+        yield from (dataset.read(record, table.columns) for _, record in sorted(dataset.records().items()))
 
 
 def _write_stream(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for table in tables:
             writer.write_table(table.cast(schema))
-
-
-SHEET = "contact_sheet.png"
-DOCUMENT_COLUMNS = ["id", "source_file", "source_row", "status", "split", "fold", "labels", "title"]

@@ -1,14 +1,37 @@
 """Every metric by name, made from counts that add over shards; the only place where a new one of ours is listed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import AfterValidator
 
-from fuseline.models.metrics.scores import ClassScore, Tally, class_scores, ratio
+from fuseline.models.metrics.scores import (
+    ClassScore,
+    Interval,
+    Sums,
+    Tally,
+    class_scores,
+    f1_interval,
+    ratio,
+    share_interval,
+    tally,
+)
 from fuseline.plugins import Registry
+
+
+class Documents(NamedTuple):
+    """Labelled documents and what a model says of them; every field has one entry per document."""
+
+    truth: pa.Array  # (n,) list<string>: own labels, at least one
+    predicted: pa.Array  # (n,) list<string>: predicted labels
+    best: pa.Array  # (n,) string: most probable label; null: the model read nothing
+    rank: pa.Array  # (n,) int32: place of its best own label, 1 = right; null: the model knows none
+    loss: pa.Array  # (n,) float32: -log probability of its own labels, nats; null likewise
 
 
 class Counts:
@@ -27,31 +50,47 @@ class Counts:
         """Documents that carry each of these classes, (C,)."""
         return np.array([row.support for row in self._classes])
 
+    @property
+    def right(self) -> int:
+        """Documents whose best label is right; multi-label: whose whole label set is right."""
+        return self.tally.exact if self.multi_label else self.tally.first
+
     @cached_property
     def _classes(self) -> list[ClassScore]:
         return class_scores(self.tally)
 
 
-class Metric(NamedTuple):
-    """One number that tells how good predictions are."""
+Task = Literal["single-label", "multi-label"]
+BOTH: tuple[Task, ...] = ("single-label", "multi-label")
+SINGLE, MULTI = BOTH[:1], BOTH[1:]
 
-    kind: str  # its name in the registry and in metrics.parquet
+
+class Metric(NamedTuple):
+    """One number that tells how good predictions are: evaluation, tables, sweeps and the report take it from here."""
+
+    kind: str  # its name in the registry and in the results table
     summary: str  # one line for those who read tables
     value: Callable[[Counts], float]
     documents: Callable[[Tally], int] = lambda tally: tally.n  # it is computed on; without any it is left out
     lower_is_better: bool = False
+    unit: str = "share"  # share (0..1, shown in per cent), documents (a count), nats, or another
+    title: str = ""  # as the head of a column; default: its name without underscores
+    headline: tuple[Task, ...] = ()  # tasks whose models it ranks by default
+    shown: tuple[Task, ...] = BOTH  # tasks whose main table in the report has it; the full table has every metric
+    interval: Callable[[Counts], Interval] | None = None  # 95 %; becomes the metrics <kind>_low and <kind>_high
+    sums: Callable[[Documents], NDArray[np.float64]] | None = None  # what it sums over documents: `tally.sums[kind]`
 
 
-# Those that models are compared by.
-Compared = Literal["accuracy", "p_at_1", "top_5", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "log_loss"]
 OURS = (
     Metric(
         "accuracy", "share of documents whose best label is right; multi-label: whose whole label set is right",
-        lambda counts: (counts.tally.exact if counts.multi_label else counts.tally.first) / counts.tally.n,
+        lambda counts: counts.right / counts.tally.n, headline=SINGLE, shown=SINGLE,
+        interval=lambda counts: share_interval(counts.right / counts.tally.n, counts.tally.n),
     ),
     Metric(
         "p_at_1", "share of documents whose best label is one of their own",
-        lambda counts: counts.tally.first / counts.tally.n,
+        lambda counts: counts.tally.first / counts.tally.n, title="P@1", shown=MULTI,
+        interval=lambda counts: share_interval(counts.tally.first / counts.tally.n, counts.tally.n),
     ),
     Metric(
         "top_5", "share of documents with an own label among the best five",
@@ -62,29 +101,44 @@ OURS = (
         lambda counts: ratio(
             2 * counts.tally.hit.total(), counts.tally.true.total() + counts.tally.predicted.total()
         ),
+        title="F1 micro", headline=MULTI, shown=MULTI, interval=lambda counts: f1_interval(counts.tally),
     ),
-    Metric("f1_macro", "mean F1 of the classes", lambda counts: float(counts.f1.mean())),
+    Metric("f1_macro", "mean F1 of the classes", lambda counts: float(counts.f1.mean()), title="F1 macro"),
     Metric(
         "f1_weighted", "mean F1 of the classes, weighted by their documents",
-        lambda counts: float(counts.f1 @ counts.support / counts.support.sum()),
+        lambda counts: float(counts.f1 @ counts.support / counts.support.sum()), title="F1 weighted", shown=(),
     ),
     Metric(
-        "f1_samples", "mean F1 of the documents' label sets; 0/0 is 0", lambda counts: counts.tally.f1 / counts.tally.n
+        "f1_samples", "mean F1 of the documents' label sets; 0/0 is 0", lambda counts: counts.tally.f1 / counts.tally.n,
+        title="F1 samples", shown=MULTI,
     ),
     Metric(
         "no_input", "documents that hold nothing the model reads; they count as wrong",
-        lambda counts: float(counts.tally.no_input),
+        lambda counts: float(counts.tally.no_input), lower_is_better=True, unit="documents", shown=(),
     ),
     Metric(
         "unknown_label", "documents whose labels were unseen in training; they count as wrong",
-        lambda counts: float(counts.tally.unknown_label),
+        lambda counts: float(counts.tally.unknown_label), lower_is_better=True, unit="documents", shown=(),
     ),
     Metric(
         "log_loss", "mean -log probability of the own labels, nats",
         lambda counts: counts.tally.loss / counts.tally.loss_n, lambda tally: tally.loss_n, lower_is_better=True,
+        unit="nats",
     ),
 )  # fmt: skip
 METRICS: Registry[Metric] = Registry("metric", {metric.kind: metric for metric in OURS})
+
+
+def counted(documents: Documents) -> Tally:
+    """Count one block of documents for every metric; tallies of different documents add.
+
+    Raises ValueError when a document has no label of its own.
+    """
+    base = tally(documents.truth, documents.predicted, best=documents.best, rank=documents.rank, loss=documents.loss)
+    if not base.n:
+        return base
+    sums = {name: metric.sums(documents) for name, metric in METRICS.items() if metric.sums is not None}
+    return replace(base, sums=Sums(sums)) if sums else base
 
 
 def scores(tally: Tally, *, multi_label: bool) -> dict[str, tuple[float, int]]:
@@ -92,6 +146,34 @@ def scores(tally: Tally, *, multi_label: bool) -> dict[str, tuple[float, int]]:
     counts = Counts(tally, multi_label=multi_label)
     on = {name: metric.documents(tally) for name, metric in METRICS.items()} if tally.n else {}
     return {name: (float(METRICS[name].value(counts)), n) for name, n in on.items() if n}
+
+
+def intervals(tally: Tally, *, multi_label: bool) -> dict[str, Interval]:
+    """Return metric -> its 95 % interval, of those that have one; empty without documents."""
+    counts = Counts(tally, multi_label=multi_label)
+    having = ((name, metric.interval) for name, metric in METRICS.items()) if tally.n else ()
+    return {name: interval(counts) for name, interval in having if interval is not None}
+
+
+def comparable() -> list[str]:
+    """Return the metrics that models can be compared by: all that do not count documents."""
+    return [name for name, metric in METRICS.items() if metric.unit != "documents"]
+
+
+def checked_metric(name: str) -> str:
+    """Return the name of a metric that models can be compared by; raises ValueError for another, as pydantic wants."""
+    if name not in (names := comparable()):
+        raise ValueError(f"expected one of {names}, got {name!r}; `fuseline list metrics` says what each is")
+    return name
+
+
+def is_better(metric: str, a: float, b: float) -> bool:
+    """Return whether a value of a metric is better than another."""
+    return a < b if METRICS[metric].lower_is_better else a > b
+
+
+# The name of a metric in a configuration; plugins are asked for when a configuration is read.
+Compared = Annotated[str, AfterValidator(checked_metric)]
 
 
 def registry_rows() -> list[dict[str, str]]:

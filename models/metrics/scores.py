@@ -21,6 +21,16 @@ FEW = 30  # documents
 NOTHING = ""  # stands for "no prediction" in the confusion counts
 
 
+class Sums(dict[str, NDArray[np.float64]]):
+    """What metrics of their own kind sum over documents, by metric."""
+
+    def __add__(self, other: "Sums") -> "Sums":
+        """Return the sums over both sets of documents."""
+        return Sums(
+            {name: np.sum([own[name] for own in (self, other) if name in own], axis=0) for name in self | other}
+        )
+
+
 @dataclass(frozen=True)
 class Tally:
     """Sums over some documents; two tallies of different documents add."""
@@ -41,6 +51,7 @@ class Tally:
     predicted: Counter[str] = field(default_factory=Counter)
     hit: Counter[str] = field(default_factory=Counter)  # true and predicted
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)  # (true, best label)
+    sums: Sums = field(default_factory=Sums)
 
     def __add__(self, other: "Tally") -> "Tally":
         """Return the tally of both sets of documents."""

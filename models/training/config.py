@@ -1,12 +1,12 @@
 """What a training by gradient steps can be told: a mix-in for the configuration of a classifier family."""
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from fuseline.models.config import FrozenConfig, added, runtime_option
 from fuseline.models.device import Device
-from fuseline.models.metrics.registry import Compared
+from fuseline.models.metrics.registry import Compared, comparable
 from fuseline.models.training.losses import LOSSES, ClassWeights
 from fuseline.models.training.optimizers import OPTIMIZERS, checked_options
 from fuseline.models.training.schedules import SCHEDULES
@@ -82,7 +82,7 @@ class TrainingConfig(FrozenConfig):
         checked_options("schedule_options", SCHEDULES[self.schedule].options, self.schedule_options)
         if self.select is None and (self.patience is not None or self.schedule == "plateau"):
             wants = "patience" if self.patience is not None else "schedule: plateau"
-            raise ValueError(f"select: expected one of {list(get_args(Compared))} for {wants}, got None; name a metric")
+            raise ValueError(f"select: expected one of {comparable()} for {wants}, got None; name a metric")
         if self.loss == "softmax":
             self.loss_name(multi_label=False)
         return self

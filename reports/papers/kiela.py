@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 
 from fuseline.reports.figures.frontier import Point, frontier_svg
-from fuseline.reports.page import FOLDER, page_environment
+from fuseline.reports.markup import page_environment, style
+from fuseline.reports.measures import Measures
 from fuseline.reports.papers.kiela_data import METRICS, PaperData
-from fuseline.reports.sections.results import NAMES
 from fuseline.reports.sections.tokens import TokenCards, token_cards
 
 SETS = {"food101": "UPMC Food-101", "mmimdb": "MM-IMDB", "flickrtag1": "FlickrTag-1", "flickrtag": "FlickrTag"}
@@ -23,7 +23,7 @@ def render_paper(data: PaperData) -> str:
     environment = page_environment()
     environment.filters |= {"points": points, "number": number, "mean": mean, "options": options}
     template = environment.get_template("kiela.html")
-    return template.render(css=Markup((FOLDER / "report.css").read_text("utf-8")), **_content(data))  # noqa: S704
+    return template.render(css=style(), **_content(data))
 
 
 def frontier_points(data: PaperData) -> list[Point]:
@@ -72,6 +72,8 @@ def number(value: float | None) -> str:
 
 def _content(data: PaperData) -> dict[str, Any]:
     metric, rows = headline(data), data.scores.to_pylist()
+    measures = Measures(data.measures, multi_label=data.multi_label)
+    names = {name: measures[name].title for name in (*METRICS, data.metric)}
     chosen = max((row for row in rows if row["valid"] is not None), key=lambda row: row["valid"], default=None)
     shown = METRICS if data.multi_label else SINGLE
     tops = {name: max((points(row[name], sign=False) for row in rows), key=_value, default="") for name in METRICS}
@@ -81,7 +83,7 @@ def _content(data: PaperData) -> dict[str, Any]:
         "set": SETS.get(data.published or "", ""),
         "table": "Table 4" if data.published == "flickrtag" else "Table 2",
         "metric": metric,
-        "names": NAMES,
+        "names": names,
         "shown": shown,
         "most": SHOWN,
         "scores": sorted(rows, key=lambda row: -1.0 if row[metric] is None else row[metric], reverse=True),
@@ -89,7 +91,7 @@ def _content(data: PaperData) -> dict[str, Any]:
         "chosen": chosen,
         "text": next((row["model"] for row in rows if row["kind"] == "text"), None),
         "pairs": _pairs(data.paired),
-        "svg": Markup(_inline(frontier_svg(figure, metric=NAMES[metric]))) if figure else None,  # noqa: S704
+        "svg": Markup(_inline(frontier_svg(figure, metric=names[metric]))) if figure else None,  # noqa: S704
         "times": data.times.to_pylist(),
         "sizes": data.sizes.to_pylist(),
         "hidden": data.hidden.to_pylist(),

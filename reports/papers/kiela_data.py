@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from fuseline.stores.report_schemas import MEASURES
 from fuseline.stores.schemas import TOKENS
 
 METRICS = ("accuracy", "p_at_1", "f1_micro", "f1_macro", "f1_weighted", "f1_samples")
@@ -117,4 +118,5 @@ class PaperData:
     directions: pa.Table | None = None  # model, direction, metric, value, options, chosen
     tokens: pa.Table = field(default_factory=TOKENS.empty_table)
     grid: pa.Table | None = None  # one row per trial
+    measures: pa.Table = field(default_factory=MEASURES.empty_table)
     machine: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,38 @@
+"""The registry of the report's sections, in the order in which the page has them."""
+
+from fuseline.plugins import Registry
+from fuseline.reports.section import Section
+from fuseline.reports.sections import (
+    classes,
+    codebooks,
+    conditions,
+    costs,
+    data,
+    detections,
+    examples,
+    folds,
+    importance,
+    lineage,
+    quarantine,
+    results,
+    run,
+    tokens,
+)
+
+OURS = (
+    results.SECTION,
+    folds.SECTION,
+    conditions.SECTION,
+    costs.SECTION,
+    data.SECTION,
+    classes.SECTION,
+    examples.SECTION,
+    detections.SECTION,
+    importance.SECTION,
+    tokens.SECTION,
+    codebooks.SECTION,
+    run.SECTION,
+    quarantine.SECTION,
+    lineage.SECTION,
+)
+SECTIONS: Registry[Section] = Registry("section", {section.kind: section for section in OURS})

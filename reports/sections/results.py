@@ -1,154 +1,84 @@
-"""The result table: models x metrics, the best in bold, the difference to a baseline."""
+"""Models by their scores: the figure, a table per split, and every metric."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from markupsafe import Markup
 
-import numpy as np
-import pyarrow as pa
+from fuseline.reports.figures.forest import forest
+from fuseline.reports.markup import fill
+from fuseline.reports.page_data import ReportData
+from fuseline.reports.section import Section
 
-SPLITS = ("test", "valid", "train")
-SINGLE = ("accuracy", "top_5", "f1_macro", "log_loss")
-MULTI = ("f1_micro", "f1_macro", "f1_samples", "p_at_1", "top_5", "log_loss")
-LOWER_IS_BETTER = {"log_loss"}
-# Fractions are shown in per cent, everything else as it is.
-FRACTIONS = {"accuracy", "top_5", "p_at_1", "f1_micro", "f1_macro", "f1_weighted", "f1_samples"}
-NAMES = {
-    "accuracy": "accuracy",
-    "top_5": "top 5",
-    "p_at_1": "P@1",
-    "f1_micro": "F1 micro",
-    "f1_macro": "F1 macro",
-    "f1_weighted": "F1 weighted",
-    "f1_samples": "F1 samples",
-    "log_loss": "log loss",
-}
-
-
-class Cell(NamedTuple):
-    """One number of the table; `text` is ready to print."""
-
-    value: float | None
-    text: str
-    best: bool = False
-
-
-class Row(NamedTuple):
-    """One model on one split."""
-
-    model: str
-    cells: list[Cell]
-    delta: float | None  # of the first metric to the baseline, in its own unit
-    extra_right: int | None  # documents more (or less) than the baseline got right (paper K, section 5)
-    low: float | None  # 95 % confidence interval of the first metric
-    high: float | None
-    n: int
+TEMPLATE = """\
+<p class="lead">{% if first.summary %}{{ first.title[0]|upper }}{{ first.title[1:] }}: {{ first.summary }}. {% endif %}Fractions in per cent; Δ in points against <em>{{ data.baseline }}</em>, and how many more documents have a right most probable label; the best of each column in bold. The highlighted model was chosen on valid, never on test.</p>
+{% if figure %}
+{{ figure }}<p class="note">{{ first.title|capitalize }} on {{ data.split }} ({{ "{:,}".format(tables[0].n) }} documents){{ ", per cent" if first.unit == "share" }}, with 95 % intervals.</p>
+{% endif %}
+{% for table in tables %}
+<h3>{{ table.split|capitalize }}, {{ "{:,}".format(table.n) }} documents</h3>
+<div class="scroll"><table>
+<thead><tr><th>model</th>
+{% for metric in table.metrics %}<th class="n">{{ metric.title }}{{ " ↓" if metric.lower_is_better else "" }}</th>{% if loop.first %}<th class="n">Δ</th><th class="n">more right</th>{% endif %}{% endfor %}
+</tr></thead>
+<tbody>
+{% for row in table.rows %}
+<tr{{ ' class="chosen"'|safe if row.model == data.best else "" }}><td>{{ row.model }}</td>
+{% for cell in row.cells %}<td class="n">{% if cell.best %}<b>{{ cell.text }}</b>{% else %}{{ cell.text }}{% endif %}</td>
+{% if loop.first %}<td class="n">{% if row.delta is none %}{% if row.model == data.baseline %}<span class="tag">baseline</span>{% endif %}{% else %}<span class="{{ "" if row.delta == 0 else "up" if table.metrics[0].better(row.delta, 0) else "down" }}">{{ table.metrics[0].difference(row.delta) }}</span>{% endif %}</td>
+<td class="n">{{ "{:+,}".format(row.extra_right) if row.extra_right is not none else "" }}</td>{% endif %}
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody></table></div>
+{% if table.unknown_label %}<p class="note">{{ table.unknown_label }} documents carry only labels that training never saw; they count as wrong.</p>{% endif %}
+{% if table.seeds > 1 %}<p class="note">Mean ± standard deviation of {{ table.seeds }} seeds (n − 1 below).</p>{% endif %}
+{% if table.every|length > table.metrics|length %}
+<details><summary>Every metric on {{ table.split }}</summary><div class="scroll"><table>
+<thead><tr><th>model</th>{% for metric in table.every %}<th class="n" title="{{ metric.summary }}">{{ metric.title }}{{ " ↓" if metric.lower_is_better else "" }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in table.rows %}<tr><td>{{ row.model }}</td>{% for cell in row.every %}<td class="n">{% if cell.best %}<b>{{ cell.text }}</b>{% else %}{{ cell.text }}{% endif %}</td>{% endfor %}</tr>
+{% endfor %}</tbody>
+</table></div></details>
+{% endif %}
+{% endfor %}
+"""
 
 
-class ResultTable(NamedTuple):
-    """All models on one split, the best first."""
-
-    split: str
-    metrics: list[str]
-    rows: list[Row]
-    n: int
-    unknown_label: int
-    repeats: int  # seeds and folds that were averaged
-
-
-Values = dict[tuple[str, str, str], list[float]]
-
-
-def headline(multi_label: bool) -> str:
-    """Return the metric that ranks the models."""
-    return (MULTI if multi_label else SINGLE)[0]
+TILES = """\
+{% if winner and winner.cells[0].value is not none %}
+<div class="tile"><span>Best on valid</span><b>{{ best }}</b><small>of {{ models }} models</small></div>
+<div class="tile"><span>{{ first.title|capitalize }} on {{ split }}</span><b>{{ first.text(winner.cells[0].value) }}{{ first.per_cent }}</b>
+{% if winner.low is not none and winner.high is not none %}<small>95 % interval {{ first.text(winner.low) }} to {{ first.text(winner.high) }}{{ first.per_cent }}</small>{% endif %}
+</div>
+{% if winner.delta is not none %}
+<div class="tile"><span>Against {{ baseline }} alone</span><b class="{{ "up" if first.better(winner.delta, 0) else "down" }}">{{ first.difference(winner.delta) }}</b>
+<small>{{ "points" if first.unit == "share" }}{% if winner.extra_right is not none %}: {{ winner.extra_right|abs }} {{ "more" if winner.extra_right >= 0 else "fewer" }} of {{ winner.n }} right{% endif %}</small></div>
+{% endif %}
+{% endif %}
+"""
 
 
-def best_model(metrics: pa.Table, *, multi_label: bool = False) -> str | None:
-    """Return the model with the best headline metric on valid; on test only when there is no valid split.
-
-    Ties go to the name that sorts first; None without metrics.
-    """
-    return next(iter(ranking(metrics, multi_label=multi_label)), None)
-
-
-def ranking(metrics: pa.Table, *, multi_label: bool = False) -> list[str]:
-    """Return the models in the order that `best_model` ranks them by, the best first."""
-    values = _grouped(metrics)
-    for split in ("valid", "test", "train"):
-        ranked = sorted((-np.mean(v), m) for (m, s, k), v in values.items() if (s, k) == (split, headline(multi_label)))
-        if ranked:
-            return [str(model) for _, model in ranked]
-    return []
+def render(data: ReportData) -> Markup | None:
+    """Return the section, without what a split was not scored for; None without scores."""
+    tables = data.results
+    if not tables:
+        return None
+    return fill(
+        TEMPLATE, data=data, tables=tables, first=tables[0].metrics[0], figure=forest(tables[0], best=data.best)
+    )
 
 
-def result_tables(metrics: pa.Table, *, baseline: str, multi_label: bool) -> list[ResultTable]:
-    """Return one table per split that was evaluated, test first."""
-    splits = set(metrics["split"].to_pylist())
-    return [_result_table(metrics, split, baseline, multi_label) for split in SPLITS if split in splits]
+def tiles(data: ReportData) -> Markup:
+    """Return the best model on valid, what it reaches, and by how much it beats the baseline."""
+    if not data.results:
+        return Markup("")
+    table = data.results[0]
+    winner = next((row for row in table.rows if row.model == data.best), None)
+    return fill(
+        TILES, winner=winner, best=data.best, models=len(table.rows), first=table.metrics[0], split=table.split,
+        baseline=data.baseline,
+    )  # fmt: skip
 
 
-def _result_table(metrics: pa.Table, split: str, baseline: str, multi_label: bool) -> ResultTable:
-    rows = [row for row in metrics.to_pylist() if row["split"] == split]
-    values = _grouped(pa.Table.from_pylist(rows, schema=metrics.schema))
-    models = sorted({row["model"] for row in rows})
-    wanted = [name for name in (MULTI if multi_label else SINGLE) if any(row["metric"] == name for row in rows)]
-    table = {(model, name): values.get((model, split, name), []) for model in models for name in wanted}
-    best = {
-        name: _best(name, [np.mean(table[model, name]) for model in models if table[model, name]]) for name in wanted
-    }
-    # What a document counts as right by (paper K, section 5): its most probable label is one of its own.
-    counted = "p_at_1" if multi_label else "accuracy"
-    sizes = {name: {row["model"]: row["n"] for row in rows if row["metric"] == name} for name in (wanted[0], counted)}
-
-    def mean(model: str, name: str) -> float | None:
-        found = values.get((model, split, name))
-        return float(np.mean(found)) if found else None
-
-    made = []
-    for model in models:
-        cells = [_cell(name, table[model, name], best[name]) for name in wanted]
-        own, other = mean(model, wanted[0]), mean(baseline, wanted[0])
-        delta = None if own is None or other is None or model == baseline else own - other
-        n, right, others = sizes[wanted[0]].get(model, 0), mean(model, counted), mean(baseline, counted)
-        known = right is not None and others is not None and model != baseline
-        extra = round((right - others) * sizes[counted][model]) if known else None  # type: ignore[operator]
-        low, high = mean(model, f"{wanted[0]}_low"), mean(model, f"{wanted[0]}_high")
-        made.append(Row(model, cells, delta, extra, low, high, n))
-    made.sort(key=_first_value, reverse=True)
-    unknown = max((int(row["value"]) for row in rows if row["metric"] == "unknown_label"), default=0)
-    repeats = max((len(found) for found in table.values()), default=0)
-    return ResultTable(split, wanted, made, max(sizes[wanted[0]].values(), default=0), unknown, repeats)
-
-
-def _grouped(metrics: pa.Table) -> Values:
-    """Return (model, split, metric) -> values over seeds and folds."""
-    values: Values = {}
-    for row in metrics.to_pylist():
-        values.setdefault((row["model"], row["split"], row["metric"]), []).append(row["value"])
-    return values
-
-
-def _best(name: str, means: Sequence[np.floating]) -> str:
-    """Return the best value as it is printed, so that what looks equal is equally bold."""
-    if not means:
-        return ""
-    return number(name, float(min(means) if name in LOWER_IS_BETTER else max(means)))
-
-
-def _cell(name: str, values: list[float], best: str) -> Cell:
-    if not values:
-        return Cell(None, "")
-    value = float(np.mean(values))
-    text = number(name, value)
-    spread = f" ± {number(name, float(np.std(values, ddof=1)))}" if len(values) > 1 else ""
-    return Cell(value, text + spread, text == best)
-
-
-def _first_value(row: Row) -> float:
-    value = row.cells[0].value
-    return -1.0 if value is None else value
-
-
-def number(name: str, value: float) -> str:
-    """Print a metric: fractions in per cent with one decimal, others with three."""
-    return f"{100 * value:.1f}" if name in FRACTIONS else f"{value:.3f}"
+SECTION = Section(
+    "results", "Results", "models by their scores, with intervals and the difference to a baseline",
+    ("metrics", "measures"), render, tiles=tiles,
+)  # fmt: skip

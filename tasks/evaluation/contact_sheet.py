@@ -14,6 +14,7 @@ from pydantic import Field
 from fuseline.models.config import FrozenConfig
 from fuseline.models.detectors import DETECTORS
 from fuseline.stores.dataset import check_ids
+from fuseline.stores.report_schemas import CONTACT_SHEET
 from fuseline.tasks.engine.images import DECODER, DIGEST, ImageError, ImageLimits, decode, image_digests, open_image
 from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
 from fuseline.tasks.stages.detect import DetectConfig
@@ -24,17 +25,6 @@ ROLE = "contact_sheet"
 SHOWN = "documents"  # the text chunk of the PNG file that names the documents
 _INK, _PAPER, _GREY = (40, 40, 40), (255, 255, 255), (235, 235, 235)
 _GAP, _HEAD, _LINE = 8, 28, 16
-
-# One row per image shown.
-CONTACT_SHEET = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),  # ok, or why the image cannot be shown
-        pa.field("picture", pa.binary()),  # WebP with the finds drawn in; null unless ok
-        pa.field("words", pa.string(), nullable=False),  # what text lines say, joined
-        pa.field("found", pa.list_(pa.struct([("detector", pa.string()), ("n", pa.int32())])), nullable=False),
-    ]
-)
 
 Elements = list[dict[str, Any]]
 Colour = tuple[int, int, int]

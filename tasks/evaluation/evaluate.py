@@ -6,10 +6,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fuseline.models.config import FrozenConfig
-from fuseline.models.metrics.registry import scores
-from fuseline.models.metrics.scores import NOTHING, Tally, class_scores, f1_interval, share_interval, tally
+from fuseline.models.metrics.registry import Documents, counted, intervals, scores
+from fuseline.models.metrics.scores import NOTHING, Tally, class_scores
 from fuseline.models.scoring import single
 from fuseline.stores.errors import AlignmentError, mismatch
+from fuseline.stores.report_schemas import CLASSES, CONFUSION, IMPORTANCE
 from fuseline.stores.schemas import RESULTS
 from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
 from fuseline.tasks.evaluation.streams import streams
@@ -49,14 +50,12 @@ def count(
 def metric_table(
     tallies: dict[str, Tally], *, model: str, seed: int, multi_label: bool, fold: int | None = None
 ) -> pa.Table:
-    """Return RESULTS rows; accuracy, p_at_1 and f1_micro come with a 95 % interval (`_low`, `_high`)."""
+    """Return RESULTS rows of every metric; a 95 % interval follows as the metrics <name>_low and <name>_high."""
     rows = []
     for split, counts in tallies.items():
         values = scores(counts, multi_label=multi_label)
-        if values:
-            shares = {name: share_interval(values[name][0], counts.n) for name in ("accuracy", "p_at_1")}
-            for name, interval in {**shares, "f1_micro": f1_interval(counts)}.items():
-                values |= {f"{name}_low": (interval.low, counts.n), f"{name}_high": (interval.high, counts.n)}
+        for name, interval in intervals(counts, multi_label=multi_label).items():
+            values |= {f"{name}_low": (interval.low, counts.n), f"{name}_high": (interval.high, counts.n)}
         rows += [
             {"model": model, "split": split, "fold": fold, "seed": seed, "metric": metric, "value": value, "n": n}
             for metric, (value, n) in values.items()
@@ -109,40 +108,6 @@ def importance(
     return pa.Table.from_pylist(rows, schema=IMPORTANCE)
 
 
-IMPORTANCE = pa.schema(
-    [
-        ("model", pa.string()),
-        ("split", pa.string()),
-        ("modality", pa.string()),
-        ("share", pa.float64()),  # 0..1, mean over the documents
-        ("n", pa.int64()),  # documents whose decision could be shared out
-    ]
-)
-
-CLASSES = pa.schema(
-    [
-        ("model", pa.string()),
-        ("split", pa.string()),
-        ("label", pa.string()),
-        ("precision", pa.float64()),
-        ("recall", pa.float64()),
-        ("f1", pa.float64()),
-        ("support", pa.int64()),  # documents that carry the label
-        ("predicted", pa.int64()),  # documents it was predicted for
-    ]
-)
-
-CONFUSION = pa.schema(
-    [
-        ("model", pa.string()),
-        ("split", pa.string()),
-        ("label", pa.string()),
-        ("predicted", pa.string()),
-        ("n", pa.int64()),
-    ]
-)
-
-
 def _check_ids(predictions: pa.Table, documents: pa.Table) -> None:
     if not predictions["id"].equals(documents["id"]):
         got = f"{len(predictions)} ids starting {predictions['id'][:3].to_pylist()}"
@@ -163,7 +128,7 @@ def _tally(predictions: pa.Table, documents: pa.Table, *, multi_label: bool) -> 
     best = column(predictions, "label")
     predicted = column(predictions, "predicted") if multi_label else single(best)
     rank, loss = column(predictions, "rank"), column(predictions, "loss")
-    return tally(column(documents, "labels"), predicted, best=best, rank=rank, loss=loss)
+    return counted(Documents(column(documents, "labels"), predicted, best, rank, loss))
 
 
 def score_model(shards: Shards, config: EvaluateConfig, context: Context) -> dict[str, pa.Table]:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from fuseline.models.config import FrozenConfig
 from fuseline.stores.errors import AlignmentError, mismatch
+from fuseline.stores.report_schemas import GALLERY
 from fuseline.tasks.engine.images import DIGEST, ImageError, ImageLimits, decode, image_digests, open_image
 from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
 from fuseline.tasks.evaluation.streams import streams
@@ -88,21 +89,6 @@ def thumbnail(
     out = io.BytesIO()
     small.save(out, "WEBP", quality=80)
     return out.getvalue()
-
-
-GALLERY = pa.schema(
-    [
-        ("kind", pa.string()),  # right, wrong, confident_error
-        ("model", pa.string()),
-        ("split", pa.string()),
-        ("id", pa.string()),
-        ("labels", pa.list_(pa.string())),  # the document's own
-        ("top_k", pa.list_(pa.struct([("label", pa.string()), ("score", pa.float32())]))),
-        ("importance", pa.list_(pa.struct([("modality", pa.string()), ("share", pa.float32())]))),
-        ("text", pa.string()),  # cleaned, at most 300 characters
-        ("thumbnail", pa.binary()),  # WebP; null without a usable image
-    ]
-)
 
 
 def _joined(predictions: pa.Table, documents: pa.Table, cleaned: pa.Table, split: str) -> pa.Table:

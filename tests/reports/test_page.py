@@ -1,159 +1,21 @@
 """The HTML page: everything escaped, nothing fetched, every section optional."""
 
 import dataclasses
-import html.parser
 import re
 
 import pyarrow as pa
 import pytest
 
-from fuseline.reports.page import breakable, duration, render, size
-from fuseline.reports.page_data import PRESENCE, STAGES, ReportData
-from fuseline.reports.sections.rows import MAX_CLASSES, data_table, heat_map, modality_colours, quarantine_first
-from fuseline.stores.schemas import DRIFT, MODELS, QUARANTINE, RESULTS, STATISTICS, TOKENS
-
-EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"
-VOID = {"meta", "br", "wbr", "img", "link", "hr"}
-DRIFTED = {
-    "repeat": 0, "part": 1, "shards": 3, "rows": 1200, "error": 0.6, "known_error": 0.4, "held_out": 500,
-    "error_ratio": 1.5, "used": 250, "empty": 90, "expected_empty": 11.4, "hot": 2, "divergence": 0.123, "refit": True,
-}  # fmt: skip
-CLASS_NAMES = ("model", "split", "label", "precision", "recall", "f1", "support", "predicted")
-
-
-class Checker(html.parser.HTMLParser):
-    """Collects tags, addresses and event handlers, and checks that tags close in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.addresses: list[str] = []
-        self.handlers: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        if tag not in VOID:
-            self.open.append(tag)
-        for name, value in attrs:
-            if name in {"src", "href", "action", "data"}:
-                self.addresses.append(value)
-            if name.startswith("on"):
-                self.handlers.append(name)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, f"{tag} closes out of order"
-
-
-def check(page: str) -> Checker:
-    checker = Checker()
-    checker.feed(page)
-    checker.close()
-    assert checker.open == []
-    return checker
-
-
-def full(name: str = "name") -> ReportData:
-    """Return a report with every section, in which every string is `name`."""
-    label, other = f"{name}/a", f"{name}/b"
-    rows = [
-        {"model": name, "split": split, "metric": metric, "value": value, "n": 10, "seed": 0}
-        for split in ("valid", "test")
-        for metric, value in (("accuracy", 0.5), ("accuracy_low", 0.4), ("accuracy_high", 0.6), ("log_loss", 1.0))
-    ]
-    rows += [{**row, "model": "text", "value": row["value"] / 2} for row in rows]
-    example = {
-        "model": name, "split": "test", "id": name, "labels": [label], "text": name, "thumbnail": b"RIFF",
-        "top_k": [{"label": other, "score": 0.9}], "importance": [{"modality": name, "share": 1.0}],
-    }  # fmt: skip
-    statistics = [("documents", "documents", 10), ("clean", "words", 40), (f"label:{label}", "documents", 7)]
-    return ReportData(
-        title=name,
-        run=name,
-        created=name,
-        metrics=pa.Table.from_pylist(rows, schema=RESULTS),
-        statistics=pa.Table.from_pylist(
-            [{"split": name, "field": f, "measure": m, "value": v} for f, m, v in statistics], schema=STATISTICS
-        ),
-        classes=pa.Table.from_pylist(
-            [dict(zip(CLASS_NAMES, (name, "test", label, 0.5, 0.25, 0.33, 7, 3), strict=True))]
-        ),
-        confusion=pa.Table.from_pylist(
-            [
-                {"model": name, "split": "test", "label": t, "predicted": p, "n": n}
-                for t, p, n in ((label, label, 3), (label, other, 4), (other, label, 1), (other, None, 2))
-            ]
-        ),
-        gallery=pa.Table.from_pylist([{**example, "kind": kind} for kind in ("right", "wrong", "confident_error")]),
-        importance=pa.Table.from_pylist([{"model": name, "split": "test", "modality": name, "share": 1.0, "n": 1}]),
-        models=pa.Table.from_pylist(
-            [
-                {
-                    "model": name,
-                    "kind": name,
-                    "seed": 0,
-                    "documents": 90,
-                    "seconds": 75.0,
-                    "parameters": 1_234_567,
-                    "bytes": 4_938_268,
-                    "bytes_per_document": 16,
-                    "multiply_adds_per_document": 980,
-                    "key": name,
-                },
-                {"model": "text", "kind": "text", "seed": 0, "documents": 90, "seconds": 30.0, "key": name},
-            ],
-            schema=MODELS,
-        ),
-        drift=pa.Table.from_pylist([{**DRIFTED, "codebook": name, "why": name}], schema=DRIFT),
-        contact_sheet=pa.Table.from_pylist(
-            [
-                {"id": name, "status": status, "picture": data, "words": name, "found": [{"detector": name, "n": 2}]}
-                for status, data in (("ok", b"RIFF"), (name, None))
-            ]
-        ),
-        detectors={name: "rgb(0, 114, 178)"},
-        presence=pa.Table.from_pylist([{"stage": name, "present": 6, "missing": 1, "failed": 3}], schema=PRESENCE),
-        tokens=pa.Table.from_pylist(
-            [
-                {
-                    "model": name,
-                    "repeat": 0,
-                    "part": 1,
-                    "centroid": 7,
-                    "token": name,
-                    "n_documents": 12,
-                    "n_train": 9,
-                    "words": [{"word": name, "cosine": 0.75}],
-                    "coherence": 0.875,
-                    "clarity": 0.5,
-                    "documents": [{"id": name, "distance": 0.5}],
-                    "thumbnails": [b"RIFF", None],
-                }
-            ],
-            schema=TOKENS,
-        ),
-        stages=pa.Table.from_pylist(
-            [
-                {
-                    "stage": name,
-                    "fresh": 1,
-                    "computed_shards": 2,
-                    "rows_computed": 30,
-                    "rows_reused": 4,
-                    "seconds": 75,
-                    "shares": [("decode", 0.196), (name, 0.8), ("wait", 0.004)],
-                }
-            ],
-            schema=STAGES,
-        ),
-        quarantine=pa.Table.from_pylist(
-            [{"stage": name, "id": name, "source": name, "reason": name, "shard": 0}], schema=QUARANTINE
-        ),
-        lineage={name: name},
-        versions={name: name},
-        config_yaml=name,
-        notes=(name,),
-    )
+from fuseline.reports.figures.heat_map import MAX_CLASSES, heat_map
+from fuseline.reports.figures.shares import modality_colours
+from fuseline.reports.markup import breakable, duration, size
+from fuseline.reports.page import render
+from fuseline.reports.page_data import ReportData
+from fuseline.reports.sections.data import data_table
+from fuseline.reports.sections.quarantine import quarantine_first
+from fuseline.stores.report_schemas import IMPORTANCE
+from fuseline.stores.schemas import QUARANTINE, STATISTICS
+from tests.reports.full import EVIL, check, full
 
 
 def test_everything_from_outside_is_escaped():
@@ -166,11 +28,12 @@ def test_everything_from_outside_is_escaped():
     assert "49" not in re.sub(r"<style>.*?</style>", "", page, flags=re.S)
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(ReportData)])
-def test_each_section_can_be_absent(field):
-    required = {"title", "run", "created"}
-    default = ReportData("t", "r", "c")
-    page = render(full() if field in required else dataclasses.replace(full(), **{field: getattr(default, field)}))
+@pytest.mark.parametrize("name", [*full().tables, "detectors", "lineage", "versions", "config_yaml", "notes"])
+def test_each_table_can_be_absent(name):
+    data, default = full(), ReportData("t", "r", "c")
+    tables = {other: table for other, table in data.tables.items() if other != name}
+    change = {"tables": tables} if name in data.tables else {name: getattr(default, name)}
+    page = render(dataclasses.replace(data, **change))
     check(page)
     assert "<h1>name</h1>" in page
 
@@ -246,10 +109,10 @@ def test_the_heat_map_shows_the_largest_classes_and_counts_the_rest():
         {"model": "m", "split": "test", "label": f"{i:03}", "predicted": f"{i:03}", "n": i + 1} for i in range(many)
     ]
     rows.append({"model": "m", "split": "test", "label": "064", "predicted": None, "n": 35})
-    heat = heat_map(pa.Table.from_pylist(rows), model="m", split="test")
+    heat = heat_map(rows)
     assert (len(heat.labels), heat.classes) == (MAX_CLASSES, many)
     assert heat.labels[0] == "005"
-    assert heat.hidden == 1 + 2 + 3 + 4 + 5 + 35
+    assert heat.outside == 1 + 2 + 3 + 4 + 5 + 35
     assert heat.cells[-1][-1] == (65, 0.65, True)
 
 
@@ -275,10 +138,12 @@ def test_names_break_after_slashes_and_stay_escaped():
 def test_a_modality_has_one_colour_everywhere():
     rows = [("a", "text", 1.0), ("b", "image", 0.5), ("b", "text", 0.5)]
     table = pa.Table.from_pylist(
-        [{"model": m, "split": "test", "modality": name, "share": share, "n": 1} for m, name, share in rows]
+        [{"model": m, "split": "test", "modality": name, "share": share, "n": 1} for m, name, share in rows],
+        schema=IMPORTANCE,
     )
-    assert modality_colours(table, None) == {"image": 0, "text": 1}
-    page = render(dataclasses.replace(ReportData("t", "r", "c"), importance=table))
+    data = ReportData("t", "r", "c", tables={"importance": table})
+    assert modality_colours(data) == {"image": 0, "text": 1}
+    page = render(data)
     assert page.count('class="m1" style="width:100.0%"') == 1
 
 

@@ -7,23 +7,25 @@ import pytest
 
 from fuseline.reports.page import render
 from fuseline.reports.redact import redacted, shown, tells_all
-from fuseline.stores.schemas import QUARANTINE
-from tests.reports.test_page import EVIL, check, full
+from fuseline.stores.report_schemas import CONTACT_SHEET
+from fuseline.stores.schemas import QUARANTINE, TOKENS
+from tests.reports.full import EVIL, check, full
 
 
 def page(*names: str) -> str:
     """Return a report that shows one example and one quarantined row per name."""
-    gallery = full().gallery
+    data = full()
+    gallery = data.tables["gallery"]
     rows = [{**row, "id": name, "text": f"text of {name}"} for name in names for row in gallery.to_pylist()[:1]]
     held = [{"stage": "clean/text", "id": name, "source": "x", "reason": "bad_html", "shard": 0} for name in names]
     nobody = {"stage": "ingest/x", "id": None, "source": "x", "reason": "no_id", "shard": None}
     changed = {
         "gallery": pa.Table.from_pylist(rows, schema=gallery.schema),
-        "tokens": None,
-        "contact_sheet": None,
+        "tokens": TOKENS.empty_table(),
+        "contact_sheet": CONTACT_SHEET.empty_table(),
         "quarantine": pa.Table.from_pylist([*held, nobody], schema=QUARANTINE),
     }
-    return render(dataclasses.replace(full(), **changed))
+    return render(dataclasses.replace(data, tables={**data.tables, **changed}))
 
 
 @pytest.mark.parametrize("name", ["doc-1", EVIL, "it's", '"]', "日本語"])

@@ -43,9 +43,9 @@ def printed(rows: list[Standing]) -> list[str]:
 def test_the_best_on_valid_comes_first_and_a_model_without_scores_last() -> None:
     scored = [("text", "valid", 0.5), ("text", "test", 0.9), ("pq", "valid", 0.7), ("pq", "test", 0.6)]
     first, second, last = leaderboard(metrics("accuracy", *scored), MADE, multi_label=False)
-    assert first[:4] == ("pq", "accuracy", 0.7, 0.6)
+    assert (first.model, first.metric.metric, *first[2:4]) == ("pq", "accuracy", 0.7, 0.6)
     assert (first.low, first.high) == pytest.approx((0.55, 0.65))
-    assert first[6:] == (311, 311, 12.34, 1_500_000)
+    assert first[6:10] == (311, 311, 12.34, 1_500_000)
     assert (second.model, last.model) == ("text", "unscored")
     assert last[2:8] == (None, None, None, None, 0, 0)
     assert printed([first, second, last]) == [
@@ -67,7 +67,29 @@ def test_test_decides_where_there_is_no_valid_split() -> None:
 def test_multi_label_models_are_ranked_by_their_micro_f1() -> None:
     table = pa.concat_tables([metrics("accuracy", ("pq", "valid", 0.9)), metrics("f1_micro", ("pq", "valid", 0.5))])
     (row, *_) = leaderboard(table, MADE, multi_label=True)
-    assert row[:3] == ("pq", "f1_micro", 0.5)
+    assert (row.model, row.metric.metric, row.valid) == ("pq", "f1_micro", 0.5)
+
+
+def test_another_metric_ranks_where_it_is_asked_for() -> None:
+    """The lower log loss comes first, and is printed as what it is."""
+    table = metrics("log_loss", ("pq", "valid", 1.5), ("text", "valid", 0.75), ("text", "test", 1.0))
+    rows = leaderboard(table, MADE, multi_label=False, metric="log_loss")
+    assert [row.model for row in rows] == ["text", "pq", "unscored"]
+    assert printed(rows)[0] == "log loss, on 311 valid, 311 test documents"
+    assert printed(rows)[2] == "text 0.750 1.000 0.950 to 1.050 3.0 s 900 bytes"
+
+
+def test_folds_are_a_column_of_their_own_and_rank_nothing() -> None:
+    scored = metrics("accuracy", ("text", "valid", 0.5), ("pq", "valid", 0.4), ("text", "test", 0.6))
+    fold = {"model": "pq", "split": "test", "metric": "accuracy", "seed": 0, "n": 20}
+    folds = [{**fold, "fold": k, "value": value} for k, value in enumerate((0.9, 0.8))]
+    rows = leaderboard(pa.concat_tables([scored, pa.Table.from_pylist(folds, schema=RESULTS)]), MADE, multi_label=False)
+    assert [row.model for row in rows] == ["text", "pq", "unscored"]
+    assert printed(rows)[1:4] == [
+        "model valid test 95 % interval 2 folds fit size",
+        "text 50.0 60.0 55.0 to 65.0 3.0 s 900 bytes",
+        "pq 40.0 85.0 ± 7.1 12.3 s 1.5 MB",
+    ]
 
 
 def test_nothing_published_gives_no_leaderboard(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import re
 import pyarrow as pa
 import pytest
 
+from fuseline.flows.results.tables import measure_table
 from fuseline.reports.papers.kiela import (
     frontier_points,
     grid_rows,
@@ -43,7 +44,7 @@ def scores(**over):
 def paper(**over):
     values = {
         "title": "clip", "created": "2026-01-01", "metric": "accuracy", "multi_label": False, "published": "food101",
-        "complete": True, "line": "done", "scores": scores(),
+        "complete": True, "line": "done", "scores": scores(), "measures": measure_table(),
     }  # fmt: skip
     return PaperData(**{**values, **over})
 
@@ -171,7 +172,7 @@ def test_grids_are_counted():
     ends = [("ok", 0.1, 0.3), ("ok", 0.1, 0.5), ("diverged", 2.0, None), ("missing", 1.0, None)]
     rows = [{"model": "m", "status": status, "lr": lr, "accuracy": value} for status, lr, value in ends]
     (found,) = grid_rows(pa.Table.from_pylist(rows), "accuracy")
-    assert found == {"model": "m", "cells": 4, "diverged": 1, "missing": 1, "by": {0.1: 0.5}, "best": 0.5}
+    assert found == {"model": "m", "trials": 4, "diverged": 1, "missing": 1, "by": {0.1: 0.5}, "best": 0.5}
 
 
 def test_numbers_are_printed_for_people():

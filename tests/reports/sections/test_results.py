@@ -3,8 +3,18 @@
 import pyarrow as pa
 import pytest
 
-from fuseline.reports.sections.results import best_model, result_tables
+from fuseline.flows.results.tables import measure_table
+from fuseline.reports import standings
+from fuseline.reports.measures import Measures
 from fuseline.stores.schemas import RESULTS
+
+
+def result_tables(table: pa.Table, *, baseline: str, multi_label: bool) -> list[standings.ResultTable]:
+    return standings.result_tables(table, Measures(measure_table(), multi_label=multi_label), baseline=baseline)
+
+
+def best_model(table: pa.Table, *, multi_label: bool = False) -> str | None:
+    return next(iter(standings.ranking(table, Measures(measure_table(), multi_label=multi_label))), None)
 
 
 def metrics(*rows) -> pa.Table:
@@ -32,7 +42,7 @@ TABLE = metrics(
 
 def test_rows_are_sorted_and_compared_with_the_baseline():
     test, valid = result_tables(TABLE, baseline="text", multi_label=False)
-    assert (test.split, valid.split, test.n, test.unknown_label, test.repeats) == ("test", "valid", 200, 3, 1)
+    assert (test.split, valid.split, test.n, test.unknown_label, test.seeds) == ("test", "valid", 200, 3, 1)
     assert [row.model for row in test.rows] == ["additive", "pq", "text"]
     additive, pq, text = test.rows
     assert additive.delta == pytest.approx(0.12)
@@ -44,9 +54,12 @@ def test_rows_are_sorted_and_compared_with_the_baseline():
 def test_the_best_of_each_column_is_bold_and_ties_as_printed_are_both():
     test = result_tables(TABLE, baseline="text", multi_label=False)[0]
     bold = {
-        (row.model, name) for row in test.rows for name, cell in zip(test.metrics, row.cells, strict=True) if cell.best
+        (row.model, one.metric)
+        for row in test.rows
+        for one, cell in zip(test.metrics, row.cells, strict=True)
+        if cell.best
     }
-    assert test.metrics == ["accuracy", "log_loss"]
+    assert [one.metric for one in test.metrics] == ["accuracy", "log_loss"]
     assert bold == {("additive", "accuracy"), ("additive", "log_loss"), ("pq", "log_loss")}
     assert test.rows[0].cells[0].text == "64.0"
     assert test.rows[0].cells[1].text == "1.500"
@@ -63,14 +76,14 @@ def test_several_seeds_become_mean_and_standard_deviation():
     table = metrics(("a", "test", "accuracy", 0.5, 0), ("a", "test", "accuracy", 0.6, 1))
     result = result_tables(table, baseline="text", multi_label=False)[0]
     assert result.rows[0].cells[0].text == "55.0 ± 7.1"
-    assert result.repeats == 2
+    assert result.seeds == 2
 
 
 def test_multi_label_results_are_ranked_by_micro_f1():
     table = metrics(("a", "test", "f1_micro", 0.5), ("b", "test", "f1_micro", 0.6), ("a", "test", "accuracy", 0.9))
     result = result_tables(table, baseline="a", multi_label=True)[0]
     assert [row.model for row in result.rows] == ["b", "a"]
-    assert result.metrics == ["f1_micro"]
+    assert [one.metric for one in result.metrics] == ["f1_micro"]
     assert result.rows[0].extra_right is None
     assert best_model(table, multi_label=True) == "b"
 

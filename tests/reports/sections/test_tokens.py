@@ -2,9 +2,12 @@
 
 import pyarrow as pa
 
+from fuseline.flows.results.tables import measure_table
+from fuseline.reports.measures import Measures
+from fuseline.reports.sections.codebooks import codebooks
 from fuseline.reports.sections.costs import cost_rows
-from fuseline.reports.sections.results import result_tables
-from fuseline.reports.sections.tokens import LEAST, SHOWN, codebooks, token_cards
+from fuseline.reports.sections.tokens import LEAST, SHOWN, token_cards
+from fuseline.reports.standings import result_tables
 from fuseline.stores.schemas import DRIFT, MODELS, RESULTS, TOKENS
 
 
@@ -57,7 +60,7 @@ def test_a_codebook_is_its_parts():
     found = codebooks(pa.Table.from_pylist(rows, schema=DRIFT))
     assert [(book.name, [row["part"] for row in book.parts]) for book in found] == [("pq", [0, 1]), ("rspq", [0, 1])]
     assert found[0].all["rows"] == 5
-    assert codebooks(None) == []
+    assert codebooks(DRIFT.empty_table()) == []
 
 
 def test_costs_stand_beside_the_score_and_the_baselines_time():
@@ -73,7 +76,8 @@ def test_costs_stand_beside_the_score_and_the_baselines_time():
         ],
         schema=MODELS,
     )
-    (results,) = result_tables(metrics, baseline="text", multi_label=False)
+    (results,) = result_tables(metrics, Measures(measure_table(), multi_label=False), baseline="text")
+    models = models.to_pylist()
     rows = cost_rows(models, results, baseline="text")
     assert [(row["model"], row["score"], row["times"]) for row in rows] == [
         ("pq", 0.75, 1.5),
@@ -81,4 +85,4 @@ def test_costs_stand_beside_the_score_and_the_baselines_time():
         ("new", None, None),
     ]
     assert [row["times"] for row in cost_rows(models, results, baseline="absent")] == [None] * 3
-    assert cost_rows(None, None, baseline="text") == []
+    assert cost_rows([], None, baseline="text") == []

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from fuseline.stores.errors import AlignmentError
+from fuseline.stores.report_schemas import GALLERY
 from fuseline.stores.schemas import CLEAN, DOCUMENTS, PREDICTIONS
-from fuseline.tasks.evaluation.gallery import GALLERY, SIDE, gallery
+from fuseline.tasks.evaluation.gallery import SIDE, gallery
 
 
 @pytest.fixture

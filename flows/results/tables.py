@@ -1,0 +1,143 @@
+"""The tables that a run publishes, as the list in fuseline.stores.tables names them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from fuseline.flows.config import Config
+from fuseline.flows.results.outcome import findings_of, quarantine_table
+from fuseline.flows.runtime import shares_of
+from fuseline.models.metrics.registry import METRICS
+from fuseline.stores.report_schemas import MEASURES, PRESENCE, RELEASE, STAGES
+from fuseline.stores.results import conform
+from fuseline.stores.schemas import MODELS, RESULTS
+from fuseline.stores.tables import TABLES
+from fuseline.tasks.engine.nodes import Fit, Node, ShardStage, Summary, whole
+from fuseline.tasks.readers import published
+from fuseline.tasks.stages import train
+
+WHOLE = 0.95  # share of the published documents from which on a set is compared with its release
+SPLITS = ("train", "valid", "test")
+# What a classifier's record may say of its costs.
+FACTS = ("seconds", "parameters", "bytes", "bytes_per_document", "multiply_adds_per_document")
+
+Tables = dict[str, pa.Table]
+
+
+class Source(NamedTuple):
+    """What tables are made from."""
+
+    config: Config
+    nodes: list[Node]
+    root: Path
+    summaries: list[dict[str, Any]]  # what each stage did
+    tables: Mapping[str, pa.Table]  # of the nodes
+
+
+def published_tables(config: Config, nodes: list[Node], *, run: str, summaries: list[dict[str, Any]]) -> Tables:
+    """Return every table of the forms `table` and `report`, by name: what nodes wrote, and what is made of records."""
+    root, tables = Path(config.root), Tables()
+    listed = {name: one for name, one in TABLES.items() if one.form in ("table", "report")}
+    for name, one in listed.items():
+        if one.roles:
+            own = nodes if name == "metrics" else whole(nodes)  # folds are rows of the results table alone
+            written = (table for role in one.roles for table in node_tables(own, root, role, name))
+            tables[name] = pa.concat_tables(
+                [one.schema.empty_table(), *(conform(table, one.schema) for table in written)]
+            )
+    at = RESULTS.get_field_index("run")
+    metrics = tables["metrics"]
+    tables["metrics"] = metrics.set_column(at, RESULTS.field("run"), pa.repeat(run, metrics.num_rows))
+    source = Source(config, whole(nodes), root, summaries, tables)
+    others = {name: MAKERS[name](source) for name, one in listed.items() if not one.roles}
+    return {name: table.combine_chunks() for name, table in (tables | others).items()}
+
+
+def node_tables(nodes: list[Node], root: Path, role: str, name: str) -> Iterator[pa.Table]:
+    """Yield the tables of one name of all summaries of a role, in the order of the nodes."""
+    for node in nodes:
+        if isinstance(node, Summary) and node.role == role and (table := node.table(root, name)) is not None:
+            yield table
+
+
+def measure_table() -> pa.Table:
+    """Return MEASURES: what the registry says of every metric."""
+    rows = [
+        {
+            "title": metric.title or name.replace("_", " "),
+            "metric": name,
+            **{field: getattr(metric, field) for field in ("summary", "unit", "lower_is_better", "headline", "shown")},
+        }
+        for name, metric in METRICS.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=MEASURES)
+
+
+def stage_table(summaries: list[dict[str, Any]]) -> pa.Table:
+    """Return STAGES; runs of older versions know no shares."""
+    rows = [{**row, "shares": list(shares_of(row.get("timings", {})).items())} for row in summaries]
+    return pa.Table.from_pylist([{name: row[name] for name in STAGES.names} for row in rows], schema=STAGES)
+
+
+def release_table(config: Config, statistics: pa.Table) -> pa.Table:
+    """Return RELEASE rows: the counts that the release is known by beside those found.
+
+    Empty when it has none, when nobody wants them, and when far fewer documents were read, as from a part of the set.
+    """
+    known = published(config.source.reader, config.source.parsed())
+    counts: Counter[str] = Counter()
+    labels = set()
+    for row in statistics.to_pylist():
+        if row["field"] == "documents" and row["measure"] == "documents":
+            counts["documents"] += row["value"]
+            counts[row["split"]] += row["value"]
+        if row["field"].startswith("label:"):
+            labels.add(row["field"])
+    counts["labels"] = len(labels)
+    documents = known.get("documents") or sum(known.get(split, 0) for split in SPLITS)
+    whole = counts["documents"] >= WHOLE * documents
+    if config.report.published == "never" or (config.report.published == "whole" and not whole):
+        return RELEASE.empty_table()
+    rows = [{"measure": name, "published": count, "found": counts[name]} for name, count in sorted(known.items())]
+    return pa.Table.from_pylist(rows, schema=RELEASE)
+
+
+def presence_table(nodes: list[Node], root: Path) -> pa.Table:
+    """Return PRESENCE rows: what cleaning, detectors and encoders found in the documents."""
+    rows = []
+    for node in nodes:
+        if isinstance(node, ShardStage) and node.flow in ("clean", "detect", "embed"):
+            counts: Counter[str] = Counter()
+            for record in node.dataset(root).records().values():
+                counts.update(record.tallies.get("status", {}))
+            present, missing = counts["ok"], counts["missing"]
+            failed = counts.total() - present - missing
+            rows.append({"stage": node.label, "present": present, "missing": missing, "failed": failed})
+    return pa.Table.from_pylist(rows, schema=PRESENCE)
+
+
+def model_table(config: Config, nodes: list[Node], root: Path) -> pa.Table:
+    """Return one MODELS row per trained model: what it says of its size, and what its fit took."""
+    rows = []
+    for node in nodes:
+        if isinstance(node, Fit) and node.role == train.ROLE and (record := node.fitted(root).record()):
+            name = node.short
+            fixed = {"model": name, "kind": config.models[name].kind, "seed": config.models[name].seed}
+            facts = {fact: record.facts.get(fact) for fact in FACTS}
+            rows.append({**fixed, **facts, "documents": record.n_rows, "key": f"{node.key}/{record.name}"})
+    return pa.Table.from_pylist(rows, schema=MODELS)
+
+
+# Tables that no node writes: how each is made.
+MAKERS: dict[str, Callable[[Source], pa.Table]] = {
+    "models": lambda source: model_table(source.config, source.nodes, source.root),
+    "quarantine": lambda source: quarantine_table(source.nodes, source.root),
+    "findings": lambda source: findings_of(source.nodes, source.root),
+    "presence": lambda source: presence_table(source.nodes, source.root),
+    "release": lambda source: release_table(source.config, source.tables["statistics"]),
+    "stages": lambda source: stage_table(source.summaries),
+    "measures": lambda _: measure_table(),
+}

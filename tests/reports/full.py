@@ -1,0 +1,168 @@
+"""A report with every table, and what its page may hold."""
+
+import html.parser
+
+import pyarrow as pa
+
+from fuseline.flows.results.tables import measure_table
+from fuseline.reports.page_data import ReportData
+from fuseline.stores.report_schemas import (
+    CLASSES,
+    CONFUSION,
+    CONTACT_SHEET,
+    GALLERY,
+    IMPORTANCE,
+    PRESENCE,
+    RELEASE,
+    STAGES,
+)
+from fuseline.stores.schemas import DRIFT, MODELS, QUARANTINE, RESULTS, STATISTICS, TOKENS
+
+EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"
+VOID = {"meta", "br", "wbr", "img", "link", "hr"}
+DRIFTED = {
+    "repeat": 0, "part": 1, "shards": 3, "rows": 1200, "error": 0.6, "known_error": 0.4, "held_out": 500,
+    "error_ratio": 1.5, "used": 250, "empty": 90, "expected_empty": 11.4, "hot": 2, "divergence": 0.123, "refit": True,
+}  # fmt: skip
+
+
+class Checker(html.parser.HTMLParser):
+    """Collects tags, addresses and event handlers, and checks that tags close in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.addresses: list[str] = []
+        self.handlers: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in {"src", "href", "action", "data"}:
+                self.addresses.append(value)
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"{tag} closes out of order"
+
+
+def check(page: str) -> Checker:
+    checker = Checker()
+    checker.feed(page)
+    checker.close()
+    assert checker.open == []
+    return checker
+
+
+def full(name: str = "name") -> ReportData:
+    """Return a report whose tables all have rows, and in which every text is `name`."""
+    label, other = f"{name}/a", f"{name}/b"
+    rows = [
+        {"model": name, "split": split, "metric": metric, "value": value, "n": 10, "seed": 0}
+        for split in ("valid", "test")
+        for metric, value in (("accuracy", 0.5), ("accuracy_low", 0.4), ("accuracy_high", 0.6), ("log_loss", 1.0))
+    ]
+    rows += [{**row, "model": "text", "value": row["value"] / 2} for row in rows]
+    example = {
+        "model": name, "split": "test", "id": name, "labels": [label], "text": name, "thumbnail": b"RIFF",
+        "top_k": [{"label": other, "score": 0.9}], "importance": [{"modality": name, "share": 1.0}],
+    }  # fmt: skip
+    statistics = [("documents", "documents", 10), ("clean", "words", 40), (f"label:{label}", "documents", 7)]
+    held_out = [row for row in rows if row["split"] == "test" and row["metric"] in ("accuracy", "log_loss")]
+    rows += [{**row, "fold": fold, "value": row["value"] - fold / 10} for row in held_out for fold in (0, 1)]
+    rows += [{**row, "condition": f"{name} masked"} for row in held_out]
+    tables = {
+        "measures": measure_table(),
+        "metrics": pa.Table.from_pylist(rows, schema=RESULTS),
+        "statistics": pa.Table.from_pylist(
+            [{"split": name, "field": f, "measure": m, "value": v} for f, m, v in statistics], schema=STATISTICS
+        ),
+        "classes": pa.Table.from_pylist(
+            [dict(zip(CLASSES.names, (name, "test", label, 0.5, 0.25, 0.33, 7, 3), strict=True))], schema=CLASSES
+        ),
+        "confusion": pa.Table.from_pylist(
+            [
+                {"model": name, "split": "test", "label": t, "predicted": p, "n": n}
+                for t, p, n in ((label, label, 3), (label, other, 4), (other, label, 1), (other, None, 2))
+            ],
+            schema=CONFUSION,
+        ),
+        "gallery": pa.Table.from_pylist(
+            [{**example, "kind": kind} for kind in ("right", "wrong", "confident_error")], schema=GALLERY
+        ),
+        "importance": pa.Table.from_pylist(
+            [{"model": name, "split": "test", "modality": name, "share": 1.0, "n": 1}], schema=IMPORTANCE
+        ),
+        "models": pa.Table.from_pylist(
+            [
+                {
+                    "model": name,
+                    "kind": name,
+                    "seed": 0,
+                    "documents": 90,
+                    "seconds": 75.0,
+                    "parameters": 1_234_567,
+                    "bytes": 4_938_268,
+                    "bytes_per_document": 16,
+                    "multiply_adds_per_document": 980,
+                    "key": name,
+                },
+                {"model": "text", "kind": "text", "seed": 0, "documents": 90, "seconds": 30.0, "key": name},
+            ],
+            schema=MODELS,
+        ),
+        "drift": pa.Table.from_pylist([{**DRIFTED, "codebook": name, "why": name}], schema=DRIFT),
+        "contact_sheet": pa.Table.from_pylist(
+            [
+                {"id": name, "status": status, "picture": data, "words": name, "found": [{"detector": name, "n": 2}]}
+                for status, data in (("ok", b"RIFF"), (name, None))
+            ],
+            schema=CONTACT_SHEET,
+        ),
+        "presence": pa.Table.from_pylist([{"stage": name, "present": 6, "missing": 1, "failed": 3}], schema=PRESENCE),
+        "tokens": pa.Table.from_pylist(
+            [
+                {
+                    "model": name,
+                    "repeat": 0,
+                    "part": 1,
+                    "centroid": 7,
+                    "token": name,
+                    "n_documents": 12,
+                    "n_train": 9,
+                    "words": [{"word": name, "cosine": 0.75}],
+                    "coherence": 0.875,
+                    "clarity": 0.5,
+                    "documents": [{"id": name, "distance": 0.5}],
+                    "thumbnails": [b"RIFF", None],
+                }
+            ],
+            schema=TOKENS,
+        ),
+        "stages": pa.Table.from_pylist(
+            [
+                {
+                    "stage": name,
+                    "fresh": 1,
+                    "computed_shards": 2,
+                    "rows_computed": 30,
+                    "rows_reused": 4,
+                    "seconds": 75,
+                    "shares": [("decode", 0.196), (name, 0.8), ("wait", 0.004)],
+                }
+            ],
+            schema=STAGES,
+        ),
+        "quarantine": pa.Table.from_pylist(
+            [{"stage": name, "id": name, "source": name, "reason": name, "shard": 0}], schema=QUARANTINE
+        ),
+        "release": pa.Table.from_pylist([{"measure": name, "published": 9, "found": 10}], schema=RELEASE),
+    }
+    return ReportData(
+        title=name, run=name, created=name, tables=tables, detectors={name: "rgb(0, 114, 178)"}, lineage={name: name},
+        versions={name: name}, config_yaml=name, notes=(name,),
+    )  # fmt: skip
