@@ -1,9 +1,9 @@
 """A checkpoint is a folder: model.json (what it is) and arrays.safetensors (its numbers); no pickle, clock or path.
 
-A kind may add files of a library's own format. A checkpoint that is made of others holds theirs: their meta data under
+A kind may add files of a library's own format. A checkpoint composed of others holds theirs: their meta data under
 `parts`, their arrays and files behind their names, "image.W".
 
-Compiled kernels and LightGBM follow what a checkpoint says without a look: everything is checked when it is loaded.
+Compiled kernels and LightGBM trust the contents of a checkpoint: everything is checked when it is loaded.
 """
 
 import json
@@ -36,7 +36,7 @@ class Checkpoint:
     files: dict[str, bytes] = field(default_factory=dict)
 
     def part(self, name: str) -> "Checkpoint":
-        """Return one of the checkpoints that this one was made of by `nested`; KeyError when there is none."""
+        """Return one of the checkpoints nested in this one by `nested`; KeyError when there is none."""
         arrays, files = _below(self.arrays, name), _below(self.files, name)
         return Checkpoint(self.meta[PARTS][name], arrays, files)
 
@@ -131,10 +131,10 @@ def parsed_json(data: bytes, what: str) -> Any:
 
 def check_head(meta: Any, kind: str | None) -> None:
     """Raise CheckpointError unless `meta` opens with this format version and, if asked for, this kind."""
-    found = meta.get("format") if isinstance(meta, dict) else None
-    if found != FORMAT or isinstance(found, bool):
+    version = meta.get("format") if isinstance(meta, dict) else None
+    if version != FORMAT or isinstance(version, bool):
         raise CheckpointError(
-            f"checkpoint format: expected {FORMAT!r}, got {found!r}; use the release that wrote it, or train again"
+            f"checkpoint format: expected {FORMAT!r}, got {version!r}; use the release that wrote it, or train again"
         )
     if kind is not None and meta.get("kind") != kind:
         raise CheckpointError(f"checkpoint kind: expected {kind!r}, got {meta.get('kind')!r}; give the right folder")
@@ -142,7 +142,7 @@ def check_head(meta: Any, kind: str | None) -> None:
 
 @contextmanager
 def restoring(what: str, parts: str) -> Iterator[None]:
-    """Turn whatever building from a checkpoint raises into one line: a CheckpointError that names what lacks sense."""
+    """Turn whatever building from a checkpoint raises into one line: a CheckpointError that names the invalid part."""
     try:
         yield
     except CheckpointError:
@@ -156,12 +156,12 @@ def restoring(what: str, parts: str) -> Iterator[None]:
         TypeError,
         ValueError,
     ) as error:
-        told = _line(f"{type(error).__name__}: {error}")
-        raise CheckpointError(f"{what} checkpoint: expected {parts}, got {told}; fit it again") from error
+        line = _line(f"{type(error).__name__}: {error}")
+        raise CheckpointError(f"{what} checkpoint: expected {parts}, got {line}; fit it again") from error
 
 
 def refuse(what: str, expected: object, got: object) -> NoReturn:
-    """Raise CheckpointError for a part of a checkpoint that makes no sense."""
+    """Raise CheckpointError for an invalid part of a checkpoint."""
     raise CheckpointError(f"{what} of a checkpoint: expected {expected}, got {_line(got)}; fit it again")
 
 

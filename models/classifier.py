@@ -22,7 +22,7 @@ F32 = NDArray[np.float32]
 
 
 class ClassifierConfig(FrozenConfig):
-    """What every classifier can be told."""
+    """Options of every classifier."""
 
     task: Literal["auto", "single", "multi"] = Field(
         "auto",
@@ -55,10 +55,10 @@ LINKS: dict[Link, Callable[[F32], F32]] = {"softmax": softmax, "sigmoid": sigmoi
 
 
 class BaseClassifier:
-    """A classifier whose logits pass through one link; a subclass fits, scores, and says what it keeps.
+    """A classifier whose logits pass through one link; a subclass fits, scores, and declares what it keeps.
 
     Of a subclass are `_fit`, `predict_logits`, `inputs`, and what of it is saved beside the meta data that all share:
-    `_arrays`, `_files` and `_parts`, other classifiers that it is made of. `_restore` takes that back.
+    `_arrays`, `_files` and `_parts`, other classifiers it is composed of. `_restore` takes that back.
     """
 
     kind: ClassVar[str]
@@ -150,7 +150,7 @@ class BaseClassifier:
         """Read what `save` wrote; raises CheckpointError for anything else."""
         return cls.restored(load_checkpoint(folder, f"classifier/{cls.kind}"))
 
-    # Checkpoints nest: a classifier that is made of others saves theirs within its own.
+    # Checkpoints nest: a classifier composed of others saves theirs within its own.
     def checkpoint(self) -> Checkpoint:
         """Return what is saved, that of its parts included."""
         parts = {name: part.checkpoint() for name, part in self._parts().items()}
@@ -161,9 +161,9 @@ class BaseClassifier:
         """Return the classifier that `checkpoint` describes; raises CheckpointError when the parts do not fit."""
         with restoring(f"classifier/{cls.kind}", "config, labels and weights"):
             self = cls(cls.Config.model_validate(saved.meta["config"]))  # type: ignore[arg-type]
-            told = Restored.of(saved.meta, inputs=inputs_of(cls, self.config))
-            self.labels, self.multi_label, self.threshold = told.labels, told.multi_label, told.threshold
-            self.sizes, self.facts = told.sizes, told.facts
+            header = Restored.of(saved.meta, inputs=inputs_of(cls, self.config))
+            self.labels, self.multi_label, self.threshold = header.labels, header.multi_label, header.threshold
+            self.sizes, self.facts = header.sizes, header.facts
             self._restore(saved)
         return self
 

@@ -33,7 +33,7 @@ class Size(NamedTuple):
 
 
 class Column(ABC):
-    """One modality of some consecutive documents; what absent documents hold says nothing."""
+    """One modality of some consecutive documents; values of absent documents are meaningless."""
 
     kind: ClassVar[str]
     present: Mask  # (n,)
@@ -46,7 +46,7 @@ class Column(ABC):
     @property
     @abstractmethod
     def size(self) -> Size:
-        """What was found here: compared before a classifier predicts."""
+        """Kind and width of the column, compared with those of the fit before a classifier predicts."""
 
     @abstractmethod
     def at(self, rows: Rows) -> Self:
@@ -80,8 +80,8 @@ class Text(Column):
 
     @cached_property
     def present(self) -> Mask:  # type: ignore[override]  # read alike; training never asks, and cuts texts often
-        found = pc.fill_null(pc.greater(pc.binary_length(self.values), 0), False)
-        return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+        filled = pc.fill_null(pc.greater(pc.binary_length(self.values), 0), False)
+        return np.asarray(filled.to_numpy(zero_copy_only=False), np.bool_)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -191,7 +191,7 @@ class Codes(Matrix):
 
 @dataclass(frozen=True, eq=False)
 class Ragged(Column):
-    """Any number of elements per document: vectors of detected objects, or class indices; order says nothing.
+    """Any number of elements per document: vectors of detected objects, or class indices, in no particular order.
 
     Elements of document i are `values[offsets[i] : offsets[i + 1]]`; absent documents have none.
     """
@@ -299,13 +299,13 @@ class Pixels(Column):
 
 @dataclass(frozen=True, eq=False)
 class Logits(Matrix):
-    """What another classifier says of every class."""
+    """Scores of every class by another classifier."""
 
     kind: ClassVar[str] = "logits"
 
     values: NDArray[np.float32]  # (n, C)
     labels: tuple[str, ...]  # (C,) of the other classifier
-    link: str = "softmax"  # what makes probabilities of them, as `Classifier.link` says
+    link: str = "softmax"  # turns them into probabilities, see `Classifier.link`
 
     @classmethod
     def join(cls, columns: abc.Sequence[Self]) -> Self:
@@ -315,8 +315,8 @@ class Logits(Matrix):
 
     @classmethod
     def of(cls, table: pa.Table, field: str) -> Self:
-        told = table.schema.field(field).metadata or {}
-        labels, link = tuple(orjson.loads(told[b"labels"])), told.get(b"link", b"softmax").decode()
+        metadata = table.schema.field(field).metadata or {}
+        labels, link = tuple(orjson.loads(metadata[b"labels"])), metadata.get(b"link", b"softmax").decode()
         return cls(_matrix(table[field]), _present(table), labels, link)
 
 
@@ -326,9 +326,9 @@ KINDS: dict[str, type[Column]] = {kind.kind: kind for kind in (Text, Dense, Code
 def _taken(columns: abc.Sequence[Pixels], starts: Places, places: Places) -> NDArray[np.uint8]:
     """Return the pictures at places (m,) of joined columns, each column asked once."""
     pictures = np.zeros((len(places), *columns[0].shape), np.uint8)
-    owners = np.searchsorted(starts, places, side="right") - 1
-    for number in np.unique(owners):
-        rows = np.flatnonzero(owners == number)
+    documents = np.searchsorted(starts, places, side="right") - 1
+    for number in np.unique(documents):
+        rows = np.flatnonzero(documents == number)
         pictures[rows] = columns[number].take(places[rows] - starts[number])
     return pictures
 

@@ -17,9 +17,9 @@ def runtime_option(default: Any, **constraints: Any) -> Any:
 
 
 def added(default: Any, **constraints: Any) -> Any:
-    """Declare a field that came after datasets were made: at its default it stays out of dataset keys.
+    """Declare a field added after datasets exist: at its default it stays out of dataset keys.
 
-    So what was made before stays fresh. Its default must never change: no key would say so.
+    Existing datasets then stay fresh. Its default must never change, because no key would reflect the change.
     """
     return Field(default, json_schema_extra={"added": True}, **constraints)
 

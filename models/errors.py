@@ -17,17 +17,17 @@ class CheckpointError(ModelError, ValueError):
     """A saved classifier or quantizer cannot be read: unknown format version, wrong kind or missing arrays."""
 
 
-class MissingWeights(ModelError, FileNotFoundError):  # noqa: N818 - the name says what is wrong
-    """Pretrained weights, or the library that runs them, are absent; the message says which and how to get them."""
+class MissingWeights(ModelError, FileNotFoundError):  # noqa: N818 - the name states what is wrong
+    """Pretrained weights, or the library that runs them, are absent; the message names them and how to get them."""
 
 
 class WrongWeights(MissingWeights):
-    """A weight file is there, but with another digest or another shape than wanted; the message says which."""
+    """A weight file exists, but its digest or shape differs from the expected one; the message names it."""
 
 
 class DeviceError(ModelError, ValueError):
-    """The device a network shall run on is not there; the message says which are."""
+    """The device a network should run on is not available; the message lists those that are."""
 
 
 class TrainingError(ModelError, ArithmeticError):
-    """The loss became infinite or NaN; the message says where, and what to lower."""
+    """The loss became infinite or NaN; the message states where, and what to lower."""

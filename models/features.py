@@ -86,10 +86,10 @@ class Block:
 
     def present(self, names: set[str]) -> NDArray[np.bool_]:
         """Return which documents (n,) have something in any of the named columns."""
-        found = np.zeros(len(self), np.bool_)
+        present = np.zeros(len(self), np.bool_)
         for name in names:
-            found |= self.columns[name].present
-        return found
+            present |= self.columns[name].present
+        return present
 
 
 class Features(Protocol):
@@ -102,7 +102,7 @@ class Features(Protocol):
 
 
 class Shared(Protocol):
-    """Something made from features that several classifiers may read, none of which changes it."""
+    """A value derived from features that several classifiers may read, none of which changes it."""
 
     @property
     def nbytes(self) -> int:
@@ -117,10 +117,10 @@ T = TypeVar("T", bound=Shared)
 
 @runtime_checkable
 class SharedCache(Protocol):
-    """Features that keep what was made from them for the next classifier."""
+    """Features that cache values derived from them for the next classifier."""
 
     def get_or_create(self, key: Hashable, make: Callable[[], T]) -> AbstractContextManager[T]:
-        """Yield what `make` returned the first time for this key; `key` says everything that decides it."""
+        """Yield what `make` returned the first time for this key; `key` holds everything that determines it."""
 
 
 class Classifier(Protocol):
@@ -134,7 +134,7 @@ class Classifier(Protocol):
 
     @property
     def config(self) -> FrozenConfig:
-        """What it was told, of the type `Config`."""
+        """Its options, of the type `Config`."""
 
     @property
     def labels(self) -> list[str]:
@@ -173,7 +173,7 @@ class Classifier(Protocol):
         """Return probabilities (n, C) of logits under this classifier's loss."""
 
     def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-        """Return modality -> (n,) share of the chosen class's logit; empty when the model cannot tell."""
+        """Return modality -> (n,) share of the chosen class's logit; empty when the model cannot compute it."""
 
     def save(self, folder: Path) -> None:
         """Write model.json and *.safetensors into an existing empty folder."""

@@ -1,4 +1,4 @@
-"""Torch layers of the families; imported when a network is made, since torch takes long to import."""
+"""Torch layers of the families; imported when a network is built, since torch takes long to import."""
 
 import torch
 from torch import Tensor, nn

@@ -46,7 +46,7 @@ class NetworkClassifier(BaseClassifier):
         """Return the untrained network: batch tensors by name -> logits (n, C); it draws from torch's own stream.
 
         Args:
-            sizes: what the inputs were found to be.
+            sizes: kind and width of each input, by name.
             C: classes.
         """
         raise NotImplementedError

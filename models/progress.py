@@ -1,4 +1,4 @@
-"""How far a long piece of work is: noted by whoever does it, read by whoever shows it, by default nobody."""
+"""How far a long piece of work is: noted by whoever does it, read by whoever shows it, by default no one."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

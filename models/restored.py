@@ -1,4 +1,4 @@
-"""What every classifier's checkpoint says of itself, checked before it is used."""
+"""Metadata of every classifier's checkpoint, checked before it is used."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +36,7 @@ class Restored:
 
 
 def saved_sizes(sizes: dict[str, Size]) -> dict[str, list[Any]]:
-    """Return what a checkpoint says of a classifier's inputs."""
+    """Return the inputs that a checkpoint declares."""
     return {name: list(sizes[name]) for name in sorted(sizes)}
 
 

@@ -1,4 +1,4 @@
-"""What a classifier says of documents, and how that compares with their labels: one way, whole arrays at a time."""
+"""Predictions of a classifier, and how they compare with the labels: one way, whole arrays at a time."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,9 +16,9 @@ from fuseline.models.metrics.registry import Documents, counted
 from fuseline.models.metrics.scores import Tally
 from fuseline.models.progress import note
 
-# Logits are made for at most this many (row, class) pairs at a time: 64 MB of float32.
+# Logits are computed for at most this many (row, class) pairs at a time: 64 MB of float32.
 CELLS = 1 << 24
-# Smallest probability that enters a logarithm: float32 cannot tell smaller ones from 0.
+# Smallest probability that enters a logarithm: float32 rounds smaller ones to 0.
 TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -26,7 +26,7 @@ class Scored(NamedTuple):
     """Some documents, scored; every field has one entry per document."""
 
     block: Block
-    seen: NDArray[np.bool_]  # (n,) holds anything that the classifier reads; of the others the rest says nothing
+    seen: NDArray[np.bool_]  # (n,) any input of the classifier is present; elsewhere the other fields are moot
     probabilities: NDArray[np.float32]  # (n, C)
     best: NDArray[np.int64]  # (n,) most probable class; of equal ones the first
     predicted: pa.ListArray  # (n,) list<string>: the label set at the threshold, in the order of the classes
@@ -85,11 +85,11 @@ def own(names: pa.Array, labels: pa.Array, probabilities: NDArray[np.float32]) -
     for count in np.unique(counts[counts > 0]):
         at = np.flatnonzero(counts == count)
         own_columns = columns[starts[at][:, None] + np.arange(count)]
-        found, every = probabilities[at[:, None], own_columns], probabilities[at]
-        best = found.max(axis=1, keepdims=True)
-        first = np.where(found == best, own_columns, len(names)).min(axis=1, keepdims=True)
+        true, every = probabilities[at[:, None], own_columns], probabilities[at]
+        best = true.max(axis=1, keepdims=True)
+        first = np.where(true == best, own_columns, len(names)).min(axis=1, keepdims=True)
         rank[at] = 1 + ((every > best) | ((every == best) & (np.arange(len(names)) < first))).sum(axis=1)
-        loss[at] = -np.log(np.maximum(found, TINY)).mean(axis=1)
+        loss[at] = -np.log(np.maximum(true, TINY)).mean(axis=1)
     return pa.array(rank, pa.int32(), mask=counts == 0), pa.array(loss, pa.float32(), mask=counts == 0)
 
 

@@ -30,8 +30,8 @@ def limit_threads(n: int) -> None:
 
 
 def thread_limit() -> int:
-    """Return how many threads one model may use here: what `limit_threads` or OMP_NUM_THREADS says, else every core."""
+    """Return how many threads one model may use: as set by `limit_threads` or OMP_NUM_THREADS, else one per core."""
     if _limit:
         return _limit[0]
-    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return int(said) if said.isdigit() and int(said) > 0 else os.cpu_count() or 1
+    threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(threads) if threads.isdigit() and int(threads) > 0 else os.cpu_count() or 1

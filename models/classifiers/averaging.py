@@ -29,7 +29,8 @@ class AvgProbsConfig(kiela.ImageConfig):
 class AvgProbs(BaseClassifier):
     """(p_text + p_image) / 2, of the classifiers `text` and `image`; the one of a missing modality is left out.
 
-    Its logits are log probabilities. A document with neither text nor image gets the mean of what both say of nothing.
+    Its logits are log probabilities. A document with neither text nor image gets the mean of both models' output
+    for empty input.
     """
 
     kind: ClassVar[str] = "avg_probs"

@@ -1,4 +1,4 @@
-"""Fixed decisions between classifiers: the mean of what they say, or the most confident one (Zahavy 2016; Z-16)."""
+"""Fixed decisions between classifiers: the mean of their scores, or the most confident one (Zahavy 2016; Z-16)."""
 
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -19,26 +19,26 @@ TINY = float(np.finfo(np.float32).tiny)  # smallest probability that has a logar
 
 
 class DecisionConfig(ClassifierConfig):
-    """Between which models, and by what."""
+    """Which models are combined, and over what."""
 
-    models: tuple[str, ...] = Field(("text", "image"), min_length=2, description="Names of the models that are asked")
+    models: tuple[str, ...] = Field(("text", "image"), min_length=2, description="Names of the models to combine")
     over: Literal["probabilities", "logits"] = Field(
         "probabilities",
-        description="What is averaged or compared; logits of different kinds of model have no one scale",
+        description="What is averaged or compared; logits of different kinds of model do not share a scale",
     )
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         if len(set(self.models)) != len(self.models):
-            raise ValueError(f"models: expected each name once, got {list(self.models)!r}; take out what is repeated")
+            raise ValueError(f"models: expected each name once, got {list(self.models)!r}; remove the repeated ones")
         return self
 
 
 class Decision(BaseClassifier):
-    """What several models say, combined without learning; a model that has nothing to read of a document is left out.
+    """Scores of several models, combined without learning; a model without input in a document is left out.
 
-    Over probabilities its logits are log probabilities. A document of which no model reads anything gets what all
-    say of nothing.
+    Over probabilities its logits are log probabilities. A document without input for any model gets the combination
+    of all their scores for empty input.
     """
 
     Config: ClassVar[type[FrozenConfig]] = DecisionConfig
@@ -51,22 +51,22 @@ class Decision(BaseClassifier):
 
     @property
     def link(self) -> Link:
-        """What makes probabilities of its logits."""
+        """Function from its logits to probabilities."""
         return "exp" if self.config.over == "probabilities" else super().link
 
     def predict_logits(self, block: Block) -> F32:
         """Return logits, or log probabilities (n, C); raises ValueError for logits of other classes."""
         columns = self._columns(block)
-        says = np.stack([
+        scores = np.stack([
             LINKS[column.link](column.values) if self.config.over == "probabilities" else column.values  # type: ignore[index]
             for column in columns
         ])  # fmt: skip
-        asked = np.stack([column.present for column in columns])
-        combined = self._combined(says, asked | ~asked.any(axis=0))
+        present = np.stack([column.present for column in columns])
+        combined = self._combined(scores, present | ~present.any(axis=0))
         return np.log(np.maximum(combined, TINY)) if self.config.over == "probabilities" else combined
 
-    def _combined(self, says: F32, asked: NDArray[np.bool_]) -> F32:
-        """Return (n, C) of what models say (m, n, C) of the documents that each is asked about (m, n)."""
+    def _combined(self, scores: F32, present: NDArray[np.bool_]) -> F32:
+        """Return the combination (n, C) of the models' scores (m, n, C) where each has input (m, n)."""
         raise NotImplementedError
 
     def _fit(
@@ -97,25 +97,25 @@ class Decision(BaseClassifier):
 
 
 class FixedMean(Decision):
-    """The mean of what the models say."""
+    """The mean of the models' scores."""
 
     kind: ClassVar[str] = "fixed_mean"
-    summary: ClassVar[str] = "mean of what other models say (Zahavy 2016, Fixed-Mean)"
+    summary: ClassVar[str] = "mean of other models' scores (Zahavy 2016, Fixed-Mean)"
 
-    def _combined(self, says: F32, asked: NDArray[np.bool_]) -> F32:
-        weights = (asked / asked.sum(axis=0)).astype(np.float32)
-        return np.asarray((weights[:, :, None] * says).sum(axis=0), np.float32)
+    def _combined(self, scores: F32, present: NDArray[np.bool_]) -> F32:
+        weights = (present / present.sum(axis=0)).astype(np.float32)
+        return np.asarray((weights[:, :, None] * scores).sum(axis=0), np.float32)
 
 
 class FixedMax(Decision):
-    """What the model says whose best class is the highest."""
+    """The scores of the model whose best class scores highest."""
 
     kind: ClassVar[str] = "fixed_max"
-    summary: ClassVar[str] = "what the most confident of other models says (Zahavy 2016, Fixed-Max)"
+    summary: ClassVar[str] = "scores of the most confident of other models (Zahavy 2016, Fixed-Max)"
 
-    def _combined(self, says: F32, asked: NDArray[np.bool_]) -> F32:
-        confidence = np.where(asked, says.max(axis=2), -np.inf)
-        return np.asarray(says[confidence.argmax(axis=0), np.arange(says.shape[1])], np.float32)
+    def _combined(self, scores: F32, present: NDArray[np.bool_]) -> F32:
+        confidence = np.where(present, scores.max(axis=2), -np.inf)
+        return np.asarray(scores[confidence.argmax(axis=0), np.arange(scores.shape[1])], np.float32)
 
 
 CLASSIFIERS = (FixedMean, FixedMax)

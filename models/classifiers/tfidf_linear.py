@@ -117,7 +117,7 @@ class TfidfLinear(BaseClassifier):
                 steps = max(steps, n)
         else:
             self.W, self.b, steps = self._regression(X[tags.rows], tags.classes)
-            if len(classes.names) == 2:  # one vector tells the second class from the first
+            if len(classes.names) == 2:  # one vector separates the two classes
                 self.W, self.b = (np.concatenate([np.zeros_like(part), part]) for part in (self.W, self.b))
         converged = steps < self.config.max_iter
         self.facts = {"documents": X.shape[0], "iterations": steps, "converged": converged}
@@ -133,7 +133,7 @@ class TfidfLinear(BaseClassifier):
 
     def _binary(self, X: Any, y: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float, int]:
         n, k = len(y), int(y.sum())
-        if k in (0, n):  # nothing to tell apart: the smoothed log odds
+        if k in (0, n):  # only one class: the smoothed log odds
             return np.zeros(X.shape[1]), float(np.log((k + 0.5) / (n - k + 0.5))), 0
         W, b, steps = self._regression(X, y)
         return W[0], float(b[0]), steps
@@ -143,9 +143,9 @@ class TfidfLinear(BaseClassifier):
         from sklearn.linear_model import LogisticRegression
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # told as a training fact
-            found = LogisticRegression(C=self.config.C, max_iter=self.config.max_iter).fit(X, y)
-        return found.coef_, found.intercept_, int(found.n_iter_.max())
+            warnings.simplefilter("ignore", ConvergenceWarning)  # reported as a training fact
+            regression = LogisticRegression(C=self.config.C, max_iter=self.config.max_iter).fit(X, y)
+        return regression.coef_, regression.intercept_, int(regression.n_iter_.max())
 
     def _vectorizer(self, vocabulary: dict[str, int] | None = None) -> Any:
         from sklearn.feature_extraction.text import TfidfVectorizer

@@ -87,8 +87,8 @@ def load_booster(text: str, forest: Forest) -> Any:
 def check_tree(text: str, number: int, columns: int) -> None:
     """Raise CheckpointError unless a text is one tree whose every path ends in a leaf, over columns that there are."""
     name, *lines = text.rstrip("\n").split("\n")
-    found = [LINE.fullmatch(line) for line in lines]
-    values = {match[1]: match[2] for match in found if match}
+    matches = [LINE.fullmatch(line) for line in lines]
+    values = {match[1]: match[2] for match in matches if match}
     if name != f"Tree={number}" or len(values) != len(lines) or not text.endswith("\n\n\n"):
         refuse(f"tree {number}", "lines of numbers, each once", text[:40])
     leaves, categories = single(values["num_leaves"]), single(values["num_cat"])
@@ -145,18 +145,18 @@ def integers(text: str) -> NDArray[np.int64]:
     """Return the integers of a text between single blanks, (n,) int64; raises CheckpointError for other numbers."""
     if INTEGERS.fullmatch(text) is None:
         refuse("trees", "integers", text)
-    found = np.array(text.split(), np.int64)
-    if ((found < SMALL) | (found > LARGE)).any():
+    numbers = np.array(text.split(), np.int64)
+    if ((numbers < SMALL) | (numbers > LARGE)).any():
         refuse("trees", "integers of 32 bits", text)
-    return found
+    return numbers
 
 
 def single(text: str) -> int:
     """Return the one integer of a text; raises CheckpointError for any other text."""
-    found = integers(text)
-    if len(found) != 1:
+    numbers = integers(text)
+    if len(numbers) != 1:
         refuse("trees", "one integer", text)
-    return int(found[0])
+    return int(numbers[0])
 
 
 def single_number(text: str) -> float | None:

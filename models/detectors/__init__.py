@@ -36,7 +36,7 @@ def get_detector(name: str, options: FrozenConfig) -> Detector:
 @lru_cache(maxsize=8)
 def _kept(name: str, options: FrozenConfig, _digest: str) -> Detector:
     detector = DETECTORS[name](options)
-    _ = detector.digest  # told once and kept: later the files may be others
+    _ = detector.digest  # computed once and kept: the files may change later
     return detector
 
 

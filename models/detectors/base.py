@@ -17,7 +17,7 @@ class Element(NamedTuple):
     box: tuple[float, float, float, float]  # left, top, right, bottom
     score: float  # as the network gave it
     label: str  # "text", "face" or the object's class
-    text: str | None = None  # what a text line says
+    text: str | None = None  # content of a text line
     points: tuple[tuple[float, float], ...] = ()  # faces: eyes, nose, mouth corners; text: four corners of the line
 
 

@@ -29,7 +29,7 @@ class MtcnnConfig(FrozenConfig):
     """How faces are searched."""
 
     side: int = Field(800, ge=48, le=4000, description="Pixels that the longer side of an image is scaled down to")
-    min_face: int = Field(20, ge=12, description="Side of the smallest face that is found, pixels at that scale")
+    min_face: int = Field(20, ge=12, description="Side of the smallest detected face, in pixels at that scale")
     min_score: float = Field(
         0.7, gt=0, lt=1, description="Score of the last network from which a face counts; 0.9 gives few false ones"
     )

@@ -84,9 +84,9 @@ class FasterRcnn:
             torch.from_numpy(prepared.copy()).permute(2, 0, 1).float().div(255).to(torch_device(self.config.device))
         )
         with torch.inference_mode():
-            found = {name: tensor.cpu().numpy() for name, tensor in net([pixels])[0].items()}
-        boxes = found["boxes"] / np.array([width, height, width, height], np.float32)
-        rows = zip(boxes, found["scores"], found["labels"], strict=True)
+            output = {name: tensor.cpu().numpy() for name, tensor in net([pixels])[0].items()}
+        boxes = output["boxes"] / np.array([width, height, width, height], np.float32)
+        rows = zip(boxes, output["scores"], output["labels"], strict=True)
         return ranked([Element(bounded(*box), float(score), names[label]) for box, score, label in rows])
 
     @cached_property

@@ -70,9 +70,9 @@ class SsdLite:
 
     def _elements(self, boxes: NDArray[np.float32], scores: NDArray[np.float32], names: list[str]) -> list[Element]:
         anchor, label = np.nonzero(scores >= self.config.min_score)
-        found, strength = boxes[anchor], scores[anchor, label]
-        kept = suppress(found, strength, label, iou=self.config.iou)[: self.config.limit]
-        return [Element(bounded(*found[one]), float(strength[one]), names[label[one]]) for one in kept]
+        corners, strength = boxes[anchor], scores[anchor, label]
+        kept = suppress(corners, strength, label, iou=self.config.iou)[: self.config.limit]
+        return [Element(bounded(*corners[one]), float(strength[one]), names[label[one]]) for one in kept]
 
     @cached_property
     def _session(self) -> tuple[Any, list[str]]:

@@ -63,10 +63,10 @@ class RapidOcr:
         height, width = prepared.shape[:2]
         if min(height, width) < _SMALLEST or max(height, width) > 50 * min(height, width):
             return []
-        found = self._engine(np.ascontiguousarray(prepared[:, :, ::-1]))  # the package reads BGR
-        if found.boxes is None or found.txts is None:
+        result = self._engine(np.ascontiguousarray(prepared[:, :, ::-1]))  # the package reads BGR
+        if result.boxes is None or result.txts is None:
             return []
-        lines = zip(found.boxes, found.txts, found.scores, strict=True)
+        lines = zip(result.boxes, result.txts, result.scores, strict=True)
         return [_line(corners / (width, height), text, score) for corners, text, score in lines]
 
     @cached_property

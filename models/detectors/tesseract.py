@@ -50,10 +50,10 @@ class Tesseract:
     @cached_property
     def program(self) -> str:
         """Path of the program; raises MissingWeights."""
-        found = shutil.which("tesseract")
-        if found is None:
+        path = shutil.which("tesseract")
+        if path is None:
             raise MissingWeights(f"tesseract: is not on the PATH; {_CURE}")
-        return found
+        return path
 
     @cached_property
     def digest(self) -> str:
@@ -102,11 +102,11 @@ class Tesseract:
 
 def lines(table: str, width: int, height: int, *, min_score: float) -> list[Element]:
     """Return the lines of tesseract's TSV output: a box around its words, their mean confidence as score."""
-    found: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for word in csv.DictReader(io.StringIO(table), delimiter="\t", quoting=csv.QUOTE_NONE):
         if word["text"] and word["text"].strip() and float(word["conf"]) / 100 >= min_score:
-            found.setdefault((word["page_num"], word["block_num"], word["par_num"], word["line_num"]), []).append(word)
-    return [_line(words, width, height) for words in found.values()]
+            groups.setdefault((word["page_num"], word["block_num"], word["par_num"], word["line_num"]), []).append(word)
+    return [_line(words, width, height) for words in groups.values()]
 
 
 def _line(words: list[dict[str, str]], width: int, height: int) -> Element:

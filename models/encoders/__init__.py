@@ -52,7 +52,7 @@ def get_encoder(name: str, options: FrozenConfig) -> Encoder:
 @lru_cache(maxsize=32)  # more than one pass over images holds, or each shard would load them all again
 def _kept(name: str, options: FrozenConfig, _digest: str) -> Encoder:
     encoder = new_encoder(name, options)
-    _ = encoder.digest  # told once and kept: later the files may be others
+    _ = encoder.digest  # computed once and kept: the files may change later
     return encoder
 
 

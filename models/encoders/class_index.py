@@ -60,8 +60,8 @@ class Vocabulary:
     def encode(self, lists: pa.ListArray) -> pa.ListArray:
         """Return class indices, list<int32> (n,): one per value, in their order; 0 is an unknown value."""
         known = pa.array(self.values, pa.string())
-        found = pc.fill_null(pc.index_in(_plain(lists.flatten(), self.config), value_set=known), -1)
-        indices = pa.array(np.asarray(found, np.int32) + 1, pa.int32())
+        positions = pc.fill_null(pc.index_in(_plain(lists.flatten(), self.config), value_set=known), -1)
+        indices = pa.array(np.asarray(positions, np.int32) + 1, pa.int32())
         lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         return pa.ListArray.from_arrays(pa.array(offsets), indices)

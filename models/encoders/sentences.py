@@ -73,7 +73,7 @@ PRESETS = {
 
 
 class SentencesConfig(FrozenConfig):
-    """Which text model, and what is made of its last layer; presets fill in what is not given."""
+    """Which text model, and how its last layer is pooled; presets fill in what is not given."""
 
     model: str = Field(
         "",
@@ -82,10 +82,10 @@ class SentencesConfig(FrozenConfig):
     )
     pooling: Pooling = Field(
         "own",
-        description="How token vectors become one: own takes what the folder says, and the mean where it says nothing",
+        description="How token vectors are pooled: own follows the model folder, or takes the mean where it has none",
     )
     max_tokens: int | None = Field(
-        None, ge=1, description="Tokens that are read of a text; default: what the folder says"
+        None, ge=1, description="Tokens read per text; default: the value of the model folder"
     )
     sha256: str | None = runtime_option(
         None, description="SHA-256 that model.safetensors must have, in hex; another file is refused"
@@ -142,8 +142,8 @@ class Sentences:
 
     @cached_property
     def dim(self) -> int:
-        """Length of an embedding, as the model's configuration files say."""
-        return _told_dim(self.folder, self.pooling) or int(self._model.get_embedding_dimension())
+        """Length of an embedding, from the model's configuration files."""
+        return _configured_dim(self.folder, self.pooling) or int(self._model.get_embedding_dimension())
 
     def prepare(self, item: str) -> str:
         """Return the part of a text that the network may read."""
@@ -204,9 +204,9 @@ class Sentences:
             try:
                 return Path(hub.snapshot_download(self.model, allow_patterns=list(_READ)))
             except (OSError, ValueError) as error:
-                told = f"{self.what}: {self.model} can't be had from the hub ({error}); {self._cure}"
-                raise MissingWeights(told) from error
-        raise MissingWeights(f"{self.what}: {self.model} is no folder and not in the local hub cache; {self._cure}")
+                message = f"{self.what}: {self.model} cannot be downloaded from the hub ({error}); {self._cure}"
+                raise MissingWeights(message) from error
+        raise MissingWeights(f"{self.what}: {self.model} is neither a folder nor in the local hub cache; {self._cure}")
 
     def _check(self, folder: Path, files: list[Path]) -> None:
         """Refuse weights of another digest or another width than wanted."""
@@ -214,10 +214,10 @@ class Sentences:
             packaged(files, pip=self.preset.pip, what=self.what)
         if self.config.sha256 is not None:
             if len(files) > 1:
-                told = f"{self.what}: expected one weight file beside sha256, got {[file.name for file in files]}"
-                raise WrongWeights(f"{told}; leave sha256 out")
+                message = f"{self.what}: expected one weight file beside sha256, got {[file.name for file in files]}"
+                raise WrongWeights(f"{message}; leave sha256 out")
             supplied(files[0], what=self.what, sha256=self.config.sha256, cure=self._cure)
-        dim = _told_dim(folder, self.pooling)
+        dim = _configured_dim(folder, self.pooling)
         if self.preset and dim not in (None, self.preset.dim):
             cure = "give the right folder, or name it under `encoder: sentences`"
             raise WrongWeights(f"{self.what}: expected a model of {self.preset.dim} dimensions, got {dim} in "
@@ -240,8 +240,8 @@ def _network_folder(folder: Path) -> Path:
     return folder if (folder / "config.json").exists() else folder / "0_Transformer"
 
 
-def _told_dim(folder: Path, pooling: str) -> int | None:
-    """Return the length of an embedding that configuration files tell, None when they don't."""
+def _configured_dim(folder: Path, pooling: str) -> int | None:
+    """Return the length of an embedding given by configuration files, None when they give none."""
     network = _json(_network_folder(folder) / "config.json")
     dim: int | None = next((network[name] for name in ("hidden_size", "dim", "d_model") if name in network), None)
     if pooling != "own":
@@ -263,10 +263,10 @@ def _told_dim(folder: Path, pooling: str) -> int | None:
 def _json(file: Path) -> dict[str, Any]:
     """Return a JSON object, a list as {"modules": list}, and {} when there is no file."""
     try:
-        found = json.loads(file.read_text("utf-8"))
+        content = json.loads(file.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    return {"modules": found} if isinstance(found, list) else dict(found)
+    return {"modules": content} if isinstance(content, list) else dict(content)
 
 
 def _text_model(name: str, chosen: Preset) -> type[Sentences]:

@@ -127,17 +127,17 @@ class Tabular:
 
         A category's values count from 1 by falling frequency, bins from 1 upwards; a min-max column is 1 where known.
         """
-        found = np.zeros((table.num_rows, len(self.columns)), np.int32)
+        indices = np.zeros((table.num_rows, len(self.columns)), np.int32)
         for number, column in enumerate(self.columns):
             if column.edges:
                 values = _floats_of(table, column.name)
                 inner = column.edges[1:-1] if self.config.numeric != "minmax" else ()
                 place = np.searchsorted(np.array(inner), values, side="right") + 1
-                found[:, number] = np.where(np.isnan(values), 0, place)
+                indices[:, number] = np.where(np.isnan(values), 0, place)
             elif column.name in table.column_names:
                 place = pc.index_in(table[column.name], value_set=pa.array(column.values, pa.string()))
-                found[:, number] = np.asarray(pc.fill_null(place, -1)) + 1
-        return found
+                indices[:, number] = np.asarray(pc.fill_null(place, -1)) + 1
+        return indices
 
     def names(self) -> list[str]:
         """Return what each dimension means, "cat_breed=beagle", in order."""

@@ -191,9 +191,9 @@ class FastTextClassifier(BaseClassifier):
         self.seed, self.label_counts = seed, corpus.label_counts
         self._take_labels(corpus.labels, corpus.most_labels)
         self.dictionary, shape = corpus.dictionary, corpus.shape
-        found = {"dense": Size("dense", shape.dim), "codes": Size("codes", shape.tokens, CODEWORDS)}
+        sizes = {"dense": Size("dense", shape.dim), "codes": Size("codes", shape.tokens, CODEWORDS)}
         inputs = self.inputs(self.config)
-        self.sizes = {one.name: found.get(one.kind.kind, Size(one.kind.kind)) for one in inputs}
+        self.sizes = {one.name: sizes.get(one.kind.kind, Size(one.kind.kind)) for one in inputs}
         self.params = trainer.init_params(
             corpus.dictionary.rows + corpus.shape.tokens * CODEWORDS,
             corpus.shape.dim,

@@ -31,17 +31,17 @@ ABSENT = {
     "minCountLabel": "every label counts; source.options.vocabulary names those to keep",
     "label": "labels are a column, not marked words of the text",
     "seed": "it stands beside the options of a model",
-    "verbose": "the command line tells progress",
+    "verbose": "the command line shows progress",
     "autotuneValidationFile": "`fuseline sweep` tries options on the valid split",
-    "autotuneMetric": "sweep.metric says what the best is best in",
-    "autotunePredictions": "sweep.metric says what the best is best in",
+    "autotuneMetric": "sweep.metric chooses the metric to optimize",
+    "autotunePredictions": "sweep.metric chooses the metric to optimize",
     "autotuneDuration": "sweep.budget_minutes bounds a sweep",
     "autotuneModelSize": "models are not quantized; dim and buckets set their size",
 }
 
 
 class FastTextConfig(ClassifierConfig):
-    """What every classifier of the family can be told."""
+    """Options of every classifier of the family."""
 
     dim: int = Field(100, ge=1, le=4096, description="Numbers per word vector (H)")
     lr: float = Field(0.1, gt=0, description="Learning rate; falls linearly to 0 with the words seen")
@@ -52,7 +52,7 @@ class FastTextConfig(ClassifierConfig):
         2_000_000,
         ge=1,
         le=2**30,
-        description="Rows for hashed n-grams and subwords; none are made when nothing is hashed",
+        description="Rows for hashed n-grams and subwords; none are allocated when nothing is hashed",
     )
     minn: int = Field(0, ge=0, le=64, description="Characters of the shortest subword")
     maxn: int = Field(0, ge=0, le=64, description="Characters of the longest subword; 0 = no subwords")

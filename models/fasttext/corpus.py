@@ -190,9 +190,9 @@ def encode(block: Block, reads: Reads, dictionary: Dictionary, shape: Shape) -> 
     images = images_of([block], reads)
     chunk = chunk_of(block, reads, text=text, labels=no_bags(len(block)))
     chunk = chunk if images is None else images.into(chunk)
-    found = Shape(chunk.dense.shape[1], chunk.codes.shape[1])
-    if found != shape:
-        raise ValueError(f"features: expected widths {shape!r}, got {found!r}; use the encoder it was trained with")
+    widths = Shape(chunk.dense.shape[1], chunk.codes.shape[1])
+    if widths != shape:
+        raise ValueError(f"features: expected widths {shape!r}, got {widths!r}; use the encoder it was trained with")
     return chunk
 
 

@@ -106,7 +106,7 @@ class Dictionary:
 
     @cached_property
     def slots(self) -> NDArray[np.uint64]:
-        """The hash table over the words, made for the first text: who opens a model for its facts compiles nothing."""
+        """The hash table over the words, built for the first text: reading a model's metadata compiles nothing."""
         from fuseline.models.fasttext.kernels import tokenizer as tokens
 
         n = len(self.counts)

@@ -86,7 +86,7 @@ def fill(U: NDArray[np.float32], dictionary: Dictionary, path: Path, dim: int) -
 
 def _blocks(path: Path, dim: int, *, numbers: bool) -> Iterator[tuple[pa.Array, NDArray[np.float32]]]:
     """Yield words (n,) large_string and their vectors (n, dim), (n, 0) when they are not asked for."""
-    header, found, line = check_dim(path, dim), 0, 2
+    header, count, line = check_dim(path, dim), 0, 2
     with _opened(path) as file:
         _header(file, path)
         rest, more = b"", True
@@ -98,13 +98,13 @@ def _blocks(path: Path, dim: int, *, numbers: bool) -> Iterator[tuple[pa.Array, 
                 raise _damaged(path, line, header.dim, f"{len(data):,} bytes without an end of line")
             data, rest = data[:cut], data[cut:]
             words, X = _parsed(data, path, line, header.dim, numbers)
-            line, found = line + data.count(b"\n"), found + len(words)
+            line, count = line + data.count(b"\n"), count + len(words)
             if len(words):
                 yield words, X
-    if found != header.words:
+    if count != header.words:
         cure = "the file is cut off or damaged: get it again"
         raise ValueError(
-            f"{FIELD}: {path}: expected {header.words!r} words, as its first line says, got {found!r}; {cure}"
+            f"{FIELD}: {path}: expected {header.words!r} words, as its first line states, got {count!r}; {cure}"
         )
 
 
@@ -112,10 +112,10 @@ def _parsed(data: bytes, path: Path, line: int, dim: int, numbers: bool) -> tupl
     """Parse whole lines: all at once if each is a word and `dim` numbers between single blanks, else one by one."""
     plain = data.replace(b"\t", b" ").replace(b"\r\n", b"\n")
     plain = plain.replace(b" \n", b"\n") if plain.endswith(b" \n") else plain
-    found = _table(plain, dim) if numbers else _first_fields(plain, dim)
-    if found is None or pc.any(pc.match_substring_regex(found[0], r"^$|[\v\f\r]")).as_py():
+    fields = _table(plain, dim) if numbers else _first_fields(plain, dim)
+    if fields is None or pc.any(pc.match_substring_regex(fields[0], r"^$|[\v\f\r]")).as_py():
         return _one_by_one(data, path, line, dim, numbers)
-    return _text(found[0]), found[1]
+    return _text(fields[0]), fields[1]
 
 
 def _first_fields(plain: bytes, dim: int) -> tuple[pa.Array, NDArray[np.float32]] | None:
@@ -163,7 +163,7 @@ def _one_by_one(data: bytes, path: Path, line: int, dim: int, numbers: bool) -> 
         if len(fields) != 1 + dim:
             raise _damaged(path, number, dim, f"{len(fields)} fields")
         try:
-            with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and told below
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused below
                 row = np.array([float(field) for field in fields[1:]], np.float32)
         except ValueError as error:
             raise _damaged(path, number, dim, str(error)) from error

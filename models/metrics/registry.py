@@ -1,4 +1,4 @@
-"""Every metric by name, made from counts that add over shards; the only place where a new one of ours is listed."""
+"""Every metric by name, computed from counts that add over shards; the only place to register a built-in one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +35,7 @@ class Documents(NamedTuple):
 
 
 class Counts:
-    """What metrics are made from; what several of them need is made once."""
+    """Counts that metrics are computed from; quantities that several metrics share are computed once."""
 
     def __init__(self, tally: Tally, *, multi_label: bool) -> None:
         self.tally, self.multi_label = tally, multi_label
@@ -66,7 +66,7 @@ SINGLE, MULTI = BOTH[:1], BOTH[1:]
 
 
 class Metric(NamedTuple):
-    """One number that tells how good predictions are: evaluation, tables, sweeps and the report take it from here."""
+    """One number that measures the quality of predictions: evaluation, tables, sweeps and the report take it from here."""
 
     kind: str  # its name in the registry and in the results table
     summary: str  # one line for those who read tables

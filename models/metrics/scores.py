@@ -154,7 +154,7 @@ def f1_interval(counts: Tally) -> Interval:
     """Return the 95 % interval of the micro F1: that of a share of as many documents as vary as much.
 
     F1 is 2 hits / (true + predicted), a ratio of sums over documents; its variance is that of the linearised ratio.
-    How few documents vary says little of how others would: below FEW they count as no more than they are.
+    A few documents say little about the variance of others: below FEW they count as no more than they are.
     Raises ValueError without documents.
     """
     size = counts.true.total() + counts.predicted.total()

@@ -31,19 +31,19 @@ def statistic(metric: str, sums: F64) -> F64:
     return np.asarray(sums[..., 0])
 
 
-def per_document(metric: str, found: Outcomes, *, multi_label: bool) -> F64:
+def per_document(metric: str, outcomes: Outcomes, *, multi_label: bool) -> F64:
     """Return what a metric is summed from, (n, 4) or (n, 1); a mean over n documents is divided by n here.
 
     Raises ValueError for a metric that no sum over documents gives.
     """
-    n = max(1, len(found.first))
+    n = max(1, len(outcomes.first))
     if metric == "f1_micro":
-        return np.stack([np.asarray(column, np.float64) for column in found], axis=1)
-    exact = (found.hit == found.true) & (found.hit == found.predicted)
+        return np.stack([np.asarray(column, np.float64) for column in outcomes], axis=1)
+    exact = (outcomes.hit == outcomes.true) & (outcomes.hit == outcomes.predicted)
     means = {
-        "p_at_1": found.first,
-        "accuracy": exact if multi_label else found.first,
-        "f1_samples": 2 * found.hit / (found.true + found.predicted),
+        "p_at_1": outcomes.first,
+        "accuracy": exact if multi_label else outcomes.first,
+        "f1_samples": 2 * outcomes.hit / (outcomes.true + outcomes.predicted),
     }
     if metric not in means:
         raise ValueError(
@@ -58,15 +58,15 @@ def resampled(values: Sequence[F64], *, rng: np.random.Generator, draws: int = D
     Draw d takes the same documents for every array, so that their differences are paired.
     """
     n = len(values[0])
-    made: list[list[F64]] = [[] for _ in values]
+    totals: list[list[F64]] = [[] for _ in values]
     size = max(1, CELLS // max(1, n))
     for lo in range(0, draws, size):
         rows = min(size, draws - lo)
         chosen = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
         weights = np.bincount(chosen.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
-        for sums, own in zip(made, values, strict=True):
+        for sums, own in zip(totals, values, strict=True):
             sums.append(weights @ own)
-    return [np.concatenate(sums) for sums in made]
+    return [np.concatenate(sums) for sums in totals]
 
 
 def difference(a: float, b: float, a_draws: F64, b_draws: F64, *, level: float = 0.95) -> Difference:

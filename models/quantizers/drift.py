@@ -17,7 +17,7 @@ class DriftConfig(FrozenConfig):
         0.25, gt=0, le=1, description="Share of a part's used codewords that new rows leave empty"
     )
     hot_share: float = Field(0.1, gt=0, le=1, description="A codeword with more of a part's rows is hot")
-    rows: int = Field(1000, ge=1, description="Fewer new rows say nothing")
+    rows: int = Field(1000, ge=1, description="Fewest new rows that are judged")
     held_out: int = Field(100, ge=1, description="With fewer held-out rows the training rows are the known ones")
 
 

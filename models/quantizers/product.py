@@ -174,8 +174,8 @@ class PQ:
     def _squared_errors(self, X: F32, codes: NDArray[np.uint8]) -> F32:
         """Return |x - decoded|^2 of scaled rows, (n,) float32, a block at a time."""
         blocks = [slice(lo, lo + kmeans.ROWS) for lo in range(0, len(X), kmeans.ROWS)]
-        found = [squared_error(X[block], self.decode(codes[block])) for block in blocks]
-        return np.concatenate([np.empty(0, np.float32), *found])
+        errors = [squared_error(X[block], self.decode(codes[block])) for block in blocks]
+        return np.concatenate([np.empty(0, np.float32), *errors])
 
     def _scaled(self, X: F32) -> F32:
         return unit_rows(X) if self.config.unit else np.asarray(X, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Training by gradient steps: `Trainer` is the only torch loop, `TrainingConfig` what it can be told."""
+"""Training by gradient steps: `Trainer` is the only torch loop, `TrainingConfig` its options."""
 
 from fuseline.models.training.config import ParameterGroup, TrainingConfig
 from fuseline.models.training.loop import Family, Gather

@@ -1,4 +1,4 @@
-"""What a training by gradient steps can be told: a mix-in for the configuration of a classifier family."""
+"""Options of training by gradient descent: a mix-in for the configuration of a classifier family."""
 
 from typing import Any, Literal
 

@@ -43,7 +43,7 @@ class Family(Protocol):
 
     @property
     def sizes(self) -> dict[str, Size]:
-        """What its inputs were found to be."""
+        """Kind and width of each input, by name."""
 
     @property
     def multi_label(self) -> bool:

@@ -106,5 +106,5 @@ def build_optimizer(
             param_groups.append({"params": mine, "lr": lr * share, "lr_share": share, **values})
     if not param_groups:
         raise ValueError("groups: expected a share of the learning rate above 0, got none; train something")
-    found: torch.optim.Optimizer = getattr(torch.optim, entry.name)(param_groups, lr=lr, **common)
-    return found
+    optimizer: torch.optim.Optimizer = getattr(torch.optim, entry.name)(param_groups, lr=lr, **common)
+    return optimizer

@@ -29,7 +29,7 @@ class Saved:
 
 
 def save_state(folder: Path, head: dict[str, Any], saved: Saved) -> None:
-    """Write the state of a training; a kill leaves the former one. `head` says what the training is."""
+    """Write the state of a training atomically. `head` identifies the training."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True)
 class Trainer:
-    """Trains the networks of a family as its configuration says.
+    """Trains the networks of a family according to its configuration.
 
     Args:
         config: settings of the loop.

@@ -36,10 +36,10 @@ def supplied(path: Path | None, *, what: str, sha256: str | None, cure: str) -> 
     if not path.is_file():
         raise MissingWeights(f"{what}: expected a weight file at {str(path)!r}, got none; {cure}")
     if sha256 is not None:
-        found = file_sha256(path)
-        if not sha256 or not found.startswith(sha256.removeprefix("sha256:").lower()):
+        digest = file_sha256(path)
+        if not sha256 or not digest.startswith(sha256.removeprefix("sha256:").lower()):
             size = f"{path.stat().st_size:,} bytes"
-            raise WrongWeights(f"{what}: expected {path.name} with SHA-256 {sha256!r}, got {found!r} ({size}); {cure}")
+            raise WrongWeights(f"{what}: expected {path.name} with SHA-256 {sha256!r}, got {digest!r} ({size}); {cure}")
     return path
 
 
@@ -92,9 +92,9 @@ def fetched(url: str, name: str, *, what: str, sha256_starts: str = "") -> Path:
         try:
             with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
                 shutil.copyfileobj(answer, file)
-            found = file_sha256(Path(partial))
-            if not found.startswith(sha256_starts):
-                raise WrongWeights(f"{what}: expected a file with SHA-256 {sha256_starts}..., got {found}; from {url}")
+            digest = file_sha256(Path(partial))
+            if not digest.startswith(sha256_starts):
+                raise WrongWeights(f"{what}: expected a file with SHA-256 {sha256_starts}..., got {digest}; from {url}")
             Path(partial).replace(target)
         except OSError as error:
             if isinstance(error, MissingWeights):

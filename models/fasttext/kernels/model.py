@@ -1,7 +1,7 @@
 """The training and prediction kernels of every model of Kiela 2018: one compiled function for all of them.
 
 A group of documents is one mini-batch for W under softmax and one-vs-all. The dense images of a whole block go through
-V in one product; what earlier documents of the block did to V is made up for by v_j += sum_i (x_i.x_j) step_i, so that
+V in one product; what earlier documents of the block did to V is compensated by v_j += sum_i (x_i.x_j) step_i, so that
 a block equals its documents one by one.
 """
 

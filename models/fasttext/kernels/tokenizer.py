@@ -118,7 +118,7 @@ def look_up(data, n, words, slots, starts, arena, counts, ids):  # type: ignore[
 
 @kernel
 def cut(data, offsets, eos, state, words, slots, counts, ids, indptr):  # type: ignore[no-untyped-def]
-    """Cut texts into at most BATCH words, from where `state` says, and write `words` as `look_up` takes them.
+    """Cut texts into at most BATCH words, starting at `state`, and write `words` as `look_up` takes them.
 
     state (4,) int64: text, byte, place in `ids`, and the place where the text began; it is moved on. With eos, word 0
     ends every text that has words. Returns how many words were cut: fewer than BATCH when there are no more.

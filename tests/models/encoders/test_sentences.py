@@ -189,14 +189,14 @@ def test_missing_models_say_what_is_wanted(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", nothing)
     wanted = (
-        r"^roberta: FacebookAI/roberta-base is no folder and not in the local hub cache; on a machine with access get "
-        r"config\.json, the tokenizer's files and model\.safetensors \(499 MB\) of "
+        r"^roberta: FacebookAI/roberta-base is neither a folder nor in the local hub cache; on a machine with access "
+        r"get config\.json, the tokenizer's files and model\.safetensors \(499 MB\) of "
         r"https://huggingface\.co/FacebookAI/roberta-base, then set options\.model to their folder, or copy it as "
         r"roberta-base into \$FUSELINE_WEIGHTS"
     )
     with pytest.raises(MissingWeights, match=wanted):
         _ = preset("roberta").digest
-    with pytest.raises(MissingWeights, match=r"roberta: FacebookAI/roberta-base can't be had from the hub"):
+    with pytest.raises(MissingWeights, match=r"roberta: FacebookAI/roberta-base cannot be downloaded from the hub"):
         _ = preset("roberta", hub=True).digest
     with pytest.raises(MissingWeights, match=r"expected options\.model, got none"):
         _ = Sentences(SentencesConfig()).digest

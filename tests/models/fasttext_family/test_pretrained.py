@@ -143,7 +143,7 @@ def test_a_line_too_long_and_one_too_short_do_not_make_up_for_each_other(tmp_pat
 
 
 def test_bad_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match=r"expected 7 words, as its first line says, got 6; the file is cut off"):
+    with pytest.raises(ValueError, match=r"expected 7 words, as its first line states, got 6; the file is cut off"):
         started(vectors(tmp_path, header="7 3"))
     with pytest.raises(ValueError, match=r"expected a first line `words numbers`, got b'sun 1 2 3"):
         started(vectors(tmp_path, header="sun 1 2 3"))
