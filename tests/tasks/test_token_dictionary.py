@@ -17,7 +17,7 @@ from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation import token_dictionary as dictionary
 from fuseline.tasks.evaluation.token_dictionary import (
     DictionaryConfig,
-    Owners,
+    TokenCounts,
     TokensConfig,
     describe_tokens,
     has_tokens,
@@ -131,9 +131,9 @@ def test_shards_add_up(described):
     assert [one["id"] for one in row["documents"]] == ["x", "a", "z"]  # y is as far as a: copies count once
 
 
-def test_one_shard_or_many_give_the_same_owners():
+def test_one_shard_or_many_give_the_same_token_counts():
     rng = np.random.default_rng(0)
-    parts, whole = [Owners(512, 2), Owners(512, 2)], Owners(512, 2)
+    parts, whole = [TokenCounts(512, 2), TokenCounts(512, 2)], TokenCounts(512, 2)
     for number in range(6):
         used = np.sort(rng.choice(512, 40, replace=False)).tolist()
         table = token_counts(**{f"t{t}": (3, 2, [(f"{number}-{t}", float(rng.random()))]) for t in used})
