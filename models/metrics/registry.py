@@ -66,7 +66,7 @@ SINGLE, MULTI = BOTH[:1], BOTH[1:]
 
 
 class Metric(NamedTuple):
-    """One number that measures the quality of predictions: evaluation, tables, sweeps and the report take it from here."""
+    """A measure of the quality of predictions: evaluation, tables, sweeps and the report take it from here."""
 
     kind: str  # its name in the registry and in the results table
     summary: str  # one line for those who read tables
