@@ -3,8 +3,10 @@
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
+import yaml
 from typer.main import get_group
 from typer.testing import CliRunner
 
@@ -24,6 +26,20 @@ def test_help_and_lists_import_no_heavy_library(arguments: list[str]) -> None:
         "import sys\nfrom fuseline.flows.cli.app import app\n"
         f"try:\n    app({arguments!r})\nexcept SystemExit as end:\n    assert not end.code\n"
         f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_the_nodes_of_a_run_are_known_without_a_heavy_library(tmp_path: Path) -> None:
+    """What a run with nothing to do takes is mostly imports."""
+    values = {"name": "x", "root": "out", "source": {"path": "d.jsonl"}, "models": {"text": {"kind": "text"}}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(values))
+    heavy = {*HEAVY, "zarr", "urllib.request"} - {"duckdb"}  # it writes the catalog
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom fuseline.flows.cli.pipeline import build, load_config\n"
+        f"build(load_config(Path({str(tmp_path / 'c.yaml')!r})))\n"
+        f"print('HEAVY', [name for name in {sorted(heavy)} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "HEAVY []"
