@@ -42,6 +42,7 @@ from fuseline.tasks.stages.embed import ImageEmbedConfig, TextEmbedConfig
 from fuseline.tasks.stages.embed_columns import TabularEmbedConfig
 from fuseline.tasks.stages.embed_indices import IndexEmbedConfig
 from fuseline.tasks.stages.quantize import QuantizeConfig
+from fuseline.tasks.stages.registry import StageConfig
 from fuseline.tasks.stages.train import ModelConfig, in_order
 
 
@@ -157,6 +158,7 @@ class Config(FrozenConfig):
     detect: dict[str, DetectConfig] = Field({}, description="Detectors over the images; faces only if named here")
     embed: dict[str, EmbedConfig] = Field({}, description="Embeddings by name: of images, texts or table columns")
     crops: dict[str, CropsConfig] = Field({}, description="Embeddings of detected elements, by name")
+    stages: dict[str, StageConfig] = added({}, description="Stages of installed packages by name: more vectors")
     quantize: dict[str, QuantizeConfig] = Field({}, description="Codebooks by name")
     models: dict[str, ModelConfig] = Field({}, description="Classifiers by name")
     predictions: PredictionsConfig = Field(PredictionsConfig(), description="What predictions hold")
@@ -178,9 +180,13 @@ class Config(FrozenConfig):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        for name in (*self.detect, *self.embed, *self.crops, *self.quantize, *self.models):
+        for name in (*self.detect, *self.embed, *self.crops, *self.stages, *self.quantize, *self.models):
             if not name.replace("_", "").replace("-", "").replace(".", "").isalnum():
                 raise ValueError(mismatch("name", "letters, digits, '_', '-' and '.'", name, "rename it"))
+        for name in sorted(self.stages.keys() & self.embed.keys()):
+            raise ValueError(
+                mismatch(f"stages.{name}", "a name that `embed` does not have", name, "rename one of them")
+            )
         for name, crops in self.crops.items():
             _known(f"crops.{name}.detections", crops.detections, self.detect)
         for name, embed in self.embed.items():
@@ -223,8 +229,8 @@ class Config(FrozenConfig):
         return self.split if folds == self.split.folds else self.split.model_copy(update={"folds": folds})
 
     def _dense(self, field: str, name: str) -> None:
-        _known(field, name, self.embed)
-        if getattr(self.embed[name], "output", "vectors") != "vectors":
+        _known(field, name, {**self.embed, **self.stages})
+        if getattr(self.embed.get(name), "output", "vectors") != "vectors":
             cure = "name an embedding of vectors, or add one"
             raise ValueError(mismatch(field, "an embedding of vectors", f"{name} (indices)", cure))
 

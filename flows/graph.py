@@ -30,6 +30,7 @@ from fuseline.tasks.stages import (
     train,
     vector_tables,
 )
+from fuseline.tasks.stages.registry import STAGES
 from fuseline.tasks.stages.train import Readable, in_order, with_bases
 
 EMBED: dict[type[FrozenConfig], Callable[[str, Any, embed.Sources], ShardStage]] = {
@@ -93,6 +94,10 @@ def _build(config: Config) -> list[Node]:
     }
     sources = embed.Sources(documents, cleaned, detected)
     embedded = {name: EMBED[type(spec)](name, spec, sources) for name, spec in sorted(config.embed.items())}
+    features = Readable(documents, cleaned, detected, (*embedded.values(), *cropped.values()))
+    embedded |= {
+        name: STAGES[spec.stage].node(name, spec.parsed(), features) for name, spec in sorted(config.stages.items())
+    }
     codes = {
         name: quantize.stage(name, spec, documents, embedded[spec.embedding])
         for name, spec in sorted(config.quantize.items())
@@ -107,7 +112,7 @@ def _build(config: Config) -> list[Node]:
     drift = {name: codebook_drift.stage(name, spec, counts[name]) for name, spec in config.quantize.items()}
     encoders = [fit for node in embedded.values() for fit in node.fits]
     quantized = [node for name in codes for node in (codes[name], counts[name], drift[name])]
-    features = Readable(documents, cleaned, detected, (*embedded.values(), *codes.values(), *cropped.values()))
+    features = features._replace(others=(*embedded.values(), *codes.values(), *cropped.values()))
     fits, features = _fits(config, features)
     predictions = {
         name: predict.stage(name, spec, features, fits[name], top_k=config.predictions.top_k)

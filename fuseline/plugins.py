@@ -27,6 +27,7 @@ class Added(NamedTuple):
 # What is registered -> the attributes that it needs; a registry of each is in the package that uses it.
 NEEDS = {
     "reader": ("kind", "summary", "options", "read", "files"),
+    "stage": ("kind", "summary", "Config", "node"),
     "encoder": ("kind", "summary", "origin", "Config", "modality"),
     "detector": ("kind", "summary", "origin", "Config", "finds"),
     "quantizer": ("kind", "summary", "Config", "fit", "encode", "save", "load"),
@@ -44,7 +45,7 @@ def register(what: str, *things: object) -> None:
     """Add things to a registry, each under its `kind`.
 
     Args:
-        what: reader, encoder, detector, quantizer, model, metric, place or section (of the report).
+        what: reader, stage, encoder, detector, quantizer, model, metric, place or section (of the report).
         things: classes; readers, metrics and sections are values.
 
     Raises:

@@ -58,7 +58,7 @@ def test_a_registered_part_is_listed_and_described(installed: Installed) -> None
         (QUANTIZER.format(kind="pq"), "quantizer: expected a name that is not taken, got 'pq' from plugin mine (mine)"),
         ("import nothing_of_this_name", "got ModuleNotFoundError: No module named 'nothing_of_this_name'"),
         ("1 / 0", "plugin mine (mine): expected a module that can be imported, got ZeroDivisionError"),
-        (f"{REGISTER}register('quantiser', int)", "'quantizer', 'reader'], got 'quantiser'"),
+        (f"{REGISTER}register('quantiser', int)", "'section', 'stage'], got 'quantiser'"),
         (f"{REGISTER}register('quantizer', int)", "quantizer int of plugin mine (mine)"),
     ],
 )  # fmt: skip

@@ -19,6 +19,7 @@ from fuseline.models.registry import MODELS
 from fuseline.reports.sections import SECTIONS
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.readers import READERS
+from fuseline.tasks.stages.registry import STAGES
 
 Options = type[BaseModel]
 
@@ -27,7 +28,7 @@ SETTINGS = {
     "ingest": ("name", "source", "shard_size", "split", "duplicates"),
     "clean": ("clean",),
     "detect": ("detect", "crops"),
-    "embed": ("embed",),
+    "embed": ("embed", "stages"),
     "quantize": ("quantize", "refit"),
     "train": ("models", "refit"),
     "predict": ("predictions",),
@@ -158,7 +159,7 @@ def _section(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
 
 
 def _stage(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
-    return {}, option_rows(Config, *SETTINGS[name])
+    return {}, option_rows(Config, *SETTINGS[name]) if name in SETTINGS else option_rows(STAGES[name].Config)
 
 
 KINDS: dict[str, Callable[[str], tuple[dict[str, str], Iterator[dict[str, Any]]]]] = {

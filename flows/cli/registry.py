@@ -32,6 +32,12 @@ def _rows(summaries: dict[str, str]) -> Rows:
     return [{"name": name, "summary": summary, "weights": ""} for name, summary in summaries.items()]
 
 
+def _stages() -> Rows:
+    from fuseline.tasks.stages.registry import STAGES as ADDED
+
+    return _rows({**STAGES, **{name: stage.summary for name, stage in ADDED.items()}})
+
+
 def _readers() -> Rows:
     from fuseline.tasks.readers import registry_rows
 
@@ -76,7 +82,7 @@ def _models() -> Rows:
 
 REGISTRIES: dict[str, Callable[[], Rows]] = {
     "readers": _readers,
-    "stages": lambda: _rows(STAGES),
+    "stages": _stages,
     "encoders": _encoders,
     "detectors": _detectors,
     "quantizers": _quantizers,

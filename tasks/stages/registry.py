@@ -1,0 +1,50 @@
+"""Stages that a configuration adds by name under `stages`: each makes one more dataset for models to read."""
+
+from typing import Any, ClassVar, Protocol
+
+from pydantic import Field, model_validator
+
+from fuseline.models.config import FrozenConfig
+from fuseline.plugins import Registry
+from fuseline.stores.errors import mismatch
+from fuseline.tasks.engine.nodes import ShardStage
+from fuseline.tasks.options import parse_options
+from fuseline.tasks.stages.train import Readable
+
+
+class Stage(Protocol):
+    """A kind of stage: what it is called, its options, and the node it makes."""
+
+    kind: ClassVar[str]
+    summary: ClassVar[str]
+    Config: ClassVar[type[FrozenConfig]]
+
+    @staticmethod
+    def node(name: str, config: Any, sources: Readable) -> ShardStage:
+        """Return the node `embed/NAME` of a stage that makes vectors, which models and codebooks read by that name.
+
+        It reads documents, clean text, detections and embeddings; `config` is of the type `Config`.
+        """
+
+
+OURS: tuple[type[Stage], ...] = ()  # those of the pipeline are wired in flows/graph.py
+STAGES: Registry[type[Stage]] = Registry("stage", {stage.kind: stage for stage in OURS})
+
+
+class StageConfig(FrozenConfig):
+    """One more stage."""
+
+    stage: str = Field(description="Name of a stage; `fuseline list stages` shows them")
+    options: dict[str, Any] = Field({}, description="Options of the stage")
+
+    @model_validator(mode="after")
+    def _check(self) -> "StageConfig":
+        if self.stage not in STAGES:
+            cure = "install the package that brings it, or correct the name"
+            raise ValueError(mismatch("stage", sorted(STAGES), self.stage, cure))
+        self.parsed()
+        return self
+
+    def parsed(self) -> FrozenConfig:
+        """Return the options as the stage's own type."""
+        return parse_options(STAGES[self.stage].Config, self.options)
