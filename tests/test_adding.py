@@ -68,7 +68,13 @@ def test_the_examples_are_told_by_the_command_line(environment: dict[str, str]) 
 def test_a_pipeline_of_the_examples_runs(environment: dict[str, str], tmp_path: Path) -> None:
     """The settings of the page, in one configuration: in worker processes too, and in the published tables."""
     (tmp_path / "images").mkdir()
-    write_documents(tmp_path, [{**document(tmp_path, number), "size": number % 7} for number in range(30)])
+    write_documents(
+        tmp_path,
+        [
+            {**document(tmp_path, number), "size": number % 7, "html": "<h1>page</h1>" * (number % 3)}
+            for number in range(30)
+        ],
+    )
     values: dict[str, Any] = settings(tmp_path)
     values["source"]["options"] = {"tabular": {"size": "number"}}
     values["embed"] = {"image": {"encoder": "efficientnet_lite2"}}
