@@ -119,7 +119,8 @@ def _check_nodes(values: dict[str, str], number: int, leaves: int, columns: int)
     children, parents = np.concatenate([left, right]), np.tile(np.arange(nodes), 2)
     # Every node but the first and every leaf has one parent, a node before it: no path goes round in circles.
     inner = children >= 0
-    if not np.array_equal(np.sort(children), np.delete(np.arange(-leaves, nodes), leaves)):
+    expected = np.delete(np.arange(-leaves, nodes), leaves) if nodes else np.zeros(0, np.int64)  # a leaf alone has none
+    if not np.array_equal(np.sort(children), expected):
         refuse(f"children of tree {number}", "every node and leaf once", values["left_child"])
     if (children[inner] <= parents[inner]).any():
         refuse(f"children of tree {number}", "each behind its parent", values["left_child"])

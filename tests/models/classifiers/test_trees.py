@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fuseline.models.classifiers.trees import Forest
@@ -43,6 +44,15 @@ def changed(text: str, key: str, place: int, value: str) -> str:
 def test_what_lightgbm_wrote_is_accepted(text: str) -> None:
     FOREST.check(text)
     FOREST.check(changed(text, "leaf_value", 0, "0.5"))
+
+
+def test_trees_of_a_single_leaf_come_back(tmp_path: Path) -> None:
+    """With too few rows for a split LightGBM writes constants; such a model could not be loaded."""
+    few = documents(12)
+    trained = fitted("lightgbm", few, rounds=2, min_rows=20, codes=["pq"], threads=1)
+    trained.save(tmp_path)
+    assert "num_leaves=1\n" in (tmp_path / "trees-00000.txt").read_text()
+    np.testing.assert_array_equal(type(trained).load(tmp_path).predict_logits(few), trained.predict_logits(few))
 
 
 @pytest.mark.parametrize(
