@@ -72,7 +72,7 @@ def test_a_pipeline_of_the_examples_runs(environment: dict[str, str], tmp_path: 
         tmp_path,
         [
             {**document(tmp_path, number), "size": number % 7, "html": "<h1>page</h1>" * (number % 3)}
-            for number in range(30)
+            for number in range(24)
         ],
     )
     values: dict[str, Any] = settings(tmp_path)
