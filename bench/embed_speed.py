@@ -46,6 +46,8 @@ from fuseline.flows.graph import build
 from fuseline.models.encoders import get_encoder
 from fuseline.models.threads import limit_threads
 from fuseline.stores.layouts.zarr import ZarrStore
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
 from fuseline.stores.schemas import DOCUMENTS, IMAGE
 from fuseline.tasks.documents.ingest import ingest
 from fuseline.tasks.engine.image_pass import Consumer, ImageTransform, SharedImage
@@ -124,12 +126,12 @@ def extraction(documents: pa.Table, source: str, args: argparse.Namespace) -> di
 def bare_and_stage(documents: pa.Table, source: str, names: tuple[str, ...]) -> tuple[Work, Work, dict[str, Timings]]:
     """Return what networks take over ready inputs, what their stages take, and where the stages' time went."""
     with tempfile.TemporaryDirectory() as folder:
-        stages = prepared(documents.slice(0, 2), Path(folder) / "warm", names)
-        make_shards(stages, Path(folder) / "warm", 0, source=source)
-        stages = prepared(documents, Path(folder) / "out", names)
+        stages = prepared(documents.slice(0, 2), open_root(Path(folder) / "warm"), names)
+        make_shards(stages, open_root(Path(folder) / "warm"), 0, source=source)
+        stages = prepared(documents, open_root(Path(folder) / "out"), names)
         bare = timed(bare_loop(stages, documents, source))
         reports: list[ShardReport] = []
-        whole = timed(lambda: reports.extend(make_shards(stages, Path(folder) / "out", 0, source=source)))
+        whole = timed(lambda: reports.extend(make_shards(stages, open_root(Path(folder) / "out"), 0, source=source)))
     assert not any(report.error for report in reports), reports
     return bare, whole, {report.stage: report.timings for report in reports}
 
@@ -139,7 +141,7 @@ def stage_alone(given: tuple[pa.Table, str]) -> float:
     return bare_and_stage(*given, ("embed/image",))[1][0]
 
 
-def prepared(documents: pa.Table, root: Path, names: tuple[str, ...]) -> list[ShardStage]:
+def prepared(documents: pa.Table, root: Root, names: tuple[str, ...]) -> list[ShardStage]:
     """Commit documents as the only shard of what some stages read, and return the stages."""
     nodes = build(parse_config({"name": "bench", "root": str(root), "detect": DETECT, "embed": EMBED}))
     stages = [node for node in nodes if node.name in names and isinstance(node, ShardStage)]
@@ -219,7 +221,7 @@ def captions(n: int) -> pa.Table:
 
 def clean_scaling(folder: Path, rounds: int) -> dict[str, float]:
     """Return how much faster two workers clean pages with html2text than one."""
-    rng, root = np.random.default_rng(0), folder / "clean"
+    rng, root = np.random.default_rng(0), open_root(folder / "clean")
     nodes = build(parse_config({"name": "bench", "root": str(root)}))
     (stage,) = (node for node in nodes if node.name == "clean/text" and isinstance(node, ShardStage))
     documents = stage.reads[0].node.dataset(root)
@@ -283,7 +285,7 @@ def peak(n: int) -> int:
                 image = {"image": f"{row // 100 % 8}.jpg"} if row % 100 == 0 else {}
                 file.write(orjson.dumps({"id": f"d{row}", "text": " ".join(rng.choice(WORDS, 40)), **image}) + b"\n")
         source = {"reader": "jsonl", "path": str(place / "documents.jsonl")}
-        root = Path(folder) / "out"
+        root = open_root(Path(folder) / "out")
         values = {"name": "bench", "root": str(root), "source": source, "shard_size": 1000}
         nodes = build(parse_config({**values, "embed": {"image": EMBED["image"]}}))
         first = next(node for node in nodes if isinstance(node, Ingest))

@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from fuseline.stores.places import open_root
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the last line only")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        path, root = Path(folder) / "data" / "documents.jsonl", Path(folder) / "out"
+        path, root = Path(folder) / "data" / "documents.jsonl", open_root(Path(folder) / "out")
         path.parent.mkdir()
         lines = (json.dumps({"id": f"d{i}", "text": f"text {i}"}) for i in range(options.shards * options.rows))
         path.write_text("\n".join(lines))

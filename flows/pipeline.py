@@ -1,7 +1,6 @@
 """The whole DAG: the flows of its steps, as its nodes follow one another."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -20,6 +19,7 @@ from fuseline.flows.runs import write_run
 from fuseline.flows.runtime import locked, new_run
 from fuseline.flows.step import RunOptions
 from fuseline.flows.steps import legs
+from fuseline.stores.root import Root
 
 
 @recorded_flow("pipeline")
@@ -65,7 +65,7 @@ def publish(results: Results) -> str:
     return publish_results(results.config, results.summaries, results.run)
 
 
-def _standings(root: Path) -> Iterator[str]:
+def _standings(root: Root) -> Iterator[str]:
     """Yield the leaderboard, a sentence per model."""
     for place, standing in enumerate(standings := published_leaderboard(root), 1):
         model, *scores = ((name, cell) for name, cell in cells(standing).items() if cell)

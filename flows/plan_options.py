@@ -1,11 +1,10 @@
 """What the planner is told beside the nodes."""
 
-from pathlib import Path
-
 from fuseline.flows.config import Config
 from fuseline.models.device import torch_device
 from fuseline.models.errors import DeviceError
 from fuseline.stores.errors import ConfigError
+from fuseline.stores.places import open_root
 from fuseline.tasks.engine.nodes import Ingest, Node
 from fuseline.tasks.engine.planner import PlanOptions, changed_images
 from fuseline.tasks.stages.codebook_drift import refits
@@ -36,9 +35,9 @@ def plan_options(
     if config.run.executor == "local":  # the workers of a cluster may have what this machine lacks
         check_devices(nodes)
     wanted = "now" if refit else config.refit
-    drifted = refits(nodes, Path(config.root)) if wanted == "drift" else {}
+    drifted = refits(nodes, open_root(config.root)) if wanted == "drift" else {}
     ingests = any(isinstance(node, Ingest) for node in nodes)
-    changed = changed_images(every or nodes, Path(config.root)) if ingests else frozenset[int]()
+    changed = changed_images(every or nodes, open_root(config.root)) if ingests else frozenset[int]()
     images = config.source.image_root() if source is None else source
     return PlanOptions(images, retry_failed, wanted, drifted, changed=changed)
 

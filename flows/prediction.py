@@ -15,11 +15,13 @@ from fuseline.flows.graph import build_prediction
 from fuseline.flows.recorded import recorded_flow
 from fuseline.flows.results.output import check_output, written
 from fuseline.flows.step import RunOptions, run_nodes
-from fuseline.stores.dataset import MANIFEST
+from fuseline.stores.dataset import manifest_in, versions
 from fuseline.stores.digests import key_digest
 from fuseline.stores.errors import ConfigError, FuselineError, MismatchError, mismatch
 from fuseline.stores.manifest import Manifest
+from fuseline.stores.places import open_root
 from fuseline.stores.redaction import redacted
+from fuseline.stores.root import Root
 from fuseline.stores.schemas import PREDICTIONS
 from fuseline.tasks.documents.ingest import SourceConfig
 from fuseline.tasks.engine.nodes import Fit, Node
@@ -60,7 +62,7 @@ def predict_new(
     place = redacted(source) if "://" in source else str(Path(source).absolute())
     name = f"{config.name}-new-{key_digest([given.reader, place])[:8]}"
     fit, nodes = build_prediction(config, model, given, name=name)
-    check_trained(fit, Path(config.root))
+    check_trained(fit, open_root(config.root))
     images = given.image_root()
 
     # Prefect records what a flow is called with: nodes and places are nobody's business there.
@@ -69,10 +71,10 @@ def predict_new(
         return run_nodes(nodes, config, RunOptions(), source=images)
 
     predict_new_documents(config)
-    return Predicted(_gather(nodes[-1], Path(config.root), output), nodes)
+    return Predicted(_gather(nodes[-1], open_root(config.root), output), nodes)
 
 
-def check_trained(fit: Fit, root: Path) -> None:
+def check_trained(fit: Fit, root: Root) -> None:
     """Raise unless the model was trained on exactly the features that the configuration makes."""
     if (record := fit.fitted(root).record()) is not None:
         for book in fit.fits:
@@ -82,8 +84,7 @@ def check_trained(fit: Fit, root: Path) -> None:
                 what = f"{book.name} of model {fit.short}"
                 raise MismatchError(mismatch(what, "the version it was trained on", got, cure))
         return
-    for path in sorted((root / fit.name).glob(f"*/{MANIFEST}")):
-        trained = Manifest.from_bytes(path.read_bytes())
+    for trained in (dataset.manifest for dataset in versions(root, fit.name)):
         changed = [n for n in fit.upstream if trained.upstream.get(n.name, n.key) != n.key]
         if changed and trained.config == fit.manifest.config:
             raise MismatchError(_other_features(fit, changed[-1], trained, root))
@@ -92,13 +93,11 @@ def check_trained(fit: Fit, root: Path) -> None:
     )
 
 
-def _other_features(fit: Fit, node: Node, trained: Manifest, root: Path) -> str:
+def _other_features(fit: Fit, node: Node, trained: Manifest, root: Root) -> str:
     key = trained.upstream[node.name]
-    try:
-        manifest = Manifest.from_bytes((root / node.name / key / MANIFEST).read_bytes())
+    manifest, old = manifest_in(root, f"{node.name}/{key}"), f"key {key}"
+    if manifest is not None:
         old = f"{manifest.config.get('encoder', node.name)} (key {key}, weights {manifest.config.get('weights', '-')})"
-    except OSError:
-        old = f"key {key}"
     now = node.manifest.config
     new = f"{now.get('encoder', node.name)} (key {node.key}, weights {now.get('weights', '-')})"
     cure = "give the configuration it was trained with, or train again with `fuseline run`"
@@ -128,7 +127,7 @@ def given_source(config: Config, path: str, reader: str | None, options: dict[st
         raise ConfigError(mismatch("--reader/--option", known, first.get("input"), first["msg"])) from error
 
 
-def _gather(node: Node, root: Path, output: str) -> int:
+def _gather(node: Node, root: Root, output: str) -> int:
     dataset, rows = node.dataset(root), 0
     with written(output) as partial, pq.ParquetWriter(partial, PREDICTIONS, compression="zstd") as writer:
         for _, record in sorted(dataset.records().items()):

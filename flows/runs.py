@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from fuseline.flows.config import Config, parse_config
 from fuseline.flows.graph import build
-from fuseline.stores.atomic import write_bytes
 from fuseline.stores.errors import ConfigError, DataError, FuselineError
 from fuseline.stores.manifest import parsed, sealed
 from fuseline.stores.published import publishing
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.nodes import Node
 
 RUNS = "runs"
@@ -29,44 +28,44 @@ class Run:
     keys: dict[str, str]  # stage -> dataset key
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, root: Root, name: str) -> Self:
         """Read what `write_run` wrote; raises DataError when it is damaged or of another version."""
-        return parsed(path.read_bytes(), str(path), lambda values: cls(**values))
+        return parsed(root.get(name), root.uri(name), lambda values: cls(**values))
 
 
-def runs_of(root: Path) -> list[Run]:
+def runs_of(root: Root) -> list[Run]:
     """Return the runs of an output root, the oldest first, but those whose record cannot be read."""
-    runs = [run for path in sorted((root / RUNS).glob("*.json")) if (run := _readable(path)) is not None]
+    runs = [run for name in root.list(RUNS) if (run := _readable(root, name)) is not None]
     return sorted(runs, key=lambda run: run.number)
 
 
-def last_run(root: Path) -> Run | None:
+def last_run(root: Root) -> Run | None:
     """Return the last run, if there was one."""
     return next(reversed(runs_of(root)), None)
 
 
-def last_summaries(root: Path) -> list[dict[str, Any]]:
+def last_summaries(root: Root) -> list[dict[str, Any]]:
     """Return the summaries of the last run."""
     run = last_run(root)
     return run.stages if run else []
 
 
-def last_keys(root: Path, name: str) -> dict[str, str]:
+def last_keys(root: Root, name: str) -> dict[str, str]:
     """Return stage -> dataset key of the last run of a configuration by its name; none when it never ran."""
     return next((run.keys for run in reversed(runs_of(root)) if run.name == name), {})
 
 
-def write_run(root: Path, run: str, config: Config, summaries: list[dict[str, Any]], page: str) -> None:
+def write_run(root: Root, run: str, config: Config, summaries: list[dict[str, Any]], page: str) -> None:
     """Write the record of a run, as the last one of its root."""
-    before, path = last_run(root), root / RUNS / f"{run}.json"
+    before, name = last_run(root), f"{RUNS}/{run}.json"
     number = before.number + 1 if before else 1
     keys = {node.name: node.key for node in build(config)}
     values = Run(number, run, config.name, config.model_dump(mode="json"), page, summaries, keys)
-    with publishing(root, path):
-        write_bytes(path, sealed(asdict(values)))
+    with publishing(root, name):
+        root.put(name, sealed(asdict(values)))
 
 
-def configs_of_runs(root: Path) -> Iterator[tuple[str, Config]]:
+def configs_of_runs(root: Root) -> Iterator[tuple[str, Config]]:
     """Yield the name and configuration of every run, the oldest first; those of another version are passed over."""
     for run in runs_of(root):
         try:
@@ -75,12 +74,12 @@ def configs_of_runs(root: Path) -> Iterator[tuple[str, Config]]:
             continue
 
 
-def last_configs(root: Path) -> dict[str, Config]:
+def last_configs(root: Root) -> dict[str, Config]:
     """Return the configuration of the last run of every name."""
     return {config.name: config for _, config in configs_of_runs(root)}
 
 
-def known_nodes(config: Config, root: Path) -> list[Node]:
+def known_nodes(config: Config, root: Root) -> list[Node]:
     """Return the nodes of a configuration and of every other that was run on its root and can still be read."""
     nodes = build(config)
     for other in {other.digest: other for _, other in configs_of_runs(root)}.values():
@@ -91,8 +90,8 @@ def known_nodes(config: Config, root: Path) -> list[Node]:
     return list({node.key: node for node in nodes}.values())
 
 
-def _readable(path: Path) -> Run | None:
+def _readable(root: Root, name: str) -> Run | None:
     try:
-        return Run.load(path)
+        return Run.load(root, name)
     except DataError:
         return None

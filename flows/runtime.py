@@ -17,9 +17,11 @@ from fuseline.flows.config import Config
 from fuseline.flows.imports import uncollected
 from fuseline.flows.server import Server
 from fuseline.models.errors import ModelError
-from fuseline.stores.errors import FuselineError
+from fuseline.stores.errors import ConfigError, FuselineError, mismatch
 from fuseline.stores.lock import hold
+from fuseline.stores.places import open_root
 from fuseline.stores.redaction import redact_logs
+from fuseline.stores.root import Root
 
 logger = logging.getLogger("fuseline")
 redact_logs(FuselineError, ModelError)  # of commands, and of flows that a worker runs
@@ -74,7 +76,7 @@ def shares_of(timings: dict[str, float]) -> dict[str, float]:
     return {kind: seconds / total for kind, seconds in timings.items()} if total else {}
 
 
-def prepare_prefect(root: Path, *, verbose: bool = False, serve: bool = True) -> None:
+def prepare_prefect(root: Root, *, verbose: bool = False, serve: bool = True) -> None:
     """Set Prefect up for a run of ours; what the user set stays. Must come before Prefect is imported.
 
     Errors are told by the command line in one line, so Prefect's own log is only for `verbose`.
@@ -89,7 +91,7 @@ def prepare_prefect(root: Path, *, verbose: bool = False, serve: bool = True) ->
         os.environ.setdefault(name, value)
     if "PREFECT_API_URL" in os.environ:
         return
-    os.environ.setdefault("PREFECT_HOME", str((root / ".prefect").absolute()))
+    os.environ.setdefault("PREFECT_HOME", str((root.beside() / ".prefect").absolute()))
     for name, value in OWN_SERVER_SETTINGS.items():
         os.environ.setdefault(name, value)
     if serve:
@@ -109,9 +111,12 @@ def new_run() -> str:
 
 
 @contextmanager
-def locked(config: Config, *, wait: float = -1) -> Iterator[Path]:
+def locked(config: Config, *, wait: float = -1) -> Iterator[Root]:
     """Hold the output root for the block and yield it; `wait` as in fuseline.stores.lock.hold."""
-    root, started = Path(config.root), f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    root, started = open_root(config.root), f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if config.run.executor != "local" and not root.shared:
+        cure = "choose another place, or run.executor: local"
+        raise ConfigError(mismatch("root", "a place that other processes see", config.root, cure))
     with hold(root, started=started, wait=wait, command=_command(), waiting=logger.info):
         yield root
 

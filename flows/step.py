@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from prefect.context import FlowRunContext
@@ -18,6 +17,8 @@ from fuseline.flows.progress import Expected, progress_reporter
 from fuseline.flows.results.outcome import check_failures
 from fuseline.flows.runtime import StageSummary
 from fuseline.stores.errors import ConfigError, DataError, mismatch
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
 from fuseline.tasks.documents.presence import check_present
 from fuseline.tasks.engine.nodes import Ingest, Node, ShardStage, Summary
 from fuseline.tasks.engine.planner import Plan, over_images, plan_all, plan_node
@@ -54,14 +55,14 @@ def run_step(
     nodes = [node for node in every if node.flow in flows and (only is None or node.name in only)]
     for documents in every if config.evaluation.folds else ():
         if isinstance(documents, Ingest) and documents not in nodes:
-            check_folds(documents, Path(config.root), config.evaluation.folds or 0)
+            check_folds(documents, open_root(config.root), config.evaluation.folds or 0)
     summaries = run_nodes(nodes, config, run_options, every=every)
-    if config.refit == "drift" and not run_options.refit and refits(nodes, Path(config.root)):
+    if config.refit == "drift" and not run_options.refit and refits(nodes, open_root(config.root)):
         again = run_nodes(nodes, config, run_options, every=every)
         summaries = [_added(first, second) for first, second in zip(summaries, again, strict=True)]
     around = FlowRunContext.get()
     if around is None or around.flow_run is None or around.flow_run.parent_task_run_id is None:
-        check_failures(nodes, Path(config.root), config.run.allowed_failures)
+        check_failures(nodes, open_root(config.root), config.run.allowed_failures)
     return summaries
 
 
@@ -69,7 +70,7 @@ def fresh_summaries(nodes: list[Node], config: Config, run_options: RunOptions) 
     """Return a StageSummary per node when there is nothing to do for any of them; None otherwise."""
     every = build(config)
     options = plan_options(config, nodes, retry_failed=run_options.retry_failed, refit=run_options.refit, every=every)
-    plans = plan_all(nodes, Path(config.root), replace(options, look=False))
+    plans = plan_all(nodes, open_root(config.root), replace(options, look=False))
     if any(plan.todo or plan.scan for plan in plans):
         return None
     return [summary.to_dict() for summary in _summaries(plans, [], 0.0).values()]
@@ -92,7 +93,7 @@ def run_nodes(
         source: where image references start; by default what the configuration says.
         every: all nodes of the pipeline, when `nodes` are some of them.
     """
-    root = Path(config.root)
+    root = open_root(config.root)
     images = config.source.image_root() if source is None else source
     options = plan_options(config, nodes, retry_failed=run_options.retry_failed, refit=run_options.refit, source=images,
                            every=every)  # fmt: skip
@@ -118,7 +119,7 @@ def run_nodes(
     return [summaries[node.label].to_dict() for node in nodes]
 
 
-def expected(plan: Plan, root: Path) -> Expected:
+def expected(plan: Plan, root: Root) -> Expected:
     """Return what making a plan consists of, as far as it is known before."""
     node = plan.node
     if not isinstance(node, ShardStage):

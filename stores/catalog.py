@@ -6,18 +6,21 @@ of their content, so that a view reads the right rows or fails. Where the root i
 1. the variable `fuseline_root`, if the session has set it;
 2. else the folder of the catalog, if it was opened as the session's main database: its temporary files go beside it;
 3. else, as in a session that attaches it, the root's place when the catalog was written.
+
+Where the root is no folder of this machine, no view could read its files: then the catalog holds all rows itself.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
 
-from fuseline.stores.atomic import atomic_file
 from fuseline.stores.dataset import ROW_INPUTS
 from fuseline.stores.errors import StorageError
+from fuseline.stores.root import Root
 from fuseline.stores.schemas import comment_of
 from fuseline.stores.tables import PublishedTable, in_catalog
 
@@ -28,22 +31,22 @@ STORAGE_VERSION = "v1.0.0"
 
 
 class Part(NamedTuple):
-    """Files of one dataset behind a view, and the values of further columns that all their rows have.
+    """Files of one dataset behind a view, by name, and the values of further columns that all their rows have.
 
     Files that vary in their columns are all opened to know them, else the first alone.
     """
 
-    files: Sequence[Path]
+    files: Sequence[str]
     constants: Mapping[str, str | bool | None] = {}
     vary: bool = False
 
 
-def build_catalog(root: Path, tables: Mapping[str, Sequence[Path]], views: Mapping[str, Sequence[Part]]) -> Path:
-    """Write the catalog of an output root, put it in place at once and return its path.
+def build_catalog(root: Root, tables: Mapping[str, Sequence[str]], views: Mapping[str, Sequence[Part]]) -> None:
+    """Write the catalog of an output root, and put it in place at once.
 
     Args:
         root: the output root, which all files lie below.
-        tables: Parquet files to copy into the catalog, by name of TABLES.
+        tables: Parquet files to copy into the catalog, by name of TABLES, each by its name below the root.
         views: files to read in place, by name of TABLES.
 
     What has no files is empty with the right columns. Every table and column has a comment. Later files are seen only
@@ -52,32 +55,35 @@ def build_catalog(root: Path, tables: Mapping[str, Sequence[Path]], views: Mappi
     Raises:
         StorageError: the file cannot be written, or a file behind it cannot be read.
     """
-    path = root / CATALOG
     try:
-        with atomic_file(path) as partial, duckdb.connect() as connection:
+        with root.writing(CATALOG) as partial, duckdb.connect() as connection, ExitStack() as lent:
             target = f"{_literal(str(partial))} AS catalog (STORAGE_VERSION {_literal(STORAGE_VERSION)})"
             connection.execute(f"ATTACH {target}; USE catalog")
             for name, table in in_catalog().items():
-                kind = "VIEW" if name in views or table.query else "TABLE"
-                body = table.query or _body(root.absolute(), table, tables.get(name), views.get(name))
+                kind = "VIEW" if (name in views and root.local()) or table.query else "TABLE"
+                parts = views.get(name) or [Part(tables.get(name) or [], vary=True)]
+                body = table.query or _body(root, table, parts, lent)
                 connection.execute(f"CREATE {kind} {_quoted(name)} AS {body}")
                 types = connection.execute(_TYPES, [name]).fetchall()  # DESCRIBE would open every file once more
                 connection.execute(_comments(kind, name, table, dict(types)))
             connection.execute("CHECKPOINT; USE memory; DETACH catalog")
     except duckdb.Error as error:
         cure = "free some space, or see what `fuseline verify` says"
-        raise StorageError(f"cannot write {path}: {error}; {cure}") from error
-    return path
+        raise StorageError(f"cannot write {root.uri(CATALOG)}: {error}; {cure}") from error
 
 
-def _body(root: Path, table: PublishedTable, tables: Sequence[Path] | None, views: Sequence[Part] | None) -> str:
-    parts = [part for part in views or [Part(tables or [], vary=True)] if part.files]
-    return " UNION ALL BY NAME ".join([_empty(table.schema), *(_over_files(root, part) for part in parts)])
+def _body(root: Root, table: PublishedTable, parts: Sequence[Part], lent: ExitStack) -> str:
+    selects = (_over_files(root, part, lent) for part in parts if part.files)
+    return " UNION ALL BY NAME ".join([_empty(table.schema), *selects])
 
 
-def _over_files(root: Path, part: Part) -> str:
-    names = ", ".join(_literal(_exact(file.absolute().relative_to(root).as_posix())) for file in part.files)
-    files = f"list_transform([{names}], lambda file: {_place(root)} || file)"
+def _over_files(root: Root, part: Part, lent: ExitStack) -> str:
+    if (folder := root.local()) is not None:
+        names = ", ".join(_literal(_exact(file)) for file in part.files)
+        files = f"list_transform([{names}], lambda file: {_place(folder.absolute())} || file)"
+    else:
+        paths = (lent.enter_context(root.reading(file)) for file in part.files)
+        files = f"[{', '.join(_literal(_exact(str(path))) for path in paths)}]"
     # The digests that row reuse compares are of no use to an analyst.
     columns = f"COLUMNS(lambda name: name <> {_literal(ROW_INPUTS)})"
     constants = "".join(f", {_literal(value)} AS {_quoted(name)}" for name, value in part.constants.items())

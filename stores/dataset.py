@@ -1,19 +1,19 @@
 """One dataset under the output root: its manifest, its shard records and its store."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fuseline.stores.atomic import write_bytes
 from fuseline.stores.digests import cell_digests, cells_digest, combine
 from fuseline.stores.errors import AlignmentError, DamagedError, DataError
 from fuseline.stores.layouts.files import UNREADABLE, damaged_files
 from fuseline.stores.manifest import FileRecord, Manifest, ShardRecord
+from fuseline.stores.root import Root
 from fuseline.stores.store import Store, open_store
 
 MANIFEST = "manifest.json"
@@ -23,15 +23,18 @@ TALLIED = ("status", "split", "image_digest")
 # A row's own inputs, digested: what row reuse compares. Not content, so it stays out of the content digest.
 ROW_INPUTS = "row_inputs"
 _SHARD = re.compile(r"[0-9]{6,}-[0-9a-f]{12}")
+_RECORD = re.compile(r"[0-9]{6,}\.json")
+_KEY = re.compile(r"[0-9a-f]{20}")
 
 
 class Dataset:
     """The output of one stage under one key, at `<root>/<stage>/<key>/`."""
 
-    def __init__(self, root: Path, manifest: Manifest) -> None:
+    def __init__(self, root: Root, manifest: Manifest) -> None:
         self.manifest = manifest
         self.key = manifest.key
-        self.folder = root / manifest.stage / self.key
+        self.name = f"{manifest.stage}/{self.key}"  # below the root
+        self.folder = root.at(self.name)
         self._store: Store | None = None
 
     @property
@@ -43,17 +46,22 @@ class Dataset:
 
     def exists(self) -> bool:
         """Return whether anything was ever committed under this key."""
-        return (self.folder / MANIFEST).is_file()
+        return self.folder.exists(MANIFEST)
+
+    def written(self) -> int:
+        """Return when the first shard under this key was committed; larger is later, 0 before."""
+        stat = self.folder.stat(MANIFEST)
+        return 0 if stat is None else stat.written
 
     def records(self) -> dict[int, ShardRecord]:
         """Return the records of all committed shards, by index; raises DataError when one is damaged."""
-        found = (ShardRecord.from_bytes(path.read_bytes()) for path in self._record_paths())
-        return {record.index: record for record in found}
+        records = (ShardRecord.from_bytes(self.folder.get(self.record_name(index))) for index in self._recorded())
+        return {record.index: record for record in records}
 
     def readable_records(self) -> dict[int, ShardRecord]:
         """Return the records of all committed shards but the damaged ones."""
-        found = ((int(path.stem), _readable(path)) for path in self._record_paths())
-        return {index: record for index, record in found if record is not None}
+        records = ((index, self._readable(index)) for index in self._recorded())
+        return {index: record for index, record in records if record is not None}
 
     def lost_records(self) -> list[int]:
         """Return the shards whose record cannot be read, or is gone while their bytes lie here."""
@@ -61,12 +69,12 @@ class Dataset:
 
     def indices(self) -> set[int]:
         """Return the shards that have a record or bytes here, whole or not."""
-        return {int(path.stem) for path in self._record_paths()} | {_index(name) for name in self._shard_names()}
+        return set(self._recorded()) | {_index(name) for name in self._shard_names()}
 
     def record(self, index: int) -> ShardRecord | None:
         """Return the record of one shard, or None when it was never committed."""
         try:
-            return ShardRecord.from_bytes(self._record_path(index).read_bytes())
+            return ShardRecord.from_bytes(self.folder.get(self.record_name(index)))
         except FileNotFoundError:
             return None
 
@@ -83,7 +91,7 @@ class Dataset:
         """Write a shard's record again as `recoverable` gives it; None, and nothing changed, when that is None."""
         record = self.recoverable(index)
         if record is not None:
-            write_bytes(self._record_path(index), record.to_bytes())
+            self._put(record)
         return record
 
     def commit(
@@ -105,14 +113,14 @@ class Dataset:
             name: of the table, where each shard is a table of its own.
         """
         if not self.exists():
-            write_bytes(self.folder / MANIFEST, self.manifest.to_bytes())
+            self.folder.put_if_absent(MANIFEST, self.manifest.to_bytes())
         record = self._described(index, table, inputs)
         old = self.record(index)
         # The same content again stays where it is: replacing it could lose it.
         intact = old is not None and old.name == record.name and not self.store.damaged(old.files)
         files = old.files if old is not None and intact else self.store.write(record.name, table)
         record = replace(record, files=files, beside=beside or {}, table=name)
-        write_bytes(self._record_path(index), record.to_bytes())
+        self._put(record)
         return record
 
     def recommit(
@@ -120,7 +128,7 @@ class Dataset:
     ) -> ShardRecord:
         """Note that a shard's bytes still hold for new upstream digests, or beside other files."""
         renewed = replace(record, inputs=inputs, beside=record.beside if beside is None else beside)
-        write_bytes(self._record_path(record.index), renewed.to_bytes())
+        self._put(renewed)
         return renewed
 
     def damaged(self, record: ShardRecord) -> list[str]:
@@ -148,7 +156,7 @@ class Dataset:
 
     def drop(self, index: int) -> None:
         """Drop a shard, its record first, so that the planner makes it again."""
-        self._record_path(index).unlink(missing_ok=True)
+        self.folder.delete(self.record_name(index))
         for name in self._names_of(index):
             self.store.delete(name)
 
@@ -156,11 +164,18 @@ class Dataset:
         """Return the path of a shard's record, relative to the dataset."""
         return f"{RECORDS}/{index:06d}.json"
 
-    def _record_path(self, index: int) -> Path:
-        return self.folder / self.record_name(index)
+    def _put(self, record: ShardRecord) -> None:
+        self.folder.put(self.record_name(record.index), record.to_bytes())
 
-    def _record_paths(self) -> list[Path]:
-        return sorted((self.folder / RECORDS).glob("[0-9]*.json"))
+    def _recorded(self) -> list[int]:
+        """Return the shards that have a record, readable or not, in the order of the records' names."""
+        return [int(name.removesuffix(".json")) for name in self.folder.children(RECORDS) if _RECORD.fullmatch(name)]
+
+    def _readable(self, index: int) -> ShardRecord | None:
+        try:
+            return self.record(index)
+        except DataError:
+            return None
 
     def _shard_names(self) -> list[str]:
         """Return the names of all shards here; other files may lie beside them."""
@@ -222,27 +237,39 @@ def changed_rows(before: pa.Table | None, ids: pa.ChunkedArray, inputs: NDArray[
     return reused
 
 
-def list_datasets(root: Path) -> list[Dataset]:
-    """Return every dataset that lies under the output root, of any key."""
-    found = []
-    for path in sorted(root.glob(f"*/**/{MANIFEST}")):
-        try:
-            found.append(Dataset(root, Manifest.from_bytes(path.read_bytes())))
-        except DataError:
-            continue
-    return found
+def list_datasets(root: Root) -> list[Dataset]:
+    """Return every dataset that lies under the output root, of any key, but those whose manifest cannot be read."""
+    found = ((folder, manifest_in(root, folder)) for folder in dataset_folders(root))
+    return [Dataset(root, manifest) for _, manifest in found if manifest is not None]
+
+
+def versions(root: Root, stage: str) -> list[Dataset]:
+    """Return the datasets of one stage, whatever their key, but those whose manifest cannot be read."""
+    found = (manifest_in(root, f"{stage}/{key}") for key in root.children(stage))
+    return [Dataset(root, manifest) for manifest in found if manifest is not None]
+
+
+def dataset_folders(root: Root, below: str = "") -> Iterator[str]:
+    """Yield the folders of all datasets under a root, by their name alone: whatever lies in them may be damaged."""
+    for name in root.children(below):
+        folder = f"{below}/{name}" if below else name
+        if _KEY.fullmatch(name):
+            yield folder
+        elif not name.startswith("."):
+            yield from dataset_folders(root, folder)
+
+
+def manifest_in(root: Root, folder: str) -> Manifest | None:
+    """Return the manifest of the dataset in a folder; None when there is none that can be read."""
+    try:
+        return Manifest.from_bytes(root.get(f"{folder}/{MANIFEST}"))
+    except (FileNotFoundError, DataError):
+        return None
 
 
 def _index(name: str) -> int:
     """Return the index of the shard that bytes are of, by their name."""
     return int(name.partition("-")[0])
-
-
-def _readable(path: Path) -> ShardRecord | None:
-    try:
-        return ShardRecord.from_bytes(path.read_bytes())
-    except DataError:
-        return None
 
 
 def _tally(column: pa.ChunkedArray) -> dict[str, int]:

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Self
 
 import blake3
@@ -13,11 +12,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fuseline.stores.atomic import atomic_file, write_bytes
 from fuseline.stores.errors import DataError, mismatch
-from fuseline.stores.layouts.parquet import write_table
+from fuseline.stores.layouts.parquet import get_table, put_table
 from fuseline.stores.manifest import parsed, sealed
 from fuseline.stores.published import Published, note_forgotten
+from fuseline.stores.root import Root
 
 FILE = "forgotten.json"
 COPY = "forgotten.copy.json"
@@ -36,7 +35,7 @@ class Forgotten:
     hashes: frozenset[bytes] = frozenset()
 
     @classmethod
-    def load(cls, root: Path, *, again: Collection[str] = ()) -> Self:
+    def load(cls, root: Root, *, again: Collection[str] = ()) -> Self:
         """Read the list of an output root; where there never was one it is empty.
 
         It is kept twice, and one copy is enough.
@@ -49,7 +48,7 @@ class Forgotten:
             DataError: both copies are lost: without the list forgotten documents would come back, and better no run
                 than such a run.
         """
-        lists = [one for name in (FILE, COPY) if (one := cls._read(root / name)) is not None]
+        lists = [one for name in (FILE, COPY) if (one := cls._read(root, name)) is not None]
         # Nothing ever leaves the list: after a kill between the two copies the longer one is the last.
         found = max(lists, key=len, default=cls())
         wanted = _noted(root) if lists else Published.load(root).forgotten
@@ -57,56 +56,56 @@ class Forgotten:
             if len(set(again)) >= wanted:
                 return cls()
             cure = f"{_CURE}, or give the ids of all {wanted:,} again: fuseline forget CONFIG --ids FILE --missing-ok"
-            raise DataError(mismatch(str(root / FILE), f"a list of {wanted} documents", f"{len(found)} of them", cure))
+            raise DataError(mismatch(root.uri(FILE), f"a list of {wanted} documents", f"{len(found)} of them", cure))
         if not lists:
-            cls._check(root / FILE)
-            cls._check(root / COPY)
+            cls._check(root, FILE)
+            cls._check(root, COPY)
         return found
 
     @classmethod
-    def damaged(cls, root: Path) -> list[str]:
+    def damaged(cls, root: Root) -> list[str]:
         """Return the copies of the list that are missing, damaged or shorter than it is."""
-        copies = {name: cls._read(root / name) for name in (FILE, COPY)}
+        copies = {name: cls._read(root, name) for name in (FILE, COPY)}
         found, wanted = max((one for one in copies.values() if one is not None), key=len, default=None), _noted(root)
         if not cls.copies(root) and not wanted:
             return []
         return [name for name, one in copies.items() if one is None or one != found or len(one) < wanted]
 
     @staticmethod
-    def copies(root: Path) -> set[str]:
+    def copies(root: Root) -> set[str]:
         """Return the files of the list that are there."""
-        return {name for name in (FILE, COPY) if (root / name).exists()}
+        return {name for name in (FILE, COPY) if root.exists(name)}
 
     @classmethod
-    def restore(cls, root: Path) -> list[str]:
+    def restore(cls, root: Root) -> list[str]:
         """Write damaged copies again from the other one and return their names; raises DataError when both are lost."""
         damaged, found = cls.damaged(root), cls.load(root)
         if damaged or len(found) > _noted(root):
             found.save(root)
         return damaged
 
-    def save(self, root: Path) -> None:
+    def save(self, root: Root) -> None:
         """Write the list, twice, and note how long it is."""
         hashes = sorted(one.hex() for one in self.hashes)
         for name in (FILE, COPY):
-            write_bytes(root / name, sealed({"key": self.key.hex(), "ids": hashes}), private=True)
+            root.put(name, sealed({"key": self.key.hex(), "ids": hashes}), private=True)
         note_forgotten(root, len(self))
 
     @classmethod
-    def _read(cls, path: Path) -> Self | None:
+    def _read(cls, root: Root, name: str) -> Self | None:
         """Return one copy; None when it is absent or damaged."""
         try:
-            return cls._check(path)
+            return cls._check(root, name)
         except DataError:
             return None
 
     @classmethod
-    def _check(cls, path: Path) -> Self | None:
+    def _check(cls, root: Root, name: str) -> Self | None:
         try:
-            data = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+            data = root.get(name)
+        except FileNotFoundError:
             return None
-        return parsed(data, str(path), cls._of, cure=_CURE)
+        return parsed(data, root.uri(name), cls._of, cure=_CURE)
 
     def __len__(self) -> int:
         return len(self.hashes)
@@ -148,18 +147,21 @@ def documents_of(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int64]]:
     return pc.struct_field(pc.list_flatten(array), "id"), np.asarray(pc.list_parent_indices(array), np.int64)
 
 
-def erase_from_file(path: Path, forgotten: Forgotten) -> int:
+def erase_from_file(root: Root, name: str, forgotten: Forgotten) -> int:
     """Take the rows that name forgotten documents out of a Parquet file, atomically; return how many went."""
-    if not path.exists() or not naming(pq.read_schema(path)):
+    if not root.exists(name):
         return 0
-    table = pq.read_table(path, partitioning=None)
+    with root.reading(name) as path:
+        columns = naming(pq.read_schema(path))
+    if not columns:
+        return 0
+    table = get_table(root, name)
     mask = np.zeros(table.num_rows, bool)
-    for name in naming(table.schema):
-        ids, rows = documents_of(table[name])
+    for column in columns:
+        ids, rows = documents_of(table[column])
         mask[rows[forgotten.mask(ids)]] = True
     if mask.any():
-        with atomic_file(path) as partial:
-            write_table(partial, table.filter(pa.array(~mask)))
+        put_table(root, name, table.filter(pa.array(~mask)))
     return int(mask.sum())
 
 
@@ -169,7 +171,7 @@ def _lists_documents(kind: pa.DataType) -> bool:
     return bool(kind.value_type.get_field_index("id") >= 0)
 
 
-def _noted(root: Path) -> int:
+def _noted(root: Root) -> int:
     """Return how many documents should be on the list; none when nobody can say."""
     try:
         return Published.load(root).forgotten

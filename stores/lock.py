@@ -4,13 +4,13 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import filelock
 import orjson
 
 from fuseline.stores.atomic import storage_error, write_bytes
 from fuseline.stores.errors import LockedError, StorageError
+from fuseline.stores.root import Root
 
 LOCK = ".lock"
 HOLDER = ".lock.json"
@@ -18,11 +18,11 @@ HOLDER = ".lock.json"
 
 @contextmanager
 def hold(
-    root: Path, *, started: str, wait: float, command: str = "", waiting: Callable[[str], None] | None = None
+    root: Root, *, started: str, wait: float, command: str = "", waiting: Callable[[str], None] | None = None
 ) -> Iterator[None]:
     """Hold the output root for the block; the operating system frees it when the process dies.
 
-    Needs no room on the disk.
+    Needs no room on the disk. A place that is no disk of this machine is held for this machine alone.
 
     Args:
         root: the output root, made when absent.
@@ -36,16 +36,16 @@ def hold(
         StorageError: the root cannot be written.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        root.beside().mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise storage_error(root, error) from error
-    lock = filelock.FileLock(root / LOCK, is_singleton=True, thread_local=False)
+        raise storage_error(root.beside(), error) from error
+    lock = filelock.FileLock(root.beside() / LOCK, is_singleton=True, thread_local=False)
     try:
         _acquire(lock, root, wait, waiting)
     except filelock.Timeout as error:
         raise LockedError(f"{root}: {holder(root)} holds it; wait for its end, or give --wait SECONDS") from error
     except OSError as error:
-        raise storage_error(root, error) from error
+        raise storage_error(root.beside(), error) from error
     try:
         _sign(root, {"pid": os.getpid(), "host": socket.gethostname(), "started": started, "command": command})
         yield
@@ -53,17 +53,30 @@ def hold(
         lock.release()
 
 
-def holder(root: Path) -> str:
+def holder(root: Root) -> str:
     """Return who holds, or last held, the root, in human-readable form."""
     try:
-        who = orjson.loads((root / HOLDER).read_bytes())
+        who = orjson.loads((root.beside() / HOLDER).read_bytes())
         command = f" by `{who['command']}`" if who.get("command") else ""
         return f"process {who['pid']} on {who['host']}, started {who['started']}{command},"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "another run"
 
 
-def _acquire(lock: filelock.BaseFileLock, root: Path, wait: float, waiting: Callable[[str], None] | None) -> None:
+def held_by(root: Root) -> str | None:
+    """Return who holds the root now, as a phrase; None when nobody does."""
+    if not (root.beside() / HOLDER).exists():
+        return None
+    lock = filelock.FileLock(root.beside() / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return holder(root)
+    lock.release()
+    return None
+
+
+def _acquire(lock: filelock.BaseFileLock, root: Root, wait: float, waiting: Callable[[str], None] | None) -> None:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -74,10 +87,10 @@ def _acquire(lock: filelock.BaseFileLock, root: Path, wait: float, waiting: Call
         lock.acquire(timeout=wait)
 
 
-def _sign(root: Path, who: dict[str, str | int]) -> None:
+def _sign(root: Root, who: dict[str, str | int]) -> None:
     """Write who holds the root; on a full disk nobody is named, rather than who held it before."""
     try:
-        write_bytes(root / HOLDER, orjson.dumps(who))
+        write_bytes(root.beside() / HOLDER, orjson.dumps(who))
     except StorageError:
         with suppress(OSError):
-            (root / HOLDER).unlink(missing_ok=True)
+            (root.beside() / HOLDER).unlink(missing_ok=True)

@@ -1,16 +1,15 @@
 """What lies under a root beside its datasets (results, reports, runs): a sealed list of digests, written last."""
 
-import shutil
+import fnmatch
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Self
 
-from fuseline.stores.atomic import atomic_file, is_partial, write_bytes
 from fuseline.stores.errors import DataError
 from fuseline.stores.layouts.files import damaged_files, have_sizes, record_file
 from fuseline.stores.manifest import FileRecord, file_records, parsed, sealed
+from fuseline.stores.root import Root
 
 FILE = "published.json"
 CURRENT = ("latest", "catalog.duckdb")  # made again from the datasets whenever they do not fit
@@ -27,41 +26,41 @@ class Published:
     files: dict[str, FileRecord] = field(default_factory=dict)  # by path relative to the root
 
     @classmethod
-    def load(cls, root: Path) -> Self:
+    def load(cls, root: Root) -> Self:
         """Read the list of an output root; an absent one is empty. Raises DataError for a damaged one."""
         try:
-            data = (root / FILE).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+            data = root.get(FILE)
+        except FileNotFoundError:
             return cls()
-        return parsed(data, str(root / FILE), cls._of)
+        return parsed(data, root.uri(FILE), cls._of)
 
     @classmethod
     def _of(cls, values: dict[str, Any]) -> Self:
         return cls(**{**values, "files": file_records(values["files"])})
 
-    def save(self, root: Path) -> None:
+    def save(self, root: Root) -> None:
         """Write the list."""
-        write_bytes(root / FILE, sealed(asdict(self)))
+        root.put(FILE, sealed(asdict(self)))
 
-    def whole(self, root: Path) -> bool:
+    def whole(self, root: Root) -> bool:
         """Return whether everything that is CURRENT is there with its size (no digest is computed)."""
         current = {name: file for name, file in self.files.items() if _is_below(name, CURRENT)}
         return CURRENT[-1] in current and have_sizes(root, current)
 
     @classmethod
-    def damaged(cls, root: Path, *places: str) -> list[str]:
+    def damaged(cls, root: Root, *places: str) -> list[str]:
         """Re-read every listed file, or those below some places, and the list; return what is missing or differs."""
         try:
             listed = cls.load(root)
         except DataError:
             return [FILE]
-        if not (root / FILE).exists() and _there(root, PLACES):
+        if not root.exists(FILE) and _there(root, PLACES):
             return [FILE]
         return damaged_files(root, {n: file for n, file in listed.files.items() if not places or _is_below(n, places)})
 
 
 @contextmanager
-def publishing(root: Path, *places: Path, inputs: str | None = None, run: str = "") -> Iterator[None]:
+def publishing(root: Root, *places: str, inputs: str | None = None, run: str = "") -> Iterator[None]:
     """Let the block write files, and list them as they are afterwards; a kill inside leaves them unlisted.
 
     Args:
@@ -70,40 +69,38 @@ def publishing(root: Path, *places: Path, inputs: str | None = None, run: str = 
         inputs: where the block makes what is CURRENT: digest of the datasets that it shows.
         run: which does so.
     """
-    names = tuple(place.relative_to(root).as_posix() for place in places)
-    before = Published.load(root) if (root / FILE).exists() else _found(root)
-    others = {name: file for name, file in before.files.items() if not _is_below(name, names)}
+    before = Published.load(root) if root.exists(FILE) else _found(root)
+    others = {name: file for name, file in before.files.items() if not _is_below(name, places)}
     begun = replace(before, files=others) if inputs is None else replace(before, files=others, inputs="")
     begun.save(root)
     yield
-    written = {path.relative_to(root).as_posix(): record_file(path) for path in _there(root, names)}
+    written = {name: record_file(root, name) for name in _there(root, places)}
     ended = begun if inputs is None else replace(begun, inputs=inputs, run=run)
     replace(ended, files={**others, **written}).save(root)
 
 
-def note_forgotten(root: Path, count: int) -> None:
+def note_forgotten(root: Root, count: int) -> None:
     """Note how many documents are on the list of forgotten ones."""
     replace(Published.load(root), forgotten=count).save(root)
 
 
-def relist(root: Path) -> None:
+def relist(root: Root) -> None:
     """Make the list again, of everything that lies there; what is CURRENT has to be published again."""
     _found(root).save(root)
 
 
-def repair(root: Path, name: str) -> str | None:
+def repair(root: Root, name: str) -> str | None:
     """Put a damaged file back from another of the same content, or remove it; return what people should know of that.
 
     Removed results stay on the list, so that the next run publishes them again.
     """
-    listed, path = Published.load(root), root / name
+    listed = Published.load(root)
     wanted = listed.files[name]
     for twin, file in listed.files.items():
         if twin != name and file == wanted and not damaged_files(root, {twin: file}):
-            with atomic_file(path) as partial:
-                shutil.copyfile(root / twin, partial)
+            root.put(name, root.get(twin))
             return None
-    path.unlink(missing_ok=True)
+    root.delete(name)
     if _is_below(name, CURRENT):
         return None
     replace(listed, files={other: file for other, file in listed.files.items() if other != name}).save(root)
@@ -116,12 +113,19 @@ def _is_below(name: str, places: tuple[str, ...]) -> bool:
     return any(name == place or name.startswith(f"{place}/") for place in places)
 
 
-def _found(root: Path) -> Published:
-    return Published(files={path.relative_to(root).as_posix(): record_file(path) for path in _there(root, PLACES)})
+def _found(root: Root) -> Published:
+    return Published(files={name: record_file(root, name) for name in _there(root, PLACES)})
 
 
-def _there(root: Path, places: tuple[str, ...]) -> list[Path]:
-    """Return the files at and below some places, given as patterns relative to the root."""
-    found = [path for place in places for path in root.glob(place)]
-    below = [file for path in found for file in (path.rglob("*") if path.is_dir() else [path])]
-    return sorted(file for file in below if file.is_file() and not is_partial(file))
+def _there(root: Root, places: tuple[str, ...]) -> list[str]:
+    """Return the files at and below some places, the last part of which may be a pattern."""
+    return sorted({file for place in places for name in _matching(root, place) for file in _files(root, name)})
+
+
+def _matching(root: Root, place: str) -> list[str]:
+    folder, _, pattern = place.rpartition("/")
+    return [f"{folder}/{name}" for name in fnmatch.filter(root.children(folder), pattern)] if "*" in place else [place]
+
+
+def _files(root: Root, name: str) -> list[str]:
+    return [name] if root.exists(name) else root.list(name)

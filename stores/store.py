@@ -1,12 +1,12 @@
 """The protocol of a store, and the stores there are."""
 
 from importlib import import_module
-from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 
 from fuseline.stores.manifest import FileRecord
+from fuseline.stores.root import Root
 
 
 class Store(Protocol):
@@ -39,12 +39,15 @@ class Store(Protocol):
     def written(self, name: str) -> int:
         """Return when a shard was written: larger is later."""
 
+    def file(self, name: str) -> str:
+        """Return the name of a shard's file or folder, relative to the store."""
+
 
 # Layout -> module and class: each is imported for the datasets that have it, Zarr above all.
-LAYOUTS = {"parquet": ("parquet", "ParquetStore"), "zarr": ("zarr", "ZarrStore"), "memory": ("memory", "MemoryStore")}
+LAYOUTS = {"parquet": ("parquet", "ParquetStore"), "zarr": ("zarr", "ZarrStore")}
 
 
-def open_store(layout: str, folder: Path) -> Store:
+def open_store(layout: str, folder: Root) -> Store:
     """Open the store of one dataset.
 
     Args:

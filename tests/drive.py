@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from fuseline.models.columns import Text
 from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.stores.dataset import ROW_INPUTS
+from fuseline.stores.root import Root
 from fuseline.tasks.documents.ingest import Scan, SourceConfig, SplitConfig, ingest
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.engine.fit import make_fit
@@ -69,8 +70,8 @@ def fit_longest(train: Any, valid: Any, config: Scale, context: Context) -> Any:
 
 
 def predict(tables: list[pa.Table], config: Scale, context: Context) -> pa.Table:
-    (folder,) = context.checkpoints.values()
-    longest = orjson.loads((folder / "model.json").read_bytes())
+    (saved,) = context.checkpoints.values()
+    longest = orjson.loads(saved.get("model.json"))
     values = pc.subtract(longest, pc.cast(pc.utf8_length(tables[0]["text"]), pa.int64()))
     return pa.table({"id": tables[0]["id"], "status": ["ok"] * len(tables[0]), "value": values})
 
@@ -121,7 +122,7 @@ def nodes(
     return Nodes(documents, cleaned, titles, vectors, model, predictions, total)
 
 
-def run(wanted: Iterable[Node], root: Path, **options: Any) -> dict[str, list[ShardReport]]:
+def run(wanted: Iterable[Node], root: Root, **options: Any) -> dict[str, list[ShardReport]]:
     """Bring nodes up to date in order, as the flows do; return what was made, by node."""
     made: dict[str, list[ShardReport]] = {}
     for node in wanted:
@@ -131,7 +132,7 @@ def run(wanted: Iterable[Node], root: Path, **options: Any) -> dict[str, list[Sh
     return {name: reports for name, reports in made.items() if reports}
 
 
-def _made(plan: Plan, root: Path, *, source: str, retry_failed: bool) -> Iterator[ShardReport]:
+def _made(plan: Plan, root: Root, *, source: str, retry_failed: bool) -> Iterator[ShardReport]:
     node = plan.node
     if isinstance(node, Ingest) and (plan.todo or plan.scan):
         records, reports = node.dataset(root).records(), []
@@ -148,7 +149,7 @@ def _made(plan: Plan, root: Path, *, source: str, retry_failed: bool) -> Iterato
             yield make_summary(node, root, source=source)
 
 
-def make_shard(stage: ShardStage, root: Path, index: int, **options: Any) -> ShardReport:
+def make_shard(stage: ShardStage, root: Root, index: int, **options: Any) -> ShardReport:
     """Make one shard of one stage."""
     (report,) = make_shards([stage], root, index, **{"source": "", **options})
     return report
@@ -162,7 +163,7 @@ def counts(made: dict[str, list[ShardReport]]) -> dict[str, tuple[int, int, int]
     }
 
 
-def content(node: Node, root: Path) -> dict[str, dict[str, Any]]:
+def content(node: Node, root: Root) -> dict[str, dict[str, Any]]:
     """Return the rows of a dataset by id, its bookkeeping columns aside; no id may come twice."""
     dataset = node.dataset(root)
     rows = [row for record in dataset.records().values() for row in dataset.read(record).to_pylist()]
@@ -173,31 +174,31 @@ def content(node: Node, root: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def todo(wanted: Iterable[Node], root: Path, **options: Any) -> dict[str, tuple[int, int]]:
+def todo(wanted: Iterable[Node], root: Root, **options: Any) -> dict[str, tuple[int, int]]:
     """Return (stale, missing) of every node that has something to do."""
     plans = plan_all(list(wanted), root, PlanOptions(**options))
     return {plan.node.name: (len(plan.stale), len(plan.missing)) for plan in plans if plan.todo}
 
 
-def ids_of(node: Node, root: Path) -> dict[int, list[str]]:
+def ids_of(node: Node, root: Root) -> dict[int, list[str]]:
     """Return the documents of each shard of a dataset, in order."""
     dataset = node.dataset(root)
     return {index: dataset.read(record, ("id",))["id"].to_pylist() for index, record in dataset.records().items()}
 
 
-def shard_file(node: Node, root: Path, index: int) -> Path:
+def shard_file(node: Node, root: Root, index: int) -> Path:
     """Return a file that holds bytes of a shard."""
     dataset = node.dataset(root)
-    return dataset.folder / next(iter(dataset.records()[index].files))
+    return dataset.folder.local() / next(iter(dataset.records()[index].files))
 
 
-def record_path(node: Node, root: Path, index: int) -> Path:
+def record_path(node: Node, root: Root, index: int) -> Path:
     """Return where the record of a shard is written."""
     dataset = node.dataset(root)
-    return dataset.folder / dataset.record_name(index)
+    return dataset.folder.local() / dataset.record_name(index)
 
 
-def aligned(wanted: Nodes, root: Path) -> bool:
+def aligned(wanted: Nodes, root: Root) -> bool:
     """Return whether row r of shard i is the same document everywhere."""
     shards = [n for n in wanted if isinstance(n, Ingest | ShardStage)]
     ids = [{i: r.ids for i, r in node.dataset(root).records().items()} for node in shards]

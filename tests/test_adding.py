@@ -42,7 +42,7 @@ def call(environment: dict[str, str], *command: object) -> subprocess.CompletedP
 
 def test_the_page_names_one_line_per_example_and_a_contract_per_registry() -> None:
     assert LINES["project"]["entry-points"]["fuseline.plugins"] == {name: name for name in EXAMPLES}
-    assert len(EXAMPLES) == len(CONTRACTS) == 9
+    assert len(EXAMPLES) == len(CONTRACTS) == 10
     assert all(text.count("register(") == 1 for text in EXAMPLES.values())
 
 
@@ -57,7 +57,9 @@ def test_every_example_keeps_the_contract_of_its_registry(environment: dict[str,
 
 
 def test_the_examples_are_told_by_the_command_line(environment: dict[str, str]) -> None:
-    kinds = ("reader", "stage", "encoder", "encoder", "detector", "quantizer", "model", "metric", "section")
+    kinds = (
+        "reader", "stage", "encoder", "encoder", "detector", "quantizer", "model", "metric", "section", "place",
+    )  # fmt: skip
     for kind, name in zip(kinds, EXAMPLES, strict=True):
         done = call(environment, "fuseline.flows.cli", "describe", kind, name)
         assert done.returncode == 0, done.stderr

@@ -170,3 +170,36 @@ def test_a_parsed_name_is_found_however_it_is_written():
         assert parsed_names(ast.parse(text)), text
     for text in ('path.name.startswith(".")', 'column.name.startswith("num_")', 'url.partition("://")'):
         assert not parsed_names(ast.parse(text)), text
+
+
+def joined_paths(module: ast.Module) -> list[str]:
+    """Return where a module puts a path to stored bytes together, or takes the root as a path."""
+    joins = [n for n in ast.walk(module) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Div) and is_root(n.left)]
+    arguments = [n for n in ast.walk(module) if isinstance(n, ast.arg | ast.AnnAssign) and n.annotation is not None]
+    paths = [n for n in arguments if root_name(n) and "Path" in ast.unparse(n.annotation)]
+    return [ast.unparse(n) for n in (*joins, *paths)]
+
+
+def is_root(value: ast.expr) -> bool:
+    if isinstance(value, ast.Call):
+        return ast.unparse(value) in {"Path(config.root)", "Path(settings.root)"}
+    return isinstance(value, ast.Name | ast.Attribute) and root_name(value)
+
+
+def root_name(node: ast.AST) -> bool:
+    name = getattr(node, "attr", None) or getattr(node, "id", None) or getattr(node, "arg", None)
+    return name == "root" or (isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "root")
+
+
+@modules
+def test_nothing_above_stores_joins_paths_to_stored_bytes(path):
+    if path.relative_to(ROOT).parts[0] in ("flows", "tasks", "reports") and "readers" not in path.parts:
+        assert joined_paths(tree(path)) == []
+
+
+def test_a_joined_path_is_found_however_it_is_written():
+    for text in ("x = root / 'latest'", "x = grid.root / name", "x = Path(config.root) / 'runs'",
+                 "def f(root: Path) -> None: ...", "class A:\n    root: Path | None"):  # fmt: skip
+        assert joined_paths(ast.parse(text)), text
+    for text in ("x = root.uri('latest')", "x = folder / 'model.json'", "def f(root: Root) -> None: ..."):
+        assert not joined_paths(ast.parse(text)), text

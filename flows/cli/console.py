@@ -1,7 +1,6 @@
 """Human-readable tables at a terminal."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -12,7 +11,9 @@ from fuseline.flows.results.leaderboard import Standing, cells, title
 from fuseline.flows.results.publish import result_paths
 from fuseline.flows.runs import last_run
 from fuseline.flows.runtime import shares_of
-from fuseline.stores.lock import holder
+from fuseline.stores.lock import held_by
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.nodes import Fit, Node
 
 
@@ -71,24 +72,24 @@ def leaderboard_table(rows: list[Standing]) -> Table:
     return table
 
 
-def where_table(root: Path) -> Table:
+def where_table(root: Root) -> Table:
     """Show where the results lie."""
     table = Table.grid(padding=(0, 2))
     for name, path in result_paths(root).items():
-        table.add_row(name, str(path))
+        table.add_row(name, path)
     return table
 
 
 def status_of(config: Config, nodes: list[Node]) -> dict[str, Any]:
     """Return the last run, the holder of the root and what every dataset holds."""
-    root = Path(config.root)
+    root = open_root(config.root)
     last = last_run(root)
     stages = [_stage_status(node, root) for node in nodes]
     return {
-        "root": str(root),
+        "root": root.uri(),
         "config": config.digest,
         "last_run": last.run if last else None,
-        "held_by": holder(root) if (root / ".lock.json").exists() and _is_held(root) else None,
+        "held_by": held_by(root),
         "stages": stages,
     }
 
@@ -104,7 +105,7 @@ def status_table(status: dict[str, Any]) -> Table:
     return table
 
 
-def _stage_status(node: Node, root: Path) -> dict[str, Any]:
+def _stage_status(node: Node, root: Root) -> dict[str, Any]:
     if isinstance(node, Fit):
         fitted = node.fitted(root).record()
         seen = fitted.n_rows if fitted else 0
@@ -115,15 +116,3 @@ def _stage_status(node: Node, root: Path) -> dict[str, Any]:
         counts.update(record.tallies.get("status", {}))
     n_rows = sum(record.n_rows for record in records)
     return {"stage": node.label, "shards": len(records), "documents": n_rows, "status": dict(counts)}
-
-
-def _is_held(root: Path) -> bool:
-    import filelock
-
-    lock = filelock.FileLock(root / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        return True
-    lock.release()
-    return False

@@ -18,6 +18,7 @@ from fuseline.models.quantizers import QUANTIZERS
 from fuseline.models.registry import MODELS
 from fuseline.reports.sections import SECTIONS
 from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.stores.places import PLACES
 from fuseline.tasks.readers import READERS
 from fuseline.tasks.stages.registry import STAGES
 
@@ -162,6 +163,11 @@ def _stage(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
     return {}, option_rows(Config, *SETTINGS[name]) if name in SETTINGS else option_rows(STAGES[name].Config)
 
 
+def _place(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
+    seen = "every process that runs a part of the pipeline" if PLACES[name].shared else "the process that runs alone"
+    return {"seen by": seen}, iter(())
+
+
 KINDS: dict[str, Callable[[str], tuple[dict[str, str], Iterator[dict[str, Any]]]]] = {
     "reader": _reader,
     "model": _model,
@@ -170,6 +176,7 @@ KINDS: dict[str, Callable[[str], tuple[dict[str, str], Iterator[dict[str, Any]]]
     "quantizer": _quantizer,
     "metric": _metric,
     "section": _section,
+    "place": _place,
     "stage": _stage,
 }
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}

@@ -1,7 +1,5 @@
 """Commands that compare models."""
 
-from pathlib import Path
-
 from fuseline.flows.cli.app import (
     AsJson,
     ConfigPath,
@@ -18,6 +16,7 @@ from fuseline.flows.graph import build
 from fuseline.flows.progress import show_progress
 from fuseline.flows.results.outcome import check_failures
 from fuseline.flows.runtime import locked, prepare_prefect
+from fuseline.stores.places import open_root
 
 commands = command_group()
 
@@ -40,7 +39,7 @@ def sweep(
         with locked(settings, wait=wait), show_progress(err):
             ran = 0
             if sweep_todo(settings):
-                prepare_prefect(Path(settings.root), verbose=verbose)
+                prepare_prefect(open_root(settings.root), verbose=verbose)
                 from fuseline.flows.experiments.sweep import sweep as run_sweep
 
                 ran = run_sweep(settings)
@@ -49,4 +48,4 @@ def sweep(
             page = publish_paper(grid, found)
         print_rows(found.to_json(), json, lambda: sweep_table(found))
         err.print(f"{found.line()}; tables and figure beside {page}")
-        check_failures(build(settings), Path(settings.root), settings.run.allowed_failures)
+        check_failures(build(settings), open_root(settings.root), settings.run.allowed_failures)

@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +31,7 @@ from fuseline.flows.results.publish import plan_report, publish_results
 from fuseline.flows.runs import last_keys, last_summaries
 from fuseline.flows.runtime import locked, new_run, prepare_prefect
 from fuseline.stores.errors import FuselineError
+from fuseline.stores.places import open_root
 from fuseline.tasks.engine.nodes import ShardStage
 from fuseline.tasks.engine.planner import Plan, plan_all
 
@@ -97,7 +97,7 @@ def predict(
     """
     with error_boundary(verbose):
         settings = load_config(config, set_)
-        root = Path(settings.root)
+        root = open_root(settings.root)
         with locked(settings, wait=wait), show_progress(err):
             prepare_prefect(root, verbose=verbose)
             from fuseline.flows.prediction import predict_new
@@ -121,7 +121,7 @@ def report(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
         if any(row["stale"] or row["missing"] for row in rows if row["stage"] != "report"):
             raise FuselineError("report: expected fresh datasets, got stale ones; run `fuseline run` first")
         with locked(settings, wait=wait):
-            out.print(publish_results(settings, last_summaries(Path(settings.root)), new_run()))
+            out.print(publish_results(settings, last_summaries(open_root(settings.root)), new_run()))
 
 
 def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = False, verbose: bool = False) -> None:
@@ -135,7 +135,7 @@ def run_settings(settings: Config, *, refit: bool = False, retry_failed: bool = 
 
 
 def _run_built(settings: Config, *, refit: bool, retry_failed: bool, verbose: bool) -> None:
-    root = Path(settings.root)
+    root = open_root(settings.root)
     # A source that changed is read by its ingest alone: what that leads to is known when it is done.
     plans, rows = _planned(settings, refit=refit, retry_failed=retry_failed, look=False)
     err.print(show.plan_table(rows))
@@ -168,7 +168,7 @@ def _run_built(settings: Config, *, refit: bool, retry_failed: bool, verbose: bo
 def _planned(
     settings: Config, *, refit: bool = False, retry_failed: bool = False, look: bool = True
 ) -> tuple[list[Plan], list[dict[str, Any]]]:
-    nodes, root = build(settings), Path(settings.root)
+    nodes, root = build(settings), open_root(settings.root)
     options = plan_options(settings, nodes, retry_failed=retry_failed, refit=refit)
     plans = plan_all(nodes, root, replace(options, last=last_keys(root, settings.name), look=look))
     return plans, [*(plan.to_row() for plan in plans), plan_report(settings, nodes, root, plans)]
@@ -177,7 +177,7 @@ def _planned(
 def _start_workers(settings: Config, plans: list[Plan]) -> None:
     """Start the worker that will be needed; it imports while Prefect's server starts."""
     stages = [plan.node for plan in plans if isinstance(plan.node, ShardStage) and (plan.todo or _touched(plans))]
-    if settings.run.executor == "local" and stages:
+    if settings.run.executor == "local" and stages and open_root(settings.root).shared:
         from fuseline.tasks.engine.pool import shared_pool
 
         shared_pool(settings.run.workers).start({type(stage.config).__module__ for stage in stages})

@@ -74,6 +74,12 @@ def _sections() -> Rows:
     return _rows({name: section.summary for name, section in SECTIONS.items()})
 
 
+def _places() -> Rows:
+    from fuseline.stores.places import registry_rows
+
+    return registry_rows()
+
+
 def _models() -> Rows:
     from fuseline.models.registry import registry_rows
 
@@ -89,6 +95,7 @@ REGISTRIES: dict[str, Callable[[], Rows]] = {
     "models": _models,
     "metrics": _metrics,
     "sections": _sections,
+    "places": _places,
 }
 
 

@@ -1,6 +1,5 @@
 """Commands that check, repair and tidy an output root."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +22,7 @@ from fuseline.flows.cli.app import (
 from fuseline.flows.cli.pipeline import run_settings
 from fuseline.flows.config import load_config
 from fuseline.flows.runtime import locked
+from fuseline.stores.places import open_root
 
 commands = command_group()
 
@@ -69,7 +69,7 @@ def forget(
                 return
             if refit:
                 run_settings(settings, refit=True, verbose=verbose)
-                forgetting.drop_superseded(Path(settings.root))
+                forgetting.drop_superseded(open_root(settings.root))
             elif done.current:
                 err.print(forgetting.renew(settings))
 
@@ -104,18 +104,18 @@ def gc(
     Example: fuseline gc conf/demo.yaml --dry-run
     """
     from fuseline.flows.results.catalog import renew_catalog
-    from fuseline.flows.upkeep.maintenance import find_garbage, remove, size_of
+    from fuseline.flows.upkeep.maintenance import find_garbage
 
     with error_boundary():
         settings = load_config(config, set_)
         with locked(settings, wait=wait):
-            total = 0
-            for path in find_garbage(settings):
-                size = size_of(path)
+            total, root = 0, open_root(settings.root)
+            for name in find_garbage(settings):
+                size = root.size(name)
                 total += size
-                out.print(f"{size / 1e6:10.2f} MB  {path}")
+                out.print(f"{size / 1e6:10.2f} MB  {root.uri(name)}")
                 if not dry_run:
-                    remove(path)
-            if total and not dry_run and not renew_catalog(settings, Path(settings.root)):
+                    root.remove(name)
+            if total and not dry_run and not renew_catalog(settings, root):
                 err.print("catalog.duckdb names removed files and went too: the next run writes it again")
         out.print(f"{'would free' if dry_run else 'freed'} {total / 1e6:.2f} MB")

@@ -18,7 +18,6 @@ from fuseline.reports.figures.frontier import frontier_png, frontier_svg
 from fuseline.reports.papers.kiela import frontier_points, render_paper
 from fuseline.reports.papers.kiela_data import PaperData
 from fuseline.reports.papers.published import reference
-from fuseline.stores.atomic import write_bytes
 from fuseline.stores.published import publishing
 
 READERS = {"food101": "food101", "mmimdb": "mmimdb", "flickrtag": "flickrtag"}  # reader -> published results
@@ -57,11 +56,12 @@ def publish_paper(grid: Grid, found: Sweep) -> str:
         machine=next((told["machine"] for told in facts.values()), {}),
         **tables,
     )
-    folder = grid.root / FOLDER
+    root = grid.root
     points = frontier_points(data)
-    with publishing(grid.root, *(folder / name for name in ("frontier.svg", "frontier.png", "report.html"))):
+    svg, png, page = (f"{FOLDER}/{name}" for name in ("frontier.svg", "frontier.png", "report.html"))
+    with publishing(root, svg, png, page):
         if points:
-            write_bytes(folder / "frontier.svg", frontier_svg(points, metric=data.metric).encode())
-            write_bytes(folder / "frontier.png", frontier_png(points, metric=data.metric))
-        write_bytes(folder / "report.html", render_paper(data).encode())
-    return str(folder / "report.html")
+            root.put(svg, frontier_svg(points, metric=data.metric).encode())
+            root.put(png, frontier_png(points, metric=data.metric))
+        root.put(page, render_paper(data).encode())
+    return root.uri(page)

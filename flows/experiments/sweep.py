@@ -4,7 +4,6 @@ import math
 import time
 from collections import deque
 from contextlib import closing
-from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -19,6 +18,7 @@ from fuseline.flows.recorded import recorded_flow
 from fuseline.flows.runtime import locked
 from fuseline.flows.step import RunOptions, run_nodes, task_runner
 from fuseline.flows.steps import legs
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.cache import CACHE
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Fit, ordered
@@ -30,7 +30,7 @@ from fuseline.tasks.evaluation import statistics
 class Training:
     """One trial to train, opaque to Prefect, which takes dataclasses apart to look for futures in them."""
 
-    def __init__(self, node: Fit, root: Path, source: str, snapshot: InputsSnapshot) -> None:
+    def __init__(self, node: Fit, root: Root, source: str, snapshot: InputsSnapshot) -> None:
         self.node, self.root, self.source, self.snapshot = node, root, source, snapshot
 
 

@@ -8,8 +8,7 @@ import pyarrow as pa
 from rich.table import Table
 
 from fuseline.flows.experiments.trials import FOLDER, Grid
-from fuseline.stores.atomic import atomic_file
-from fuseline.stores.layouts.parquet import write_table
+from fuseline.stores.layouts.parquet import put_table
 from fuseline.stores.published import publishing
 from fuseline.tasks.experiments.grid import DDOF, DIRECTIONS, GRID, METRIC_NAMES, RESULTS, SPLITS, axes_of, best, spread
 
@@ -145,9 +144,9 @@ def _written(grid: Grid, name: str, rows: list[dict[str, Any]], schema: pa.Schem
 
 def write_sweep_table(grid: Grid, name: str, table: pa.Table) -> pa.Table:
     """Write a table of a sweep, whole or not at all, and return it."""
-    path = grid.root / FOLDER / f"{name}.parquet"
-    with publishing(grid.root, path), atomic_file(path) as partial:
-        write_table(partial, table)
+    file = f"{FOLDER}/{name}.parquet"
+    with publishing(grid.root, file):
+        put_table(grid.root, file, table)
     return table
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,6 +10,7 @@ from fuseline.flows.config import Config
 from fuseline.flows.graph import build
 from fuseline.flows.plan_options import plan_options
 from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.stores.places import open_root
 from fuseline.tasks.engine.nodes import Fit, Node, Summary, ordered, whole
 from fuseline.tasks.engine.planner import InputsSnapshot, PlanOptions, fit_is_due, plan_all, snapshot_of, training_rows
 from fuseline.tasks.experiments.grid import AXES, METRIC_NAMES, Phase, TrialConfig, best, grid_points, trial_config
@@ -39,7 +39,7 @@ class Grid:
     """
 
     def __init__(self, config: Config) -> None:
-        self.config, self.root = config, Path(config.root)
+        self.config, self.root = config, open_root(config.root)
         self.options = PlanOptions(config.source.image_root(), refit=config.refit)
         self.names = swept(config)
         models = model_nodes(config)
@@ -175,7 +175,7 @@ def features_todo(config: Config) -> bool:
     """Return whether any dataset that the trials read must be made first."""
     nodes = feature_nodes(config)
     options = replace(plan_options(config, nodes), look=False)  # whether it changed is enough: its ingest reads it
-    plans = plan_all(nodes, Path(config.root), options)
+    plans = plan_all(nodes, open_root(config.root), options)
     return any(plan.todo or (plan.scan and plan.scan.stale_state) for plan in plans)
 
 

@@ -1,20 +1,20 @@
 """What a run comes to: its models with their scores and costs, the best first."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.filesize import decimal
 
 from fuseline.flows.results.tables import measure_table
 from fuseline.reports.measures import Measure, Measures
 from fuseline.reports.standings import Row, ranking, result_tables, spread_text
 from fuseline.stores.layouts.files import check_files
+from fuseline.stores.layouts.parquet import get_table
 from fuseline.stores.published import Published
 from fuseline.stores.results import conform, summary
+from fuseline.stores.root import Root
 from fuseline.stores.schemas import RESULTS
 
 SPLITS = ("valid", "test")
@@ -82,29 +82,29 @@ def leaderboard(results: pa.Table, models: pa.Table, *, multi_label: bool, metri
     return standings
 
 
-def published_leaderboard(root: Path) -> list[Standing]:
+def published_leaderboard(root: Root) -> list[Standing]:
     """Return the leaderboard of what was published; empty when nothing was. Raises DamagedError for damaged tables."""
     files = _published(root, "state.json", "metrics.parquet", "models.parquet")
     if not files:
         return []
-    state = orjson.loads(files[0].read_bytes())
-    metrics, models = map(pq.read_table, files[1:])
+    state = orjson.loads(root.get(files[0]))
+    metrics, models = (get_table(root, name) for name in files[1:])
     return leaderboard(conform(metrics, RESULTS), models, multi_label=state["multi_label"], metric=state.get("metric"))
 
 
-def published_cautions(root: Path) -> list[str]:
+def published_cautions(root: Root) -> list[str]:
     """Return what must be known of the data that were published. Raises DamagedError for a damaged file."""
-    return [line for state in _published(root, "state.json") for line in orjson.loads(state.read_bytes())["cautions"]]
+    return [line for state in _published(root, "state.json") for line in orjson.loads(root.get(state))["cautions"]]
 
 
-def _published(root: Path, *names: str) -> list[Path]:
-    """Return the places of files of latest/, checked; none when one is not there."""
+def _published(root: Root, *names: str) -> list[str]:
+    """Return the names of files of latest/, checked; none when one is not there."""
     listed = Published.load(root).files
     files = {f"latest/{name}": listed[f"latest/{name}"] for name in names if f"latest/{name}" in listed}
     if len(files) < len(names):
         return []
     check_files(root, files)
-    return [root / name for name in files]
+    return list(files)
 
 
 def title(standings: list[Standing]) -> str:

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fuseline.stores.errors import DataError
+from fuseline.stores.root import Root
 from fuseline.stores.schemas import FINDINGS, QUARANTINE
 from fuseline.tasks.documents.ingest import ingest_quarantine
 from fuseline.tasks.documents.routing import FORGOTTEN
@@ -41,13 +41,13 @@ class Failures(NamedTuple):
         return f"{self.failed:,} of {self.total:,} ({self.failed / self.total:.1%}: {told}); first: {self.first}"
 
 
-def findings_of(nodes: list[Node], root: Path) -> pa.Table:
+def findings_of(nodes: list[Node], root: Root) -> pa.Table:
     """Return what the ingest told of its source beside the rows."""
     tables = [found_beside(node.dataset(root)) for node in nodes if isinstance(node, Ingest)]
     return pa.concat_tables([FINDINGS.empty_table(), *tables]).combine_chunks()
 
 
-def quarantine_table(nodes: list[Node], root: Path) -> pa.Table:
+def quarantine_table(nodes: list[Node], root: Root) -> pa.Table:
     """Return every row that failed anywhere, with its stage and reason."""
     parts = [QUARANTINE.empty_table()]
     for node in nodes:
@@ -55,7 +55,7 @@ def quarantine_table(nodes: list[Node], root: Path) -> pa.Table:
     return pa.concat_tables(parts).combine_chunks()
 
 
-def failures(nodes: list[Node], root: Path, *, predictions: bool = False) -> Iterator[Failures]:
+def failures(nodes: list[Node], root: Root, *, predictions: bool = False) -> Iterator[Failures]:
     """Yield the stages in which rows failed, in order; with `predictions`, a row that got none counts as failed."""
     for node in nodes:
         if not _by_row(node) or (node.flow == "predict" and not predictions):
@@ -69,7 +69,7 @@ def failures(nodes: list[Node], root: Path, *, predictions: bool = False) -> Ite
             yield Failures(node.label, counts.total(), rows, dict(counts.most_common()), _first(node, root))
 
 
-def check_failures(nodes: list[Node], root: Path, allowed: float, *, predictions: bool = False) -> None:
+def check_failures(nodes: list[Node], root: Root, allowed: float, *, predictions: bool = False) -> None:
     """Raise TooManyFailuresError when more than the allowed share of the rows of a stage failed; see `failures`."""
     for found in failures(nodes, root, predictions=predictions):
         if found.failed > allowed * found.total:
@@ -80,7 +80,7 @@ def check_failures(nodes: list[Node], root: Path, allowed: float, *, predictions
             raise TooManyFailuresError(f"failed rows of {found.stage}: expected {expected}, got {found.line()}; {cure}")
 
 
-def absent(nodes: list[Node], root: Path) -> Iterator[str]:
+def absent(nodes: list[Node], root: Root) -> Iterator[str]:
     """Yield a sentence per stage that found nothing in any document."""
     for node in nodes:
         if isinstance(node, ShardStage) and node.by_row:
@@ -90,7 +90,7 @@ def absent(nodes: list[Node], root: Path) -> Iterator[str]:
                 yield f"{node.label}: nothing to read in any of {rows:,} documents"
 
 
-def notes(nodes: list[Node], root: Path) -> tuple[str, ...]:
+def notes(nodes: list[Node], root: Root) -> tuple[str, ...]:
     """Return sentences on drifted codebooks, models that saw fewer documents than there are, and a cross-validation."""
     again = "--refit fits it again (refit: drift does so by itself)"
     found = [f"{name}: {why}; {again}" for name, why in sorted(refits(nodes, root).items())]
@@ -114,7 +114,7 @@ def _by_row(node: Node) -> bool:
     return isinstance(node, Ingest) or (isinstance(node, ShardStage) and node.by_row and node.flow != "quantize")
 
 
-def _tallied(node: Node, root: Path) -> Counter[str]:
+def _tallied(node: Node, root: Root) -> Counter[str]:
     """Return how many rows of a stage failed, by reason."""
     counts: Counter[str] = Counter()
     for record in node.dataset(root).records().values():
@@ -128,7 +128,7 @@ def _chosen(node: Ingest) -> tuple[str, ...]:
     return (*always, "duplicate_id") if node.config.duplicates.ids == "last" else always
 
 
-def _first(node: Node, root: Path) -> str:
+def _first(node: Node, root: Root) -> str:
     """Return the first failed row of a stage: those that became no document come before the others."""
     for table in _quarantined(node, root, predictions=True):
         rows = (
@@ -143,7 +143,7 @@ def _first(node: Node, root: Path) -> str:
     return "no longer there"
 
 
-def _quarantined(node: Node, root: Path, *, predictions: bool = False) -> Iterator[pa.Table]:
+def _quarantined(node: Node, root: Root, *, predictions: bool = False) -> Iterator[pa.Table]:
     """Yield QUARANTINE rows of one stage; of predictions, which repeat what is missing, only if asked for."""
     if isinstance(node, Ingest):
         yield ingest_quarantine(node, root)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -11,8 +10,10 @@ from fuseline.flows.config import Config
 from fuseline.flows.results.outcome import findings_of, quarantine_table
 from fuseline.flows.runtime import shares_of
 from fuseline.models.metrics.registry import METRICS
+from fuseline.stores.places import open_root
 from fuseline.stores.report_schemas import MEASURES, PRESENCE, RELEASE, STAGES
 from fuseline.stores.results import conform
+from fuseline.stores.root import Root
 from fuseline.stores.schemas import MODELS, RESULTS
 from fuseline.stores.tables import TABLES
 from fuseline.tasks.engine.nodes import Fit, Node, ShardStage, Summary, whole
@@ -32,14 +33,14 @@ class Source(NamedTuple):
 
     config: Config
     nodes: list[Node]
-    root: Path
+    root: Root
     summaries: list[dict[str, Any]]  # what each stage did
     tables: Mapping[str, pa.Table]  # of the nodes
 
 
 def published_tables(config: Config, nodes: list[Node], *, run: str, summaries: list[dict[str, Any]]) -> Tables:
     """Return every table of the forms `table` and `report`, by name: what nodes wrote, and what is made of records."""
-    root, tables = Path(config.root), Tables()
+    root, tables = open_root(config.root), Tables()
     listed = {name: one for name, one in TABLES.items() if one.form in ("table", "report")}
     for name, one in listed.items():
         if one.roles:
@@ -56,7 +57,7 @@ def published_tables(config: Config, nodes: list[Node], *, run: str, summaries: 
     return {name: table.combine_chunks() for name, table in (tables | others).items()}
 
 
-def node_tables(nodes: list[Node], root: Path, role: str, name: str) -> Iterator[pa.Table]:
+def node_tables(nodes: list[Node], root: Root, role: str, name: str) -> Iterator[pa.Table]:
     """Yield the tables of one name of all summaries of a role, in the order of the nodes."""
     for node in nodes:
         if isinstance(node, Summary) and node.role == role and (table := node.table(root, name)) is not None:
@@ -105,7 +106,7 @@ def release_table(config: Config, statistics: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=RELEASE)
 
 
-def presence_table(nodes: list[Node], root: Path) -> pa.Table:
+def presence_table(nodes: list[Node], root: Root) -> pa.Table:
     """Return PRESENCE rows: what cleaning, detectors and encoders found in the documents."""
     rows = []
     for node in nodes:
@@ -119,7 +120,7 @@ def presence_table(nodes: list[Node], root: Path) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=PRESENCE)
 
 
-def model_table(config: Config, nodes: list[Node], root: Path) -> pa.Table:
+def model_table(config: Config, nodes: list[Node], root: Root) -> pa.Table:
     """Return one MODELS row per trained model: what it says of its size, and what its fit took."""
     rows = []
     for node in nodes:

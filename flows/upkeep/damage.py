@@ -1,26 +1,22 @@
 """Find what is damaged under an output root; put it right, or make the planner see it as missing."""
 
-import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from fuseline.flows.config import Config
 from fuseline.flows.graph import build
 from fuseline.flows.runs import known_nodes
-from fuseline.flows.upkeep.maintenance import remove
-from fuseline.stores.atomic import write_bytes
-from fuseline.stores.dataset import MANIFEST, Dataset
-from fuseline.stores.errors import DataError
+from fuseline.stores.dataset import MANIFEST, Dataset, dataset_folders, manifest_in
 from fuseline.stores.fitted import RECORD, Fitted
 from fuseline.stores.forgotten import Forgotten
 from fuseline.stores.manifest import Manifest
+from fuseline.stores.places import open_root
 from fuseline.stores.published import FILE as PUBLISHED
 from fuseline.stores.published import Published, relist
 from fuseline.stores.published import repair as repair_published
+from fuseline.stores.root import Root
 from fuseline.tasks.documents.side_files import State, damaged_beside, drop_beside, recover_documents, renew_ids
 from fuseline.tasks.engine.nodes import Node
 
@@ -51,7 +47,7 @@ class Checked(NamedTuple):
 
 def find_all_damage(config: Config) -> Iterator[Checked]:
     """Re-read every byte below the root of a configuration: its datasets and all others, and what lies beside them."""
-    root, nodes = Path(config.root), build(config)
+    root, nodes = open_root(config.root), build(config)
     if found := _forgotten_damage(root):
         yield found
     yield from find_damage(nodes, root)
@@ -59,14 +55,14 @@ def find_all_damage(config: Config) -> Iterator[Checked]:
     yield _published_damage(root)
 
 
-def find_damage(nodes: Sequence[Node], root: Path) -> Iterator[Checked]:
+def find_damage(nodes: Sequence[Node], root: Root) -> Iterator[Checked]:
     """Re-read every byte of the datasets of some nodes."""
     for node in nodes:
         checked, damage = _damage_of(node.manifest, root)
-        yield Checked(node.label, checked, [*_manifest_damage(root / node.name / node.key, node.manifest), *damage])
+        yield Checked(node.label, checked, [*_manifest_damage(node.dataset(root)), *damage])
 
 
-def _forgotten_damage(root: Path) -> Checked | None:
+def _forgotten_damage(root: Root) -> Checked | None:
     damaged, copies = tuple(Forgotten.damaged(root)), Forgotten.copies(root)
     if not damaged and not copies:
         return None
@@ -77,7 +73,7 @@ def _forgotten_damage(root: Path) -> Checked | None:
     return Checked("list of forgotten documents", len(copies), [Damage(damaged, repair)] if damaged else [])
 
 
-def _published_damage(root: Path) -> Checked:
+def _published_damage(root: Root) -> Checked:
     damage = [
         Damage((name,), partial(_relist, root) if name == PUBLISHED else partial(repair_published, root, name))
         for name in Published.damaged(root)
@@ -86,15 +82,15 @@ def _published_damage(root: Path) -> Checked:
     return Checked("published files", listed, damage)
 
 
-def _relist(root: Path) -> None:
+def _relist(root: Root) -> None:
     relist(root)
     Forgotten.restore(root)  # notes how long it is
 
 
-def _damage_of_others(config: Config, nodes: Sequence[Node], root: Path) -> Checked:
+def _damage_of_others(config: Config, nodes: Sequence[Node], root: Root) -> Checked:
     """Look at the datasets of other configurations, of earlier versions and of predictions."""
-    mine = {root / node.name / node.key for node in nodes}
-    known = {root / node.name / node.key: node for node in known_nodes(config, root)}
+    mine = {f"{node.name}/{node.key}" for node in nodes}
+    known = {f"{node.name}/{node.key}": node for node in known_nodes(config, root)}
     checked, damage = 0, list[Damage]()
     for folder in sorted(set(dataset_folders(root)) - mine):
         if folder in known:
@@ -102,45 +98,35 @@ def _damage_of_others(config: Config, nodes: Sequence[Node], root: Path) -> Chec
         else:
             n, found = _stranger_damage(folder, root)
         checked += n
-        place = folder.relative_to(root).as_posix()
-        damage += [replace(one, where=f"{place} {one.where}".rstrip()) for one in found]
+        damage += [replace(one, where=f"{folder} {one.where}".rstrip()) for one in found]
     return Checked("other datasets", checked, damage)
 
 
-def dataset_folders(root: Path) -> Iterator[Path]:
-    """Yield the folders of all datasets under a root, by their name alone: whatever lies in them may be damaged."""
-    for folder, folders, _ in os.walk(root):
-        if _KEY.fullmatch(Path(folder).name):
-            yield Path(folder)
-            folders.clear()
-
-
-def _stranger_damage(folder: Path, root: Path) -> tuple[int, list[Damage]]:
+def _stranger_damage(folder: str, root: Root) -> tuple[int, list[Damage]]:
     """Look at a dataset that no configuration is known to need: damaged it goes whole, as `gc` would have it."""
-    try:
-        manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
-    except (FileNotFoundError, DataError):
-        return 0, [Damage((MANIFEST,), partial(remove, folder))]
+    manifest = manifest_in(root, folder)
+    if manifest is None:
+        return 0, [Damage((MANIFEST,), partial(root.remove, folder))]
     checked, damage = _damage_of(manifest, root)
-    return checked, [replace(one, repair=partial(remove, folder)) for one in damage]
+    return checked, [replace(one, repair=partial(root.remove, folder)) for one in damage]
 
 
-def _damage_of(manifest: Manifest, root: Path) -> tuple[int, list[Damage]]:
+def _damage_of(manifest: Manifest, root: Root) -> tuple[int, list[Damage]]:
     if manifest.kind == "checkpoint":
         return _fit_damage(Fitted(root, manifest))
     return _shard_damage(Dataset(root, manifest), documents=manifest.kind == "documents")
 
 
-def _manifest_damage(folder: Path, manifest: Manifest) -> list[Damage]:
-    path, data = folder / MANIFEST, manifest.to_bytes()
-    if not folder.is_dir() or (path.is_file() and path.read_bytes() == data):
+def _manifest_damage(dataset: Dataset) -> list[Damage]:
+    folder, data = dataset.folder, dataset.manifest.to_bytes()
+    if not folder.children() or (folder.exists(MANIFEST) and folder.get(MANIFEST) == data):
         return []
-    return [Damage((MANIFEST,), partial(write_bytes, path, data))]
+    return [Damage((MANIFEST,), partial(folder.put, MANIFEST, data))]
 
 
 def _fit_damage(fitted: Fitted) -> tuple[int, list[Damage]]:
     files = tuple(fitted.damaged())
-    if not (fitted.folder / RECORD).is_file() and any(fitted.folder.glob("checkpoint-*")):
+    if not fitted.folder.exists(RECORD) and fitted.checkpoints():
         files = (RECORD,)
     return 1, [Damage(files, fitted.drop, "0")] if files else []
 
@@ -175,6 +161,3 @@ def _repair_documents(dataset: Dataset, index: int) -> None:
         dataset.store.delete(record.name)
     else:
         renew_ids(dataset, record)
-
-
-_KEY = re.compile(r"[0-9a-f]{20}")

@@ -8,19 +8,19 @@ from typing import Any
 from fuseline.flows.config import Config
 from fuseline.flows.experiments.trials import FOLDER
 from fuseline.flows.graph import build
-from fuseline.flows.results.catalog import LATEST, rewrite_catalog
+from fuseline.flows.results.catalog import LATEST, REPORT, rewrite_catalog
 from fuseline.flows.results.publish import SHEET, plan_report, publish_results
 from fuseline.flows.runs import known_nodes, last_summaries
 from fuseline.flows.runtime import new_run
-from fuseline.flows.upkeep.maintenance import old_checkpoints, remove
 from fuseline.reports.redact import redacted, tells_all
-from fuseline.stores.atomic import write_bytes
 from fuseline.stores.catalog import CATALOG
 from fuseline.stores.dataset import list_datasets
 from fuseline.stores.errors import ConfigError, DataError, mismatch
 from fuseline.stores.fitted import Fitted
 from fuseline.stores.forgotten import Forgotten, erase_from_file
+from fuseline.stores.places import open_root
 from fuseline.stores.published import Published, publishing
+from fuseline.stores.root import Root
 from fuseline.tasks.documents.erase import Found, datasets_of, erase_rows, find_listed, find_rows
 from fuseline.tasks.engine.nodes import ShardStage, Summary
 from fuseline.tasks.engine.planner import PlanOptions, plan_node
@@ -76,7 +76,7 @@ def forget(config: Config, ids: Sequence[str], *, missing_ok: bool = False, dry_
     Raises:
         ConfigError: there is nothing to forget, or an id is unknown.
     """
-    root = Path(config.root)
+    root = open_root(config.root)
     earlier = Forgotten.load(root, again=ids)
     forgotten = earlier.with_ids(ids)
     if not len(forgotten):
@@ -123,17 +123,17 @@ def told(done: Erasure, config: Config, *, dry_run: bool) -> Iterator[str]:
         yield "statistics, metrics and the report are of before: `fuseline run` renews them"
 
 
-def drop_superseded(root: Path) -> None:
+def drop_superseded(root: Root) -> None:
     """Remove the checkpoints that lie beside one that was fitted later: they learnt from the documents too."""
     for dataset in list_datasets(root):
         if dataset.manifest.kind == "checkpoint":
-            for path in old_checkpoints(dataset.folder):
-                remove(path)
+            for name in Fitted(root, dataset.manifest).superseded():
+                dataset.folder.remove(name)
 
 
 def renew(config: Config) -> str:
     """Count, score and publish again what is left; return the report's path. Computes no row of any stage."""
-    root, images = Path(config.root), config.source.image_root()
+    root, images = open_root(config.root), config.source.image_root()
     for node in build(config):
         if isinstance(node, Summary):
             if plan_node(node, root, PlanOptions(images)).todo:
@@ -154,7 +154,7 @@ def _counts(found: Iterable[Found]) -> dict[str, int]:
     return counts
 
 
-def _fitted_on(root: Path, found: Sequence[Found]) -> Iterator[str]:
+def _fitted_on(root: Root, found: Sequence[Found]) -> Iterator[str]:
     """Yield models and codebooks that saw one of the documents, for training or to choose by."""
     seen = {(one.name, str(one.index)) for one in found if one.is_documents and _was_seen(one)}
     for dataset in list_datasets(root):
@@ -176,23 +176,23 @@ def _was_seen(one: Found) -> bool:
                if document in gone)  # fmt: skip
 
 
-def _is_current(config: Config, root: Path) -> bool:
+def _is_current(config: Config, root: Root) -> bool:
     try:
         return bool(plan_report(config, build(config), root, [])["fresh"])
     except DataError:
         return False
 
 
-def _showing(root: Path, forgotten: Forgotten) -> Iterator[str]:
+def _showing(root: Root, forgotten: Forgotten) -> Iterator[str]:
     """Yield the reports that show the documents, or pictures without saying of which documents."""
-    known = [root / LATEST / "report.html", root / FOLDER / "report.html"]
-    for page in [*known, *sorted((root / "reports").glob("*/index.html"))]:
-        if page.exists() and (not tells_all(text := _text(page)) or _left(text, forgotten) != text):
-            yield page.relative_to(root).as_posix()
+    earlier = [name for name in root.list("reports") if name.endswith("/index.html")]
+    for page in [name for name in (REPORT, f"{FOLDER}/report.html") if root.exists(name)] + earlier:
+        if not tells_all(text := _text(root, page)) or _left(text, forgotten) != text:
+            yield page
 
 
-def _text(page: Path) -> str:
-    return page.read_text("utf-8", errors="replace")
+def _text(root: Root, page: str) -> str:
+    return root.get(page).decode("utf-8", errors="replace")
 
 
 def _left(text: str, forgotten: Forgotten) -> str:
@@ -200,21 +200,19 @@ def _left(text: str, forgotten: Forgotten) -> str:
     return redacted(text, lambda ids: any(document in forgotten for document in ids))
 
 
-def _erase_published(config: Config, root: Path, forgotten: Forgotten, pages: Sequence[str]) -> None:
+def _erase_published(config: Config, root: Root, forgotten: Forgotten, pages: Sequence[str]) -> None:
     """Take the documents out of latest/, the reports and the catalog."""
-    damaged = [root / name for name in Published.damaged(root, LATEST)]
     # The pictures of a sheet cannot be taken out one by one: it is drawn again when the results are published again.
-    gone = [path for path in (root / LATEST / SHEET, *damaged) if path.exists()]
-    places = (root / LATEST, root / CATALOG, *(root / name for name in pages))
-    with publishing(root, *places, inputs="" if gone else None):
-        for path in gone:
-            path.unlink()
-        for path in (path for path in (root / name for name in pages) if path.exists()):
-            text = _text(path)
+    gone = [name for name in (f"{LATEST}/{SHEET}", *Published.damaged(root, LATEST)) if root.exists(name)]
+    with publishing(root, LATEST, CATALOG, *pages, inputs="" if gone else None):
+        for name in gone:
+            root.delete(name)
+        for name in (name for name in pages if root.exists(name)):
+            text = _text(root, name)
             # One that shows pictures without saying of which documents cannot be trusted.
-            write_bytes(path, _left(text, forgotten).encode()) if tells_all(text) else path.unlink()
-        for path in sorted((root / LATEST).glob("*.parquet")):
-            erase_from_file(path, forgotten)
+            root.put(name, _left(text, forgotten).encode()) if tells_all(text) else root.delete(name)
+        for name in (name for name in root.list(LATEST) if name.endswith(".parquet")):
+            erase_from_file(root, name, forgotten)
         rewrite_catalog(config, root)
 
 

@@ -1,6 +1,5 @@
 """What `fuseline verify` finds: damaged bytes, and documents that should be forgotten."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from fuseline.flows.config import Config
@@ -8,6 +7,7 @@ from fuseline.flows.upkeep.damage import find_all_damage
 from fuseline.flows.upkeep.traces import find_traces
 from fuseline.stores.errors import DataError
 from fuseline.stores.forgotten import Forgotten
+from fuseline.stores.places import open_root
 
 FORGOTTEN = "forgotten documents"
 
@@ -21,7 +21,7 @@ class Verification(NamedTuple):
 
 def verified(config: Config) -> Verification:
     """Re-read every byte of a configuration's datasets, and look for forgotten documents in every file of its root."""
-    root, lines = Path(config.root), list[str]()
+    root, lines = open_root(config.root), list[str]()
     rows: list[dict[str, Any]] = [
         {"stage": label, "checked": checked, "damaged": [str(one) for one in damage]}
         for label, checked, damage in find_all_damage(config)

@@ -9,13 +9,23 @@ import pyarrow as pa
 import zarr
 from numpy.typing import NDArray
 
-from fuseline.stores.atomic import atomic_folder, sync
+from fuseline.stores.atomic import sync
+from fuseline.stores.digests import file_digest
 from fuseline.stores.errors import DataError
-from fuseline.stores.layouts.files import check_files, damaged_files, have_sizes, record_file
+from fuseline.stores.layouts.files import (
+    check_files,
+    damaged_files,
+    have_sizes,
+    last_written,
+    record_file,
+    shards_among,
+)
 from fuseline.stores.manifest import FileRecord
+from fuseline.stores.root import Root
 from fuseline.stores.schemas import COMMENT
 
 CHUNK_BYTES = 64 << 20
+SUFFIX = ".zarr"
 
 
 class ZarrStore:
@@ -25,13 +35,12 @@ class ZarrStore:
     their fields say.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Root) -> None:
         self.folder = folder
 
     def write(self, name: str, table: pa.Table) -> dict[str, FileRecord]:
         """Write a shard as the folder `<name>.zarr`."""
-        path = self.folder / f"{name}.zarr"
-        with atomic_folder(path) as partial:
+        with self.folder.writing_folder(self.file(name)) as partial:
             group = zarr.open_group(str(partial), mode="w", zarr_format=3)
             group.attrs["columns"] = {field.name: str(field.type) for field in table.schema}
             if told := {field.name: kept for field in table.schema if (kept := _metadata(field))}:
@@ -42,9 +51,7 @@ class ZarrStore:
             # The disk takes the bytes while they are digested.
             with ThreadPoolExecutor(1) as pool:
                 synced = pool.map(sync, files)
-                records = {
-                    (Path(path.name) / file.relative_to(partial)).as_posix(): record_file(file) for file in files
-                }
+                records = {f"{self.file(name)}/{file.relative_to(partial).as_posix()}": _record(file) for file in files}
                 list(synced)
         return records
 
@@ -52,11 +59,12 @@ class ZarrStore:
         """Read columns of a shard after their digests were checked."""
         wanted = files if columns is None else {f: r for f, r in files.items() if _column_of(f) in (*columns, "")}
         check_files(self.folder, wanted)
-        group = zarr.open_group(str(self.folder / f"{name}.zarr"), mode="r")
-        types: dict[str, str] = group.attrs["columns"]
-        names = list(types) if columns is None else list(columns)
-        told: dict[str, dict[str, str]] = group.attrs.get("metadata", {})
-        arrays = [_read_array(np.asarray(group[column][:]), types[column]) for column in names]
+        with self.folder.reading(self.file(name)) as path:
+            group = zarr.open_group(str(path), mode="r")
+            types: dict[str, str] = group.attrs["columns"]
+            names = list(types) if columns is None else list(columns)
+            told: dict[str, dict[str, str]] = group.attrs.get("metadata", {})
+            arrays = [_read_array(np.asarray(group[column][:]), types[column]) for column in names]
         fields = [
             pa.field(column, array.type, metadata=told.get(column)) for column, array in zip(names, arrays, strict=True)
         ]
@@ -72,22 +80,27 @@ class ZarrStore:
 
     def delete(self, name: str) -> None:
         """Remove the shard's group."""
-        import shutil
-
-        shutil.rmtree(self.folder / f"{name}.zarr", ignore_errors=True)
+        self.folder.remove(self.file(name))
 
     def names(self) -> list[str]:
         """Return the stems of all groups here."""
-        return sorted(path.stem for path in self.folder.glob("*.zarr"))
+        return shards_among(self.folder, SUFFIX)
 
     def files(self, name: str) -> dict[str, FileRecord]:
         """Return the group's files as they are."""
-        files = (file for file in sorted((self.folder / f"{name}.zarr").rglob("*")) if file.is_file())
-        return {file.relative_to(self.folder).as_posix(): record_file(file) for file in files}
+        return {file: record_file(self.folder, file) for file in self.folder.list(self.file(name))}
 
     def written(self, name: str) -> int:
-        """Return the folder's modification time."""
-        return (self.folder / f"{name}.zarr").stat().st_mtime_ns
+        """Return when the last of its files was written."""
+        return last_written(self.folder, self.folder.list(self.file(name)))
+
+    def file(self, name: str) -> str:
+        """Return the name of the shard's folder."""
+        return f"{name}{SUFFIX}"
+
+
+def _record(path: Path) -> FileRecord:
+    return FileRecord(path.stat().st_size, file_digest(path))
 
 
 def _metadata(field: pa.Field) -> dict[str, str]:

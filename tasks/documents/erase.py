@@ -1,20 +1,18 @@
 """Take forgotten documents out of every dataset of an output root, whatever configuration made it."""
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fuseline.stores.atomic import remove_partials
 from fuseline.stores.dataset import Dataset, list_datasets
 from fuseline.stores.errors import DamagedError, DataError
-from fuseline.stores.fitted import scratch_folders
+from fuseline.stores.fitted import SCRATCH, scratch_folders
 from fuseline.stores.forgotten import Forgotten, documents_of, naming
 from fuseline.stores.manifest import ShardRecord
+from fuseline.stores.root import Root
 from fuseline.tasks.documents.side_files import (
     commit_documents,
     erase_images,
@@ -52,7 +50,7 @@ class Found:
         return self.dataset.manifest.kind == "documents"
 
 
-def datasets_of(root: Path, nodes: Sequence[Node]) -> list[Dataset]:
+def datasets_of(root: Root, nodes: Sequence[Node]) -> list[Dataset]:
     """Return every dataset of shards, those of `nodes` first, in their order, even when their manifest is damaged."""
     known = {dataset.folder: dataset for dataset in (node.dataset(root) for node in nodes if node.kind != "checkpoint")}
     return [*known.values(), *(dataset for dataset in list_datasets(root) if dataset.folder not in known)]
@@ -87,7 +85,7 @@ def find_listed(datasets: Iterable[Dataset], forgotten: Forgotten) -> set[str]:
 
 
 def erase_rows(
-    root: Path, nodes: Sequence[Node], datasets: Iterable[Dataset], found: Sequence[Found], forgotten: Forgotten
+    root: Root, nodes: Sequence[Node], datasets: Iterable[Dataset], found: Sequence[Found], forgotten: Forgotten
 ) -> None:
     """Write the found shards again without the forgotten rows; remove what superseded shards and killed work left.
 
@@ -118,12 +116,13 @@ def erase_rows(
                 erase_listed(dataset, forgotten)
         for name in dataset.superseded():
             dataset.store.delete(name)
-    remove_partials(root)
-    for folder in {path.parent for path in scratch_folders(root)}:
-        shutil.rmtree(folder)
+    for name in root.leftovers():
+        root.remove(name)
+    for fit in {one.fit for one in scratch_folders(root)}:
+        root.remove(f"{fit}/{SCRATCH}")
 
 
-def _erase(one: Found, forgotten: Forgotten, root: Path, fresh: Node | None) -> None:
+def _erase(one: Found, forgotten: Forgotten, root: Root, fresh: Node | None) -> None:
     dataset, index = one.dataset, one.index
     record = dataset.readable_records().get(index)
     try:
@@ -144,12 +143,12 @@ def _erase(one: Found, forgotten: Forgotten, root: Path, fresh: Node | None) -> 
         dataset.store.delete(record.name)
 
 
-def _is_fresh(one: Found, node: Node, root: Path) -> bool:
+def _is_fresh(one: Found, node: Node, root: Root) -> bool:
     record = one.dataset.readable_records().get(one.index)
     return record is not None and record.inputs == _inputs(node, root, one.index)
 
 
-def _inputs(node: Node, root: Path, index: int) -> dict[str, str] | None:
+def _inputs(node: Node, root: Root, index: int) -> dict[str, str] | None:
     """Return what a shard would be made from now; None when that is not there."""
     try:
         return shard_inputs(node, root, index)

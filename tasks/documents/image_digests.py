@@ -2,18 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
-from fuseline.stores.atomic import atomic_file
-from fuseline.stores.layouts.parquet import write_table
 from fuseline.tasks.documents.source_files import Listing, name_hashes
 from fuseline.tasks.engine.images import REMOTE, XXH3, ImageError, ImageLimits, image_digest, open_image
 
@@ -87,17 +83,16 @@ class ImageDigests:
         self._limits = ImageLimits()
 
     @classmethod
-    def load(cls, path: Path | None, listing: Listing, *, root: str, again: Sequence[str | None] = ()) -> Self:
-        """Read what `save` wrote.
+    def load(cls, known: pa.Table | None, listing: Listing, *, root: str, again: Sequence[str | None] = ()) -> Self:
+        """Return the digests that an earlier pass left.
 
         Args:
-            path: file of the digests, if there is one.
+            known: what `table` gave then, if it was kept.
             listing: of the source.
             root: where image references start.
             again: images to read again, though their files kept size and time.
         """
-        known = pq.read_table(path) if path is not None else SCHEMA.empty_table()
-        if known.schema != SCHEMA:  # written by another version: the images are read once more
+        if known is None or known.schema != SCHEMA:  # of another version: the images are read once more
             known = SCHEMA.empty_table()
         return cls(known["place"].to_numpy(), _matrix(known["digest"]), listing, root, again)
 
@@ -120,14 +115,13 @@ class ImageDigests:
         self.counts.add(images, digests_told)
         return digests_told
 
-    def save(self, path: Path) -> None:
-        """Keep the digests of the files seen in this pass."""
+    def table(self) -> pa.Table:
+        """Return the digests of the files seen in this pass, to be kept for the next."""
         places = np.concatenate([np.zeros(0, np.uint64), *(places for places, _ in self._now)])
         digests = np.concatenate([np.zeros((0, 16), np.uint8), *(digests for _, digests in self._now)])
         places, first = np.unique(places, return_index=True)
         cells = pa.Array.from_buffers(pa.binary(16), len(first), [None, pa.py_buffer(digests[first])])
-        with atomic_file(path) as partial:
-            write_table(partial, pa.table([pa.array(places), cells], schema=SCHEMA))
+        return pa.table([pa.array(places), cells], schema=SCHEMA)
 
     def _placed(self, images: pa.ChunkedArray) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.bool_]]:
         """Return hashes of the name and of (name, offset, length, stamp) per reference, and whether it is listed."""

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,14 +13,14 @@ from pydantic import Field, model_validator
 
 from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.progress import note
-from fuseline.stores.atomic import atomic_file
 from fuseline.stores.dataset import ROW_INPUTS, Dataset
 from fuseline.stores.digests import row_digests
 from fuseline.stores.errors import ConfigError, DamagedError, DataError, mismatch
 from fuseline.stores.forgotten import Forgotten
-from fuseline.stores.layouts.parquet import write_table
+from fuseline.stores.layouts.parquet import put_table
 from fuseline.stores.manifest import ShardRecord
 from fuseline.stores.redaction import redacted_values
+from fuseline.stores.root import Root
 from fuseline.stores.schemas import QUARANTINE
 from fuseline.tasks.documents.assignment import Assignment, SplitConfig, settle_splits
 from fuseline.tasks.documents.duplicate_ids import LastOfEach
@@ -36,7 +35,7 @@ from fuseline.tasks.documents.side_files import (
     QUARANTINED,
     State,
     commit_documents,
-    known_file,
+    known_images,
     listed_ids,
     quarantined,
     recover_documents,
@@ -94,7 +93,7 @@ class IngestConfig(FrozenConfig):
 
 def scan(
     node: Ingest,
-    root: Path,
+    root: Root,
     *,
     broken: frozenset[int] = frozenset(),
     again: frozenset[int] = frozenset(),
@@ -132,7 +131,7 @@ def scan(
 
 def ingest(
     node: Ingest,
-    root: Path,
+    root: Root,
     *,
     broken: frozenset[int] = frozenset(),
     listing: Listing | None = None,
@@ -154,7 +153,7 @@ def ingest(
     """
     dataset, listing = node.dataset(root), listing or _listed(node.source)
     for name in Forgotten.restore(root):
-        logger.warning("%s was damaged or missing, and was written again from its other copy", root / name)
+        logger.warning("%s was damaged or missing, and was written again from its other copy", root.uri(name))
     if _recovered(dataset) and not broken and not again and not scan(node, root, look=False).stale_state:
         return
     changes = _Changes(node, root, broken, listing, again)
@@ -175,14 +174,13 @@ def ingest(
         kept = table.num_rows - rows
         done(ShardReport(node.label, shard, table.num_rows, rows, kept, time.perf_counter() - started))
         started = time.perf_counter()
-    changes.images.save(dataset.folder / IMAGES)
+    put_table(dataset.folder, IMAGES, changes.images.table())
     for name, table in ((QUARANTINED, changes.quarantine()), (FOUND, found)):
-        with atomic_file(dataset.folder / name) as partial:
-            write_table(partial, table)
+        put_table(dataset.folder, name, table)
     State.of(dataset, listing.digest).save(dataset)
 
 
-def ingest_quarantine(node: Ingest, root: Path) -> pa.Table:
+def ingest_quarantine(node: Ingest, root: Root) -> pa.Table:
     """Return the rows of the source that could not become documents; raises DamagedError when the list is damaged."""
     return quarantined(node.dataset(root))
 
@@ -191,7 +189,7 @@ class _Changes:
     """One pass over a source, compared with what was ingested."""
 
     def __init__(
-        self, node: Ingest, root: Path, broken: frozenset[int], listing: Listing, again: frozenset[int]
+        self, node: Ingest, root: Root, broken: frozenset[int], listing: Listing, again: frozenset[int]
     ) -> None:
         self.node, self.dataset, self.total = node, node.dataset(root), 0
         self.forgotten, dataset = Forgotten.load(root), self.dataset
@@ -204,7 +202,7 @@ class _Changes:
         size = None if node.config.shard_size == "auto" else node.config.shard_size
         self.router = Router(Known.of(known, ROW_INPUTS), size, workers=node.config.workers)
         self.images = ImageDigests.load(
-            known_file(dataset, IMAGES),
+            known_images(dataset),
             listing,
             root=node.source.image_root(),
             again=self._uris(again - self.broken),

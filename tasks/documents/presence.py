@@ -1,9 +1,9 @@
 """Whether any document has what a stage is about to work on: a modality that is empty everywhere is a mistake."""
 
 from collections import Counter
-from pathlib import Path
 
 from fuseline.stores.errors import DataError, mismatch
+from fuseline.stores.root import Root
 from fuseline.tasks.documents.image_digests import ABSENT, ImageCounts
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Read, ShardStage
 
@@ -16,7 +16,7 @@ LOCATE = (
 DOWNLOAD = "download them first, as img2dataset does, and refer to the files; or take out the stages over images"
 
 
-def check_present(node: Node, root: Path, *, lenient: bool = False) -> None:
+def check_present(node: Node, root: Root, *, lenient: bool = False) -> None:
     """Raise DataError when a modality that a stage reads is empty in every document: image, text, vectors or codes.
 
     Args:
@@ -35,13 +35,13 @@ def check_present(node: Node, root: Path, *, lenient: bool = False) -> None:
             _check_rows(node, read, root)
 
 
-def images_note(node: Ingest, root: Path) -> str:
+def images_note(node: Ingest, root: Root) -> str:
     """Return what to tell of ingested documents whose references lead to no image at all; "" otherwise."""
     counts = count_images(node, root)
     return counts.line if counts.referenced and not counts.found else ""
 
 
-def count_images(node: Ingest, root: Path) -> ImageCounts:
+def count_images(node: Ingest, root: Root) -> ImageCounts:
     """Count the images of ingested documents by the records of their shards.
 
     Where none is found at all, the first ones looked for are named, and some data are read.
@@ -59,7 +59,7 @@ def count_images(node: Ingest, root: Path) -> ImageCounts:
     return counts.tallied(tally)
 
 
-def _check_images(node: Node, documents: Ingest, root: Path, *, lenient: bool) -> None:
+def _check_images(node: Node, documents: Ingest, root: Root, *, lenient: bool) -> None:
     counts = count_images(documents, root)
     if counts.found or not counts.documents or (lenient and not counts.referenced):
         return
@@ -72,7 +72,7 @@ def _check_images(node: Node, documents: Ingest, root: Path, *, lenient: bool) -
     )
 
 
-def _check_rows(node: Node, read: Read, root: Path) -> None:
+def _check_rows(node: Node, read: Read, root: Root) -> None:
     """Raise when every row of another stage's output is empty."""
     statuses = Counter[str]()
     for record in read.node.dataset(root).records().values():

@@ -3,19 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from fuseline.stores.atomic import atomic_file, write_bytes
 from fuseline.stores.dataset import Dataset
 from fuseline.stores.digests import combine
 from fuseline.stores.errors import DataError, StorageError
 from fuseline.stores.forgotten import Forgotten, erase_from_file
 from fuseline.stores.layouts.files import UNREADABLE, check_files, damaged_files, have_sizes, record_file
-from fuseline.stores.layouts.parquet import write_table
+from fuseline.stores.layouts.parquet import get_table, put_table
 from fuseline.stores.manifest import FileRecord, ShardRecord, file_records, parsed, sealed
 from fuseline.stores.schemas import FINDINGS, QUARANTINE
 
@@ -39,7 +36,7 @@ class State:
     def load(cls, dataset: Dataset) -> Self:
         """Return the state; an empty one when it is absent, damaged or of another version."""
         try:
-            return parsed((dataset.folder / STATE).read_bytes(), STATE, cls._of)
+            return parsed(dataset.folder.get(STATE), STATE, cls._of)
         except (FileNotFoundError, DataError):
             return cls()
 
@@ -47,8 +44,8 @@ class State:
     def of(cls, dataset: Dataset, listing: str) -> Self:
         """Return the state of what lies there now."""
         records = dataset.records()
-        there = [name for name in (IMAGES, QUARANTINED, FOUND) if (dataset.folder / name).is_file()]
-        files = {name: record_file(dataset.folder / name) for name in there}
+        there = [name for name in (IMAGES, QUARANTINED, FOUND) if dataset.folder.exists(name)]
+        files = {name: record_file(dataset.folder, name) for name in there}
         return cls(listing, 1 + max(records, default=-1), _digest(records), files)
 
     @classmethod
@@ -57,7 +54,7 @@ class State:
 
     def save(self, dataset: Dataset) -> None:
         """Write the state."""
-        write_bytes(dataset.folder / STATE, sealed(asdict(self)))
+        dataset.folder.put(STATE, sealed(asdict(self)))
 
     def fits(self, dataset: Dataset, records: dict[int, ShardRecord]) -> bool:
         """Return whether the shards and lists are those of the ingest that left this state (no digest is computed)."""
@@ -74,10 +71,10 @@ def _digest(records: dict[int, ShardRecord]) -> str:
 
 def damaged_beside(dataset: Dataset) -> list[str]:
     """Re-read the lists and the state; return those that are missing or differ from their digest."""
-    if not dataset.folder.is_dir():
+    if not dataset.folder.children():
         return []
     try:
-        state = parsed((dataset.folder / STATE).read_bytes(), STATE, State._of)
+        state = parsed(dataset.folder.get(STATE), STATE, State._of)
     except (FileNotFoundError, DataError):
         return [STATE]
     return damaged_files(dataset.folder, state.files)
@@ -85,14 +82,14 @@ def damaged_beside(dataset: Dataset) -> list[str]:
 
 def drop_beside(dataset: Dataset) -> None:
     """Drop the state, so that the next ingest reads the source and writes it and the lists again."""
-    (dataset.folder / STATE).unlink(missing_ok=True)
+    dataset.folder.delete(STATE)
 
 
-def known_file(dataset: Dataset, name: str) -> Path | None:
-    """Return the path of IMAGES, QUARANTINED or FOUND if it is there and as the last ingest left it."""
+def known_images(dataset: Dataset) -> pa.Table | None:
+    """Return IMAGES if it is there and as the last ingest left it."""
     files = State.load(dataset).files
-    whole = name in files and not damaged_files(dataset.folder, {name: files[name]})
-    return dataset.folder / name if whole else None
+    whole = IMAGES in files and not damaged_files(dataset.folder, {IMAGES: files[IMAGES]})
+    return get_table(dataset.folder, IMAGES) if whole else None
 
 
 def quarantined(dataset: Dataset) -> pa.Table:
@@ -110,12 +107,12 @@ def _listed(dataset: Dataset, name: str, schema: pa.Schema) -> pa.Table:
     if name not in files:
         return schema.empty_table()
     check_files(dataset.folder, {name: files[name]})
-    return pq.read_table(dataset.folder / name)
+    return get_table(dataset.folder, name)
 
 
 def commit_documents(dataset: Dataset, index: int, table: pa.Table) -> ShardRecord:
     """Commit a shard of documents, and beside it a list of their ids that outlives its bytes."""
-    if not (dataset.folder / STATE).exists():
+    if not dataset.folder.exists(STATE):
         State().save(dataset)  # from the first shard on its absence is damage
     return dataset.commit(index, table, {}, beside=_write_ids(dataset, index, table))
 
@@ -138,16 +135,16 @@ def listed_ids(dataset: Dataset, index: int) -> pa.ChunkedArray:
     if record is not None and damaged_files(dataset.folder, record.beside):
         return _NO_IDS
     try:
-        return pq.read_table(_ids_path(dataset, index), columns=["id"], partitioning=None)["id"]
+        return get_table(dataset.folder, _ids_file(index), ["id"])["id"]
     except UNREADABLE:
         return _NO_IDS
 
 
 def listed_documents(dataset: Dataset, forgotten: Forgotten) -> Iterator[str]:
     """Yield the forgotten ids in the lists."""
-    for path in _lists(dataset):
+    for name in _lists(dataset):
         try:
-            ids = pq.read_table(path, columns=["id"], partitioning=None)["id"]
+            ids = get_table(dataset.folder, name, ["id"])["id"]
         except UNREADABLE:
             continue
         yield from ids.filter(pa.array(forgotten.mask(ids))).to_pylist()
@@ -156,18 +153,17 @@ def listed_documents(dataset: Dataset, forgotten: Forgotten) -> Iterator[str]:
 def erase_listed(dataset: Dataset, forgotten: Forgotten) -> None:
     """Take forgotten ids out of the lists; one that cannot be read goes whole."""
     records = dataset.readable_records()
-    for path in _lists(dataset):
+    for name in _lists(dataset):
         try:
-            gone = erase_from_file(path, forgotten)
+            gone = erase_from_file(dataset.folder, name, forgotten)
         except StorageError:
             raise
         except UNREADABLE:
-            path.unlink()
+            dataset.folder.delete(name)
             continue
-        record = records.get(int(path.stem)) if gone and path.parent.name == ROWS else None
-        if record is not None:
-            name = path.relative_to(dataset.folder).as_posix()
-            dataset.recommit(record, record.inputs, beside={name: record_file(path)})
+        record = next((record for index, record in records.items() if name == _ids_file(index)), None)
+        if gone and record is not None:
+            dataset.recommit(record, record.inputs, beside={name: record_file(dataset.folder, name)})
 
 
 def erase_images(dataset: Dataset) -> None:
@@ -175,7 +171,7 @@ def erase_images(dataset: Dataset) -> None:
 
     The next changed ingest reads image files once to know them again.
     """
-    (dataset.folder / IMAGES).unlink(missing_ok=True)
+    dataset.folder.delete(IMAGES)
 
 
 @contextmanager
@@ -192,20 +188,18 @@ def state_kept(dataset: Dataset) -> Iterator[None]:
         replace(now, shards=max(now.shards, state.shards)).save(dataset)
 
 
-def _lists(dataset: Dataset) -> list[Path]:
-    paths = [dataset.folder / QUARANTINED, dataset.folder / FOUND, *sorted((dataset.folder / ROWS).glob("*.parquet"))]
-    return [path for path in paths if path.exists()]
+def _lists(dataset: Dataset) -> list[str]:
+    return [name for name in (QUARANTINED, FOUND) if dataset.folder.exists(name)] + dataset.folder.list(ROWS)
 
 
-def _ids_path(dataset: Dataset, index: int) -> Path:
-    return dataset.folder / ROWS / f"{index:06d}.parquet"
+def _ids_file(index: int) -> str:
+    return f"{ROWS}/{index:06d}.parquet"
 
 
 def _write_ids(dataset: Dataset, index: int, table: pa.Table) -> dict[str, FileRecord]:
-    path = _ids_path(dataset, index)
-    with atomic_file(path) as partial:
-        write_table(partial, table.select(["id"]))
-    return {path.relative_to(dataset.folder).as_posix(): record_file(path)}
+    name = _ids_file(index)
+    put_table(dataset.folder, name, table.select(["id"]))
+    return {name: record_file(dataset.folder, name)}
 
 
 _NO_IDS = pa.chunked_array([pa.nulls(0, pa.string())])  # an empty pa.array would import pandas, where it is

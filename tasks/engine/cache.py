@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from fuseline.models.errors import CheckpointError
 from fuseline.models.features import Shared
 from fuseline.stores.errors import DataError
+from fuseline.stores.fitted import Saved
 
 LIMIT = 1 << 30  # bytes kept in memory between two fits
 T = TypeVar("T", bound=Shared)
@@ -86,12 +87,13 @@ CACHE = Cache()  # of this process
 
 
 @lru_cache(maxsize=8)
-def loaded(load: Callable[[Path], Fitted], folder: Path) -> Fitted:
-    """Return `load(folder)`, once per process.
+def loaded(load: Callable[[Path], Fitted], saved: Saved) -> Fitted:
+    """Return `load(folder)` of the folder where it is saved, once per process.
 
     Raises DataError when the checkpoint, whose digests fit, is not what its kind saves.
     """
     try:
-        return load(folder)
+        with saved.opened() as folder:
+            return load(folder)
     except CheckpointError as error:
-        raise DataError(f"{folder}: {error}: run `fuseline run --refit`") from error
+        raise DataError(f"{saved}: {error}: run `fuseline run --refit`") from error

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 from fuseline.models.columns import Column, Text
 from fuseline.models.features import Block, T
 from fuseline.models.progress import note
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.cache import Cache
 from fuseline.tasks.engine.inputs import split_rows, upstream_tables
 from fuseline.tasks.engine.nodes import Node, Read
@@ -23,7 +23,7 @@ class ShardFeatures:
     """The rows of one split of all shards, as blocks that a classifier streams."""
 
     node: Node
-    root: Path
+    root: Root
     split: str
     only: frozenset[int] | None = None  # shards to read; all by default
     saw: dict[str, int] = field(default_factory=dict)  # split -> rows that were read of it, here and by copies

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Never, cast
 
 from fuseline.stores.errors import DataError, FuselineError, mismatch
-from fuseline.stores.fitted import scratch_folders, scratch_name
+from fuseline.stores.fitted import Scratch, scratch_folders, scratch_name
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.cache import Cache
 from fuseline.tasks.engine.features import CachedFeatures, ShardFeatures
 from fuseline.tasks.engine.inputs import context, fitted_digests
@@ -19,7 +20,7 @@ from fuseline.tasks.engine.shard import ShardReport
 
 def make_fit(
     node: Fit,
-    root: Path,
+    root: Root,
     *,
     source: str,
     again: InputsSnapshot | None = None,
@@ -74,17 +75,17 @@ def make_fit(
     return ShardReport(node.label, 0, n_rows, n_rows, 0, seconds, apart=compiling, note="; ".join(remarks))
 
 
-def stale_scratch(nodes: Iterable[Node], root: Path) -> list[Path]:
+def stale_scratch(nodes: Iterable[Node], root: Root) -> list[Scratch]:
     """Return what fits that were cut short have kept and none of `nodes` would go on from: what they see changed."""
-    mine = {node.fitted(root).folder: node for node in nodes if isinstance(node, Fit)}
-    return [path for path in scratch_folders(root) if not _is_awaited(path, mine.get(path.parents[1]), root)]
+    mine = {f"{node.name}/{node.key}": node for node in nodes if isinstance(node, Fit)}
+    return [one for one in scratch_folders(root) if not _is_awaited(one.folder, mine.get(one.fit), root)]
 
 
-def _is_awaited(path: Path, node: Fit | None, root: Path) -> bool:
+def _is_awaited(folder: str, node: Fit | None, root: Root) -> bool:
     if node is None:
         return False
     try:
-        return path.name == scratch_name(snapshot_of(node, root).digest)
+        return folder == scratch_name(snapshot_of(node, root).digest)
     except DataError:  # upstreams are gone
         return False
 
@@ -96,7 +97,7 @@ FitResult = tuple[Save, int, dict[str, Any]]
 
 def _features(
     node: Node,
-    root: Path,
+    root: Root,
     split: str,
     only: frozenset[int] | None,
     snapshot: InputsSnapshot,

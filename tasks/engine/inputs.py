@@ -1,7 +1,5 @@
 """What a node reads: shards of its upstreams with their digests, and what it was fitted by."""
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,17 +9,18 @@ from fuseline.stores.dataset import check_aligned
 from fuseline.stores.digests import cell_digests, combine, row_digests
 from fuseline.stores.errors import DataError, MismatchError, mismatch
 from fuseline.stores.manifest import ShardRecord, expanded
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Node, Read, ShardStage
 from fuseline.tasks.engine.rows import Fold, split_in
 
 
-def shard_inputs(node: Node, root: Path, index: int) -> dict[str, str]:
+def shard_inputs(node: Node, root: Root, index: int) -> dict[str, str]:
     """Return what a shard of `node` would be made from now: upstream name -> digest."""
     found = {read.node.name: record_of(read, root, index).digest(read.key_columns) for read in node.reads}
     return {**found, **fitted_digests(node.fits, root)}
 
 
-def fitted_digests(fits: tuple[Fit, ...], root: Path) -> dict[str, str]:
+def fitted_digests(fits: tuple[Fit, ...], root: Root) -> dict[str, str]:
     """Return the digest of every fitted upstream; raises DataError when one was never fitted."""
     found = {}
     for fit in fits:
@@ -32,7 +31,7 @@ def fitted_digests(fits: tuple[Fit, ...], root: Path) -> dict[str, str]:
     return found
 
 
-def record_of(read: Read, root: Path, index: int) -> ShardRecord:
+def record_of(read: Read, root: Root, index: int) -> ShardRecord:
     """Return the record of an upstream shard; raises DataError when it was never made."""
     record = read.node.dataset(root).record(index)
     if record is None:
@@ -44,7 +43,7 @@ class Tables(dict[tuple[str, ...], pa.Table]):
     """Shards read so far, by dataset, shard and columns: stages that read the same share one copy."""
 
 
-def upstream_tables(node: Node, root: Path, index: int, seen: Tables | None = None) -> list[pa.Table]:
+def upstream_tables(node: Node, root: Root, index: int, seen: Tables | None = None) -> list[pa.Table]:
     """Read one shard of every upstream, ids first, after the digests of their ids were compared.
 
     A document's split is what it is in the node's fold.
@@ -60,7 +59,7 @@ def upstream_tables(node: Node, root: Path, index: int, seen: Tables | None = No
         wanted = (*record.select(read.columns), *record.select(read.keyed))
         # A shard may lack table columns (num_*, cat_*) that others have.
         names = tuple(dict.fromkeys((*ids, *(name for name in wanted if name in record.columns))))
-        place = (str(dataset.folder), record.name, *names)
+        place = (dataset.folder.uri(), record.name, *names)
         if place not in seen:
             seen[place] = dataset.read(record, names)
         documents = isinstance(read.node, Ingest) and "split" in read.columns
@@ -68,7 +67,7 @@ def upstream_tables(node: Node, root: Path, index: int, seen: Tables | None = No
     return tables
 
 
-def split_rows(documents: Ingest, root: Path, split: str, fold: Fold | None = None) -> dict[int, int]:
+def split_rows(documents: Ingest, root: Root, split: str, fold: Fold | None = None) -> dict[int, int]:
     """Return how many documents of a split each ingested shard has, as they are in a fold: index -> rows."""
     dataset = documents.dataset(root)
     records = dataset.records()
@@ -85,7 +84,7 @@ def _as_in(fold: Fold | None, documents: pa.Table) -> pa.Table:
     return documents.set_column(at, documents.schema.field(at), split)
 
 
-def check_fitted(node: Node, root: Path, records: dict[str, ShardRecord]) -> None:
+def check_fitted(node: Node, root: Root, records: dict[str, ShardRecord]) -> None:
     """Refuse shards that were made with another version of a fitted thing than the one their reader knows.
 
     A codebook that was fitted again gives the same codes another meaning: a model reads only those of the version it
@@ -116,19 +115,19 @@ def _short(digest: str | None) -> str:
     return digest[-12:] if digest else "none"
 
 
-def context(node: Node, root: Path, source: str) -> Context:
+def context(node: Node, root: Root, source: str) -> Context:
     """Return what the node's function may need beside its tables."""
     paths, facts = {}, {}
     for fit in node.fits:
         fitted = fit.fitted(root)
         record = fitted.record()
         if record is not None:
-            paths[fit.name], facts[fit.name] = fitted.path(record), record.facts
+            paths[fit.name], facts[fit.name] = fitted.saved(record), record.facts
     lineage = {**{up.name: up.key for up in node.upstream}, "self": node.key}
     return Context(source, paths, lineage, node.reads, facts=facts, fold=node.fold)
 
 
-def summary_inputs(node: Node, root: Path) -> dict[str, str]:
+def summary_inputs(node: Node, root: Root) -> dict[str, str]:
     """Return what a summary would be made from now: upstream name -> digest over all its shards."""
     found = {}
     for read in node.reads:
@@ -137,7 +136,7 @@ def summary_inputs(node: Node, root: Path) -> dict[str, str]:
     return {**found, **fitted_digests(node.fits, root)}
 
 
-def row_inputs(stage: ShardStage, tables: list[pa.Table], root: Path) -> NDArray[np.uint8]:
+def row_inputs(stage: ShardStage, tables: list[pa.Table], root: Root) -> NDArray[np.uint8]:
     """Return a digest per row (n, 16) uint8 of all that the row of a stage is made from."""
     cells, marks = [], [f"{name}={digest}" for name, digest in sorted(fitted_digests(stage.fits, root).items())]
     for table, read in zip(tables, stage.reads, strict=True):

@@ -1,13 +1,13 @@
 """Nothing is scored on documents that it was fitted on: the guard of the wiring, and of what was really read."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from fuseline.stores.errors import DataError, mismatch
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, ShardStage, Summary, ordered
 from fuseline.tasks.engine.rows import Fold, split_in
 
@@ -30,7 +30,7 @@ def check_leaks(nodes: Iterable[Node]) -> None:
                 raise ValueError(_told(node, f"{above.label}, made of every row", "make it a fit"))
 
 
-def check_seen(node: Node, root: Path) -> None:
+def check_seen(node: Node, root: Root) -> None:
     """Refuse to score documents that a fit above read, whatever its rows say: by the records of the fits.
 
     Raises:

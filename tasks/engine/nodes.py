@@ -16,8 +16,9 @@ from fuseline.models.columns import Column, Text
 from fuseline.models.config import FrozenConfig, key_values
 from fuseline.models.features import Features
 from fuseline.stores.dataset import Dataset
-from fuseline.stores.fitted import Fitted
+from fuseline.stores.fitted import Fitted, Saved
 from fuseline.stores.manifest import Kind, Manifest
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.image_pass import ImageTransform
 from fuseline.tasks.engine.rows import ORDINARY, Fold, Rows
 
@@ -58,11 +59,11 @@ class Feature:
 class Context:
     """What a transform may need beside its tables, none of which changes bytes.
 
-    `checkpoints` maps the names of fitted upstreams to their folders.
+    `checkpoints` maps the names of fitted upstreams to where they are saved.
     """
 
     source: str  # where image references start
-    checkpoints: dict[str, Path]
+    checkpoints: dict[str, Saved]
     lineage: dict[str, str]  # upstream name -> dataset key, the node's own under "self"
     reads: tuple[Read, ...] = ()  # what the tables are
     scratch: Path | None = None  # of a fit: where it may keep what it goes on from when it is cut short
@@ -137,7 +138,7 @@ class Node:
         """Every node that this one reads or was fitted by."""
         return (*(read.node for read in self.reads), *self.fits)
 
-    def dataset(self, root: Path) -> Dataset:
+    def dataset(self, root: Root) -> Dataset:
         """Open this node's dataset under an output root."""
         return Dataset(root, self.manifest)
 
@@ -168,7 +169,7 @@ class Ingest(Node):
     source: Any  # where the documents come from; where they lie is no part of the key
     scan: Callable[..., Scan]
     make: Callable[..., None]
-    note: Callable[["Ingest", Path], str]
+    note: Callable[["Ingest", Root], str]
 
     kind: ClassVar[Kind] = "documents"
 
@@ -210,7 +211,7 @@ class Fit(Node):
 
     fit: FitFunction
 
-    def fitted(self, root: Path) -> Fitted:
+    def fitted(self, root: Root) -> Fitted:
         """Open this node's checkpoint under an output root."""
         return Fitted(root, self.manifest)
 
@@ -233,7 +234,7 @@ class Summary(Node):
     summarise: Callable[[Shards, Never, Context], dict[str, pa.Table]]
     compares: Fit | None = None
 
-    def table(self, root: Path, name: str) -> pa.Table | None:
+    def table(self, root: Root, name: str) -> pa.Table | None:
         """Read one of the tables; None when it has not been made."""
         dataset, index = self.dataset(root), self.tables.index(name)
         record = dataset.record(index)

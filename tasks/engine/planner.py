@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
-from fuseline.stores.dataset import MANIFEST
+from fuseline.stores.dataset import MANIFEST, Dataset, versions
 from fuseline.stores.digests import combine
-from fuseline.stores.errors import DataError
 from fuseline.stores.fitted import FittedRecord
-from fuseline.stores.manifest import Kind, Manifest, ShardRecord
+from fuseline.stores.manifest import Kind, ShardRecord
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.image_pass import ImageTransform
 from fuseline.tasks.engine.images import CHANGED
 from fuseline.tasks.engine.inputs import split_rows
@@ -84,12 +83,12 @@ class InputsSnapshot:
         return combine(f"{name}={digest}" for name, digest in sorted([*self.shards.items(), *self.fitted.items()]))
 
 
-def snapshot_of(node: Fit, root: Path) -> InputsSnapshot:
+def snapshot_of(node: Fit, root: Root) -> InputsSnapshot:
     """Return what a fit would see now; equal for fits with equal reads and fits."""
     return InputsSnapshot(fit_shards(node, root), _fitted_now(node, root, {}))
 
 
-def fit_is_due(node: Fit, root: Path, options: PlanOptions, snapshot: InputsSnapshot) -> bool:
+def fit_is_due(node: Fit, root: Root, options: PlanOptions, snapshot: InputsSnapshot) -> bool:
     """Tell what `plan_node` says of a fit whose upstream is fresh: whether it must be made, given what it would see."""
     record = node.fitted(root).record()
     if record is None or options.refit == "now" or record.fitted != snapshot.fitted:
@@ -97,7 +96,7 @@ def fit_is_due(node: Fit, root: Path, options: PlanOptions, snapshot: InputsSnap
     return options.refit == "on_change" and record.shards != snapshot.shards
 
 
-def plan_all(nodes: Sequence[Node], root: Path, options: PlanOptions) -> list[Plan]:
+def plan_all(nodes: Sequence[Node], root: Root, options: PlanOptions) -> list[Plan]:
     """Plan every node, in order: what is to do upstream counts as changed downstream."""
     plans: dict[str, Plan] = {}
     for node in nodes:
@@ -105,7 +104,7 @@ def plan_all(nodes: Sequence[Node], root: Path, options: PlanOptions) -> list[Pl
     return list(plans.values())
 
 
-def plan_node(node: Node, root: Path, options: PlanOptions, before: dict[str, Plan] | None = None) -> Plan:
+def plan_node(node: Node, root: Root, options: PlanOptions, before: dict[str, Plan] | None = None) -> Plan:
     """Plan one node.
 
     Args:
@@ -118,7 +117,7 @@ def plan_node(node: Node, root: Path, options: PlanOptions, before: dict[str, Pl
     return _PLANS[node.kind](node, root, options, upstream)
 
 
-def _plan_ingest(node: Ingest, root: Path, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
+def _plan_ingest(node: Ingest, root: Root, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
     dataset = node.dataset(root)
     records = dataset.records()
     gone = {i: "its file is missing" for i, r in records.items() if not dataset.store.has(r.files)}
@@ -135,7 +134,7 @@ def _plan_ingest(node: Ingest, root: Path, options: PlanOptions, upstream: dict[
     return Plan(node, fresh, stale, missing, note, scan=found if read else None)
 
 
-def _plan_shards(node: Node, root: Path, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
+def _plan_shards(node: Node, root: Root, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
     dataset = node.dataset(root)
     own, theirs = dataset.records(), {read.node.name: read.node.dataset(root).records() for read in node.reads}
     fits = _fitted_now(node, root, upstream)
@@ -190,7 +189,7 @@ def over_images(node: Node) -> bool:
     return isinstance(node, ShardStage) and isinstance(node.transform, ImageTransform)
 
 
-def changed_images(nodes: Sequence[Node], root: Path) -> frozenset[int]:
+def changed_images(nodes: Sequence[Node], root: Root) -> frozenset[int]:
     """Return the shards in which a stage found images that are not those whose digests the documents hold."""
     found = (node.dataset(root).readable_records() for node in nodes if over_images(node))
     return frozenset(i for records in found for i, record in records.items() if _has_changed(record))
@@ -200,7 +199,7 @@ def _has_changed(record: ShardRecord) -> bool:
     return CHANGED in record.tallies.get("status", {})
 
 
-def _fitted_now(node: Node, root: Path, upstream: dict[str, Plan]) -> dict[str, str | None]:
+def _fitted_now(node: Node, root: Root, upstream: dict[str, Plan]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for fit in node.fits:
         plan, record = upstream.get(fit.name), fit.fitted(root).record()
@@ -208,7 +207,7 @@ def _fitted_now(node: Node, root: Path, upstream: dict[str, Plan]) -> dict[str, 
     return found
 
 
-def _plan_summary(node: Summary, root: Path, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
+def _plan_summary(node: Summary, root: Root, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
     """Plan the tables of a summary, which are made together and count as one piece of work."""
     dataset = node.dataset(root)
     found = [dataset.record(index) for index in range(len(node.tables))]
@@ -235,7 +234,7 @@ def _plan_summary(node: Summary, root: Path, options: PlanOptions, upstream: dic
     return Plan(node, fresh=(0,))
 
 
-def _plan_fit(node: Fit, root: Path, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
+def _plan_fit(node: Fit, root: Root, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
     fitted = node.fitted(root)
     record = fitted.record() or fitted.last()
     if record is None:
@@ -260,7 +259,7 @@ def _plan_fit(node: Fit, root: Path, options: PlanOptions, upstream: dict[str, P
     return Plan(node, fresh=(0,), note=_seen(node, root, record) if changed else "")
 
 
-def _plan_again(node: Fit, root: Path) -> Plan:
+def _plan_again(node: Fit, root: Root) -> Plan:
     """Plan a fit whose checkpoint is lost: on the shards that it saw, so that the same comes of it, if they are there.
 
     What was forgotten or edited since cannot be seen again: then today's documents are taken, and the user is told.
@@ -279,25 +278,25 @@ def _plan_again(node: Fit, root: Path) -> Plan:
     return Plan(node, missing={0: f"{why}; it is fitted on today's"}, warning=warning)
 
 
-def _seen(node: Fit, root: Path, record: FittedRecord) -> str:
+def _seen(node: Fit, root: Root, record: FittedRecord) -> str:
     now = training_rows(node, root)
     if record.n_rows == now:
         return f"fitted on {now:,} training documents, some of which change"
     return f"fitted on {record.n_rows:,} of {now:,} training documents"
 
 
-def training_rows(node: Fit, root: Path) -> int:
+def training_rows(node: Fit, root: Root) -> int:
     """Return how many documents have been ingested that a fit would learn from."""
     documents = next(read.node for read in node.reads if isinstance(read.node, Ingest))
     return sum(split_rows(documents, root, node.rows.fit, node.fold).values())
 
 
-def _all_shards(read: Read, root: Path) -> str:
+def _all_shards(read: Read, root: Root) -> str:
     records = read.node.dataset(root).records()
     return combine(records[index].digest(read.key_columns) for index in sorted(records))
 
 
-def explain_key(node: Node, root: Path, last: Mapping[str, str] | None = None) -> str:
+def explain_key(node: Node, root: Root, last: Mapping[str, str] | None = None) -> str:
     """Say which part of the key differs from the dataset of the last run, or that there is none.
 
     Args:
@@ -305,18 +304,15 @@ def explain_key(node: Node, root: Path, last: Mapping[str, str] | None = None) -
         root: output root.
         last: stage -> key of the last run; of stages that it does not name the newest other version is taken.
     """
-    others = [path for path in (root / node.name).glob(f"*/{MANIFEST}") if path.parent.name != node.key]
+    new, wanted = node.manifest, (last or {}).get(node.name)
+    others = [dataset for dataset in versions(root, node.name) if dataset.key != node.key]
     if not others:
-        return "never made"
-    others = [path for path in others if path.parent.name == (last or {}).get(node.name)] or others
-    new = node.manifest
-    try:
-        versions = {path: Manifest.from_bytes(path.read_bytes()) for path in others}
-    except DataError:
-        return "never made by this version of Fuseline"
+        strange = any(root.exists(f"{node.name}/{key}/{MANIFEST}") for key in root.children(node.name))
+        return "never made by this version of Fuseline" if strange else "never made"
+    others = [dataset for dataset in others if dataset.key == wanted] or others
     # Predictions of other documents lie beside ours: compare like with like.
-    alike = {path: old for path, old in versions.items() if old.upstream.keys() == new.upstream.keys()} or versions
-    old = alike[max(alike, key=lambda path: path.stat().st_mtime_ns)]
+    alike = [dataset for dataset in others if dataset.manifest.upstream.keys() == new.upstream.keys()] or others
+    old = max(alike, key=Dataset.written).manifest
     parts = [f"version: {old.version} -> {new.version}"] if old.version != new.version else []
     parts += [f"{name}: {a!r} -> {b!r}" for name, a, b in _differences(old.config, new.config)]
     if not parts:
@@ -340,7 +336,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> 
     return found
 
 
-_PLANS: dict[Kind, Callable[[Any, Path, PlanOptions, dict[str, Plan]], Plan]] = {
+_PLANS: dict[Kind, Callable[[Any, Root, PlanOptions, dict[str, Plan]], Plan]] = {
     "documents": _plan_ingest,
     "shards": _plan_shards,
     "checkpoint": _plan_fit,

@@ -10,13 +10,13 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from multiprocessing import connection, resource_tracker
-from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
 from fuseline.models.progress import Meter, metering
 from fuseline.models.threads import limit_threads
 from fuseline.stores.errors import DataError
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.meters import Meters, SharedMeter
 from fuseline.tasks.engine.nodes import ShardStage
 from fuseline.tasks.engine.shard import ShardReport, failed, make_shards
@@ -41,7 +41,7 @@ class Pool:
             return executor.submit(_import, tuple(modules))
 
     def make_shards(
-        self, stages: Sequence[ShardStage], root: Path, index: int, *, watch: Watch | None = None, **options: Any
+        self, stages: Sequence[ShardStage], root: Root, index: int, *, watch: Watch | None = None, **options: Any
     ) -> list[ShardReport]:
         """Make a shard of some stages in a worker; `options` as in fuseline.tasks.engine.shard.make_shards.
 
@@ -91,7 +91,7 @@ class Pool:
                 self._executor = None
         executor.shutdown(wait=False)
 
-    def _make_alone(self, stage: ShardStage, root: Path, index: int, options: dict[str, Any]) -> list[ShardReport]:
+    def _make_alone(self, stage: ShardStage, root: Root, index: int, options: dict[str, Any]) -> list[ShardReport]:
         with _executor(1, self._meters) as alone:
             try:
                 return _submit(alone, (stage,), root, index, options).result()
@@ -122,7 +122,7 @@ def _executor(workers: int, meters: Meters) -> ProcessPoolExecutor:
 
 
 def _submit(
-    executor: ProcessPoolExecutor, stages: Sequence[ShardStage], root: Path, index: int, options: dict[str, Any]
+    executor: ProcessPoolExecutor, stages: Sequence[ShardStage], root: Root, index: int, options: dict[str, Any]
 ) -> "Future[list[ShardReport]]":
     # Processes start in here.
     with _deaf_to_interrupts():
@@ -149,7 +149,7 @@ def _import(modules: tuple[str, ...]) -> None:
 
 
 def _make_metered(
-    stages: Sequence[ShardStage], root: Path, index: int, *, place: int | None, **options: Any
+    stages: Sequence[ShardStage], root: Root, index: int, *, place: int | None, **options: Any
 ) -> list[ShardReport]:
     with nullcontext() if place is None else metering(SharedMeter(_numbers, place)):
         return make_shards(stages, root, index, **options)

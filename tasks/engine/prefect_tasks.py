@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from prefect import task
@@ -16,6 +15,7 @@ from prefect.utilities.annotations import quote
 from fuseline.models.progress import LocalMeter, Meter, metering
 from fuseline.stores.errors import StorageError
 from fuseline.stores.manifest import Kind
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Scan, ShardStage, Summary
 from fuseline.tasks.engine.planner import Plan, over_images
@@ -48,7 +48,7 @@ Done = Callable[[ShardReport], None]
 class Execution:
     """How a stage is run; nothing here changes bytes."""
 
-    root: Path
+    root: Root
     source: str  # where image references start
     workers: int
     local: bool  # tasks run in threads of this process and share its pool
@@ -155,7 +155,7 @@ def _run_batches(
             if isinstance(plan.node, ShardStage):
                 shards.setdefault(index, []).append(plan.node)
     # A listener lives in this process: elsewhere a batch is announced when it comes home.
-    listener, make = (listen, shared_pool(execution.workers).make_shards) if execution.local else (None, make_shards)
+    listener, make = (listen, _maker(execution)) if execution.local else (None, make_shards)
     futures = []
     for indices in batched(sorted(shards), 1 if few_rows(plans, execution.root) else MAX_BATCHES):
         work = Work({index: shards[index] for index in indices}, execution, make, listener)
@@ -175,12 +175,26 @@ def _run_batches(
     return reports
 
 
-def few_rows(plans: Sequence[Plan], root: Path) -> bool:
+def few_rows(plans: Sequence[Plan], root: Root) -> bool:
     """Return whether the shards that plans lack hold few rows in all, and no image has to be read."""
     if any(over_images(plan.node) for plan in plans):
         return False
     records = {plan.node.name: plan.node.reads[0].node.dataset(root).records() for plan in plans}
     return sum(records[plan.node.name][index].n_rows for plan in plans for index in plan.todo) <= FEW_ROWS
+
+
+def _maker(execution: Execution) -> Make:
+    """Return what makes shards for threads of this process: its pool, or they where no other process sees the root."""
+    return shared_pool(execution.workers).make_shards if execution.root.shared else _make_here
+
+
+def _make_here(
+    stages: Sequence[ShardStage], root: Root, index: int, *, watch: Callable[[Meter], AbstractContextManager[None]],
+    **options: Any,
+) -> list[ShardReport]:  # fmt: skip
+    meter = LocalMeter()
+    with watch(meter), metering(meter):
+        return make_shards(stages, root, index, **options)
 
 
 def batched(indices: list[int], most: int) -> Iterator[list[int]]:

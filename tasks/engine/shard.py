@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Never, cast
 
 import numpy as np
@@ -16,6 +15,7 @@ from fuseline.models.progress import noted
 from fuseline.stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_ids
 from fuseline.stores.errors import AlignmentError, DamagedError, FuselineError, StorageError, mismatch
 from fuseline.stores.manifest import ShardRecord
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.image_pass import ImageTransform, Part, run_pass
 from fuseline.tasks.engine.images import CHANGED
 from fuseline.tasks.engine.inputs import Tables, context, row_inputs, shard_inputs, summary_inputs, upstream_tables
@@ -53,7 +53,7 @@ def failed(stage: str, index: int, error: Exception) -> ShardReport:
 
 
 def make_shards(
-    stages: Sequence[ShardStage], root: Path, index: int, *, source: str, retry_failed: bool = False
+    stages: Sequence[ShardStage], root: Root, index: int, *, source: str, retry_failed: bool = False
 ) -> list[ShardReport]:
     """Make and commit one shard of each stage, none of which reads another; those over images share one pass.
 
@@ -89,7 +89,7 @@ def make_shards(
 class Draft:
     """One shard of one stage on its way from its inputs to the store."""
 
-    def __init__(self, stage: ShardStage, root: Path, index: int, source: str) -> None:
+    def __init__(self, stage: ShardStage, root: Root, index: int, source: str) -> None:
         self.stage, self.root, self.index, self.source = stage, root, index, source
         self.dataset, self.timings, self.seconds = stage.dataset(root), Timings(), 0.0
         self.tables: list[pa.Table] = []
@@ -209,7 +209,7 @@ def _share_pass(drafts: list[Draft], source: str) -> None:
             draft.take(part)
 
 
-def make_summary(node: Summary, root: Path, *, source: str) -> ShardReport:
+def make_summary(node: Summary, root: Root, *, source: str) -> ShardReport:
     """Make and commit the tables over all shards.
 
     Raises:

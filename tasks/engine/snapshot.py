@@ -1,21 +1,20 @@
 """Which shards a fitted thing has seen as they are now, and which came or changed since."""
 
-from pathlib import Path
-
 from fuseline.stores.digests import combine
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.nodes import Fit, Summary
 
 SEEN = "seen"  # among the inputs of a summary that compares
 
 
-def fit_shards(node: Fit, root: Path) -> dict[str, str]:
+def fit_shards(node: Fit, root: Root) -> dict[str, str]:
     """Return the digest of what a fit would read of every shard: index -> digest."""
     records = [(read, read.node.dataset(root).records()) for read in node.reads]
     indices = set.intersection(*(set(found) for _, found in records)) if records else set()
     return {str(i): combine(found[i].digest(read.key_columns) for read, found in records) for i in sorted(indices)}
 
 
-def seen_shards(node: Summary, root: Path) -> tuple[bool, ...]:
+def seen_shards(node: Summary, root: Root) -> tuple[bool, ...]:
     """Tell, for each shard that a summary reads, in order, whether the fit that it compares with saw it as it is now.
 
     Empty for a summary that compares with none.
@@ -28,6 +27,6 @@ def seen_shards(node: Summary, root: Path) -> tuple[bool, ...]:
     return tuple(str(i) in now and then.get(str(i)) == now[str(i)] for i in indices)
 
 
-def seen_input(node: Summary, root: Path) -> dict[str, str]:
+def seen_input(node: Summary, root: Root) -> dict[str, str]:
     """Return what a summary's record says of the shards that were seen: {} when it does not depend on them."""
     return {} if node.compares is None else {SEEN: "".join("01"[seen] for seen in seen_shards(node, root))}

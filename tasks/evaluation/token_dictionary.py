@@ -63,8 +63,8 @@ def describe_tokens(shards: Shards, config: DictionaryConfig, context: Context) 
 
     Every token that a document owns has a row; one that no training document had was not learned and has no words.
     """
-    (folder,) = context.checkpoints.values()
-    classifier: Any = load_classifier(config.kind, folder)
+    (saved,) = context.checkpoints.values()
+    classifier: Any = load_classifier(config.kind, saved)
     vectors, options = token_vectors(classifier), config.tokens
     token_counts = TokenCounts(len(vectors), options.documents)
     for counted, _ in shards():

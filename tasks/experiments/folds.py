@@ -1,14 +1,14 @@
 """Cross-validation: whether the documents can be divided into its folds."""
 
 from collections import Counter
-from pathlib import Path
 
 from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.nodes import Ingest
 from fuseline.tasks.engine.rows import HELD_OUT, TAKES_PART
 
 
-def check_folds(documents: Ingest, root: Path, of: int) -> None:
+def check_folds(documents: Ingest, root: Root, of: int) -> None:
     """Refuse a cross-validation that scores nothing in a fold, or has nothing to train on there.
 
     Raises ConfigError.
@@ -27,14 +27,14 @@ def check_folds(documents: Ingest, root: Path, of: int) -> None:
             raise ConfigError(mismatch("evaluation.folds", "documents to train on in every fold", got, cure))
 
 
-def divided(documents: Ingest, root: Path) -> tuple[int, int]:
+def divided(documents: Ingest, root: Root) -> tuple[int, int]:
     """Return how many documents a cross-validation divides, and how many take no part: those of the split test."""
     counts = _counts(documents, root)
     there = sum(n for (split, _), n in counts.items() if split in TAKES_PART)
     return there, sum(n for (split, _), n in counts.items() if split == HELD_OUT)
 
 
-def _counts(documents: Ingest, root: Path) -> Counter[tuple[str, int]]:
+def _counts(documents: Ingest, root: Root) -> Counter[tuple[str, int]]:
     """Return the documents of every split and part."""
     dataset, counts = documents.dataset(root), Counter[tuple[str, int]]()
     for record in dataset.records().values():

@@ -20,6 +20,7 @@ from fuseline.models.registry import MODELS, new_classifier
 from fuseline.models.scoring import count, guesses
 from fuseline.stores.digests import column_digest
 from fuseline.stores.errors import mismatch
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.features import ShardFeatures
 from fuseline.tasks.engine.fit import FitResult
 from fuseline.tasks.engine.nodes import Context, Fit, Node
@@ -109,22 +110,21 @@ def modalities(node: Node) -> dict[str, str]:
     return {node.column: node.feature.modality for node in nodes if node.feature is not None}
 
 
-def outcome(node: Fit, root: Path) -> dict[str, Any] | None:
+def outcome(node: Fit, root: Root) -> dict[str, Any] | None:
     """Return what a trial found, with seconds and training documents; None when it has not been trained."""
     fitted = node.fitted(root)
     record = fitted.record()
     if record is None:
         return None
-    found: dict[str, Any] = orjson.loads((fitted.path(record) / TRIAL).read_bytes())
+    found: dict[str, Any] = orjson.loads(fitted.saved(record).get(TRIAL))
     return {"facts": {}, **found, "seconds": record.facts["seconds"], "documents": record.n_rows}
 
 
-def outcome_table(node: Fit, root: Path, name: str) -> pa.Table | None:
+def outcome_table(node: Fit, root: Root, name: str) -> pa.Table | None:
     """Return a table that a trial wrote, or None."""
     fitted = node.fitted(root)
     record = fitted.record()
-    path = None if record is None else fitted.path(record) / f"{name}.parquet"
-    return pq.read_table(path) if path is not None and path.exists() else None
+    return None if record is None else fitted.saved(record).table(f"{name}.parquet")
 
 
 def _fresh(config: TrialConfig, more: dict[str, Any]) -> Classifier:

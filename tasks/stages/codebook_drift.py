@@ -1,7 +1,5 @@
 """Has the data moved away from a codebook? New shards beside those that it was fitted on, and the verdict."""
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 
@@ -9,6 +7,7 @@ from fuseline.models.columns import CODEWORDS
 from fuseline.models.config import FrozenConfig
 from fuseline.models.quantizers import Quantizer
 from fuseline.models.quantizers.drift import Drift, DriftConfig, Tally, drift
+from fuseline.stores.root import Root
 from fuseline.stores.schemas import DRIFT
 from fuseline.tasks.engine.nodes import Context, Node, Read, Shards, ShardStage, Summary
 from fuseline.tasks.stages.quantize import QuantizeConfig, load_codebook
@@ -28,8 +27,8 @@ def measure_drift(shards: Shards, config: MeasureConfig, context: Context) -> di
     New are the documents of shards that came or changed after the fit; held out are those of the other shards that
     are not in the train split.
     """
-    (folder,) = context.checkpoints.values()
-    book = load_codebook(config.quantizer, folder)
+    (saved,) = context.checkpoints.values()
+    book = load_codebook(config.quantizer, saved)
     shape = book.usage.shape
     new, held_out = Tally.nothing(*shape), Tally.nothing(*shape)
     for seen, (counts,) in zip(context.seen, shards(), strict=True):
@@ -43,7 +42,7 @@ def measure_drift(shards: Shards, config: MeasureConfig, context: Context) -> di
     return {ROLE: _table(found, book, config, shards=context.seen.count(False), held_out=held_out.rows)}
 
 
-def refits(nodes: list[Node], root: Path) -> dict[str, str]:
+def refits(nodes: list[Node], root: Root) -> dict[str, str]:
     """Return why codebooks should be fitted again, by the name of their fit: what their drift reports say.
 
     A report on another version of a codebook than the one in force says nothing.

@@ -75,8 +75,8 @@ def embed_tabular(tables: list[pa.Table], config: TabularEmbedConfig, context: C
     A document without a known value is missing and holds zeros; a present one holds NaN where a value is missing or
     unknown, or the index 0.
     """
-    (documents,), (folder,) = tables, context.checkpoints.values()
-    encoder: Any = loaded(column_encoder(config.encoder).load, folder)
+    (documents,), (saved,) = tables, context.checkpoints.values()
+    encoder: Any = loaded(column_encoder(config.encoder).load, saved)
     if config.output == "indices":
         found = encoder.indices(documents)
         return _table(documents["id"], found, np.any(found > 0, axis=1), indices(found.shape[1]))

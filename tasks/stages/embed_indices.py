@@ -79,8 +79,8 @@ def embed_indices(tables: list[pa.Table], config: IndexEmbedConfig, context: Con
 
     A document without values is missing.
     """
-    (source,), (folder,) = tables, context.checkpoints.values()
-    found = loaded(Vocabulary.load, folder).encode(values_of(source, config.fit_config()))
+    (source,), (saved,) = tables, context.checkpoints.values()
+    found = loaded(Vocabulary.load, saved).encode(values_of(source, config.fit_config()))
     present = pc.greater(pc.list_value_length(found), 0)
     status = pc.if_else(present, "ok", "missing")
     ids = source["id"].combine_chunks().cast(pa.string())

@@ -1,7 +1,5 @@
 """One shard of features -> one shard of predictions."""
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +10,7 @@ from fuseline.models.features import Classifier
 from fuseline.models.neighbours import top
 from fuseline.models.registry import MODELS
 from fuseline.models.scoring import Scored, ragged, score
+from fuseline.stores.fitted import Saved
 from fuseline.stores.schemas import PREDICTIONS
 from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.features import block_of
@@ -29,18 +28,18 @@ class PredictConfig(FrozenConfig):
 
 def predict(tables: list[pa.Table], config: PredictConfig, context: Context) -> pa.Table:
     """Return one PREDICTIONS row per document; one that has nothing the model reads gets `no_input` and no label."""
-    ((name, folder),) = context.checkpoints.items()
-    classifier = load_classifier(config.kind, folder)
+    ((name, saved),) = context.checkpoints.items()
+    classifier = load_classifier(config.kind, saved)
     block = block_of(context.reads, tables)
     keys = [f"{n}={key}" for n, key in sorted(context.lineage.items()) if n != "self"]
-    key = f"{context.lineage[name]}/{folder.name}"
+    key = f"{context.lineage[name]}/{saved.name}"
     parts = [_table(part, classifier, config, key, keys) for part in score(classifier, block)]
     return pa.concat_tables(parts) if parts else PREDICTIONS.empty_table()
 
 
-def load_classifier(kind: str, folder: Path) -> Classifier:
+def load_classifier(kind: str, saved: Saved) -> Classifier:
     """Load a classifier once per process; raises DataError."""
-    classifier: Classifier = loaded(MODELS[kind].load, folder)
+    classifier: Classifier = loaded(MODELS[kind].load, saved)
     return classifier
 
 

@@ -1,6 +1,5 @@
 """Embeddings -> visual tokens: one fitted codebook, one stage that encodes shards with it."""
 
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ from fuseline.models.features import Features, embedding_name
 from fuseline.models.quantizers import QUANTIZERS, Quantizer
 from fuseline.models.quantizers.drift import DriftConfig
 from fuseline.models.quantizers.reservoir import Reservoir
+from fuseline.stores.fitted import Saved
 from fuseline.stores.schemas import codes
 from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.fit import FitResult
@@ -69,8 +69,8 @@ def fit_codebook(train: Features, valid: Features, config: QuantizeConfig, conte
 def encode(tables: list[pa.Table], config: QuantizeConfig, context: Context) -> pa.Table:
     """Return the codes (n, M) uint8 of one shard of embeddings, with the frozen codebook."""
     (table,) = tables
-    (folder,) = context.checkpoints.values()
-    quantizer = load_codebook(config.quantizer, folder)
+    (saved,) = context.checkpoints.values()
+    quantizer = load_codebook(config.quantizer, saved)
     embeddings = Dense.of(table, "embedding")
     found = quantizer.encode(embeddings.values, embeddings.present)
     errors = pa.array(quantizer.errors(embeddings.values, found.codes), pa.float32(), mask=~found.present)
@@ -79,9 +79,9 @@ def encode(tables: list[pa.Table], config: QuantizeConfig, context: Context) -> 
     return pa.table(values, schema=codes(quantizer.tokens))
 
 
-def load_codebook(name: str, folder: Path) -> Quantizer:
+def load_codebook(name: str, saved: Saved) -> Quantizer:
     """Load a codebook once per process; raises DataError."""
-    book: Quantizer = loaded(QUANTIZERS[name].load, folder)
+    book: Quantizer = loaded(QUANTIZERS[name].load, saved)
     return book
 
 

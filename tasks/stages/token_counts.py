@@ -25,17 +25,17 @@ def count_tokens(tables: list[pa.Table], config: TokenCountsConfig, context: Con
     Args:
         tables: codes, documents (split, status) and embeddings of one shard.
         config: which quantizer, how many representatives.
-        context: the codebook's folder.
+        context: where the codebook is saved.
     """
     coded, documents, embedded = tables
     for other in (documents, embedded):
         check_ids("token_counts", coded["id"], other["id"])
-    (folder,) = context.checkpoints.values()
+    (saved,) = context.checkpoints.values()
     quantized = Codes.of(coded, "codes")
     rows = np.flatnonzero(quantized.present & np.asarray(pc.equal(documents["status"], "ok")))
     codes, X = quantized.values[rows], Dense.of(embedded, "embedding").values[rows]
     tokens = (codes + CODEWORDS * np.arange(codes.shape[1])).reshape(-1)
-    distances = load_codebook(config.quantizer, folder).part_errors(X, codes).reshape(-1)
+    distances = load_codebook(config.quantizer, saved).part_errors(X, codes).reshape(-1)
     trained = np.asarray(pc.fill_null(pc.equal(documents["split"], "train"), False))[rows]
     errors = np.asarray(coded["error"].combine_chunks().take(pa.array(rows)), np.float64)
     return _token_counts(

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from typer.testing import CliRunner, Result
 
 from fuseline.flows.runtime import prepare_prefect
+from fuseline.stores.places import open_root
 
 COLOURS = {"circle": "red", "square": "blue", "triangle": "green"}
 WORDS = {
@@ -93,7 +94,7 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     """Call the command line in this process; one Prefect server serves all calls of the session."""
     before = dict(os.environ)
     os.environ.pop("PREFECT_API_URL", None)
-    prepare_prefect(tmp_path_factory.mktemp("prefect"))
+    prepare_prefect(open_root(tmp_path_factory.mktemp("prefect")))
     # A test module that imported Prefect before had it read its settings then.
     from prefect.context import refresh_global_settings_context
 

@@ -17,6 +17,7 @@ import pytest
 
 from fuseline.flows.config import load_config
 from fuseline.flows.graph import build
+from fuseline.stores.places import open_root
 from tests.flows.conftest import Cli, settings, write_config, write_documents
 
 PAGE = Path(__file__).parents[2] / "docs" / "analysts.md"
@@ -188,7 +189,7 @@ def changed(root: Root) -> Rows:
 
 def alike(root: Root) -> Rows:
     (node,) = [node for node in build(load_config(root.config)) if node.name == "embed/image"]
-    dataset = node.dataset(root.path)
+    dataset = node.dataset(open_root(root.path))
     tables = [dataset.read(record, ("id", "present", "embedding")) for record in dataset.records().values()]
     vectors = {
         row["id"]: np.array(row["embedding"], np.float64) / np.linalg.norm(np.array(row["embedding"], np.float64))

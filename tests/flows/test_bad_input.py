@@ -14,6 +14,7 @@ from fuseline.flows.config import load_config
 from fuseline.flows.graph import build
 from fuseline.flows.results.outcome import TooManyFailuresError
 from fuseline.flows.results.publish import presence
+from fuseline.stores.places import open_root
 from tests.flows.conftest import Cli, document, make_data, settings, write_config, write_documents
 
 
@@ -63,7 +64,11 @@ def test_every_kind_of_bad_image_and_row_is_marked(cli: Cli, tmp_path: Path) -> 
     assert not {f"bad/{n}" for n in (7, 8, 9)} & {i for _, i in reasons}
     assert reasons["ingest", rows[0]["id"]] == "duplicate_id"
     assert {"bad_json", "bad_row"} <= set(quarantine.filter(pl.col("id").is_null())["reason"])
-    (found,) = [row for row in presence(build(load_config(config)), root).to_pylist() if row["stage"] == "embed/image"]
+    (found,) = [
+        row
+        for row in presence(build(load_config(config)), open_root(root)).to_pylist()
+        if row["stage"] == "embed/image"
+    ]
     assert found["failed"] == quarantine.filter(pl.col("stage") == "embed/image").height == 4
     assert found["missing"] == 3  # documents without an image
     predictions = pl.read_parquet(root / "latest" / "predictions.parquet").filter(pl.col("model") == "additive")
@@ -202,8 +207,9 @@ def test_a_second_run_on_the_same_root_says_who_holds_it(cli: Cli, finished: Pat
     import sys
 
     root = finished.parent / "out"
-    holder = """import sys, time; from pathlib import Path; from fuseline.stores.lock import hold
-with hold(Path(sys.argv[1]), started='noon', wait=0): print('held', flush=True); time.sleep(60)"""
+    holder = """import sys, time; from fuseline.stores.lock import hold
+from fuseline.stores.places import open_root
+with hold(open_root(sys.argv[1]), started='noon', wait=0): print('held', flush=True); time.sleep(60)"""
     with subprocess.Popen([sys.executable, "-c", holder, str(root)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"

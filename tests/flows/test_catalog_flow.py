@@ -9,6 +9,7 @@ import pytest
 from fuseline.flows.config import load_config
 from fuseline.flows.graph import build
 from fuseline.stores.errors import ConfigError
+from fuseline.stores.places import open_root
 from tests.flows.conftest import Cli
 from tests.flows.test_run import copied as copied
 
@@ -72,7 +73,7 @@ def test_vectors_are_lists_of_floats(finished: Path) -> None:
     kinds = ask(root, f"SELECT dataset, typeof(embedding), len(embedding), count(*) {there} GROUP BY ALL")
     assert kinds == [("embed/image", "FLOAT[]", 1280, 50)]
     (node,) = [node for node in build(load_config(finished)) if node.name == "embed/image"]
-    stored = node.dataset(root)
+    stored = node.dataset(open_root(root))
     first = stored.read(stored.records()[0], ("id", "embedding")).slice(0, 1).to_pylist()[0]
     assert dict(ask(root, f"SELECT id, embedding {there}"))[first["id"]] == pytest.approx(first["embedding"])
 

@@ -14,6 +14,7 @@ from fuseline.flows.config import Config, load_config
 from fuseline.flows.graph import build
 from fuseline.flows.step import RunOptions
 from fuseline.flows.steps import legs
+from fuseline.stores.places import open_root
 from fuseline.tasks.engine.nodes import Node
 from fuseline.tasks.stages.embed import ImageEmbedConfig, embed_images
 from tests.flows.conftest import Cli, document, draw, settings, write_config, write_documents
@@ -32,7 +33,7 @@ def make(folder: Path) -> Path:
 def published(config: Path) -> dict[str, Any]:
     """Return the row of the embedding."""
     settings = load_config(config)
-    dataset = next(node for node in build(settings) if node.name == "embed/image").dataset(Path(settings.root))
+    dataset = next(node for node in build(settings) if node.name == "embed/image").dataset(open_root(settings.root))
     return next(row for row in dataset.read(dataset.records()[0]).to_pylist() if row["id"] == "doc-0004")
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from fuseline.flows.config import load_config
 from fuseline.flows.graph import build
+from fuseline.stores.places import open_root
 from tests.flows.conftest import Cli, document, make_data, settings, write_config, write_documents
 from tests.flows.test_run import busy, plan_of
 
@@ -28,7 +29,7 @@ SCRIPTS = (
 def table(config: Path, name: str) -> dict[str, dict[str, Any]]:
     """Return the rows of a dataset by id, read through the store."""
     node = next(node for node in build(load_config(config)) if node.name == name)
-    dataset = node.dataset(config.parent / "out")
+    dataset = node.dataset(open_root(config.parent / "out"))
     rows = [row for record in dataset.records().values() for row in dataset.read(record).to_pylist()]
     return {row["id"]: row for row in rows}
 

@@ -14,6 +14,7 @@ import pytest
 
 from fuseline.flows.config import load_config
 from fuseline.flows.graph import build
+from fuseline.stores.places import open_root
 from fuseline.tasks.engine.nodes import ShardStage
 from fuseline.tasks.engine.pool import Pool
 from tests.flows.conftest import Cli, make_data, settings, write_config
@@ -153,10 +154,10 @@ def test_a_shard_that_kills_its_worker_fails_alone(finished: Path, tmp_path: Pat
         (first,), (second,), (third,) = (future.result(120) for future in futures)
     assert "ended its worker process twice" in first.error
     assert (second.error, third.error) == ("", "")
-    assert pool.make_shards([deadly], tmp_path, 1, source="")[0].reused == 20
+    assert pool.make_shards([deadly], open_root(tmp_path), 1, source="")[0].reused == 20
     pool.close()
     with pytest.raises(CancelledError):
-        pool.make_shards([deadly], tmp_path, 1, source="")
+        pool.make_shards([deadly], open_root(tmp_path), 1, source="")
 
 
 STAGES = ("documents/shapes", "clean/text", "embed/image")

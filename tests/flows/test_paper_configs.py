@@ -12,6 +12,7 @@ from fuseline.flows.config import Config, load_config
 from fuseline.flows.experiments.trials import swept
 from fuseline.flows.graph import build
 from fuseline.reports.papers.published import accuracies
+from fuseline.stores.places import open_root
 from fuseline.tasks.documents.ingest import ingest
 from fuseline.tasks.engine.nodes import Ingest
 from fuseline.tasks.experiments.grid import grid_points
@@ -103,8 +104,8 @@ def splits(folder: Path, root: Path, **options: Any) -> dict[str, str]:
     source = {"reader": "food101", "path": str(folder), "options": options}
     node = build(Config.model_validate({"root": str(root), "source": source}))[0]
     assert isinstance(node, Ingest)
-    ingest(node, root, done=lambda report: None)
-    dataset = node.dataset(root)
+    ingest(node, open_root(root), done=lambda report: None)
+    dataset = node.dataset(open_root(root))
     rows = [row for record in dataset.records().values() for row in dataset.read(record, ("id", "split")).to_pylist()]
     return {row["id"]: row["split"] for row in rows}
 

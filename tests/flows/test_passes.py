@@ -17,6 +17,7 @@ from fuseline.flows.config import parse_config
 from fuseline.flows.graph import build
 from fuseline.flows.step import passes
 from fuseline.models.threads import limit_threads
+from fuseline.stores.places import open_root
 from fuseline.tasks.documents.ingest import ingest
 from fuseline.tasks.engine import image_pass
 from fuseline.tasks.engine.nodes import Ingest, Node, ShardStage
@@ -97,26 +98,30 @@ class World(NamedTuple):
         """Bring nodes up to date as the step runner does, or every stage by itself."""
         made: list[ShardReport] = []
         for group in [[node] for node in nodes] if alone else passes(nodes):
-            plans = [plan_node(node, self.root, self.options(retry_failed=retry_failed)) for node in group]
+            plans = [plan_node(node, open_root(self.root), self.options(retry_failed=retry_failed)) for node in group]
             if isinstance(group[0], Ingest):
                 if plans[0].todo:
-                    ingest(group[0], self.root, done=made.append)
+                    ingest(group[0], open_root(self.root), done=made.append)
                 continue
             for index in sorted({index for plan in plans for index in plan.todo}):
                 stages = [plan.node for plan in plans if index in plan.todo and isinstance(plan.node, ShardStage)]
-                made += make_shards(stages, self.root, index, source=str(self.folder), retry_failed=retry_failed)
+                made += make_shards(
+                    stages, open_root(self.root), index, source=str(self.folder), retry_failed=retry_failed
+                )
         assert [report.error for report in made if report.error] == []
         return made
 
     def rows(self, name: str, nodes: list[Node] | None = None) -> list[dict[str, Any]]:
         """Return a dataset's rows."""
         node = next(node for node in nodes or self.nodes() if node.name == name)
-        dataset = node.dataset(self.root)
+        dataset = node.dataset(open_root(self.root))
         return [row for _, r in sorted(dataset.records().items()) for row in dataset.read(r).to_pylist()]
 
     def contents(self, nodes: list[Node]) -> dict[str, list[dict[str, str]]]:
         """Return the content digests of every column of every shard."""
-        found = {node.name: node.dataset(self.root).records() for node in nodes if isinstance(node, ShardStage)}
+        found = {
+            node.name: node.dataset(open_root(self.root)).records() for node in nodes if isinstance(node, ShardStage)
+        }
         return {name: [records[index].columns for index in sorted(records)] for name, records in found.items()}
 
 
@@ -220,7 +225,7 @@ def test_a_changed_image_costs_one_row_of_every_stage(world: World, decoded: lis
 def test_an_encoder_added_later_makes_its_own_dataset_only(world: World, decoded: list[bytes]) -> None:
     kept = {path: path.stat().st_mtime_ns for path in world.root.rglob("*") if path.is_file()}
     nodes = world.nodes(embed={**EMBED, "unit": {"encoder": "efficientnet_lite2", "normalise": "l2"}})
-    plans = plan_all(nodes, world.root, world.options())
+    plans = plan_all(nodes, open_root(world.root), world.options())
     assert [plan.node.label for plan in plans if plan.todo] == ["embed/unit"]
     made = world.make(nodes)
     assert told(made) == {"embed/unit": (6, 0)}

@@ -18,6 +18,7 @@ from fuseline.flows.config import load_config
 from fuseline.flows.graph import build
 from fuseline.flows.prediction import check_trained, given_source
 from fuseline.stores.errors import MismatchError
+from fuseline.stores.places import open_root
 from fuseline.stores.schemas import PREDICTIONS
 from tests.flows.conftest import Cli, document, draw, make_data, settings, write_config, write_documents
 
@@ -230,7 +231,7 @@ def test_an_untrained_root_is_one_line(cli: Cli, trained: Path, fresh: Path, tmp
 
 def test_a_model_whose_codebook_was_fitted_again_is_refused(tmp_path: Path) -> None:
     """The dataset key of a model knows its codebook's settings, not which version of the codebook taught it."""
-    source, root = Source(tmp_path / "x.jsonl"), tmp_path / "root"
+    source, root = Source(tmp_path / "x.jsonl"), open_root(tmp_path / "root")
     nodes = visual(source.write(pictures(40)))
     run(nodes, root)
     check_trained(nodes.model, root)

@@ -10,6 +10,7 @@ import pytest
 from fuseline.flows.config import Config
 from fuseline.flows.graph import build
 from fuseline.flows.results.publish import published_counts
+from fuseline.stores.places import open_root
 from fuseline.stores.schemas import STATISTICS
 from fuseline.tasks.documents.ingest import Scan, ingest, ingest_quarantine, scan
 from fuseline.tasks.engine.images import ImageLimits, decode, open_image
@@ -36,7 +37,7 @@ def pipeline(name: str, path: str, root: Path, **options: Any) -> tuple[Config, 
 
 def documents(node: Ingest, root: Path) -> pa.Table:
     """Return every ingested document."""
-    dataset = node.dataset(root)
+    dataset = node.dataset(open_root(root))
     tables = [dataset.read(record) for record in dataset.records().values()]
     return pa.concat_tables(tables, promote_options="default")
 
@@ -44,7 +45,7 @@ def documents(node: Ingest, root: Path) -> pa.Table:
 def ingested(node: Ingest, root: Path) -> list[Any]:
     """Ingest, and return the reports of the shards that were written."""
     reports: list[Any] = []
-    ingest(node, root, done=reports.append)
+    ingest(node, open_root(root), done=reports.append)
     return reports
 
 

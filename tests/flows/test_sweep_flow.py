@@ -20,6 +20,7 @@ from fuseline.flows.graph import build
 from fuseline.reports.papers.kiela_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES
 from fuseline.reports.papers.published import REFERENCE
 from fuseline.stores.errors import ConfigError
+from fuseline.stores.places import open_root
 from fuseline.stores.schemas import TOKENS
 from fuseline.tasks.experiments.grid import DIRECTIONS, GRID, RESULTS
 from fuseline.tasks.experiments.trial import outcome_table
@@ -329,7 +330,7 @@ def test_labels_of_test_decide_nothing_in_the_grid(cli: Cli, own: Path) -> None:
     trials = [trial for name in ("gated", "text") for trial in Grid(config).trials(name)]
     before = {trial.node.key: result_of(own, trial) for trial in trials}
     source = own.parent / "documents.jsonl"
-    dataset = build(config)[0].dataset(Path(config.root))
+    dataset = build(config)[0].dataset(open_root(config.root))
     documents = [dataset.read(record, ("id", "split")).to_pylist() for record in dataset.records().values()]
     test = {row["id"] for rows in documents for row in rows if row["split"] == "test"}
     assert test
@@ -383,7 +384,7 @@ def test_forgotten_documents_are_in_no_trial_and_in_no_page_of_a_sweep(cli: Cli,
     """Trials kept the ids of test documents: after `forget` they were still there, and `verify` said so for ever."""
     root = own.parent / "out"
     (node,) = (node for node in build(load_config(own)) if node.flow == "ingest" and node.name.startswith("documents/"))
-    dataset = node.dataset(root)
+    dataset = node.dataset(open_root(root))
     rows = [row for record in dataset.records().values() for row in dataset.read(record, ("id", "split")).to_pylist()]
     gone = next(row["id"] for row in rows if row["split"] == "test")
     assert "sweep" not in set(holding(root, gone))

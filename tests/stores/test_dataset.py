@@ -3,7 +3,6 @@
 import errno
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +14,11 @@ from fuseline.stores.digests import cell_digests, row_digests
 from fuseline.stores.errors import AlignmentError, DamagedError, DataError, StorageError
 from fuseline.stores.layouts.files import record_file
 from fuseline.stores.manifest import FileRecord, Manifest
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
 
 
-def dataset(root: Path, layout: str = "parquet", **changes: object) -> Dataset:
+def dataset(root: Root, layout: str = "parquet", **changes: object) -> Dataset:
     values = {"stage": "embed/x", "version": 1, "config": {"a": 1}, "upstream": {}, "layout": layout, **changes}
     return Dataset(root, Manifest(**values))
 
@@ -32,10 +33,10 @@ layouts = pytest.mark.parametrize("layout", ["parquet", "zarr"])
 
 @layouts
 def test_a_committed_shard_is_read_by_anyone(layout, tmp_path):
-    assert not dataset(tmp_path, layout).exists()
-    assert dataset(tmp_path, layout).record(0) is None
-    record = dataset(tmp_path, layout).commit(0, table(1, 2), {"up": "x"})
-    again = dataset(tmp_path, layout)
+    assert not dataset(open_root(tmp_path), layout).exists()
+    assert dataset(open_root(tmp_path), layout).record(0) is None
+    record = dataset(open_root(tmp_path), layout).commit(0, table(1, 2), {"up": "x"})
+    again = dataset(open_root(tmp_path), layout)
     assert again.exists()
     assert again.records() == {0: record}
     assert again.read(record).to_pylist() == table(1, 2).to_pylist()
@@ -45,14 +46,14 @@ def test_a_committed_shard_is_read_by_anyone(layout, tmp_path):
 
 
 def test_records_come_in_order_of_shards(tmp_path):
-    data = dataset(tmp_path)
+    data = dataset(open_root(tmp_path))
     for index in (10, 2, 1_000_001, 0):
         data.commit(index, table(index), {})
     assert list(data.records()) == [0, 2, 10, 1_000_001]
 
 
 def test_the_name_follows_the_content(tmp_path):
-    data = dataset(tmp_path)
+    data = dataset(open_root(tmp_path))
     first, other = data.commit(0, table(1), {}), data.commit(0, table(2), {})
     assert first.name != other.name
     assert first.digest(("status",)) != other.digest(("status",))
@@ -65,14 +66,14 @@ def test_the_name_follows_the_content(tmp_path):
 
 def test_digests_are_counted_by_what_they_are_of(tmp_path):
     images = pa.table({"id": ["a", "b", "c"], "image_digest": ["file:0f", "file:1e", "no_image"]})
-    assert dataset(tmp_path).commit(0, images, {}).tallies == {"image_digest": {"file": 2, "no_image": 1}}
+    assert dataset(open_root(tmp_path)).commit(0, images, {}).tallies == {"image_digest": {"file": 2, "no_image": 1}}
 
 
 def test_row_inputs_name_a_version_but_are_no_content(tmp_path):
     def with_inputs(byte: bytes) -> pa.Table:
         return table(1).append_column("row_inputs", pa.array([byte * 16], pa.binary(16)))
 
-    data = dataset(tmp_path)
+    data = dataset(open_root(tmp_path))
     first, other = data.commit(0, with_inputs(b"a"), {}), data.commit(0, with_inputs(b"b"), {})
     assert first.name != other.name
     assert first.digest() == other.digest()
@@ -80,65 +81,65 @@ def test_row_inputs_name_a_version_but_are_no_content(tmp_path):
 
 
 def test_a_shard_of_other_length_than_its_record_is_damaged(tmp_path):
-    data = dataset(tmp_path)
+    data = dataset(open_root(tmp_path))
     record = data.commit(0, table(1, 2), {})
     with pytest.raises(DamagedError, match="2 rows, not 3"):
         data.read(replace(record, n_rows=3))
 
 
 def test_recommit_changes_the_inputs_alone(tmp_path):
-    data = dataset(tmp_path)
+    data = dataset(open_root(tmp_path))
     record = data.commit(0, table(1), {"up": "x"})
     assert data.recommit(record, {"up": "y"}) == replace(record, inputs={"up": "y"}) == data.record(0)
 
 
 @layouts
 def test_a_lost_record_is_made_again_from_the_bytes(layout, tmp_path):
-    data = dataset(tmp_path, layout)
+    data = dataset(open_root(tmp_path), layout)
     data.commit(0, table(1, 2), {})
     record, other = data.commit(0, table(3), {}), data.commit(1, table(4), {"up": "x"})
-    path = data.folder / data.record_name(0)
+    path = data.folder.local() / data.record_name(0)
     for damaged in (path.read_bytes()[:-9], b"", None):
         path.unlink() if damaged is None else path.write_bytes(damaged)
         assert data.lost_records() == [0]
         assert data.readable_records() == {1: other}
-        assert dataset(tmp_path, layout).recover(0) == record
+        assert dataset(open_root(tmp_path), layout).recover(0) == record
         assert data.records() == {0: record, 1: other}
     assert data.recover(1) == replace(other, inputs={})
 
 
 def test_a_record_that_is_damaged_is_lost_though_its_bytes_are_gone_too(tmp_path):
-    data = dataset(tmp_path)
+    data = dataset(open_root(tmp_path))
     record = data.commit(3, table(1), {})
     data.store.delete(record.name)
-    (data.folder / data.record_name(3)).write_bytes(b"{")
+    (data.folder.local() / data.record_name(3)).write_bytes(b"{")
     assert data.lost_records() == [3]
     assert data.indices() == {3}
 
 
 @layouts
 def test_no_record_is_made_of_damaged_or_older_bytes(layout, tmp_path):
-    data = dataset(tmp_path, layout)
+    data = dataset(open_root(tmp_path), layout)
     data.commit(0, table(1, 2), {})
     record = data.commit(0, table(3, status="bad"), {})
-    newest = max(data.store.files(record.name), key=lambda file: (data.folder / file).stat().st_size)
-    raw = bytearray((data.folder / newest).read_bytes())
+    newest = max(data.store.files(record.name), key=lambda file: (data.folder.local() / file).stat().st_size)
+    raw = bytearray((data.folder.local() / newest).read_bytes())
     raw[len(raw) // 2] ^= 255
-    (data.folder / newest).write_bytes(raw)
-    before = (data.folder / data.record_name(0)).read_bytes()
+    (data.folder.local() / newest).write_bytes(raw)
+    before = (data.folder.local() / data.record_name(0)).read_bytes()
     assert data.recover(0) is None
-    assert (data.folder / data.record_name(0)).read_bytes() == before
+    assert (data.folder.local() / data.record_name(0)).read_bytes() == before
     assert data.recover(5) is None
 
 
 @layouts
 def test_no_harm_to_the_bytes_ends_in_a_traceback(layout, tmp_path):
     """Bytes without a record are read without a digest to compare them with: libraries raise anything over them."""
-    data = dataset(tmp_path, layout)
+    data = dataset(open_root(tmp_path), layout)
     record = data.commit(0, table(1, 2), {})
-    (data.folder / data.record_name(0)).unlink()
+    (data.folder.local() / data.record_name(0)).unlink()
     for name in record.files:
-        path = data.folder / name
+        path = data.folder.local() / name
         whole = path.read_bytes()
         for place in range(0, len(whole), max(1, len(whole) // 50)):
             for harmed in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
@@ -151,19 +152,19 @@ def test_no_harm_to_the_bytes_ends_in_a_traceback(layout, tmp_path):
 
 def test_superseded_shards_are_told_from_other_files(tmp_path):
     """Lists of documents lie beside their shards: tidying once took them for shards that nothing names."""
-    data = dataset(tmp_path)
+    data = dataset(open_root(tmp_path))
     old = data.commit(0, table(1), {})
     data.commit(0, table(2), {})
-    (data.folder / "quarantine.parquet").write_bytes(b"")
+    (data.folder.local() / "quarantine.parquet").write_bytes(b"")
     assert data.superseded() == [old.name]
-    (data.folder / data.record_name(0)).unlink()
+    (data.folder.local() / data.record_name(0)).unlink()
     assert data.superseded() == []  # nobody can say which is the last: neither may be removed
     data.drop(0)
     assert data.store.names() == ["quarantine"]
 
 
 def test_drop_drops_the_record(tmp_path):
-    data = dataset(tmp_path)
+    data = dataset(open_root(tmp_path))
     data.commit(0, table(1), {})
     data.drop(0)
     data.drop(0)
@@ -172,12 +173,12 @@ def test_drop_drops_the_record(tmp_path):
 
 def test_a_healthy_shard_is_not_written_again(tmp_path):
     """A Zarr folder is replaced in two renames: a kill between them would lose a shard that was there."""
-    data = dataset(tmp_path, "zarr")
+    data = dataset(open_root(tmp_path), "zarr")
     record = data.commit(0, table(1), {})
-    before = (data.folder / f"{record.name}.zarr").stat().st_ino
+    before = (data.folder.local() / f"{record.name}.zarr").stat().st_ino
     assert data.commit(0, table(1), {"up": "new"}).inputs == {"up": "new"}
-    assert (data.folder / f"{record.name}.zarr").stat().st_ino == before
-    next((data.folder / f"{record.name}.zarr").rglob("0")).unlink()
+    assert (data.folder.local() / f"{record.name}.zarr").stat().st_ino == before
+    next((data.folder.local() / f"{record.name}.zarr").rglob("0")).unlink()
     repaired = data.commit(0, table(1), {})
     assert data.store.damaged(repaired.files) == []
 
@@ -189,7 +190,7 @@ def test_a_healthy_shard_is_not_written_again(tmp_path):
 def test_a_failure_at_any_call_leaves_the_old_shard_or_the_new(layout, same, after, error, tmp_path):
     old, new = table(1, 2), table(1, 2) if same else table(3)
     for calls in range(1, 300, 1 if layout == "parquet" else 5):
-        root = tmp_path / str(calls)
+        root = open_root(tmp_path / str(calls))
         dataset(root, layout).commit(0, old, {"up": "old"})
         with failing(calls, error, after=after) as countdown:
             raised = caught(lambda root=root: dataset(root, layout).commit(0, new, {"up": "new"}))
@@ -212,7 +213,7 @@ def test_a_failure_at_any_call_leaves_the_old_shard_or_the_new(layout, same, aft
 @pytest.mark.parametrize("after", [False, True])
 def test_a_kill_at_any_call_of_the_first_commit_leaves_no_record_without_bytes(layout, after, tmp_path):
     for calls in range(1, 300, 1 if layout == "parquet" else 3):
-        root = tmp_path / str(calls)
+        root = open_root(tmp_path / str(calls))
         with failing(calls, Killed(), after=after) as countdown, suppress(Killed):
             dataset(root, layout).commit(0, table(1), {})
         data = dataset(root, layout)
@@ -225,18 +226,22 @@ def test_a_kill_at_any_call_of_the_first_commit_leaves_no_record_without_bytes(l
 
 
 def test_list_datasets_finds_every_key_and_passes_over_strangers(tmp_path):
-    wanted = [dataset(tmp_path), dataset(tmp_path, config={"a": 2}), dataset(tmp_path, stage="clean")]
+    wanted = [
+        dataset(open_root(tmp_path)),
+        dataset(open_root(tmp_path), config={"a": 2}),
+        dataset(open_root(tmp_path), stage="clean"),
+    ]
     for data in wanted:
         data.commit(0, table(1), {})
     strange = tmp_path / "other" / "key"
     strange.mkdir(parents=True)
     (strange / "manifest.json").write_bytes(b'{"manifest_version": 3}')
-    assert {data.folder for data in list_datasets(tmp_path)} == {data.folder for data in wanted}
-    assert list_datasets(tmp_path / "absent") == []
+    assert {data.folder for data in list_datasets(open_root(tmp_path))} == {data.folder for data in wanted}
+    assert list_datasets(open_root(tmp_path / "absent")) == []
 
 
 def test_shards_of_other_documents_are_not_read_together(tmp_path):
-    data = dataset(tmp_path)
+    data = dataset(open_root(tmp_path))
     one, same, other = data.commit(0, table(1, 2), {}), data.commit(0, table(1, 2), {}), data.commit(0, table(2, 1), {})
     check_aligned({"a": one, "b": same})
     with pytest.raises(AlignmentError, match="shard 0: a and c hold different documents; run `fuseline run` again"):
@@ -271,7 +276,7 @@ def inputs_of(rows: pa.Table) -> pa.Array:
 
 
 def test_a_wrong_file_record_is_damage(tmp_path):
-    data = dataset(tmp_path)
+    data = dataset(open_root(tmp_path))
     record = data.commit(0, table(1), {})
     wrong = replace(record, files={name: FileRecord(f.size + 1, f.digest) for name, f in record.files.items()})
     with pytest.raises(DamagedError):
@@ -279,23 +284,23 @@ def test_a_wrong_file_record_is_damage(tmp_path):
 
 
 def test_a_broken_record_is_a_data_error_that_names_the_cure(tmp_path):
-    data = dataset(tmp_path)
+    data = dataset(open_root(tmp_path))
     data.commit(0, table(1), {})
-    next((data.folder / "shards").iterdir()).write_bytes(b"{")
+    next((data.folder.local() / "shards").iterdir()).write_bytes(b"{")
     with pytest.raises(DataError, match="fuseline repair"):
         data.records()
 
 
 def test_files_beside_a_shard_are_part_of_its_record_and_of_its_damage(tmp_path):
-    data = dataset(tmp_path)
+    data = dataset(open_root(tmp_path))
     data.commit(0, table(1), {})
-    (data.folder / "ids").write_bytes(b"d1")
-    beside = {"ids": record_file(data.folder / "ids")}
+    (data.folder.local() / "ids").write_bytes(b"d1")
+    beside = {"ids": record_file(data.folder, "ids")}
     record = data.commit(0, table(1), {}, beside=beside)
     assert data.record(0).beside == record.beside == beside
     assert data.recommit(record, {"up": "y"}) == data.record(0) == replace(record, inputs={"up": "y"})
     assert data.damaged(data.record(0)) == []
-    (data.folder / "ids").write_bytes(b"d2")
+    (data.folder.local() / "ids").write_bytes(b"d2")
     assert data.damaged(data.record(0)) == ["ids"]
     assert data.recommit(record, {}, beside={}).beside == data.record(0).beside == {}
     assert data.damaged(data.record(0)) == []
@@ -306,7 +311,7 @@ def test_files_beside_a_shard_are_part_of_its_record_and_of_its_damage(tmp_path)
 
 @pytest.mark.parametrize("rows", [(1,), (1, 2, 3)])
 def test_a_shard_has_as_many_rows_as_its_record_says(tmp_path, rows):
-    data = dataset(tmp_path)
+    data = dataset(open_root(tmp_path))
     record = data.commit(0, table(*rows), {})
     with pytest.raises(DamagedError, match=f"has {len(rows)} rows, not 2"):
         data.read(replace(record, n_rows=2))

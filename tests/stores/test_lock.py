@@ -13,12 +13,13 @@ from faults import full_disk
 
 from fuseline.stores.errors import LockedError, StorageError
 from fuseline.stores.lock import hold, holder
+from fuseline.stores.places import open_root
 
 HOLD = """
 import sys, time
-from pathlib import Path
 from fuseline.stores.lock import hold
-with hold(Path(sys.argv[1]), started="2026-01-02 03:04:05 UTC", wait=0):
+from fuseline.stores.places import open_root
+with hold(open_root(sys.argv[1]), started="2026-01-02 03:04:05 UTC", wait=0):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -41,14 +42,14 @@ def other(tmp_path):
 
 def test_the_second_process_learns_who_holds_the_root(other, tmp_path):
     wanted = rf"process {other.pid} on {socket.gethostname()}, started 2026-01-02 03:04:05 UTC, holds it; .*--wait"
-    with pytest.raises(LockedError, match=wanted), hold(tmp_path / "root", started="now", wait=0):
+    with pytest.raises(LockedError, match=wanted), hold(open_root(tmp_path / "root"), started="now", wait=0):
         pytest.fail("two runs on one root")
 
 
 def test_waiting_gets_the_lock_when_the_first_run_ends(other, tmp_path):
     threading.Timer(0.3, other.stdin.close).start()
-    with hold(tmp_path / "root", started="now", wait=30):
-        assert f"process {os.getpid()} " in holder(tmp_path / "root")
+    with hold(open_root(tmp_path / "root"), started="now", wait=30):
+        assert f"process {os.getpid()} " in holder(open_root(tmp_path / "root"))
 
 
 def test_who_waits_is_told_at_once_for_whom(other, tmp_path):
@@ -58,41 +59,41 @@ def test_who_waits_is_told_at_once_for_whom(other, tmp_path):
         said.append(line)
         other.stdin.close()
 
-    with hold(tmp_path / "root", started="now", wait=-1, command="fuseline gc", waiting=waiting):
-        assert "started now by `fuseline gc`," in holder(tmp_path / "root")
+    with hold(open_root(tmp_path / "root"), started="now", wait=-1, command="fuseline gc", waiting=waiting):
+        assert "started now by `fuseline gc`," in holder(open_root(tmp_path / "root"))
     (line,) = said
     assert f"process {other.pid} on {socket.gethostname()}, started 2026-01-02 03:04:05 UTC, holds it; waiting" in line
-    with hold(tmp_path / "root", started="now", wait=-1, waiting=waiting):
+    with hold(open_root(tmp_path / "root"), started="now", wait=-1, waiting=waiting):
         assert len(said) == 1  # nobody is waited for
 
 
 @pytest.mark.parametrize("before", [True, False])
 def test_a_full_disk_can_be_held_and_names_nobody_wrongly(tmp_path, before):
     if before:
-        with hold(tmp_path, started="then", wait=0):
+        with hold(open_root(tmp_path), started="then", wait=0):
             pass
-    with full_disk(), hold(tmp_path, started="now", wait=0):
+    with full_disk(), hold(open_root(tmp_path), started="now", wait=0):
         pass
-    assert holder(tmp_path) == "another run"
+    assert holder(open_root(tmp_path)) == "another run"
 
 
 def test_a_killed_run_frees_the_root(other, tmp_path):
     other.send_signal(signal.SIGKILL)
     other.wait()
-    with hold(tmp_path / "root", started="now", wait=0):
+    with hold(open_root(tmp_path / "root"), started="now", wait=0):
         pass
 
 
 def test_one_process_may_hold_it_twice(tmp_path):
-    with hold(tmp_path, started="now", wait=0), hold(tmp_path, started="now", wait=0):
+    with hold(open_root(tmp_path), started="now", wait=0), hold(open_root(tmp_path), started="now", wait=0):
         pass
-    with hold(tmp_path, started="now", wait=0):
+    with hold(open_root(tmp_path), started="now", wait=0):
         pass
 
 
 def test_the_outer_hold_outlives_the_inner(tmp_path):
-    with hold(tmp_path / "root", started="now", wait=0):
-        with hold(tmp_path / "root", started="now", wait=0):
+    with hold(open_root(tmp_path / "root"), started="now", wait=0):
+        with hold(open_root(tmp_path / "root"), started="now", wait=0):
             pass
         done = subprocess.run(
             [sys.executable, "-c", HOLD, str(tmp_path / "root")], cwd=Path(__file__).parents[2],
@@ -104,7 +105,10 @@ def test_the_outer_hold_outlives_the_inner(tmp_path):
 
 def test_one_process_may_name_the_root_differently(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with hold(tmp_path / "root", started="now", wait=0), hold(Path("root"), started="now", wait=0):
+    with (
+        hold(open_root(tmp_path / "root"), started="now", wait=0),
+        hold(open_root(Path("root")), started="now", wait=0),
+    ):
         pass
 
 
@@ -113,10 +117,10 @@ def test_one_process_may_hold_it_from_another_thread(tmp_path):
     got = []
 
     def inner() -> None:
-        with hold(tmp_path, started="now", wait=0):
+        with hold(open_root(tmp_path), started="now", wait=0):
             got.append(True)
 
-    with hold(tmp_path, started="now", wait=0):
+    with hold(open_root(tmp_path), started="now", wait=0):
         thread = threading.Thread(target=inner)
         thread.start()
         thread.join()
@@ -124,19 +128,22 @@ def test_one_process_may_hold_it_from_another_thread(tmp_path):
 
 
 def test_an_error_inside_frees_it(tmp_path, other):
-    with pytest.raises(ZeroDivisionError), hold(tmp_path / "mine", started="now", wait=0):
+    with pytest.raises(ZeroDivisionError), hold(open_root(tmp_path / "mine"), started="now", wait=0):
         raise ZeroDivisionError
-    with hold(tmp_path / "mine", started="now", wait=0):
+    with hold(open_root(tmp_path / "mine"), started="now", wait=0):
         pass
 
 
 def test_a_root_that_cannot_be_made_is_a_storage_error(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageError, match=r"cannot write .*file"), hold(tmp_path / "file" / "x", started="", wait=0):
+    with (
+        pytest.raises(StorageError, match=r"cannot write .*file"),
+        hold(open_root(tmp_path / "file" / "x"), started="", wait=0),
+    ):
         pytest.fail("held a file")
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}"])
 def test_a_broken_note_still_names_somebody(tmp_path, data):
     (tmp_path / ".lock.json").write_bytes(data)
-    assert holder(tmp_path) == "another run"
+    assert holder(open_root(tmp_path)) == "another run"

@@ -5,18 +5,20 @@ from pathlib import Path
 import pytest
 
 from fuseline.stores.errors import DataError
+from fuseline.stores.places import open_root
 from fuseline.stores.published import FILE, Published, publishing, relist, repair
+from fuseline.stores.root import Root
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path) -> Root:
     """Return a root with results."""
-    with publishing(tmp_path, tmp_path / "latest", tmp_path / "catalog.duckdb", tmp_path / "reports", inputs="abc"):
+    with publishing(open_root(tmp_path), "latest", "catalog.duckdb", "reports", inputs="abc"):
         write(tmp_path / "latest" / "report.html", b"page")
         write(tmp_path / "reports" / "run-1" / "index.html", b"page")
         write(tmp_path / "latest" / "metrics.parquet", b"numbers")
         write(tmp_path / "catalog.duckdb", b"views")
-    return tmp_path
+    return open_root(tmp_path)
 
 
 def write(path: Path, data: bytes) -> None:
@@ -32,13 +34,13 @@ def test_what_a_block_wrote_is_listed_and_nothing_else(root):
     }  # fmt: skip
     assert listed.whole(root)
     assert Published.damaged(root) == []
-    write(root / "latest" / "mine.txt", b"a user's own file")
+    write(root.local() / "latest" / "mine.txt", b"a user's own file")
     assert Published.damaged(root) == []
 
 
 @pytest.mark.parametrize("data", [b"PAGE", b"p", b"", None])
 def test_any_harm_is_found(root, data):
-    path = root / "latest" / "report.html"
+    path = root.local() / "latest" / "report.html"
     path.unlink() if data is None else path.write_bytes(data)
     assert Published.damaged(root) == ["latest/report.html"]
     assert Published.load(root).whole(root) == (data == b"PAGE")  # a plan compares sizes alone
@@ -46,7 +48,7 @@ def test_any_harm_is_found(root, data):
 
 @pytest.mark.parametrize("data", [b"{}", b"[]", b"5", b"", None])
 def test_a_lost_list_is_found_and_made_of_what_is_there(root, data):
-    (root / FILE).unlink() if data is None else (root / FILE).write_bytes(data)
+    (root.local() / FILE).unlink() if data is None else (root.local() / FILE).write_bytes(data)
     assert Published.damaged(root) == [FILE]
     if data is not None:
         with pytest.raises(DataError, match=r"published.json.*(fuseline repair|another Fuseline version)"):
@@ -58,8 +60,8 @@ def test_a_lost_list_is_found_and_made_of_what_is_there(root, data):
 
 
 def test_no_list_is_missed_where_nothing_was_published(tmp_path):
-    assert Published.damaged(tmp_path) == Published.damaged(tmp_path / "nowhere") == []
-    assert Published.load(tmp_path) == Published()
+    assert Published.damaged(open_root(tmp_path)) == Published.damaged(open_root(tmp_path / "nowhere")) == []
+    assert Published.load(open_root(tmp_path)) == Published()
 
 
 class StoppedError(Exception):
@@ -67,8 +69,8 @@ class StoppedError(Exception):
 
 
 def test_a_block_that_ends_early_leaves_no_false_alarm_and_nothing_current(root):
-    with pytest.raises(StoppedError), publishing(root, root / "latest", inputs="def"):
-        write(root / "latest" / "report.html", b"other")
+    with pytest.raises(StoppedError), publishing(root, "latest", inputs="def"):
+        write(root.local() / "latest" / "report.html", b"other")
         raise StoppedError
     assert Published.damaged(root) == []
     assert Published.load(root).inputs == ""
@@ -76,51 +78,51 @@ def test_a_block_that_ends_early_leaves_no_false_alarm_and_nothing_current(root)
 
 
 def test_other_files_are_listed_beside_what_is_current(root):
-    with publishing(root, root / "sweep" / "grid.parquet"):
-        write(root / "sweep" / "grid.parquet", b"cells")
+    with publishing(root, "sweep/grid.parquet"):
+        write(root.local() / "sweep" / "grid.parquet", b"cells")
     assert Published.load(root).inputs == "abc"
     assert "sweep/grid.parquet" in Published.load(root).files
-    write(root / "latest" / "metrics.parquet", b"NUMBERS")
-    with publishing(root, root / "sweep" / "grid.parquet"):
-        (root / "sweep" / "grid.parquet").unlink()
+    write(root.local() / "latest" / "metrics.parquet", b"NUMBERS")
+    with publishing(root, "sweep/grid.parquet"):
+        (root.local() / "sweep" / "grid.parquet").unlink()
     assert "sweep/grid.parquet" not in Published.load(root).files
     assert Published.damaged(root) == ["latest/metrics.parquet"]  # what a block does not name is not read again
 
 
 def test_a_file_that_lies_there_twice_is_put_back(root):
-    (root / "reports" / "run-1" / "index.html").write_bytes(b"PAGE")
+    (root.local() / "reports" / "run-1" / "index.html").write_bytes(b"PAGE")
     assert repair(root, "reports/run-1/index.html") is None
-    assert (root / "reports" / "run-1" / "index.html").read_bytes() == b"page"
+    assert (root.local() / "reports" / "run-1" / "index.html").read_bytes() == b"page"
     assert Published.damaged(root) == []
 
 
 def test_results_are_removed_to_be_published_again(root):
-    (root / "latest" / "metrics.parquet").write_bytes(b"NUMBERS")
+    (root.local() / "latest" / "metrics.parquet").write_bytes(b"NUMBERS")
     assert repair(root, "latest/metrics.parquet") is None
-    assert not (root / "latest" / "metrics.parquet").exists()
+    assert not (root.local() / "latest" / "metrics.parquet").exists()
     assert not Published.load(root).whole(root)
 
 
 @pytest.mark.parametrize("name", ["metrics/run-0.parquet", "runs/run-0.json"])
 def test_history_that_nobody_can_make_again_is_said_to_be_lost(root, name):
-    with publishing(root, root / name):
-        write(root / name, b"history")
-    (root / name).write_bytes(b"HISTORY")
+    with publishing(root, name):
+        write(root.local() / name, b"history")
+    (root.local() / name).write_bytes(b"HISTORY")
     assert "cannot be made again" in repair(root, name)
-    assert not (root / name).exists()
+    assert not (root.local() / name).exists()
     assert Published.damaged(root) == []
     assert Published.load(root).inputs == "abc"
 
 
 def test_a_list_that_is_lost_is_begun_with_what_is_there(root):
-    (root / FILE).unlink()
-    with publishing(root, root / "runs" / "run-1.json"):
-        write(root / "runs" / "run-1.json", b"run")
+    (root.local() / FILE).unlink()
+    with publishing(root, "runs/run-1.json"):
+        write(root.local() / "runs" / "run-1.json", b"run")
     assert len(Published.load(root).files) == 5
     assert Published.load(root).inputs == ""
 
 
 def test_some_places_can_be_looked_at_alone(root):
-    write(root / "latest" / "metrics.parquet", b"NUMBERS")
+    write(root.local() / "latest" / "metrics.parquet", b"NUMBERS")
     assert Published.damaged(root, "reports", "lat") == []
     assert Published.damaged(root, "reports", "latest") == ["latest/metrics.parquet"]

@@ -1,4 +1,4 @@
-"""The contract of every store, and each store put under it."""
+"""The contract of every layout, in every place."""
 
 import subprocess
 import sys
@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 
 from fuseline.stores.errors import DamagedError, DataError
-from fuseline.stores.layouts.memory import MemoryStore
 from fuseline.stores.layouts.parquet import ParquetStore
 from fuseline.stores.layouts.zarr import ZarrStore
 from fuseline.stores.manifest import FileRecord
-from fuseline.stores.store import Store, open_store
+from fuseline.stores.places import PLACES, open_root
+from fuseline.stores.store import LAYOUTS, Store, open_store
 
 IDS = ["a", "a/b", "../../etc/passwd", "", " ", "日本語", "\U0001f600", "e\u0301", "C:\\x", "x" * 1000]
 
@@ -52,19 +52,15 @@ class StoreContract:
     layout: str
     kind: type[object]
 
-    @pytest.fixture
-    def store(self, tmp_path: Path) -> Store:
-        return open_store(self.layout, tmp_path / "data")
+    @pytest.fixture(params=list(PLACES))
+    def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+        return open_store(self.layout, open_root(f"{request.param}://{tmp_path}/place").at("data"))
 
     def raw(self, store: Store, file: str) -> bytes:
-        return (store.folder / file).read_bytes()
+        return store.folder.get(file)
 
     def put(self, store: Store, file: str, data: bytes | None) -> None:
-        path = store.folder / file
-        if data is None:
-            path.unlink()
-        else:
-            path.write_bytes(data)
+        store.folder.delete(file) if data is None else store.folder.put(file, data)
 
     def test_is_opened_by_its_name(self, store):
         assert type(store) is self.kind
@@ -228,23 +224,14 @@ class TestZarr(StoreContract):
             store.read("s", files, ("id", "embedding"))
 
 
-class TestMemory(StoreContract, HoldsRagged):
-    layout, kind = "memory", MemoryStore
-
-    def raw(self, store, file):
-        return store.shards[file]
-
-    def put(self, store, file, data):
-        if data is None:
-            del store.shards[file]
-        else:
-            store.shards[file] = data
+def test_every_layout_is_under_the_contract():
+    assert {test.layout for test in StoreContract.__subclasses__()} == set(LAYOUTS)
 
 
 def test_only_the_layout_that_is_opened_is_imported(tmp_path: Path) -> None:
     """Zarr takes a fifth of a second to import, in every worker."""
     script = (
-        "import sys\nfrom pathlib import Path\nfrom fuseline.stores.store import open_store\n"
-        f"open_store('parquet', Path({str(tmp_path)!r}))\nassert 'zarr' not in sys.modules"
+        "import sys\nfrom fuseline.stores.places import open_root\nfrom fuseline.stores.store import open_store\n"
+        f"open_store('parquet', open_root({str(tmp_path)!r}))\nassert 'zarr' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

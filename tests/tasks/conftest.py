@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from drive import Source
 
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Source:
@@ -12,5 +15,5 @@ def source(tmp_path: Path) -> Source:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "root"
+def root(tmp_path: Path) -> Root:
+    return open_root(tmp_path / "root")

@@ -1,7 +1,5 @@
 """The drift report of a codebook, and what the planner makes of it."""
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,6 +7,7 @@ from drive import counts, run
 from visual import Visual, pictures, visual
 
 from fuseline.models.quantizers import PQ
+from fuseline.stores.root import Root
 from fuseline.stores.schemas import DRIFT
 from fuseline.tasks.engine.planner import PlanOptions, plan_all, plan_node
 from fuseline.tasks.engine.snapshot import seen_shards
@@ -23,19 +22,19 @@ def nodes(source, root):
     return nodes
 
 
-def report(nodes: Visual, root: Path) -> pa.Table:
+def report(nodes: Visual, root: Root) -> pa.Table:
     dataset = nodes.drift.dataset(root)
     return dataset.read(dataset.record(0))
 
 
-def planned(nodes: Visual, root: Path, refit: str) -> dict[str, str]:
+def planned(nodes: Visual, root: Root, refit: str) -> dict[str, str]:
     """Return why each node that has something to do is made."""
     drifted = refits(list(nodes), root) if refit == "drift" else {}
     plans = plan_all(list(nodes), root, PlanOptions(refit=refit, drifted=drifted))
     return {plan.node.name: plan.why for plan in plans if plan.todo}
 
 
-def settle(nodes: Visual, root: Path, refit: str) -> dict[str, tuple[int, int, int]]:
+def settle(nodes: Visual, root: Root, refit: str) -> dict[str, tuple[int, int, int]]:
     """Run everything under a policy as the flows do: again as long as a report asks for another codebook."""
     options = {"refit": refit, "drifted": refits(list(nodes), root) if refit == "drift" else {}}
     return counts(run(nodes, root, **options))
@@ -57,7 +56,7 @@ def test_with_nothing_new_there_is_nothing_to_compare(nodes, root):
 def test_errors_and_usage_are_those_of_the_rows_themselves(source, nodes, root):
     source.write(pictures(80) + pictures(30, start=80, shift=0.4))
     run(nodes, root)
-    book = PQ.load(nodes.codebook.fitted(root).path(nodes.codebook.fitted(root).record()))
+    book = PQ.load(nodes.codebook.fitted(root).folder.local(nodes.codebook.fitted(root).record().name))
     vectors = nodes.embed.dataset(root)
 
     def usable(indices, split):
@@ -173,6 +172,6 @@ def test_an_edited_text_is_nothing_to_a_codebook(source, nodes, root):
 def test_a_lost_report_is_made_again(nodes, root):
     dataset = nodes.drift.dataset(root)
     (name,) = dataset.record(0).files
-    (dataset.folder / name).unlink()
+    (dataset.folder.local() / name).unlink()
     assert refits(list(nodes), root) == {}
     assert counts(run(nodes, root)) == {"drift/q": (1, 2, 0)}

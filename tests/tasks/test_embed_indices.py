@@ -6,6 +6,8 @@ from typing import Any
 import pyarrow as pa
 from drive import content, make_shard
 
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
 from fuseline.stores.schemas import DETECTIONS, ragged_indices
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.ingest import SourceConfig
@@ -21,7 +23,7 @@ def element(label: str, score: float) -> dict[str, Any]:
     return {"box": [0.0, 0.0, 1.0, 1.0], "score": score, "label": label, "text": None, "points": []}
 
 
-def made(root: Path, upstream: ShardStage, tables: dict[str, pa.Table], **options: Any) -> tuple[ShardStage, Fit]:
+def made(root: Root, upstream: ShardStage, tables: dict[str, pa.Table], **options: Any) -> tuple[ShardStage, Fit]:
     """Commit documents and an upstream shard by hand, then fit and make the stage."""
     where = SourceConfig(path="none")
     documents = ingest_stage("x", where, shard_size=9, split=SplitConfig(valid=0, test=0))
@@ -67,15 +69,15 @@ def test_objects_are_looked_up_strongest_first(tmp_path: Path) -> None:
         transform=detect_elements,
     )  # fmt: skip
     tables = {"documents": DOCUMENTS, "upstream": pa.Table.from_pylist(rows, schema=DETECTIONS)}
-    stage, _ = made(tmp_path, detect, tables, field="labels", detections="objects", limit=2)
-    record = stage.dataset(tmp_path).record(0)
+    stage, _ = made(open_root(tmp_path), detect, tables, field="labels", detections="objects", limit=2)
+    record = stage.dataset(open_root(tmp_path)).record(0)
     assert record is not None
-    assert stage.dataset(tmp_path).read(record).drop_columns("row_inputs").schema.equals(ragged_indices())
+    assert stage.dataset(open_root(tmp_path)).read(record).drop_columns("row_inputs").schema.equals(ragged_indices())
     # By frequency among the two strongest of each training row: cat 2, cup 1, dog 1; bus stands in a test row.
-    assert {i: row["indices"] for i, row in content(stage, tmp_path).items()} == {
+    assert {i: row["indices"] for i, row in content(stage, open_root(tmp_path)).items()} == {
         "a": [1, 3], "b": [2, 1], "c": [0, 1], "d": []
     }  # fmt: skip
-    assert content(stage, tmp_path)["d"]["status"] == "missing"
+    assert content(stage, open_root(tmp_path))["d"]["status"] == "missing"
 
 
 def test_words_keep_their_order(tmp_path: Path) -> None:
@@ -83,8 +85,8 @@ def test_words_keep_their_order(tmp_path: Path) -> None:
         role="clean", short="text", flow="clean", version=1, config=CleanConfig(), transform=clean_documents
     )
     texts = pa.table({"id": ["a", "b", "c", "d"], "text": ["the cat", "the dog sat", "a cat", ""]})
-    stage, fit = made(tmp_path, clean, {"documents": DOCUMENTS, "upstream": texts}, limit=2)
-    assert [row["indices"] for row in content(stage, tmp_path).values()] == [[1, 2], [1, 3], [0, 2], []]
-    record = fit.fitted(tmp_path).record()
+    stage, fit = made(open_root(tmp_path), clean, {"documents": DOCUMENTS, "upstream": texts}, limit=2)
+    assert [row["indices"] for row in content(stage, open_root(tmp_path)).values()] == [[1, 2], [1, 3], [0, 2], []]
+    record = fit.fitted(open_root(tmp_path)).record()
     assert record is not None
     assert record.facts["values"] == 3

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from fuseline.models.columns import Dense
 from fuseline.models.encoders.tabular import Tabular, TabularConfig
 from fuseline.stores.errors import DataError
+from fuseline.stores.places import open_root
 from fuseline.stores.schemas import embedding, indices
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.ingest import SourceConfig
@@ -51,13 +52,13 @@ def pipeline(
 
 def test_only_training_rows_are_looked_at(tmp_path: Path) -> None:
     nodes = pipeline(Source(tmp_path / "x.jsonl").write(ROWS), options={"flag_missing": False})
-    run(nodes, tmp_path / "root")
-    record = nodes[1].fitted(tmp_path / "root").record()
+    run(nodes, open_root(tmp_path / "root"))
+    record = nodes[1].fitted(open_root(tmp_path / "root")).record()
     assert record is not None
     assert record.n_rows == 2
-    encoder = Tabular.load(nodes[1].fitted(tmp_path / "root").path(record))
+    encoder = Tabular.load(nodes[1].fitted(open_root(tmp_path / "root")).folder.local(record.name))
     assert encoder.names() == ["cat_y=p", "num_x"]
-    rows = content(nodes[2], tmp_path / "root")
+    rows = content(nodes[2], open_root(tmp_path / "root"))
     vectors = np.array([rows[name]["embedding"] for name in "abcde"])
     np.testing.assert_array_equal(vectors, [[1, 0], [np.nan, 1], [1, 1], [np.nan, 0], [0, 0]])
     assert [rows[name]["present"] for name in "abcde"] == [True, True, True, True, False]
@@ -70,34 +71,34 @@ def test_no_label_is_looked_at(tmp_path: Path) -> None:
         rows = [{**row, "label": label} for row, label in zip(ROWS, labels, strict=True)]
         (tmp_path / name).mkdir()
         nodes = pipeline(Source(tmp_path / name / "x.jsonl").write(rows), options={"numeric": "quantile"})
-        run(nodes, tmp_path / name)
+        run(nodes, open_root(tmp_path / name))
         assert [set(read.columns) & {"label", "labels"} for node in nodes[1:] for read in node.reads] == [set(), set()]
-        record = nodes[1].fitted(tmp_path / name).record()
+        record = nodes[1].fitted(open_root(tmp_path / name)).record()
         assert record is not None
-        found.append((record.digest, content(nodes[2], tmp_path / name)))
+        found.append((record.digest, content(nodes[2], open_root(tmp_path / name))))
     np.testing.assert_equal(found[0], found[1])
 
 
 def test_it_stays_frozen_until_it_is_refitted_and_unchanged_rows_are_kept(tmp_path: Path) -> None:
     source = Source(tmp_path / "x.jsonl")
     nodes = pipeline(source.write(ROWS))
-    run(nodes, tmp_path / "root")
+    run(nodes, open_root(tmp_path / "root"))
     new = {"id": "f", "split": "train", "label": "x", "x": 20.0, "y": "new"}
     source.write([{**ROWS[0], "x": 5.0}, *ROWS[1:], new])
-    made = counts(run(nodes, tmp_path / "root"))
+    made = counts(run(nodes, open_root(tmp_path / "root")))
     assert made["embed/c"] == (2, 2, 1)  # a changed, f is new, b stays: one shard each
     assert "encoders/c" not in made
-    rows = content(nodes[2], tmp_path / "root")
+    rows = content(nodes[2], open_root(tmp_path / "root"))
     assert rows["a"]["embedding"] == [1.0, 0.0, 0.5, 0.0]
     np.testing.assert_array_equal(rows["f"]["embedding"], [np.nan, 1, 1, 0])
-    run(nodes, tmp_path / "root", refit="now")
-    assert len(content(nodes[2], tmp_path / "root")["f"]["embedding"]) == 5
+    run(nodes, open_root(tmp_path / "root"), refit="now")
+    assert len(content(nodes[2], open_root(tmp_path / "root"))["f"]["embedding"]) == 5
 
 
 def test_a_value_that_moves_to_another_column_is_a_changed_row(tmp_path: Path) -> None:
     """Digests of cells don't name their columns: the row once looked unchanged when its shard had other columns."""
     documents, fit, stage = pipeline(Source(tmp_path / "x.jsonl").write(ROWS))
-    dataset, root = documents.dataset(tmp_path / "root"), tmp_path / "root"
+    dataset, root = documents.dataset(open_root(tmp_path / "root")), open_root(tmp_path / "root")
     known = {"id": ["a", "b"], "split": ["train", "train"], "labels": [["x"], ["y"]]}
     dataset.commit(0, pa.table({**known, "num_a": [0.0, 4.0], "num_b": [1.0, 2.0]}), {})
     dataset.commit(1, pa.table({**known, "id": ["c", "d"], "num_a": [1.0, 4.0]}), {})
@@ -112,13 +113,13 @@ def test_a_value_that_moves_to_another_column_is_a_changed_row(tmp_path: Path) -
 def test_indices_are_integers_in_parquet(tmp_path: Path) -> None:
     options = {"columns": ["cat_y", "num_x"], "numeric": "uniform", "bins": 2}
     nodes = pipeline(Source(tmp_path / "x.jsonl").write(ROWS), options=options, output="indices")
-    run(nodes, tmp_path / "root")
-    dataset = nodes[2].dataset(tmp_path / "root")
+    run(nodes, open_root(tmp_path / "root"))
+    dataset = nodes[2].dataset(open_root(tmp_path / "root"))
     tables = [dataset.read(record).drop_columns("row_inputs") for _, record in sorted(dataset.records().items())]
     assert all(table.schema.equals(indices(2)) for table in tables)
     found = [row for table in tables for row in table["indices"].to_pylist()]
     assert found == [[1, 1], [0, 2], [1, 2], [0, 1], [0, 0]]
-    assert list(dataset.folder.glob("*.parquet"))
+    assert list(dataset.folder.local().glob("*.parquet"))
 
 
 def test_half_precision_and_nothing_at_all(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_missing_values_are_zeros_beside_a_mask_in_a_block() -> None:
 def test_no_column_at_all_is_refused_with_the_cure(tmp_path: Path) -> None:
     nodes = pipeline(Source(tmp_path / "x.jsonl").write(ROWS), tabular=None)
     with pytest.raises(DataError, match=r"embed/encoders-c: columns: expected num_\* or cat_\* with a value"):
-        run(nodes, tmp_path / "root")
+        run(nodes, open_root(tmp_path / "root"))
     chosen = pipeline(tmp_path / "x.jsonl", options={"columns": ["num_z"]})
     with pytest.raises(DataError, match=r"expected \['num_z'\] in the training rows, got none"):
-        run(chosen, tmp_path / "root")
+        run(chosen, open_root(tmp_path / "root"))

@@ -8,6 +8,7 @@ from faults import flip
 from visual import Visual, pictures, visual
 
 from fuseline.stores.fitted import FittedRecord
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.nodes import Fit
 from fuseline.tasks.engine.planner import PlanOptions, plan_node
 
@@ -20,7 +21,7 @@ def source(tmp_path: Path) -> Source:
 
 
 @pytest.fixture
-def grown(source: Source, root: Path) -> Visual:
+def grown(source: Source, root: Root) -> Visual:
     """Return nodes whose fits saw half of the documents that there are now."""
     wanted = visual(source.write(pictures(40)))
     run(wanted, root)
@@ -29,28 +30,28 @@ def grown(source: Source, root: Path) -> Visual:
     return wanted
 
 
-def record_of(node: Fit, root: Path) -> FittedRecord:
+def record_of(node: Fit, root: Root) -> FittedRecord:
     record = node.fitted(root).record()
     assert record is not None
     return record
 
 
-def mended(node: Fit, root: Path) -> None:
+def mended(node: Fit, root: Root) -> None:
     """Damage a checkpoint as a disk does, and drop it as `fuseline repair` does."""
     fitted = node.fitted(root)
-    flip(fitted.path(record_of(node, root)) / "arrays.safetensors")
+    flip(fitted.folder.local(record_of(node, root).name) / "arrays.safetensors")
     assert fitted.damaged()
     fitted.drop()
 
 
-def gone(node: Fit, root: Path) -> None:
+def gone(node: Fit, root: Root) -> None:
     """Lose a file, of which `fuseline run` alone takes care."""
-    (node.fitted(root).path(record_of(node, root)) / "arrays.safetensors").unlink()
+    (node.fitted(root).folder.local(record_of(node, root).name) / "arrays.safetensors").unlink()
 
 
 @pytest.mark.parametrize("lose", [mended, gone])
 @pytest.mark.parametrize("name", ["codebook", "model"])
-def test_it_is_fitted_again_on_the_documents_that_it_saw(grown: Visual, root: Path, name: str, lose) -> None:
+def test_it_is_fitted_again_on_the_documents_that_it_saw(grown: Visual, root: Root, name: str, lose) -> None:
     node = getattr(grown, name)
     before = record_of(node, root)
     lose(node, root)
@@ -66,7 +67,7 @@ def test_it_is_fitted_again_on_the_documents_that_it_saw(grown: Visual, root: Pa
 
 
 @pytest.mark.parametrize("lose", [mended, gone])
-def test_documents_that_are_gone_cannot_be_seen_again(grown: Visual, source: Source, root: Path, lose) -> None:
+def test_documents_that_are_gone_cannot_be_seen_again(grown: Visual, source: Source, root: Root, lose) -> None:
     source.write(GROWN[1:])  # d0 was of the train split
     run(grown[:4], root)
     before = record_of(grown.codebook, root)
@@ -86,8 +87,8 @@ def test_documents_that_are_gone_cannot_be_seen_again(grown: Visual, source: Sou
 
 
 @pytest.mark.parametrize("damage", ["flipped", "gone"])
-def test_a_lost_record_tells_nothing_of_what_was_seen(grown: Visual, root: Path, damage: str) -> None:
-    path = grown.codebook.fitted(root).folder / "record.json"
+def test_a_lost_record_tells_nothing_of_what_was_seen(grown: Visual, root: Root, damage: str) -> None:
+    path = grown.codebook.fitted(root).folder.local() / "record.json"
     flip(path) if damage == "flipped" else path.unlink()
     grown.codebook.fitted(root).drop()
     assert plan_node(grown.codebook, root, PlanOptions()).missing == {0: "its record is lost; it is fitted on today's"}
@@ -96,23 +97,23 @@ def test_a_lost_record_tells_nothing_of_what_was_seen(grown: Visual, root: Path,
     assert record_of(grown.codebook, root).n_rows == 48
 
 
-def test_a_lost_record_of_what_comes_again_warns_of_nothing(source: Source, root: Path) -> None:
+def test_a_lost_record_of_what_comes_again_warns_of_nothing(source: Source, root: Root) -> None:
     wanted = visual(source.write(pictures(40)))
     run(wanted, root)
-    (wanted.codebook.fitted(root).folder / "record.json").unlink()
+    (wanted.codebook.fitted(root).folder.local() / "record.json").unlink()
     made = run(wanted, root)
     assert made.keys() == {"codebooks/q"}
     assert made["codebooks/q"][0].note == ""
 
 
 @pytest.mark.parametrize("refit", ["now", "on_change"])
-def test_what_the_user_wants_fitted_again_sees_todays_documents(grown: Visual, root: Path, refit: str) -> None:
+def test_what_the_user_wants_fitted_again_sees_todays_documents(grown: Visual, root: Root, refit: str) -> None:
     gone(grown.codebook, root)
     (report,) = run([grown.codebook], root, refit=refit)["codebooks/q"]
     assert (report.note, report.n_rows) == ("", 48)
 
 
-def test_a_fit_that_was_never_made_has_no_warning(source: Source, root: Path) -> None:
+def test_a_fit_that_was_never_made_has_no_warning(source: Source, root: Root) -> None:
     wanted = visual(source.write(pictures(40)))
     run(wanted[:3], root)
     plan = plan_node(wanted.codebook, root, PlanOptions())

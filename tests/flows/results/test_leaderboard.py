@@ -9,6 +9,7 @@ from rich.console import Console
 
 from fuseline.flows.cli.console import leaderboard_table
 from fuseline.flows.results.leaderboard import Standing, leaderboard, published_leaderboard
+from fuseline.stores.places import open_root
 from fuseline.stores.schemas import MODELS, RESULTS
 from tests.flows.conftest import Cli
 
@@ -93,11 +94,11 @@ def test_folds_are_a_column_of_their_own_and_rank_nothing() -> None:
 
 
 def test_nothing_published_gives_no_leaderboard(tmp_path: Path) -> None:
-    assert published_leaderboard(tmp_path) == []
+    assert published_leaderboard(open_root(tmp_path)) == []
 
 
 def test_a_run_ends_with_its_leaderboard_also_when_nothing_was_to_do(cli: Cli, finished: Path) -> None:
-    rows = published_leaderboard(finished.parent / "out")
+    rows = published_leaderboard(open_root(finished.parent / "out"))
     assert {row.model for row in rows} == {"additive", "pq", "text"}
     assert [row.valid for row in rows] == sorted((row.valid for row in rows), reverse=True)
     assert all(row.low <= row.test <= row.high and row.seconds and row.bytes for row in rows)

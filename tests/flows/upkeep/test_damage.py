@@ -12,7 +12,9 @@ from drive import Nodes, Source, documents, nodes, run
 
 from fuseline.flows.upkeep.damage import find_damage
 from fuseline.stores.fitted import RECORD
+from fuseline.stores.places import open_root
 from fuseline.stores.published import Published
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.planner import PlanOptions, plan_all
 from tests.flows.conftest import Cli, settings, write_config
 
@@ -32,10 +34,12 @@ def cut(path: Path) -> None:
 HARMS: tuple[Callable[[Path], None], ...] = (flip, cut, Path.unlink)
 
 
-def contents(root: Path) -> dict[str, bytes]:
+def contents(root: Root) -> dict[str, bytes]:
     """Return every file of a root by its path, and nothing of a record that says how long a fit took."""
-    files = {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
-    return {path.relative_to(root).as_posix(): b"" if path.name == RECORD else data for path, data in files.items()}
+    files = {path: path.read_bytes() for path in sorted(root.local().rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(root.local()).as_posix(): b"" if path.name == RECORD else data for path, data in files.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +50,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Nodes, Path]:
     for row in rows:
         (folder / row["image"]).write_bytes(row["id"].encode())
     wanted = nodes(Source(folder / "x.jsonl").write([*rows, rows[3]]))
-    run(wanted, folder / "root")
+    run(wanted, open_root(folder / "root"))
     return wanted, folder / "root"
 
 
-def damaged(wanted: Nodes, root: Path) -> list[str]:
+def damaged(wanted: Nodes, root: Root) -> list[str]:
     """Return what verify would name."""
     return [str(one) for _, _, damage in find_damage(list(wanted), root) for one in damage]
 
 
-def survives(wanted: Nodes, root: Path, name: str, harm: Callable[[Path], None], before: dict[str, bytes]) -> None:
+def survives(wanted: Nodes, root: Root, name: str, harm: Callable[[Path], None], before: dict[str, bytes]) -> None:
     """Assert that one harmed file is found and put right."""
-    harm(root / name)
+    harm(root.local() / name)
     assert damaged(wanted, root) != [], name
     for _, _, damage in list(find_damage(list(wanted), root)):
         for one in damage:
@@ -68,7 +72,7 @@ def survives(wanted: Nodes, root: Path, name: str, harm: Callable[[Path], None],
     assert contents(root) == before, name
 
 
-def pairs(root: Path, *, every: bool) -> Iterator[tuple[str, Callable[[Path], None]]]:
+def pairs(root: Root, *, every: bool) -> Iterator[tuple[str, Callable[[Path], None]]]:
     """Yield each file with every harm, or with one of them in turn."""
     turn = cycle(HARMS)
     for name in contents(root):
@@ -84,7 +88,7 @@ def test_any_harmed_file_of_a_dataset_is_found_and_put_right(
     assert len(before) > 40
     shutil.copytree(root, tmp_path / "root")
     for name, harm in pairs(root, every=every):
-        survives(wanted, tmp_path / "root", name, harm, before)
+        survives(wanted, open_root(tmp_path / "root"), name, harm, before)
 
 
 @pytest.fixture(scope="module")
@@ -119,18 +123,19 @@ def says_so_in_a_line(cli: Cli, config: Path) -> None:
 
 
 def test_damage_beside_the_datasets_is_found_and_put_right(cli: Cli, config: Path) -> None:
-    root = config.parent / "out"
-    reports = sorted(root.glob("reports/*/index.html"))
-    harmed = [root / "latest" / "predictions.parquet", root / "catalog.duckdb", max(reports), *root.glob("runs/*.json"),
-              root / "latest" / "metrics.parquet", root / "forgotten.json"]  # fmt: skip
+    root = open_root(config.parent / "out")
+    reports = sorted(root.local().glob("reports/*/index.html"))
+    latest, runs = root.local("latest"), root.local().glob("runs/*.json")
+    harmed = [latest / "predictions.parquet", root.local("catalog.duckdb"), max(reports), *runs,
+              latest / "metrics.parquet", root.local("forgotten.json")]  # fmt: skip
     predictions = harmed[0].read_bytes()
     for path, harm in zip(harmed, cycle(HARMS), strict=False):
         harm(path)
-    listed = sorted(path.relative_to(root).as_posix() for path in harmed if path.name != "forgotten.json")
+    listed = sorted(path.relative_to(root.local()).as_posix() for path in harmed if path.name != "forgotten.json")
     found = verify(cli, config)
     assert found["published files"] == listed
     assert found["list of forgotten documents"] == ["forgotten.json"]
-    lost = next(root.glob("documents/*/*/shards/000000.json"))
+    lost = next(root.local().glob("documents/*/*/shards/000000.json"))
     lost.rename(lost.with_suffix(".aside"))
     says_so_in_a_line(cli, config)
     lost.with_suffix(".aside").rename(lost)
@@ -141,15 +146,19 @@ def test_damage_beside_the_datasets_is_found_and_put_right(cli: Cli, config: Pat
     assert verify(cli, config) == {}
     assert harmed[0].read_bytes() == predictions
     run = Published.load(root).run  # what a run leaves twice repairs itself
-    assert (root / "metrics" / f"{run}.parquet").read_bytes() == (root / "latest" / "metrics.parquet").read_bytes()
-    assert (root / "reports" / run / "index.html").read_bytes() == (root / "latest" / "report.html").read_bytes()
+    assert (root.local() / "metrics" / f"{run}.parquet").read_bytes() == (
+        root.local() / "latest" / "metrics.parquet"
+    ).read_bytes()
+    assert (root.local() / "reports" / run / "index.html").read_bytes() == (
+        root.local() / "latest" / "report.html"
+    ).read_bytes()
     assert "nothing to do" in cli("run", config).output
     assert cli("gc", config).exit_code == 0
 
 
 def test_a_lost_list_is_made_again_but_that_of_forgotten_documents(cli: Cli, config: Path) -> None:
-    root = config.parent / "out"
-    (root / "published.json").write_bytes(b"{}")
+    root = open_root(config.parent / "out")
+    (root.local() / "published.json").write_bytes(b"{}")
     for command in ("plan", "run", "gc", "report"):
         outcome = cli(command, config)
         assert outcome.exit_code == 1, command
@@ -158,7 +167,7 @@ def test_a_lost_list_is_made_again_but_that_of_forgotten_documents(cli: Cli, con
     assert cli("repair", config).exit_code == 0
     assert verify(cli, config) == {}
     for name in ("forgotten.json", "forgotten.copy.json"):
-        (root / name).rename(root / f"{name}.aside")
+        (root.local() / name).rename(root.local() / f"{name}.aside")
     assert verify(cli, config) == {"list of forgotten documents": ["forgotten.json, forgotten.copy.json"]}
     predict = ("--model", "pq", "--source", config.parent / "documents.jsonl", "-o", config.parent / "new.parquet")
     for command, more in (("repair", ()), ("predict", predict)):
@@ -171,14 +180,14 @@ def test_a_lost_list_is_made_again_but_that_of_forgotten_documents(cli: Cli, con
 
 
 def test_damaged_results_stop_no_erasure(cli: Cli, config: Path) -> None:
-    root = config.parent / "out"
+    root = open_root(config.parent / "out")
     for name, harm in zip(("report.html", "documents.parquet", "predictions.parquet"), HARMS, strict=True):
-        harm(root / "latest" / name)
+        harm(root.local() / "latest" / name)
     outcome = cli("forget", config, "--ids", "doc-0008")
     assert outcome.exit_code == 0, outcome.output
     assert verify(cli, config) == {}
     assert cli("run", config).exit_code == 0  # publishes what is left
-    assert "doc-0008" not in (root / "latest" / "report.html").read_text("utf-8")
+    assert "doc-0008" not in (root.local() / "latest" / "report.html").read_text("utf-8")
     assert verify(cli, config) == {}
 
 
@@ -186,15 +195,15 @@ def test_damaged_results_stop_no_erasure(cli: Cli, config: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_any_harmed_file_of_a_root_is_found_and_put_right(cli: Cli, config: Path) -> None:
     """One of every kind of file under the root after a run, but the lock and Prefect's history."""
-    root = config.parent / "out"
+    root = open_root(config.parent / "out")
     names = [name for name in contents(root) if not name.startswith((".lock", ".prefect/"))]
     kinds = {re.sub(r"[0-9a-f]{6,}|(?<=^models/)\w+", "#", name): name for name in names}
     for name, harm in zip(kinds.values(), cycle(HARMS), strict=False):
         assert cli("gc", config).exit_code == 0
-        if not (root / name).exists():
+        if not (root.local() / name).exists():
             continue  # an earlier version by now
         print(name, harm)  # shown when it fails
-        harm(root / name)
+        harm(root.local() / name)
         assert verify(cli, config), name
         says_so_in_a_line(cli, config)
         repaired = cli("repair", config)

@@ -13,6 +13,8 @@ import pytest
 import zarr
 
 from fuseline.reports.redact import shown
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
 from tests.flows.conftest import Cli, document, settings, write_config, write_documents
 from tests.flows.test_run import busy, last_summaries, plan_of
 
@@ -34,7 +36,7 @@ def erased(cli: Cli, config: Path) -> Path:
     """Forget two documents, after another version of the texts was made and the first one published again."""
     assert cli("run", config, "--set", "clean.cleaner=selectolax").exit_code == 0
     assert cli("run", config).exit_code == 0
-    root = config.parent / "out"
+    root = open_root(config.parent / "out")
     assert set(holding(root, GONE)) >= {"documents", "clean", "embed", "quantize", "predictions", "latest"}
     ids = config.parent / "ids.txt"
     ids.write_text("doc-0031\n", encoding="utf-8")
@@ -53,9 +55,9 @@ def erased(cli: Cli, config: Path) -> Path:
     return config
 
 
-def holding(root: Path, document: str) -> Iterator[str]:
+def holding(root: Root, document: str) -> Iterator[str]:
     """Yield the folders of files that hold a document's id anywhere in them, read without any code of ours."""
-    for path in root.rglob("*"):
+    for path in root.local().rglob("*"):
         if path.suffix == ".parquet" and path.is_file():
             held = any(document in str(row) for row in pq.read_table(path, partitioning=None).to_pylist())
         elif path.suffix == ".zarr":
@@ -63,14 +65,14 @@ def holding(root: Path, document: str) -> Iterator[str]:
         else:
             held = path.is_file() and document.encode() in path.read_bytes()
         if held:
-            yield path.relative_to(root).parts[0]
+            yield path.relative_to(root.local()).parts[0]
 
 
 def test_no_file_under_the_root_holds_them(cli: Cli, erased: Path) -> None:
-    root = erased.parent / "out"
+    root = open_root(erased.parent / "out")
     assert list(holding(root, GONE)) == list(holding(root, "doc-0031")) == []
     assert list(holding(root, "images/0007.png")) == []
-    assert list(holding(Path(os.environ["PREFECT_HOME"]), GONE)) == []
+    assert list(holding(open_root(Path(os.environ["PREFECT_HOME"])), GONE)) == []
     verified = cli("verify", erased)
     assert verified.exit_code == 0, verified.output
     assert "2 documents are forgotten" in verified.output
@@ -78,12 +80,12 @@ def test_no_file_under_the_root_holds_them(cli: Cli, erased: Path) -> None:
 
 def test_nothing_is_left_to_make_and_what_is_published_counts_the_rest(cli: Cli, erased: Path) -> None:
     assert busy(plan_of(cli, erased)) == set()
-    root = erased.parent / "out"
-    assert pq.read_table(root / "latest" / "predictions.parquet").num_rows == 3 * 48
-    counted = pq.read_table(root / "latest" / "statistics.parquet").to_pylist()
+    root = open_root(erased.parent / "out")
+    assert pq.read_table(root.local() / "latest" / "predictions.parquet").num_rows == 3 * 48
+    counted = pq.read_table(root.local() / "latest" / "statistics.parquet").to_pylist()
     total = sum(row["value"] for row in counted if row["field"] == row["measure"] == "documents")
     assert total == 48
-    with duckdb.connect(str(root / "catalog.duckdb"), read_only=True) as connection:
+    with duckdb.connect(str(root.local() / "catalog.duckdb"), read_only=True) as connection:
         for view, rows in (("documents", 48), ("clean", 48), ("predictions", 144), ("features", 48)):
             assert connection.execute(f"SELECT count(*) FROM {view}").fetchall() == [(rows,)]  # noqa: S608
     assert "fitted on 41 of 40" in str(plan_of(cli, erased)["train/text"]["why"]) or trained_less(cli, erased)
@@ -135,12 +137,14 @@ def test_an_unknown_id_is_refused_before_anything_is_done(cli: Cli, erased: Path
 
 
 def test_a_dry_run_changes_nothing(cli: Cli, erased: Path) -> None:
-    root = erased.parent / "out"
-    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    root = open_root(erased.parent / "out")
+    before = {path: path.read_bytes() for path in root.local().rglob("*") if path.is_file()}
     result = cli("forget", erased, "--ids", "doc-0001", "--dry-run")
     assert result.exit_code == 0
     assert "rows of" in result.output
-    after = {path: path.read_bytes() for path in root.rglob("*") if path.is_file() and path.name != ".lock.json"}
+    after = {
+        path: path.read_bytes() for path in root.local().rglob("*") if path.is_file() and path.name != ".lock.json"
+    }
     assert after == {path: data for path, data in before.items() if path.name != ".lock.json"}
 
 
@@ -159,30 +163,30 @@ def test_verify_finds_what_is_left(cli: Cli, erased: Path) -> None:
 
 
 def test_they_come_back_neither_by_a_run_nor_by_a_prediction(cli: Cli, erased: Path) -> None:
-    folder, root = erased.parent, erased.parent / "out"
+    folder, root = erased.parent, open_root(erased.parent / "out")
     write_documents(folder, [document(folder, number) for number in range(52)])
     assert cli("run", erased).exit_code == 0
     done = last_summaries(root)
     assert (done["ingest/shapes"]["rows_computed"], done["embed/image"]["rows_computed"]) == (2, 2)
-    assert pq.read_table(root / "latest" / "predictions.parquet").num_rows == 3 * 50
+    assert pq.read_table(root.local() / "latest" / "predictions.parquet").num_rows == 3 * 50
     output = folder / "new.parquet"
     result = cli("predict", erased, "--model", "pq", "--source", folder / "documents.jsonl", "--output", output)
     assert result.exit_code == 0, result.output
     predicted = pq.read_table(output)["id"].to_pylist()
     assert len(predicted) == 50
     assert GONE not in predicted
-    held = pq.read_table(root / "latest" / "quarantine.parquet").to_pylist()
+    held = pq.read_table(root.local() / "latest" / "quarantine.parquet").to_pylist()
     assert [(row["id"], row["reason"]) for row in held] == [(None, "forgotten")] * 2
     assert cli("verify", erased).exit_code == 0
 
 
 def test_refit_makes_models_that_never_saw_them(cli: Cli, erased: Path) -> None:
-    root = erased.parent / "out"
+    root = open_root(erased.parent / "out")
     result = cli("forget", erased, "--ids", "doc-0012", "--refit")
     assert result.exit_code == 0, result.output
     assert busy(plan_of(cli, erased)) == set()
     plan = plan_of(cli, erased)
     assert not any("fitted on" in str(row["why"]) for row in plan.values())
-    for record in root.glob("models/text/*/record.json"):
+    for record in root.local().glob("models/text/*/record.json"):
         assert len(list(record.parent.glob("checkpoint-*"))) == 1
     assert cli("verify", erased).exit_code == 0

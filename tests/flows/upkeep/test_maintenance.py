@@ -18,9 +18,11 @@ from fuseline.flows.experiments.trials import sweep_nodes
 from fuseline.flows.graph import build
 from fuseline.flows.runs import configs_of_runs, last_configs, last_run, last_summaries, runs_of, write_run
 from fuseline.flows.upkeep.damage import Damage, find_all_damage, find_damage
-from fuseline.flows.upkeep.maintenance import find_garbage, old_checkpoints, size_of
+from fuseline.flows.upkeep.maintenance import find_garbage
 from fuseline.stores.dataset import Dataset
 from fuseline.stores.errors import DataError
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.nodes import Fit, Node
 from fuseline.tasks.engine.planner import PlanOptions, plan_all
 
@@ -28,17 +30,17 @@ from fuseline.tasks.engine.planner import PlanOptions, plan_all
 @pytest.fixture
 def made(tmp_path: Path) -> tuple[Nodes, Path]:
     """Return a finished pipeline of 25 documents in 3 shards."""
-    wanted, root = nodes(Source(tmp_path / "x.jsonl").write(documents(25))), tmp_path / "root"
+    wanted, root = nodes(Source(tmp_path / "x.jsonl").write(documents(25))), open_root(tmp_path / "root")
     run(wanted, root)
     return wanted, root
 
 
-def named(wanted: Nodes, root: Path) -> dict[str, list[str]]:
+def named(wanted: Nodes, root: Root) -> dict[str, list[str]]:
     """Return what is damaged, by node."""
     return {label: list(map(str, damage)) for label, _, damage in find_damage(list(wanted), root) if damage}
 
 
-def repaired(wanted: Nodes, root: Path) -> dict[str, tuple[int, int, int]]:
+def repaired(wanted: Nodes, root: Root) -> dict[str, tuple[int, int, int]]:
     """Mend, run, and return what was made; nothing may be damaged or left to do afterwards."""
     for _, _, damage in list(find_damage(list(wanted), root)):
         for one in damage:
@@ -61,7 +63,7 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
-def dataset(node: Node, root: Path) -> Dataset:
+def dataset(node: Node, root: Root) -> Dataset:
     """Return a node's dataset."""
     return node.dataset(root)
 
@@ -71,7 +73,7 @@ def dataset(node: Node, root: Path) -> Dataset:
 def test_a_damaged_record_is_made_again_without_computing_a_row(made, name, damage):
     wanted, root = made
     data = dataset(getattr(wanted, name), root)
-    path, before = data.folder / "shards" / "000001.json", data.records()
+    path, before = data.folder.local() / "shards" / "000001.json", data.records()
     damage(path)
     assert named(wanted, root) == {getattr(wanted, name).label: ["1: shards/000001.json"]}
     done = repaired(wanted, root)
@@ -81,8 +83,8 @@ def test_a_damaged_record_is_made_again_without_computing_a_row(made, name, dama
 
 def test_a_damaged_summary_and_checkpoint_record_are_made_again(made):
     wanted, root = made
-    flip(dataset(wanted.total, root).folder / "shards" / "000000.json")
-    flip(wanted.model.fitted(root).folder / "record.json")
+    flip(dataset(wanted.total, root).folder.local() / "shards" / "000000.json")
+    flip(wanted.model.fitted(root).folder.local() / "record.json")
     assert named(wanted, root) == {"train/longest": ["0: record.json"], "evaluate/total": ["0: shards/000000.json"]}
     assert set(repaired(wanted, root)) == {"models/longest", "evaluation/total"}
 
@@ -90,8 +92,8 @@ def test_a_damaged_summary_and_checkpoint_record_are_made_again(made):
 def test_a_record_and_its_bytes_damaged_together_cost_that_shard(made):
     wanted, root = made
     data = dataset(wanted.clean, root)
-    cut(data.folder / f"{data.records()[2].name}.parquet")
-    flip(data.folder / "shards" / "000002.json")
+    cut(data.folder.local() / f"{data.records()[2].name}.parquet")
+    flip(data.folder.local() / "shards" / "000002.json")
     assert repaired(wanted, root)["clean/text"] == (1, 5, 0)
 
 
@@ -99,7 +101,7 @@ def test_damaged_documents_come_from_the_source_into_the_same_place(made):
     wanted, root = made
     data = dataset(wanted.documents, root)
     before = data.records()
-    cut(data.folder / f"{before[0].name}.parquet")
+    cut(data.folder.local() / f"{before[0].name}.parquet")
     assert set(repaired(wanted, root)) == {"documents/x"}
     assert data.records() == before
 
@@ -107,14 +109,14 @@ def test_damaged_documents_come_from_the_source_into_the_same_place(made):
 @pytest.mark.parametrize("name", ["documents", "clean", "vector"])
 def test_damaged_bytes_of_an_earlier_version_go(tmp_path, name):
     source = Source(tmp_path / "x.jsonl")
-    wanted, root = nodes(source.write(documents(5))), tmp_path / "root"
+    wanted, root = nodes(source.write(documents(5))), open_root(tmp_path / "root")
     run(wanted, root)
     source.write(documents(5, d1="another text"))
     run(wanted, root)
     data = dataset(getattr(wanted, name), root)
     (old,) = data.superseded()
     assert named(wanted, root) == {}
-    for path in (data.folder / file for file in data.store.files(old)):
+    for path in (data.folder.local() / file for file in data.store.files(old)):
         cut(path)
     assert named(wanted, root) == {getattr(wanted, name).label: [old]}
     assert repaired(wanted, root) == {}
@@ -124,7 +126,7 @@ def test_damaged_bytes_of_an_earlier_version_go(tmp_path, name):
 def test_a_damaged_manifest_is_written_again(made):
     wanted, root = made
     for node in (wanted.clean, wanted.model):
-        flip(root / node.name / node.key / "manifest.json")
+        flip(root.local() / node.name / node.key / "manifest.json")
     assert named(wanted, root) == {"clean/text": ["manifest.json"], "train/longest": ["manifest.json"]}
     assert repaired(wanted, root) == {}
 
@@ -135,17 +137,17 @@ def test_nothing_is_damaged_before_the_first_run(tmp_path, tried):
     if tried:
         (tmp_path / "x.jsonl").write_bytes(b"")
         with pytest.raises(DataError, match="at least one document"):
-            run([wanted.documents], tmp_path / "root", look=False)
-    found = {label: (checked, damage) for label, checked, damage in find_damage(list(wanted), tmp_path / "root")}
+            run([wanted.documents], open_root(tmp_path / "root"), look=False)
+    found = {
+        label: (checked, damage) for label, checked, damage in find_damage(list(wanted), open_root(tmp_path / "root"))
+    }
     assert found.pop("train/longest") == (1, [])
     assert list(found.values()) == [(0, [])] * 6
 
 
-def test_the_size_of_a_folder_is_that_of_all_files_in_it(tmp_path: Path):
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    for name in ("x", "a/y", "a/b/z"):
-        (tmp_path / name).write_bytes(b"123")
-    assert (size_of(tmp_path), size_of(tmp_path / "x")) == (9, 3)
+def garbage_of(config: Config) -> list[Path]:
+    """Return the paths of what is garbage."""
+    return [open_root(config.root).local(name) for name in find_garbage(config)]
 
 
 class TestGarbage:
@@ -161,7 +163,7 @@ class TestGarbage:
     @staticmethod
     def make(config: Config) -> list[Path]:
         """Make the documents and cleaned texts; return the folders of the datasets that are there."""
-        root = Path(config.root)
+        root = open_root(config.root)
         made = [node for node in build(config) if node.flow in ("ingest", "clean")]
         run(made, root)
         return [node.dataset(root).folder for node in made]
@@ -170,10 +172,10 @@ class TestGarbage:
         Source(tmp_path / "x.jsonl").write(documents(5))
         old, new = self.config(tmp_path), self.config(tmp_path, cleaner="selectolax")
         first = self.make(old)
-        assert find_garbage(old) == []
+        assert garbage_of(old) == []
         second = self.make(new)
-        assert find_garbage(new) == sorted(set(first) - set(second)) != []
-        assert find_garbage(old) == sorted(set(second) - set(first)) != []
+        assert garbage_of(new) == sorted(set(first) - set(second)) != []
+        assert garbage_of(old) == sorted(set(second) - set(first)) != []
         assert all(folder.is_dir() for folder in {*first, *second})
 
     def test_what_the_last_run_of_another_configuration_needs_is_kept(self, tmp_path: Path):
@@ -182,16 +184,16 @@ class TestGarbage:
         other = mine.model_copy(update={"name": "y"})
         self.make(mine)
         folders = self.make(other)
-        assert find_garbage(mine) == sorted(folders)
-        write_run(Path(mine.root), "20260101-000000-aaaa", other, [], "")
-        assert find_garbage(mine) == []
+        assert garbage_of(mine) == sorted(folders)
+        write_run(open_root(Path(mine.root)), "20260101-000000-aaaa", other, [], "")
+        assert garbage_of(mine) == []
 
     def test_of_a_configuration_counts_what_it_says_now(self, tmp_path: Path):
         Source(tmp_path / "x.jsonl").write(documents(5))
         old, new = self.config(tmp_path), self.config(tmp_path, cleaner="selectolax")
         first, second = self.make(old), self.make(new)
-        write_run(Path(old.root), "20260101-000000-aaaa", old, [], "")
-        assert find_garbage(new) == sorted(set(first) - set(second)) != []
+        write_run(open_root(Path(old.root)), "20260101-000000-aaaa", old, [], "")
+        assert garbage_of(new) == sorted(set(first) - set(second)) != []
 
     def test_left_overs_of_killed_writes_are_garbage(self, tmp_path: Path):
         Source(tmp_path / "x.jsonl").write(documents(5))
@@ -199,18 +201,18 @@ class TestGarbage:
         folder, *_ = self.make(config)
         partial = folder / ".000000-0123.parquet.89abcdef.partial"
         partial.write_bytes(b"half")
-        assert find_garbage(config) == [partial]
+        assert garbage_of(config) == [partial]
 
     def test_a_superseded_folder_of_vectors_is_garbage(self, tmp_path: Path):
         values = self.config(tmp_path).model_dump(include={"name", "root", "source"})
         config = parse_config({**values, "embed": {"image": {"encoder": "efficientnet_lite2"}}})
         node = next(node for node in build(config) if node.layout == "zarr")
-        data = node.dataset(Path(config.root))
+        data = node.dataset(open_root(config.root))
         for value in (1.0, 2.0):
             vectors = pa.FixedSizeListArray.from_arrays(pa.array([value], pa.float32()), 1)
             data.commit(0, pa.table({"id": ["d0"], "embedding": vectors}), {})
         (old,) = data.superseded()
-        assert find_garbage(config) == [data.folder / f"{old}.zarr"]
+        assert garbage_of(config) == [data.folder.local() / f"{old}.zarr"]
 
     def test_trainings_of_a_grid_are_kept(self, tmp_path: Path):
         source = {"path": str(tmp_path / "x.jsonl"), "options": {}}
@@ -218,12 +220,12 @@ class TestGarbage:
         values = {"name": "x", "root": str(tmp_path / "root"), "source": source, **grid}
         config = parse_config(values)
         seen = {"n_rows": 1, "shards": {}, "fitted": {}, "facts": {}}
-        cells = [node.fitted(Path(config.root)) for node in sweep_nodes(config)]
+        cells = [node.fitted(open_root(config.root)) for node in sweep_nodes(config)]
         for fitted in cells:
             fitted.commit(lambda folder: (folder / "x").write_bytes(b"1"), **seen)
             fitted.drop()  # its record stays, and tells what it saw
         assert len(cells) > 1
-        assert find_garbage(config) == []
+        assert garbage_of(config) == []
 
     @pytest.mark.parametrize("harm", [Path.unlink, cut, flip])
     def test_bytes_whose_record_is_lost_are_never_garbage(self, tmp_path: Path, harm):
@@ -234,16 +236,16 @@ class TestGarbage:
         source.write(documents(5, d1="another text"))
         superseded = self.files(config)
         self.make(config)
-        assert set(find_garbage(config)) == superseded
+        assert set(garbage_of(config)) == superseded
         made = [node for node in build(config) if node.flow in ("ingest", "clean")]
         before = self.files(config)
         for node in made:
-            harm(node.dataset(Path(config.root)).folder / "shards" / "000000.json")
-        assert find_garbage(config) == []
-        assert {label for label, _, damage in find_damage(made, Path(config.root)) if damage} == {
+            harm(node.dataset(open_root(config.root)).folder.local() / "shards" / "000000.json")
+        assert garbage_of(config) == []
+        assert {label for label, _, damage in find_damage(made, open_root(config.root)) if damage} == {
             node.label for node in made
         }
-        repaired(made, Path(config.root))
+        repaired(made, open_root(config.root))
         assert before <= self.files(config)
 
     @staticmethod
@@ -256,20 +258,20 @@ class TestGarbage:
         values = {"name": "x", "root": str(tmp_path / "root"), "source": source, "models": {"t": {"kind": "text"}}}
         config = parse_config(values)
         node = next(node for node in build(config) if isinstance(node, Fit))
-        fitted, seen = node.fitted(Path(config.root)), {"n_rows": 1, "shards": {}, "fitted": {}, "facts": {}}
-        old = fitted.path(fitted.commit(lambda folder: (folder / "x").write_bytes(b"1"), **seen))
-        assert find_garbage(config) == []
+        fitted, seen = node.fitted(open_root(config.root)), {"n_rows": 1, "shards": {}, "fitted": {}, "facts": {}}
+        old = fitted.folder.local(fitted.commit(lambda folder: (folder / "x").write_bytes(b"1"), **seen).name)
+        assert garbage_of(config) == []
         fitted.commit(lambda folder: (folder / "x").write_bytes(b"2"), **seen)
-        assert find_garbage(config) == [old]
+        assert garbage_of(config) == [old]
 
     def test_checkpoints_are_never_garbage_without_their_record(self, made: tuple[Nodes, Path]):
         wanted, root = made
-        folder = wanted.model.fitted(root).folder
+        fitted, folder = wanted.model.fitted(root), wanted.model.fitted(root).folder.local()
         (folder / "checkpoint-0123456789ab").mkdir()
-        assert old_checkpoints(folder) == [folder / "checkpoint-0123456789ab"]
+        assert fitted.superseded() == ["checkpoint-0123456789ab"]
         for data in (b"{}", b"[]", b"", None):
             (folder / "record.json").unlink() if data is None else (folder / "record.json").write_bytes(data)
-            assert old_checkpoints(folder) == []
+            assert fitted.superseded() == []
 
     @pytest.mark.parametrize("listed", [True, False])
     def test_gc_needs_no_room(self, tmp_path: Path, listed: bool):
@@ -279,11 +281,11 @@ class TestGarbage:
         self.make(config)
         source.write(documents(5, d1="another text"))
         self.make(config)
-        garbage, path = find_garbage(config), tmp_path / "x.yaml"
+        garbage, path = garbage_of(config), tmp_path / "x.yaml"
         path.write_text(config.to_yaml(), encoding="utf-8")
         assert len(garbage) == 2
         if listed:
-            write_run(Path(config.root), "20260101-000000-abcd", config, [], "")
+            write_run(open_root(config.root), "20260101-000000-abcd", config, [], "")
             (Path(config.root) / "catalog.duckdb").write_bytes(b"a catalog that names what goes")
         with full_disk():
             result = CliRunner().invoke(app, ["gc", str(path), "--wait", "0"])
@@ -295,8 +297,9 @@ class TestGarbage:
     def test_gc_tells_for_whom_it_waits(self, tmp_path: Path):
         config, path = self.config(tmp_path), tmp_path / "x.yaml"
         path.write_text(config.to_yaml(), encoding="utf-8")
-        holder = """import sys; from pathlib import Path; from fuseline.stores.lock import hold
-with hold(Path(sys.argv[1]), started="noon", wait=0): print("held", flush=True); sys.stdin.readline()"""
+        holder = """import sys; from fuseline.stores.lock import hold
+from fuseline.stores.places import open_root
+with hold(open_root(sys.argv[1]), started="noon", wait=0): print("held", flush=True); sys.stdin.readline()"""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         with subprocess.Popen([sys.executable, "-c", holder, config.root], **pipes) as other:
             assert other.stdout.readline() == "held\n"
@@ -316,25 +319,25 @@ class TestRuns:
         names = ["20260301-000000-aaaa", "20260101-000000-bbbb", "20260201-000000-cccc"]  # the clock went back twice
         for number, name in enumerate(names):
             changed = config.model_copy(update={"shard_size": 10 + number})
-            write_run(tmp_path, name, changed, [{"stage": name}], "page")
-        assert [run.run for run in runs_of(tmp_path)] == names
-        assert last_run(tmp_path).run == names[-1]
-        assert last_summaries(tmp_path) == [{"stage": names[-1]}]
-        assert [one.shard_size for _, one in configs_of_runs(tmp_path)] == [10, 11, 12]
-        assert last_configs(tmp_path)["x"].shard_size == 12
+            write_run(open_root(tmp_path), name, changed, [{"stage": name}], "page")
+        assert [run.run for run in runs_of(open_root(tmp_path))] == names
+        assert last_run(open_root(tmp_path)).run == names[-1]
+        assert last_summaries(open_root(tmp_path)) == [{"stage": names[-1]}]
+        assert [one.shard_size for _, one in configs_of_runs(open_root(tmp_path))] == [10, 11, 12]
+        assert last_configs(open_root(tmp_path))["x"].shard_size == 12
         assert status_of(changed.model_copy(update={"root": str(tmp_path)}), [])["last_run"] == names[-1]
 
     def test_a_damaged_record_hides_no_other_and_stops_gc(self, tmp_path: Path):
         config = TestGarbage.config(tmp_path)
-        root = Path(config.root)
+        root = open_root(config.root)
         for name in ("20260101-000000-aaaa", "20260102-000000-bbbb"):
             write_run(root, name, config, [], "page")
         for data in (b"[]", b"{", b"5", None):
-            path = root / "runs" / "20260102-000000-bbbb.json"
+            path = root.local() / "runs" / "20260102-000000-bbbb.json"
             path.unlink() if data is None else path.write_bytes(data)
             assert [run.run for run in runs_of(root)] == ["20260101-000000-aaaa"]
             with pytest.raises(DataError, match=r"runs/20260102-000000-bbbb.json: expected .*; run `fuseline repair`"):
-                find_garbage(config)
+                garbage_of(config)
         write_run(root, "20250101-000000-cccc", config, [], "page")
         assert last_run(root).run == "20250101-000000-cccc"
 
@@ -372,7 +375,7 @@ class TestOtherDatasets:
 
     def test_what_another_configuration_needs_is_made_again_by_it(self, configs: tuple[Config, Config, Path]):
         mine, other, shard = configs
-        write_run(Path(mine.root), "20260101-000000-aaaa", other, [], "")
+        write_run(open_root(Path(mine.root)), "20260101-000000-aaaa", other, [], "")
         flip(shard)
         (damage,) = self.found(mine)
         assert str(damage) == f"clean/text/{shard.parent.name} 0: {shard.name}"

@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +11,8 @@ from faults import Killed, caught, failing
 
 from fuseline.flows.upkeep.traces import find_traces
 from fuseline.stores.forgotten import Forgotten
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
 from fuseline.tasks.documents.erase import datasets_of, erase_rows, find_listed, find_rows
 from fuseline.tasks.documents.ingest import ingest_quarantine
 from fuseline.tasks.engine.planner import PlanOptions, plan_all
@@ -23,11 +24,11 @@ def source(tmp_path) -> Source:
 
 
 @pytest.fixture
-def root(tmp_path) -> Path:
-    return tmp_path / "root"
+def root(tmp_path) -> Root:
+    return open_root(tmp_path / "root")
 
 
-def forget(root: Path, wanted: Nodes, *ids: str) -> dict[str, int]:
+def forget(root: Root, wanted: Nodes, *ids: str) -> dict[str, int]:
     """Forget, and return how many rows of which stage were found."""
     forgotten = Forgotten.load(root).with_ids(ids)
     datasets = datasets_of(root, list(wanted))
@@ -40,11 +41,11 @@ def forget(root: Path, wanted: Nodes, *ids: str) -> dict[str, int]:
     return rows
 
 
-def left(root: Path) -> list[str]:
+def left(root: Root) -> list[str]:
     return find_traces(root, Forgotten.load(root))[1]
 
 
-def todo(wanted: Nodes, root: Path) -> set[str]:
+def todo(wanted: Nodes, root: Root) -> set[str]:
     return {plan.node.name for plan in plan_all(list(wanted), root, PlanOptions()) if plan.todo}
 
 
@@ -154,7 +155,7 @@ def test_what_is_made_of_whole_shards_is_made_again_without_them(source, root):
 def test_left_overs_of_killed_writes_go_too(source, root):
     wanted = nodes(source.write(documents(5)))
     run(wanted, root)
-    partial = wanted.clean.dataset(root).folder / ".000000-0123.parquet.89abcdef.partial"
+    partial = wanted.clean.dataset(root).folder.local() / ".000000-0123.parquet.89abcdef.partial"
     partial.write_bytes(b"d3")
     forget(root, wanted, "d3")
     assert not partial.exists()
@@ -192,7 +193,7 @@ def test_what_cannot_be_read_goes_whole_and_is_made_again_without_them(name, sou
     data = getattr(wanted, name).dataset(root)
     record = data.records()[0]
     largest = max(record.files, key=lambda file: record.files[file].size)
-    (data.folder / largest).write_bytes(b"PAR1 d3 PAR1")
+    (data.folder.local() / largest).write_bytes(b"PAR1 d3 PAR1")
     assert any("cannot be read" in place or "forgotten" in place for place in left_with(root, "d3"))
     forget(root, wanted, "d3")
     assert left(root) == []
@@ -224,7 +225,7 @@ def test_vectors_whose_ids_are_damaged_cannot_be_read(cut, source, root):
     wanted = nodes(source.write(documents(25)))
     run(wanted, root)
     for name in ("id/c/0", "id/zarr.json", "zarr.json"):
-        path = next(wanted.vector.dataset(root).folder.glob(f"000001-*.zarr/{name}"))
+        path = next(wanted.vector.dataset(root).folder.local().glob(f"000001-*.zarr/{name}"))
         data = path.read_bytes()
         path.write_bytes(data[: int(cut * len(data))])
         (place,) = left_with(root, "nobody")
@@ -232,7 +233,7 @@ def test_vectors_whose_ids_are_damaged_cannot_be_read(cut, source, root):
         path.write_bytes(data)
 
 
-def left_with(root: Path, document: str) -> list[str]:
+def left_with(root: Root, document: str) -> list[str]:
     return find_traces(root, Forgotten.load(root).with_ids([document]))[1]
 
 
@@ -240,7 +241,7 @@ def test_unreadable_documents_that_do_not_hold_them_are_left_alone(source, root)
     wanted = nodes(source.write(documents(25)))
     run(wanted, root)
     data = wanted.documents.dataset(root)
-    path = data.folder / f"{data.records()[2].name}.parquet"
+    path = data.folder.local() / f"{data.records()[2].name}.parquet"
     path.write_bytes(b"PAR1 damaged PAR1")
     forget(root, wanted, "d3")
     assert path.exists()
@@ -252,7 +253,7 @@ def test_a_shard_whose_record_is_lost_is_erased_from(name, damaged, source, root
     wanted = nodes(source.write(documents(25)))
     run(wanted, root)
     data = getattr(wanted, name).dataset(root)
-    path = data.folder / "shards" / "000000.json"
+    path = data.folder.local() / "shards" / "000000.json"
     path.write_bytes(b"{") if damaged else path.unlink()
     found = list(find_rows([data], Forgotten().with_ids(["d3"])))
     assert [(one.index, one.ids) for one in found] == [(0, ("d3",))]
@@ -270,12 +271,12 @@ def test_digests_of_their_images_go_too(damaged, source, root):
     wanted = nodes(source.write(rows))
     run([wanted.documents], root)
     data = wanted.documents.dataset(root)
-    listed = data.folder / "images.parquet"
+    listed = data.folder.local() / "images.parquet"
     assert len(pq.read_table(listed)) == 3
     forget(root, wanted, "nobody")
     assert listed.exists()
     if damaged:
-        (data.folder / "shards" / "000000.json").write_bytes(b"{")
+        (data.folder.local() / "shards" / "000000.json").write_bytes(b"{")
     forget(root, wanted, "d1")
     assert not listed.exists()  # they are kept by a hash of their place: no one can be told from the others
     run([nodes(source.write([*rows, {"id": "d9", "title": "new", "text": "new"}])).documents], root)
@@ -292,8 +293,8 @@ def test_ids_in_quarantine_are_known_and_go(source, root):
     assert ingest_quarantine(wanted.documents, root)["id"].to_pylist() == ["d3"]
     forget(root, wanted, "d3")
     assert ingest_quarantine(wanted.documents, root).num_rows == 0
-    assert (wanted.documents.dataset(root).folder / "quarantine.parquet").exists()
-    listed = [pq.read_table(path)["id"].to_pylist() for path in root.glob("documents/x/*/rows/*.parquet")]
+    assert (wanted.documents.dataset(root).folder.local() / "quarantine.parquet").exists()
+    listed = [pq.read_table(path)["id"].to_pylist() for path in root.local().glob("documents/x/*/rows/*.parquet")]
     assert listed == [["d0", "d1", "d2"]]
 
 
@@ -304,8 +305,8 @@ def test_a_kill_at_any_moment_leaves_what_the_next_call_completes(after, step, s
     run(wanted, root)
     reached = 0
     for calls in range(1, 2000, step):
-        here = tmp_path / f"{calls}"
-        shutil.copytree(root, here)
+        here = open_root(tmp_path / f"{calls}")
+        shutil.copytree(root.local(), here.local())
         with failing(calls, Killed(), after=after) as countdown:
             raised = caught(lambda here=here: forget(here, wanted, "d3", "d7"))
         assert raised is None or isinstance(raised, Killed)
@@ -320,6 +321,6 @@ def test_a_kill_at_any_moment_leaves_what_the_next_call_completes(after, step, s
         assert todo(wanted, here) == set()
         assert aligned(wanted, here)
         assert set(content(wanted.vector, here)) == {f"d{i}" for i in range(12) if i not in (3, 7)}
-        shutil.rmtree(here)
+        shutil.rmtree(here.local())
     assert reached > 1
     assert calls < 1800

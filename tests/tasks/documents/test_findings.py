@@ -12,6 +12,7 @@ from fixtures.pieces import JPEGS, dump, put
 import fuseline.tasks.documents.findings
 from fuseline.stores.errors import DataError
 from fuseline.stores.forgotten import Forgotten
+from fuseline.stores.places import open_root
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_quarantine
 from fuseline.tasks.documents.ingest import stage as ingest_stage
@@ -32,9 +33,9 @@ def found(reader, path, out, **options):
     """Ingest, and return (finding, source, id) in order."""
     source = SourceConfig(reader=reader, path=str(path), options=options)
     node = ingest_stage("x", source, shard_size=16, split=SplitConfig())
-    ingest(node, out, done=lambda report: None)
-    assert ingest_quarantine(node, out).num_rows == 0
-    return [tuple(row.values()) for row in found_beside(node.dataset(out)).to_pylist()]
+    ingest(node, open_root(out), done=lambda report: None)
+    assert ingest_quarantine(node, open_root(out)).num_rows == 0
+    return [tuple(row.values()) for row in found_beside(node.dataset(open_root(out))).to_pylist()]
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -113,13 +114,13 @@ def test_forgotten_documents_leave_no_trace(tmp_path):
     pets = "PetID,Description,PhotoAmt\nann,text,3\nbob,text,0\n"
     put(tmp_path / "pets/train/train.csv", pets)
     put(tmp_path / "pets/train_images/ann-1.jpg", JPEGS[0])
-    Forgotten.load(tmp_path / "root").with_ids(["ann"]).save(tmp_path / "root")
+    Forgotten.load(open_root(tmp_path / "root")).with_ids(["ann"]).save(open_root(tmp_path / "root"))
     source = SourceConfig(reader="csv", path=str(tmp_path / "set"))
     for reader, folder in (("csv", "set"), ("petfinder", "pets")):
         source = SourceConfig(reader=reader, path=str(tmp_path / folder))
         node = ingest_stage("x", source, shard_size=16, split=SplitConfig())
-        ingest(node, tmp_path / "root", done=lambda report: None)
-        assert found_beside(node.dataset(tmp_path / "root")).num_rows == 0
+        ingest(node, open_root(tmp_path / "root"), done=lambda report: None)
+        assert found_beside(node.dataset(open_root(tmp_path / "root"))).num_rows == 0
 
 
 def test_metadata_that_does_not_list_an_image(tmp_path):

@@ -127,7 +127,7 @@ def test_digests_of_another_version_are_made_again(folder, root, opened):
     wanted = nodes(Source(folder / "x.jsonl").write(rows()))
     run([wanted.documents], root, look=False)
     before = digests(wanted, root)
-    kept = wanted.documents.dataset(root).folder / "images.parquet"
+    kept = wanted.documents.dataset(root).folder.local() / "images.parquet"
     pq.write_table(pa.table({"stat": ["0.png None None 1 1"], "digest": ["xxh3:0"]}), kept)
     os.utime(folder / "x.jsonl", (2_000_000_000, 2_000_000_000))
     opened.clear()
@@ -149,9 +149,9 @@ def test_parts_of_an_archive_are_told_apart_and_known_again(tmp_path):
     told = first.of(images).to_pylist()
     want = [f"xxh3:{xxhash.xxh3_128_hexdigest(data)}" for data in (b"one", b"two", b"onetwo")]
     assert told == [*want, "no_image", None, want[1]]
-    first.save(tmp_path / "x.parquet")
+    known = first.table()
     (tmp_path / "a.tar").write_bytes(b"xxxyyy")  # unseen: the listing says that the file is the same
-    again = ImageDigests.load(tmp_path / "x.parquet", listing, root=str(tmp_path))
+    again = ImageDigests.load(known, listing, root=str(tmp_path))
     assert again.of(images).to_pylist() == told
-    later = ImageDigests.load(tmp_path / "x.parquet", Listing.of([SourceFile("a.tar", 6, 2)]), root=str(tmp_path))
+    later = ImageDigests.load(known, Listing.of([SourceFile("a.tar", 6, 2)]), root=str(tmp_path))
     assert later.of(images)[0].as_py() == f"xxh3:{xxhash.xxh3_128_hexdigest(b'xxx')}"

@@ -10,6 +10,8 @@ from faults import Killed, failing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fuseline.stores.places import open_root
+
 crashes = (st.integers(1, 120), st.booleans(), st.sampled_from(["first", "edit"]))
 
 
@@ -28,7 +30,7 @@ def test_a_killed_ingest_goes_on_whenever_it_is_killed(calls, after, when):
 
 def check_killed(calls: int, after: bool, when: str) -> None:
     with TemporaryDirectory() as folder:
-        source, root = Source(Path(folder) / "x.jsonl"), Path(folder) / "root"
+        source, root = Source(Path(folder) / "x.jsonl"), open_root(Path(folder) / "root")
         wanted = nodes(source.write(documents(25)), shard_size=5)
         if when == "edit":
             run([wanted.documents], root)
@@ -37,7 +39,7 @@ def check_killed(calls: int, after: bool, when: str) -> None:
             run([wanted.documents], root)
         run([wanted.documents, wanted.clean], root)
         whole = content(wanted.clean, root)
-        fresh = Path(folder) / "fresh"
+        fresh = open_root(Path(folder) / "fresh")
         run([wanted.documents, wanted.clean], fresh)
         assert whole == content(wanted.clean, fresh)
         assert content(wanted.documents, root) == content(wanted.documents, fresh)
@@ -66,7 +68,11 @@ def test_any_sequence_of_edits_ends_like_a_fresh_run(steps, shard_size):
 
 def check_edits(steps: list[dict[str, str]], shard_size: int) -> None:
     with TemporaryDirectory() as folder:
-        source, root, fresh = Source(Path(folder) / "x.jsonl"), Path(folder) / "root", Path(folder) / "fresh"
+        source, root, fresh = (
+            Source(Path(folder) / "x.jsonl"),
+            open_root(f"{folder}/root"),
+            open_root(f"{folder}/fresh"),
+        )
         for step in steps:
             path = source.write({"id": i, "text": text, "title": f"T{text}"} for i, text in step.items())
             wanted = nodes(path, shard_size=shard_size)

@@ -60,8 +60,8 @@ def test_new_documents_never_take_the_place_of_another_shard(source, root):
     ids, dataset = ids_of(wanted.documents, root), wanted.documents.dataset(root)
     shard_file(wanted.documents, root, 0).unlink()
     record_path(wanted.documents, root, 0).unlink()
-    (dataset.folder / "rows" / "000000.parquet").unlink()
-    (dataset.folder / "state.json").unlink()
+    (dataset.folder.local() / "rows" / "000000.parquet").unlink()
+    (dataset.folder.local() / "state.json").unlink()
     assert plan_node(wanted.documents, root, PlanOptions()).missing == {3: "new documents"}
     run([wanted.documents], root)
     assert ids_of(wanted.documents, root) == {1: ids[1], 2: ids[2], 3: ids[0]}
@@ -98,7 +98,7 @@ def test_a_lost_shard_whose_documents_are_not_known_any_more(source, root):
     wanted = nodes(source.write(documents(25)))
     run(wanted, root)
     shard_file(wanted.documents, root, 1).unlink()
-    shutil.rmtree(wanted.documents.dataset(root).folder / "rows")
+    shutil.rmtree(wanted.documents.dataset(root).folder.local() / "rows")
     plan = plan_node(wanted.documents, root, PlanOptions())
     assert plan.missing == {1: "its file is missing", 3: "new documents"}
     run(wanted, root)
@@ -157,7 +157,7 @@ class TestALostRecord:
 
     def test_an_older_record_put_back_is_noticed(self, wanted, source, root):
         dataset = wanted.documents.dataset(root)
-        path = dataset.folder / dataset.record_name(1)
+        path = dataset.folder.local() / dataset.record_name(1)
         old = path.read_bytes()
         source.write(documents(25, d13="another text"))
         run(wanted, root)
@@ -181,7 +181,7 @@ class TestFilesBeside:
     @pytest.mark.parametrize("name", ["state.json", "images.parquet", "quarantine.parquet"])
     @pytest.mark.parametrize("data", [None, b"", b"[]", b"5", b"PAR1 PAR1"])
     def test_one_that_is_lost_is_written_again_from_the_source(self, wanted, root, name, data):
-        path = wanted.documents.dataset(root).folder / name
+        path = wanted.documents.dataset(root).folder.local() / name
         before = path.read_bytes()
         path.unlink() if data is None else path.write_bytes(data)
         assert plan_node(wanted.documents, root, PlanOptions()).scan.stale_state
@@ -190,7 +190,7 @@ class TestFilesBeside:
         assert plan_node(wanted.documents, root, PlanOptions()).scan is None
 
     def test_a_changed_byte_is_never_read(self, wanted, source, root):
-        folder = wanted.documents.dataset(root).folder
+        folder = wanted.documents.dataset(root).folder.local()
         for name in ("images.parquet", "quarantine.parquet"):
             data = bytearray((folder / name).read_bytes())
             data[len(data) // 2] ^= 1
@@ -205,12 +205,12 @@ class TestFilesBeside:
         dataset = wanted.documents.dataset(root)
         record = dataset.record(0)
         assert dataset.damaged(record) == []
-        (dataset.folder / "rows" / "000000.parquet").write_bytes(b"PAR1 PAR1")
+        (dataset.folder.local() / "rows" / "000000.parquet").write_bytes(b"PAR1 PAR1")
         assert dataset.damaged(record) == ["rows/000000.parquet"]
 
     def test_a_damaged_list_of_ids_is_not_believed(self, wanted, root):
         dataset = wanted.documents.dataset(root)
-        (dataset.folder / "rows" / "000000.parquet").write_bytes(b"PAR1 PAR1")
+        (dataset.folder.local() / "rows" / "000000.parquet").write_bytes(b"PAR1 PAR1")
         shard_file(wanted.documents, root, 0).unlink()
         run(wanted, root)
         assert set(content(wanted.documents, root)) == {f"d{i}" for i in range(5)}

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from fuseline.stores.places import open_root
 from fuseline.stores.schemas import IMAGE
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_quarantine, scan
@@ -69,7 +70,7 @@ def test_ingest_leaves_duplicates_out_lists_them_and_stays_at_that(tmp_path: Pat
     lines = [f'{{"id": "{name}", "image": "{name}.png", "label": "x"}}' for name in "abcd"]
     path = tmp_path / "documents.jsonl"
     path.write_text("\n".join([*lines, '{"id": "e", "label": "x"}']))
-    node, root = node_of(path), tmp_path / "out"
+    node, root = node_of(path), open_root(tmp_path / "out")
     ingest(node, root, done=lambda report: None)
     dataset = node.dataset(root)
     ids = [i for record in dataset.records().values() for i in dataset.read(record, ("id",))["id"].to_pylist()]
@@ -87,7 +88,7 @@ def test_copies_of_known_documents_are_found_though_another_shard_is_lost(tmp_pa
     lines = [f'{{"id": "{name}", "image": "{name}.png", "label": "x"}}' for name in "abcd"]
     path = tmp_path / "documents.jsonl"
     path.write_text("\n".join(lines[:3]))
-    node, root = node_of(path), tmp_path / "out"
+    node, root = node_of(path), open_root(tmp_path / "out")
     ingest(node, root, done=lambda report: None)
     dataset = node.dataset(root)
     dataset.store.delete(dataset.record(1).name)

@@ -15,6 +15,8 @@ from drive import Nodes, Source, documents, nodes, run, vector
 from fuseline.models.columns import Dense
 from fuseline.stores.fitted import SCRATCH, scratch_folders
 from fuseline.stores.forgotten import Forgotten
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
 from fuseline.tasks.documents.erase import datasets_of, erase_rows, find_rows
 from fuseline.tasks.engine.fit import make_fit, stale_scratch
 from fuseline.tasks.engine.nodes import Feature, Fit, Read
@@ -42,18 +44,18 @@ def prepared(folder: Path) -> tuple[Nodes, Fit, Path]:
     """Return nodes whose features are made under a root of their own."""
     folder.mkdir(exist_ok=True)
     rows = [{**row, "labels": [f"l{i % 2}"]} for i, row in enumerate(documents(40))]
-    wanted, root = nodes(Source(folder / "x.jsonl").write(rows)), folder / "root"
+    wanted, root = nodes(Source(folder / "x.jsonl").write(rows)), open_root(folder / "root")
     fit = gated(wanted)
     run([wanted.documents, wanted.clean, fit.reads[1].node], root)
     return wanted, fit, root
 
 
-def checkpoint(fit: Fit, root: Path) -> dict[str, bytes]:
-    folder = fit.fitted(root).folder / fit.fitted(root).record().name
+def checkpoint(fit: Fit, root: Root) -> dict[str, bytes]:
+    folder = fit.fitted(root).folder.local() / fit.fitted(root).record().name
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def fit_in_vain(fit: Fit, root: Path) -> None:
+def fit_in_vain(fit: Fit, root: Root) -> None:
     """Fit, and fail after the state was written."""
 
     def fails(train, valid, config, context):
@@ -73,7 +75,7 @@ def test_a_killed_process_and_the_next_one_make_what_one_alone_makes(tmp_path):
     paths = os.pathsep.join(map(str, (here.parents[3], here.parents[2], here.parent)))
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "killed")],
                                env={**os.environ, "PYTHONPATH": paths})  # fmt: skip
-    folder = fit.fitted(other).folder / SCRATCH
+    folder = fit.fitted(other).folder.local() / SCRATCH
     deadline = time.monotonic() + 60
     while not list(folder.glob("*/training.safetensors")) and process.poll() is None:
         assert time.monotonic() < deadline
@@ -98,7 +100,7 @@ def make(folder: Path) -> None:
         time.sleep(0.02)
 
     Loop._step = slow
-    make_fit(gated(nodes(folder / "x.jsonl")), folder / "root", source="")
+    make_fit(gated(nodes(folder / "x.jsonl")), open_root(folder / "root"), source="")
 
 
 def test_what_another_training_set_left_is_not_gone_on_from(tmp_path):
@@ -113,8 +115,8 @@ def test_what_another_training_set_left_is_not_gone_on_from(tmp_path):
     assert stale_scratch([fit], root) == [kept]
     fit_in_vain(fit, root)
     (now,) = scratch_folders(root)
-    assert now.name != kept.name
-    assert now == fit.fitted(root).scratch(snapshot_of(fit, root).digest)
+    assert now.folder != kept.folder
+    assert root.local(f"{now.fit}/{now.folder}") == fit.fitted(root).scratch(snapshot_of(fit, root).digest)
 
 
 def test_forgetting_removes_what_was_learnt_so_far(tmp_path):
@@ -124,4 +126,4 @@ def test_forgetting_removes_what_was_learnt_so_far(tmp_path):
     datasets = datasets_of(root, list(wanted))
     erase_rows(root, list(wanted), datasets, list(find_rows(datasets, forgotten)), forgotten)
     assert scratch_folders(root) == []
-    assert not (fit.fitted(root).folder / SCRATCH).exists()
+    assert not (fit.fitted(root).folder.local() / SCRATCH).exists()

@@ -9,6 +9,7 @@ import pytest
 from drive import Nodes, Source, add_up, counts, documents, fit_longest, nodes, run
 
 from fuseline.stores.errors import DataError
+from fuseline.stores.root import Root
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.engine.features import ShardFeatures
 from fuseline.tasks.engine.leaks import check_leaks
@@ -44,7 +45,7 @@ def count_splits(shards: Any, config: Any, context: Any) -> Any:
 
 
 @pytest.fixture
-def made(source: Source, root: Path) -> Nodes:
+def made(source: Source, root: Root) -> Nodes:
     wanted = divided(source.write(documents(40)))
     run(wanted, root)
     return wanted
@@ -54,7 +55,7 @@ def folded(wanted: Nodes, fold: Fold) -> list[Node]:
     return ordered(in_fold([wanted.total, wanted.vector], fold))
 
 
-def test_only_fits_and_what_rests_on_them_are_made_again(made: Nodes, root: Path) -> None:
+def test_only_fits_and_what_rests_on_them_are_made_again(made: Nodes, root: Root) -> None:
     inside = folded(made, FOLDS[1])
     own = {node.name for node in inside if node.fold}
     assert own == {"models/longest@fold1of3", "predictions/longest@fold1of3", "evaluation/total@fold1of3"}
@@ -73,7 +74,7 @@ def test_the_fold_is_a_value_of_the_key_and_whole_nodes_keep_theirs(made: Nodes)
     assert replace(made.model, rows=Rows("valid", "")).key != made.model.key
 
 
-def test_each_fold_is_fitted_on_the_others_and_scored_on_its_own(made: Nodes, root: Path) -> None:
+def test_each_fold_is_fitted_on_the_others_and_scored_on_its_own(made: Nodes, root: Root) -> None:
     scored, every = 0, {f"d{i}" for i in range(40)}
     for fold in FOLDS:
         inside = folded(made, fold)
@@ -98,7 +99,7 @@ def test_each_fold_is_fitted_on_the_others_and_scored_on_its_own(made: Nodes, ro
     assert scored == 40
 
 
-def test_a_second_run_does_nothing_and_a_new_document_refits_nothing(made: Nodes, root: Path, source: Source) -> None:
+def test_a_second_run_does_nothing_and_a_new_document_refits_nothing(made: Nodes, root: Root, source: Source) -> None:
     every = ordered(node for fold in FOLDS for node in folded(made, fold))
     run(every, root)
     assert not any(plan.todo for plan in plan_all(every, root, PlanOptions()))
@@ -153,7 +154,7 @@ def greedy(train: Any, valid: Any, config: Any, context: Any) -> Any:
     return fit_longest(train, valid, config, context)
 
 
-def test_a_fit_that_reads_what_is_held_out_is_caught_when_it_is_scored(made: Nodes, root: Path) -> None:
+def test_a_fit_that_reads_what_is_held_out_is_caught_when_it_is_scored(made: Nodes, root: Root) -> None:
     inside = folded(made, FOLDS[0])
     (model,) = (node for node in inside if isinstance(node, Fit))
     run(whole(inside), root)

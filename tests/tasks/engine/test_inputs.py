@@ -10,6 +10,7 @@ from visual import Visual, pictures, visual
 
 from fuseline.models.quantizers import PQ
 from fuseline.stores.errors import DamagedError
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Fit
 from fuseline.tasks.engine.pool import Pool
@@ -19,26 +20,26 @@ DAMAGED = "its bytes differ from its digest; run `fuseline repair`"
 
 
 @pytest.fixture
-def made(tmp_path: Path, root: Path) -> Visual:
+def made(tmp_path: Path, root: Root) -> Visual:
     """Return nodes that have run, with a codebook and a model."""
     wanted = visual(Source(tmp_path / "x.jsonl").write(pictures(40)))
     run(wanted, root)
     return wanted
 
 
-def digest_of(node: Fit, root: Path) -> str | None:
+def digest_of(node: Fit, root: Root) -> str | None:
     record = node.fitted(root).record()
     return None if record is None else record.digest
 
 
-def damage(node: Fit, root: Path, name: str = "arrays.safetensors") -> None:
+def damage(node: Fit, root: Root, name: str = "arrays.safetensors") -> None:
     fitted = node.fitted(root)
     record = fitted.record()
     assert record is not None
-    flip(fitted.path(record) / name)
+    flip(fitted.folder.local(record.name) / name)
 
 
-def test_codes_are_made_with_a_whole_codebook_or_not_at_all(made: Visual, root: Path) -> None:
+def test_codes_are_made_with_a_whole_codebook_or_not_at_all(made: Visual, root: Root) -> None:
     damage(made.codebook, root)
     before = made.codes.dataset(root).records()
     assert DAMAGED in make_shard(replace(made.codes, version=2), root, 0).error
@@ -50,12 +51,12 @@ def test_codes_are_made_with_a_whole_codebook_or_not_at_all(made: Visual, root: 
     assert made.codes.dataset(root).records() == before
 
 
-def test_predictions_are_made_with_a_whole_model_or_not_at_all(made: Visual, root: Path) -> None:
+def test_predictions_are_made_with_a_whole_model_or_not_at_all(made: Visual, root: Root) -> None:
     damage(made.model, root)
     assert DAMAGED in make_shard(replace(made.predictions, version=2), root, 0).error
 
 
-def test_a_worker_says_that_a_model_is_damaged(tmp_path: Path, root: Path) -> None:
+def test_a_worker_says_that_a_model_is_damaged(tmp_path: Path, root: Root) -> None:
     wanted = nodes(Source(tmp_path / "x.jsonl").write(documents(20)))
     run(wanted, root)
     damage(wanted.model, root, "model.json")
@@ -67,7 +68,7 @@ def test_a_worker_says_that_a_model_is_damaged(tmp_path: Path, root: Path) -> No
     assert DAMAGED in report.error
 
 
-def test_what_was_repaired_is_used_again(made: Visual, root: Path) -> None:
+def test_what_was_repaired_is_used_again(made: Visual, root: Root) -> None:
     before = digest_of(made.codebook, root)
     damage(made.codebook, root)
     made.codebook.fitted(root).drop()
@@ -77,12 +78,12 @@ def test_what_was_repaired_is_used_again(made: Visual, root: Path) -> None:
     assert make_shard(replace(made.codes, version=2), root, 0).error == ""
 
 
-def test_a_checkpoint_that_makes_no_sense_is_one_line(made: Visual, root: Path) -> None:
+def test_a_checkpoint_that_makes_no_sense_is_one_line(made: Visual, root: Root) -> None:
     """Its digests fit: it was written so."""
     fitted = made.codebook.fitted(root)
     record = fitted.record()
     assert record is not None
-    whole = PQ.load(fitted.path(record))
+    whole = PQ.load(fitted.folder.local(record.name))
     whole.permutations = whole.permutations.copy()
     whole.permutations[0, 0] = 99
     fitted.commit(whole.save, n_rows=24, shards=record.shards, fitted={}, facts={})

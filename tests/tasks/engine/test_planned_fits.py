@@ -85,7 +85,7 @@ class TestRefit:
 
     def test_a_lost_checkpoint_is_fitted_again_and_says_why(self, wanted, root):
         fitted = wanted.model.fitted(root)
-        shutil.rmtree(fitted.path(fitted.record()))
+        fitted.folder.remove(fitted.record().name)
         plan = plan_node(wanted.model, root, PlanOptions())
         assert plan.missing == {0: "its checkpoint is missing or cut"}
 
@@ -129,7 +129,7 @@ class TestASummary:
         fitted = compared.compares.fitted(root)
         record = fitted.record()
         seen = {"n_rows": 25, "shards": {**record.shards, "1": "xxh3:another"}, "fitted": {}, "facts": {}}
-        again = fitted.commit(lambda folder: copy_files(fitted.path(record), folder), **seen)
+        again = fitted.commit(lambda folder: copy_files(fitted.folder.local(record.name), folder), **seen)
         assert again.digest == record.digest
         assert plan_node(compared, root, PlanOptions()).stale == {0: "other shards are new to the codebook"}
         run([compared], root)

@@ -38,7 +38,7 @@ def test_nothing_was_made_then_everything_then_nothing(source, root):
         ("documents/x", 3, "never made (3 shards)"),
         ("clean/text", 3, "never made (3 shards)"),
     ]
-    assert not root.exists()
+    assert not root.local().exists()
     made = counts(run(wanted, root))
     assert made["documents/x"] == made["clean/text"] == made["embed/length"] == (3, 25, 0)
     assert made["models/longest"] == (1, 25, 25 - 25)

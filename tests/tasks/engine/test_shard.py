@@ -317,7 +317,7 @@ class TestTables:
     def test_damage_of_one_is_found_and_its_loss_repaired(self, two, root):
         make_summary(two, root, source="")
         dataset = two.dataset(root)
-        path = root / two.name / two.key / next(iter(dataset.record(1).files))
+        path = root.local() / two.name / two.key / next(iter(dataset.record(1).files))
         path.write_bytes(b"harm")
         assert [dataset.damaged(record) for _, record in sorted(dataset.records().items())] == [[], [path.name]]
 

@@ -14,6 +14,7 @@ from fuseline.models.metrics.registry import scores
 from fuseline.models.registry import MODELS
 from fuseline.models.scoring import count
 from fuseline.stores.errors import ConfigError
+from fuseline.stores.places import open_root
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation.evaluate import count as count_shards
 from fuseline.tasks.evaluation.evaluate import metric_table
@@ -82,7 +83,7 @@ def trial(kind: str = "text", *, phase: Any = "search", **point: Any) -> TrialCo
 
 def found(train: Any, valid: Any, config: TrialConfig, folder: Any) -> dict[str, Any]:
     save, n_rows, facts = fit_trial(train, valid, config, Context("", {}, {}))
-    save(folder)
+    save(open_root(folder))
     written: dict[str, Any] = orjson.loads((folder / "trial.json").read_bytes())
     assert n_rows == train.n_rows
     assert facts["status"] == written["status"]

@@ -15,6 +15,7 @@ from fuseline.models.errors import TrainingError
 from fuseline.models.registry import MODELS
 from fuseline.models.scoring import count
 from fuseline.stores.errors import AlignmentError
+from fuseline.stores.places import open_root
 from fuseline.stores.schemas import TOKENS
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig
@@ -187,7 +188,7 @@ def test_a_measured_training_that_diverges_is_a_result(monkeypatch: pytest.Monke
     monkeypatch.setitem(trial.PHASES, "timing", diverge)
     config = trial_config(ModelConfig(kind="text", options={"dim": 4}), {}, seed=0, phase="timing")
     save, _, facts = fit_trial(Blocks(documents(30)), Blocks(documents(30)), config, Context("", {}, {}))
-    save(tmp_path)
+    save(open_root(tmp_path))
     assert facts == {"status": "diverged"}
     assert [path.name for path in tmp_path.iterdir()] == ["trial.json"]
 

@@ -4,7 +4,6 @@ import io
 import threading
 import time
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,8 @@ from fuseline.models.encoders import ENCODERS
 from fuseline.models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLiteConfig
 from fuseline.models.threads import limit_threads
 from fuseline.stores.errors import MismatchError
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
 from fuseline.stores.schemas import DOCUMENTS, embedding
 from fuseline.tasks.stages import embed
 from fuseline.tasks.stages.embed import (
@@ -54,7 +55,7 @@ def vectors(table: pa.Table) -> NDArray[Any]:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
     folder = tmp_path_factory.mktemp("images")
     (folder / "good.jpg").write_bytes(jpeg(1))
     (folder / "cut.jpg").write_bytes(jpeg(1)[:2000])
@@ -64,10 +65,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.new("RGB", (1, 20_000), "red").save(folder / "line.png")
     Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
     Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(folder / "clear.png")
-    return folder
+    return open_root(folder)
 
 
-def test_every_kind_of_image_gets_its_status(root: Path) -> None:
+def test_every_kind_of_image_gets_its_status(root: Root) -> None:
     names = ["good.jpg", "cut.jpg", "page.jpg", "empty.jpg", "dot.png", "line.png", "bomb.png", "clear.png", "none.jpg"]
     images: list[Any] = [{"uri": name} for name in names]
     images += [None, {"uri": "../x.jpg"}, {"uri": None, "bytes": jpeg(1)}]
@@ -85,7 +86,7 @@ def test_every_kind_of_image_gets_its_status(root: Path) -> None:
     np.testing.assert_allclose(values[0], values[11], rtol=1e-3, atol=1e-5)
 
 
-def test_rows_do_not_depend_on_batches_or_neighbours(root: Path) -> None:
+def test_rows_do_not_depend_on_batches_or_neighbours(root: Root) -> None:
     images = [{"uri": None, "bytes": jpeg(seed)} for seed in range(9)]
     images.insert(3, {"uri": "cut.jpg", "bytes": None})  # type: ignore[dict-item]
     whole = embed_images(documents(images), ImageEmbedConfig(batch_size=4, dtype="float32"), source=str(root))

@@ -11,6 +11,8 @@ from visual import Visual, pictures, visual
 
 from fuseline.models.quantizers import PQ, RSPQ
 from fuseline.stores.errors import DataError, MismatchError
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.engine.planner import PlanOptions, plan_node
@@ -41,7 +43,7 @@ def codebook(*blocks: np.ndarray, folder: Path, quantizer: str = "pq", **options
     )
     assert n_rows == sum(map(len, blocks))
     folder.mkdir()
-    save(folder)
+    save(open_root(folder))
     return (PQ if quantizer == "pq" else RSPQ).load(folder)
 
 
@@ -96,7 +98,7 @@ class Parts:
             yield from Stream(normal(1000, number, 64)).blocks()
 
 
-def codes_of(nodes: Visual, root: Path, index: int) -> pa.Table:
+def codes_of(nodes: Visual, root: Root, index: int) -> pa.Table:
     dataset = nodes.codes.dataset(root)
     return dataset.read(dataset.record(index))
 
@@ -123,7 +125,7 @@ def test_new_shards_are_encoded_with_the_frozen_codebook(source, root):
     assert made["quantize/q"] == (1, 20, 0)
     assert "codebooks/q" not in made
     assert nodes.codebook.fitted(root).record() == frozen
-    book = PQ.load(nodes.codebook.fitted(root).path(frozen))
+    book = PQ.load(nodes.codebook.fitted(root).folder.local(frozen.name))
     dataset = nodes.embed.dataset(root)
     X = np.array(dataset.read(dataset.record(2))["embedding"].to_pylist(), np.float32)
     there = np.array(codes_of(nodes, root, 2)["present"].to_pylist())
@@ -136,8 +138,8 @@ def test_a_codebook_learns_from_training_rows_alone(source, root):
     nodes = visual(source.write(rows))
     run(nodes[:4], root)
     others = visual(Source(source.path.parent / "y.jsonl").write(train))
-    run(others[:4], root.parent / "other")
-    first, second = nodes.codebook.fitted(root), others.codebook.fitted(root.parent / "other")
+    run(others[:4], open_root(root.parent / "other"))
+    first, second = nodes.codebook.fitted(root), others.codebook.fitted(open_root(root.parent / "other"))
     assert first.record().digest == second.record().digest
     assert first.record().n_rows == len(train) == 24
 
