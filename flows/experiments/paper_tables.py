@@ -10,8 +10,8 @@ from fuseline.flows.experiments.trials import Grid, Trial
 from fuseline.flows.graph import build
 from fuseline.reports.papers.kiela_data import DATA, HIDDEN, METRICS, PAIRED, SCORES, SIZES, TIMES
 from fuseline.reports.papers.published import accuracies, counts, minutes
+from fuseline.stores.results import spread
 from fuseline.stores.schemas import TOKENS
-from fuseline.tasks.experiments.grid import spread
 from fuseline.tasks.experiments.paired import SUMMED, paired_rows
 from fuseline.tasks.experiments.trial import outcome_table
 

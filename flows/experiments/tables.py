@@ -8,9 +8,12 @@ import pyarrow as pa
 from rich.table import Table
 
 from fuseline.flows.experiments.trials import FOLDER, Grid
+from fuseline.flows.results.tables import measure_table
+from fuseline.reports.measures import Measure, Measures
 from fuseline.stores.layouts.parquet import put_table
 from fuseline.stores.published import publishing
-from fuseline.tasks.experiments.grid import DDOF, DIRECTIONS, GRID, METRIC_NAMES, RESULTS, SPLITS, axes_of, best, spread
+from fuseline.stores.results import DDOF, spread
+from fuseline.tasks.experiments.grid import DIRECTIONS, RESULTS, SPLITS, axes_of, best, grid_schema, metric_names
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def publish_sweep(grid: Grid, *, ran: int = 0) -> Sweep:
         missing_times += _missing(timings) if timings else int(grid.config.sweep.timings and bool(lacking))
         there += sum(row["status"] != "missing" for row in (*found, *finals, *timings))
     return Sweep(
-        grid=_written(grid, "grid", rows, GRID),
+        grid=_written(grid, "grid", rows, grid_schema(grid.config.sweep.metric)),
         results=_written(grid, "results", results, RESULTS),
         directions=_written(grid, "directions", directions, DIRECTIONS),
         metric=grid.config.sweep.metric,
@@ -89,19 +92,20 @@ def publish_sweep(grid: Grid, *, ran: int = 0) -> Sweep:
 
 
 def sweep_table(found: Sweep) -> Table:
-    """Show the chosen options of every model with its scores, mean +- standard deviation over the seeds, in %."""
+    """Show the chosen options of every model with its scores, mean +- standard deviation over the seeds."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (("model", "left"), ("options", "left"), ("valid", "right"), ("test", "right")):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     table.add_column("seeds", justify="right")
     table.add_column(f"{found.metric}, gate by valid", overflow="fold")
+    metric = Measures(measure_table(), multi_label=False)[found.metric]
     rows = [row for row in found.results.to_pylist() if row["metric"] == found.metric]
     for name in dict.fromkeys(row["model"] for row in rows):
         by_split = {row["split"]: row for row in rows if row["model"] == name}
         gates = [row for row in found.directions.to_pylist() if row["model"] == name]
-        said = ", ".join(f"{row['direction']} {_percent(row['value'])}" for row in gates)
+        said = ", ".join(f"{row['direction']} {_text(metric, row['value'])}" for row in gates)
         options, n = by_split["valid"]["options"] or "none yet", str(by_split["valid"]["n"])
-        table.add_row(name, options, *(_told(by_split.get(split)) for split in ("valid", "test")), n, said)
+        table.add_row(name, options, *(_mean_text(metric, by_split.get(split)) for split in ("valid", "test")), n, said)
     return table
 
 
@@ -114,7 +118,7 @@ def _results(
     good = [row["splits"] for row in finals if row["status"] == "ok"]
     made = []
     for split in SPLITS:
-        for metric in METRIC_NAMES:
+        for metric in metric_names():
             values = [splits[split][metric] for splits in good if metric in splits.get(split, {})]
             mean, std = spread(values)
             if values or (split == "valid" and metric == grid.config.sweep.metric):
@@ -154,11 +158,11 @@ def _missing(rows: list[dict[str, Any]]) -> int:
     return sum(row["status"] == "missing" for row in rows)
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
+def _text(metric: Measure, value: float | None) -> str:
+    return "-" if value is None else metric.text(value)
 
 
-def _told(row: dict[str, Any] | None) -> str:
+def _mean_text(metric: Measure, row: dict[str, Any] | None) -> str:
     if row is None or row["mean"] is None:
         return "-"
-    return _percent(row["mean"]) + (f" +- {_percent(row['std'])}" if row["std"] is not None else "")
+    return _text(metric, row["mean"]) + (f" +- {_text(metric, row['std'])}" if row["std"] is not None else "")

@@ -13,7 +13,7 @@ from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.stores.places import open_root
 from fuseline.tasks.engine.nodes import Fit, Node, Summary, ordered, whole
 from fuseline.tasks.engine.planner import InputsSnapshot, PlanOptions, fit_is_due, plan_all, snapshot_of, training_rows
-from fuseline.tasks.experiments.grid import AXES, METRIC_NAMES, Phase, TrialConfig, best, grid_points, trial_config
+from fuseline.tasks.experiments.grid import AXES, Phase, TrialConfig, best, grid_points, metric_names, trial_config
 from fuseline.tasks.experiments.trial import fit_trial, outcome
 from fuseline.tasks.stages import train
 from fuseline.tasks.stages.train import start_digest
@@ -133,7 +133,7 @@ class Grid:
         row: dict[str, Any] = {"model": trial.model, **point, "seed": trial.seed, "key": trial.node.key}
         row["options"] = orjson.dumps(trial.point).decode()
         values = found["metrics"].get("valid", {}) if found else {}
-        row |= {name: values.get(name) for name in (*METRIC_NAMES, "n")}
+        row |= {name: values.get(name) for name in (*metric_names(), "n")}
         told = {name: found[name] if found else None for name in ("reason", "seconds", "documents")}
         more = {"splits": found["metrics"], "facts": found["facts"]} if found else {"splits": {}, "facts": {}}
         return {**row, **told, "status": found["status"] if found else "missing", **more}

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from fuseline.reports.figures.frontier import Point, frontier_svg
 from fuseline.reports.markup import page_environment, style
-from fuseline.reports.measures import Measures
+from fuseline.reports.measures import Measure, Measures
 from fuseline.reports.papers.kiela_data import METRICS, PaperData
 from fuseline.reports.sections.tokens import TokenCards, token_cards
 
@@ -74,7 +74,9 @@ def _content(data: PaperData) -> dict[str, Any]:
     metric, rows = headline(data), data.scores.to_pylist()
     measures = Measures(data.measures, multi_label=data.multi_label)
     names = {name: measures[name].title for name in (*METRICS, data.metric)}
-    chosen = max((row for row in rows if row["valid"] is not None), key=lambda row: row["valid"], default=None)
+    choice = measures[data.metric]
+    scored = (row for row in rows if row["valid"] is not None)
+    chosen = min(scored, key=lambda row: choice.order(row["valid"]), default=None)
     shown = METRICS if data.multi_label else SINGLE
     tops = {name: max((points(row[name], sign=False) for row in rows), key=_value, default="") for name in METRICS}
     figure = frontier_points(data)
@@ -83,6 +85,7 @@ def _content(data: PaperData) -> dict[str, Any]:
         "set": SETS.get(data.published or "", ""),
         "table": "Table 4" if data.published == "flickrtag" else "Table 2",
         "metric": metric,
+        "choice": choice,
         "names": names,
         "shown": shown,
         "most": SHOWN,
@@ -98,12 +101,12 @@ def _content(data: PaperData) -> dict[str, Any]:
         "documents": data.data.to_pylist(),
         "gates": data.directions.to_pylist() if data.directions is not None else [],
         "tokens": _cards(data.tokens),
-        "grid": grid_rows(data.grid, data.metric),
+        "grid": grid_rows(data.grid, choice),
         "rates": _rates(data.grid),
     }
 
 
-def grid_rows(grid: pa.Table | None, metric: str) -> list[dict[str, Any]]:
+def grid_rows(grid: pa.Table | None, measure: Measure) -> list[dict[str, Any]]:
     """Return, per model, how many trials there are and how they ended, and the best on valid for each learning rate."""
     found: dict[str, dict[str, Any]] = {}
     for row in [] if grid is None else grid.to_pylist():
@@ -113,10 +116,10 @@ def grid_rows(grid: pa.Table | None, metric: str) -> list[dict[str, Any]]:
         own["trials"] += 1
         own["diverged"] += row["status"] == "diverged"
         own["missing"] += row["status"] == "missing"
-        value = row[metric]
+        value = row[measure.metric]
         if value is not None:
-            own["by"][row["lr"]] = max(value, own["by"].get(row["lr"], 0.0))
-    return [{**own, "best": max(own["by"].values(), default=None)} for own in found.values()]
+            own["by"][row["lr"]] = min(value, own["by"].get(row["lr"]), key=measure.order)
+    return [{**own, "best": min(own["by"].values(), key=measure.order, default=None)} for own in found.values()]
 
 
 def _cards(tokens: pa.Table) -> list[TokenCards]:

@@ -6,12 +6,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.fasttext.pretrained import vectors_header
+from fuseline.models.metrics.registry import METRICS, Compared, comparable
 from fuseline.models.registry import MODELS
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.options import parse_options
@@ -19,7 +19,6 @@ from fuseline.tasks.stages.train import ModelConfig, train_config
 
 Phase = Literal["search", "final", "timing"]
 Published = Literal["food101", "mmimdb", "flickrtag1", "flickrtag"]
-Metric = Literal["accuracy", "p_at_1", "top_5", "f1_micro", "f1_macro", "f1_weighted", "f1_samples"]
 
 
 class SweepConfig(FrozenConfig):
@@ -40,7 +39,7 @@ class SweepConfig(FrozenConfig):
         {}, description="Axes of single models, any of their options, over the common ones: {gmu: {lr: [0.001, 0.01]}}"
     )
     seeds: int = Field(5, ge=1, description="Trainings of the best trial of a model")
-    metric: Metric = Field("accuracy", description="What the best trial is best in, on valid")
+    metric: Compared = Field("accuracy", description="What the best trial is best in, on valid")
     timings: bool = Field(True, description="Fit the best trial of a model three times more, alone, for the time table")
     published: Published | None = Field(None, description="Which published results stand beside ours; by the reader")
     budget_minutes: float | None = Field(None, ge=0, description="No new training starts after so long")
@@ -105,13 +104,18 @@ def trial_config(model: ModelConfig, point: dict[str, Any], *, seed: int, phase:
 def best(rows: Iterable[dict[str, Any]], metric: str) -> dict[str, Any] | None:
     """Return the row that is best in a metric; of equal ones fewer epochs, then the smaller dim, then the first."""
     done = [row for row in rows if row["status"] == "ok" and row[metric] is not None]
-    return min(done, key=lambda row: (-row[metric], row["epochs"] or 0, row["dim"] or 0), default=None)
+    sign = 1 if METRICS[metric].lower_is_better else -1
+    return min(done, key=lambda row: (sign * row[metric], row["epochs"] or 0, row["dim"] or 0), default=None)
 
 
-def spread(values: list[float]) -> tuple[float | None, float | None]:
-    """Return mean and standard deviation with n - 1 below (ddof 1); None where there are too few values."""
-    mean = float(np.mean(values)) if values else None
-    return mean, float(np.std(values, ddof=DDOF)) if len(values) > DDOF else None
+def metric_names() -> list[str]:
+    """Return the metrics of a sweep: ours that models can be compared by, then those of plugins."""
+    return [*METRIC_NAMES, *(name for name in comparable() if name not in METRIC_NAMES)]
+
+
+def grid_schema(metric: str) -> pa.Schema:
+    """Return GRID, with a column for the metric of the choice where it is none of ours."""
+    return GRID if metric in METRIC_NAMES else GRID.append(pa.field(metric, pa.float64()))
 
 
 AXES = ("lr", "epochs", "dim", "alpha", "gate", "image_length")
@@ -119,7 +123,6 @@ VECTORS = "pretrained_vectors"
 ALONE = {"deterministic": True, "threads": 1}
 SPLITS = ("valid", "test", "test without image", "test without text")
 METRIC_NAMES = ("accuracy", "p_at_1", "top_5", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "log_loss")
-DDOF = 1
 
 GRID = pa.schema(
     [

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from fuseline.flows.results.tables import measure_table
+from fuseline.reports.measures import Measure
 from fuseline.reports.papers.kiela import (
     frontier_points,
     grid_rows,
@@ -171,8 +172,16 @@ def test_the_clearest_tokens_of_every_model_are_shown_with_their_words():
 def test_grids_are_counted():
     ends = [("ok", 0.1, 0.3), ("ok", 0.1, 0.5), ("diverged", 2.0, None), ("missing", 1.0, None)]
     rows = [{"model": "m", "status": status, "lr": lr, "accuracy": value} for status, lr, value in ends]
-    (found,) = grid_rows(pa.Table.from_pylist(rows), "accuracy")
+    (found,) = grid_rows(pa.Table.from_pylist(rows), Measure("accuracy", "accuracy", unit="share"))
     assert found == {"model": "m", "trials": 4, "diverged": 1, "missing": 1, "by": {0.1: 0.5}, "best": 0.5}
+
+
+def test_where_lower_is_better_the_lowest_is_best():
+    rows = [{"model": "m", "status": "ok", "lr": 0.1, "log_loss": value} for value in (0.75, 0.5, 0.9)]
+    measure = Measure("log_loss", "log loss", unit="nats", lower_is_better=True)
+    assert grid_rows(pa.Table.from_pylist(rows), measure)[0]["best"] == 0.5
+    page = render_paper(paper(metric="log_loss", scores=scores(valid=0.4)))
+    assert re.search(r"<tr class=chosen><td>pq</td>", page)  # 0.4 nats on valid, against 0.48 of text
 
 
 def test_numbers_are_printed_for_people():

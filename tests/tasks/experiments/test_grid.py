@@ -23,7 +23,6 @@ from fuseline.tasks.experiments.grid import (
     TrialConfig,
     best,
     grid_points,
-    spread,
     trial_config,
 )
 from fuseline.tasks.experiments.trial import fit_trial
@@ -231,7 +230,13 @@ def test_of_equal_trials_the_cheaper_one_is_best():
     assert best([row(None, 5, 20, "missing"), row(None, 5, 20, "diverged")], "accuracy") is None
 
 
-def test_the_spread_is_over_n_minus_one():
-    assert spread([1.0, 2.0, 4.5]) == (2.5, pytest.approx(np.sqrt((1.5**2 + 0.5**2 + 2**2) / 2)))
-    assert spread([1.0]) == (1.0, None)
-    assert spread([]) == (None, None)
+def test_where_lower_is_better_the_lowest_trial_is_best():
+    rows = [{**row(None, 5, 20), "log_loss": value} for value in (0.75, 0.5, 0.9)]
+    assert best(rows, "log_loss") is rows[1]
+
+
+def test_a_sweep_chooses_by_any_metric_that_models_are_compared_by():
+    assert SweepConfig(metric="log_loss").metric == "log_loss"
+    for name in ("acuracy", "no_input"):
+        with pytest.raises(ValueError, match=rf"expected one of .*got '{name}'"):
+            SweepConfig(metric=name)
