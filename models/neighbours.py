@@ -32,9 +32,9 @@ def nearest(queries: F32, keys: F32, *, k: int = 5) -> Neighbours:
     for lo in range(0, len(queries), block):
         similar = unit_queries[lo : lo + block] @ unit_keys.T
         rows[lo : lo + block] = top(similar, k)
-    nearest = unit_keys[rows]
-    cosine = np.einsum("qh,qkh->qk", unit_queries, nearest)
-    gram = np.einsum("qkh,qjh->qkj", nearest, nearest)
+    neighbour_keys = unit_keys[rows]
+    cosine = np.einsum("qh,qkh->qk", unit_queries, neighbour_keys)
+    gram = np.einsum("qkh,qjh->qkj", neighbour_keys, neighbour_keys)
     pairs = max(1, k * (k - 1))
     coherence = (gram.sum(axis=(1, 2)) - np.trace(gram, axis1=1, axis2=2)) / pairs if k > 1 else np.ones(len(queries))
     return Neighbours(rows, np.asarray(cosine, np.float32), np.asarray(coherence, np.float32))

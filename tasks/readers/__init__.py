@@ -63,7 +63,7 @@ class Difference(NamedTuple):
 
     measure: str  # documents, labels, or a split
     published: int
-    found: int
+    loaded: int
 
 
 def published(name: str, options: ReaderOptions) -> Mapping[str, int]:
@@ -80,10 +80,10 @@ def looks_for(name: str, options: ReaderOptions) -> str:
     return READERS[name].looks_for
 
 
-def differences(found: Mapping[str, int], known: Mapping[str, int]) -> list[Difference]:
+def differences(loaded: Mapping[str, int], known: Mapping[str, int]) -> list[Difference]:
     """Return the published counts that a load does not meet: worth a warning, never a stop."""
-    pairs = [Difference(measure, count, found.get(measure, 0)) for measure, count in sorted(known.items())]
-    return [pair for pair in pairs if pair.published != pair.found]
+    pairs = [Difference(measure, count, loaded.get(measure, 0)) for measure, count in sorted(known.items())]
+    return [pair for pair in pairs if pair.published != pair.loaded]
 
 
 def registry_rows() -> list[dict[str, str]]:

@@ -55,9 +55,9 @@ def _renamed(name: str, names: dict[str, str]) -> str:
 
 def is_json(path: str) -> bool:
     """Return whether the manifest is JSON lines; ConfigError when a folder holds both kinds."""
-    found = place(path)
-    if not found.is_dir():
-        return any(suffix in found.name.lower() for suffix in (".jsonl", ".ndjson", ".json"))
+    source = place(path)
+    if not source.is_dir():
+        return any(suffix in source.name.lower() for suffix in (".jsonl", ".ndjson", ".json"))
     lines, tables = manifests(path, jsonl.SUFFIXES), manifests(path, csv.SUFFIXES)
     if lines and tables:
         names = sorted(file.name for file in lines + tables)

@@ -38,7 +38,7 @@ def tar_members(
 ) -> Iterator[Member]:
     """Yield the regular members of a tar in its own order; links and climbing names with slug "bad_member".
 
-    The data of members whose name `keep` says yes to are read; of a packed tar, of all members, for there is no other
+    Only members whose name `keep` accepts are read; of a packed tar, of all members, for there is no other
     way to them. Folders are left out. Damage ends the archive with one member "bad_file".
     """
     try:

@@ -1,11 +1,11 @@
-"""What every reader shares: its options, the listing that tells whether anything changed, and the table it yields.
+"""What every reader shares: its options, the listing that shows whether anything changed, and the table it yields.
 
 A reader is an options class and two pure functions, put together as a `SourceFormat` that the registry lists:
 
     read(path, options) -> Iterator[pa.Table]      tables of at most `batch_rows` rows, in DOCUMENTS of stores/schemas
     files(path, options) -> Iterator[SourceFile]   every file that `read` or the images depend on
 
-Nothing is decoded here. A row that cannot be used stays, with a slug in `status`; a row whose id cannot be told has
+Nothing is decoded here. A row that cannot be used stays, with a slug in `status`; a row whose id cannot be read has
 a null id, so rows in = documents + rows with a null id.
 """
 
@@ -151,7 +151,7 @@ class Reader(Protocol[OptionsT_contra]):
 
 
 class Finding(NamedTuple):
-    """Something that the files of a source say beside its rows (R4)."""
+    """A fault among the files of a source that belongs to no row (R4)."""
 
     slug: str  # one of FINDINGS
     place: str  # the file, or "file:line"
@@ -235,8 +235,8 @@ def strings(values: Sequence[str | None]) -> pa.Array:
     try:
         return pa.array(values, pa.string())
     except UnicodeEncodeError:
-        told = [one if one is None else one.encode("utf-8", "backslashreplace").decode() for one in values]
-        return pa.array(told, pa.string())
+        escaped = [one if one is None else one.encode("utf-8", "backslashreplace").decode() for one in values]
+        return pa.array(escaped, pa.string())
 
 
 def numbered(where: str, lines: Sequence[int]) -> pa.Array:
@@ -264,7 +264,7 @@ FINDINGS = {
     "no_sentiment": "descriptions without their sentiment file",
     "bad_sentiment": "sentiment files that cannot be read",
     "bad_metadata": "metadata files of photos that cannot be read",
-    "photo_count": "rows with another number of photos than they say",
+    "photo_count": "rows whose photo count differs from their photos",
     "no_image": "texts without their image",
     "extra_line": "lines of files beside the metadata that belong to no row",
 }

@@ -25,8 +25,8 @@ def page_text(data: bytes, encoding: str, errors: str = "replace") -> str:
     Without either, and with charsets that are unknown or not for pages alone, it is in `encoding` (R10).
     UnicodeDecodeError with `errors` "strict".
     """
-    body, told = without_bom(data, "")
-    return body.decode(told or next(_declared(data[:HEAD]), encoding), errors)
+    body, charset = without_bom(data, "")
+    return body.decode(charset or next(_declared(data[:HEAD]), encoding), errors)
 
 
 def _declared(head: bytes) -> Iterator[str]:
@@ -38,8 +38,8 @@ def _declared(head: bytes) -> Iterator[str]:
     for tag in LexborHTMLParser(head.decode("latin-1")).css("meta"):
         name = tag.attributes.get("charset")
         if (tag.attributes.get("http-equiv") or "").lower() == "content-type":
-            found = re.search(r"""charset\s*=\s*["']?([^\s;"']+)""", tag.attributes.get("content") or "", re.IGNORECASE)
-            name = found.group(1) if found else name
+            match = re.search(r"""charset\s*=\s*["']?([^\s;"']+)""", tag.attributes.get("content") or "", re.IGNORECASE)
+            name = match.group(1) if match else name
         known = _codec((name or "").strip().lower().removeprefix("x-"))
         if known is not None:
             yield known

@@ -118,7 +118,7 @@ def _table(batch: Records, names: list[str], options: CsvOptions, split: Split |
     bad = [slug != "ok" for slug in slugs]
     if roles["id"] != LINE and any(bad):
         ids = [told_id(batch, row, names, roles["id"], delimiter) if is_bad else None for row, is_bad in enumerate(bad)]
-        chosen[roles["id"]] = [told or given for told, given in zip(ids, chosen[roles["id"]], strict=True)]
+        chosen[roles["id"]] = [own or given for own, given in zip(ids, chosen[roles["id"]], strict=True)]
     return overlay(map_rows(chosen, batch.sources, options, roles, split=split), slugs, bad)
 
 
@@ -127,8 +127,8 @@ def told_id(batch: Records, row: int, names: list[str], column: str, delimiter: 
     fields = batch.fields[row]
     if fields is None:
         fields = batch.heads[row].split(delimiter)
-    told = bool(names) and names[0] == column and (len(fields) > 1 or len(names) == 1)
-    return fields[0].strip('"') if told and fields[0] and "\ufffd" not in fields[0] else None
+    quoted = bool(names) and names[0] == column and (len(fields) > 1 or len(names) == 1)
+    return fields[0].strip('"') if quoted and fields[0] and "\ufffd" not in fields[0] else None
 
 
 def files(path: str, options: CsvOptions) -> Iterator[SourceFile]:

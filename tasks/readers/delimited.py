@@ -1,4 +1,4 @@
-"""Lines of delimited fields, found by their bytes: no line and no field becomes a Python object."""
+"""Lines of delimited fields, located by their bytes: no line and no field becomes a Python object."""
 
 from typing import NamedTuple
 

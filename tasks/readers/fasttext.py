@@ -27,7 +27,7 @@ from fuseline.tasks.readers.tables import name_split
 
 SUFFIXES = ("", ".txt", ".ft", ".fasttext", ".train", ".valid", ".test")
 PACKED = (".gz", ".bz2", ".zst", ".zip")
-LOOKS_FOR = "files whose names tell a split (train.txt, valid, test.ft) or end in .ft or .fasttext; each may be packed"
+LOOKS_FOR = "files named after a split (train.txt, valid, test.ft) or ending in .ft or .fasttext; each may be packed"
 
 
 class FasttextOptions(ReaderOptions):
@@ -94,12 +94,12 @@ def line_images(pattern: str | None, ids: Sequence[str | None], first: int) -> l
 
 
 def label_files(path: str) -> list[tuple[Place, str, Split | None]]:
-    """Return (file, name, split): the file itself, or a folder's files whose names tell a split or end in .ft."""
-    found = place(path)
-    if not found.is_dir():
-        return [(found, relative(found, path), None)]
-    names = [file.uri for file in walk(found) if posixpath.splitext(stem(file.uri))[1] in SUFFIXES]
-    splits = [(found / name, name, name_split(posixpath.basename(name))) for name in names]
+    """Return (file, name, split): the file itself, or a folder's files named after a split or ending in .ft."""
+    source = place(path)
+    if not source.is_dir():
+        return [(source, relative(source, path), None)]
+    names = [file.uri for file in walk(source) if posixpath.splitext(stem(file.uri))[1] in SUFFIXES]
+    splits = [(source / name, name, name_split(posixpath.basename(name))) for name in names]
     return [(file, name, split) for file, name, split in splits if split or stem(name).endswith((".ft", ".fasttext"))]
 
 

@@ -78,8 +78,8 @@ def aligned_files(path: str, field: str, options: FlickrtagOptions) -> dict[str,
         return {}
     names = {name: template.replace("{name}", stem(name)) for _, name, _ in label_files(path)}
     folder = source_folder(path)
-    found = {name: folder / beside for name, beside in names.items() if (folder / beside).exists()}
-    return found or {name: companion(path, beside, field) for name, beside in names.items()}
+    lists = {name: folder / beside for name, beside in names.items() if (folder / beside).exists()}
+    return lists or {name: companion(path, beside, field) for name, beside in names.items()}
 
 
 def _lines(files: dict[str, Place], template: str | None, name: str, options: FlickrtagOptions) -> AlignedLines | None:

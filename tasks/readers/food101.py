@@ -117,12 +117,12 @@ def _form(root: Place, titles: list[str], papers: list[str], options: Food101Opt
     """Return where the texts come from; ConfigError when that is not there, or not one place."""
     if options.form not in ("auto", "json") or not (papers or options.form == "json"):
         return options.form if options.form != "auto" else ("titles" if titles else "tree")
-    found = [*papers, *titles, *([options.text_folder] if (root / options.text_folder).is_dir() else ())]
+    texts = [*papers, *titles, *([options.text_folder] if (root / options.text_folder).is_dir() else ())]
     if not papers:
         raise ConfigError(mismatch("source.options.form", f"a {TITLES}", options.form, "leave it out, or add the file"))
-    if len(papers) > 1 or (options.form == "auto" and len(found) > 1):
+    if len(papers) > 1 or (options.form == "auto" and len(texts) > 1):
         cure = "set it to json, titles or tree" if len(papers) == 1 else f"leave one {TITLES}"
-        raise ConfigError(mismatch("source.options.form", "one source of texts", found, cure))
+        raise ConfigError(mismatch("source.options.form", "one source of texts", texts, cure))
     return "json"
 
 
@@ -144,9 +144,9 @@ def with_valid(table: pa.Table, share: float) -> pa.Table:
 
 def release_root(path: str) -> tuple[str, Place]:
     """Return the folder of the release, one level down at most, and its name below the source: it holds images/."""
-    found = same_root(path)
-    for name in ("", *sorted({file.uri.split("/", 1)[0] for file in walk(found) if "/" in file.uri})):
-        inner = found / name if name else found
+    root = same_root(path)
+    for name in ("", *sorted({file.uri.split("/", 1)[0] for file in walk(root) if "/" in file.uri})):
+        inner = root / name if name else root
         if any((inner / part).is_dir() for part in (*IMAGES, "texts")):
             return name, inner
     raise DataError(
@@ -162,7 +162,7 @@ def _tree_rows(root: Place, wrapper: str, options: Food101Options) -> Iterator[R
     images = _image_folder(root)
     suffixes = _suffixes(options)
     field = "html" if options.text_suffix.lower().startswith(".htm") else "text"
-    found, rows = 0, 0
+    n_texts, rows = 0, 0
     for uri, split, label in _images(root, images):
         stem = posixpath.splitext(posixpath.basename(uri))[0]
         text, slug = None, "missing"
@@ -170,12 +170,12 @@ def _tree_rows(root: Place, wrapper: str, options: Food101Options) -> Iterator[R
             text, slug = whole_text(root / name, options, encoding=options.encoding, page=field == "html")
             if slug != "missing":
                 break
-        found, rows = found + (slug != "missing"), rows + 1
+        n_texts, rows = n_texts + (slug != "missing"), rows + 1
         status = slug if slug not in ("ok", "missing") else "ok"
         row = image_row(posixpath.join(wrapper, images, uri), split, label)
         row = row if status == "ok" or row.status != "ok" else row._replace(status=status)
         yield row._replace(html=text or None) if field == "html" else row._replace(text=text or None)
-    if rows and not found:
+    if rows and not n_texts:
         _check_texts(root, options)
 
 
@@ -303,7 +303,7 @@ def table(rows: list[Row]) -> pa.Table:
     stems = pc.replace_substring_regex(names, r"(?s)^(\.*[^.].*)\.[^./]*$", r"\1")
     none = pa.scalar(None, pa.string())
     titles, odd = as_text(columns["title"])
-    made = documents(
+    table = documents(
         len(rows),
         id=stems,
         source=columns["source"],
@@ -316,7 +316,7 @@ def table(rows: list[Row]) -> pa.Table:
         html=columns["html"],
         image=image_array(columns["uri"]),
     )
-    return check_ids(mark(made, odd, "bad_value", blank=False))
+    return check_ids(mark(table, odd, "bad_value", blank=False))
 
 
 def vocabulary(path: str, options: Food101Options) -> tuple[str, ...]:

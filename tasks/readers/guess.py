@@ -113,7 +113,7 @@ def _label_columns(columns: list[str]) -> list[str]:
 
 
 def _roles(columns: list[str]) -> dict[str, str]:
-    """Return the column of each role that a name tells; without an id, rows are known by their place."""
+    """Return the column of each role that a name suggests; without an id, rows are known by their place."""
     by_name = {column.lower(): column for column in reversed(columns)}
     roles: dict[str, str] = {}
     for role, obvious in OBVIOUS.items():
@@ -132,7 +132,7 @@ def _sample(path: str, name: str, options: dict[str, Any]) -> pa.Table:
     entry = READERS[name]
     try:
         parsed = entry.options(**options, batch_rows=ROWS, watch_images=False)
-    except ValueError as error:  # it needs options that nobody can guess
+    except ValueError as error:  # it needs options that cannot be guessed
         raise ConfigError(mismatch(f"reader {name}", "no option that it must be given", options, str(error))) from error
     tables = iter(entry.read(path, parsed))
     first = list(islice(tables, 2))

@@ -49,7 +49,7 @@ def rebased(table: pa.Table, folder: str) -> pa.Table:
     before = folder.strip("/") + "/"
     moved = pc.binary_join_element_wise(strings([before])[0], uris, "")
     uris = pc.if_else(pc.match_substring_regex(uris, pattern=r"^https?://"), uris, moved)
-    made = image_array(uris, offset=images.field("offset"), length=images.field("length"), data=images.field("bytes"))
+    placed = image_array(uris, offset=images.field("offset"), length=images.field("length"), data=images.field("bytes"))
     # documents known by their images' names, one a line, would be mixed up with those of another folder
     ids, uri = table["id"].combine_chunks(), images.field("uri")
     first = pc.list_element(pc.split_pattern(ids, "\n"), 0)
@@ -57,7 +57,7 @@ def rebased(table: pa.Table, folder: str) -> pa.Table:
     alone, several = (pc.fill_null(pc.equal(one, uri), False) for one in (ids, first))
     ids = pc.if_else(alone, moved, pc.if_else(several, paths, ids))
     table = table.set_column(0, table.schema.field(0), ids)
-    return table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), made)
+    return table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), placed)
 
 
 def manifest_folder(name: str, options: ReaderOptions) -> str:
@@ -66,7 +66,7 @@ def manifest_folder(name: str, options: ReaderOptions) -> str:
 
 
 def guarded(table: pa.Table) -> pa.Table:
-    """Take out references that climb out of the root, whatever reader made them: status `bad_path` (R11)."""
+    """Remove references that climb out of the root, whatever reader built them: status `bad_path` (R11)."""
     images = table["image"].combine_chunks()
     _, climbs = safe_references(images.field("uri"))
     if not pc.any(climbs).as_py():
@@ -158,16 +158,16 @@ def copied(tables: Iterable[pa.Table], path: str, options: ReaderOptions) -> Ite
 
 
 def _uncollected(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yield the tables; each is made without a search for reference cycles.
+    """Yield the tables; each is computed without a search for reference cycles.
 
     The rows of a table are millions of small objects that hold none, and searching them takes a third of the time.
     """
-    made = iter(tables)
+    pending = iter(tables)
     while True:
         enabled = gc.isenabled()
         gc.disable()
         try:
-            table = next(made, None)
+            table = next(pending, None)
         finally:
             if enabled:
                 gc.enable()
@@ -183,13 +183,13 @@ def _copy(table: pa.Table, root: Place, options: ReaderOptions) -> pa.Table:
     kept = [None if over else one for over, one in zip(large.to_pylist(), data, strict=True)]
     bare = [one is None for one in kept]
     uris = [image.get("uri") for image in images]
-    made = image_array(
+    placed = image_array(
         uris,
         offset=[image.get("offset") if is_bare else None for image, is_bare in zip(images, bare, strict=True)],
         length=[image.get("length") if is_bare else None for image, is_bare in zip(images, bare, strict=True)],
         data=pa.array(kept, pa.large_binary()),
     )
-    table = table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), made)
+    table = table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), placed)
     return mark(table, large, "too_large", blank=False)
 
 

@@ -23,7 +23,7 @@ class ImagefolderOptions(TableOptions):
     patterned: ClassVar[bool] = False
 
     layout: Literal["auto", "split/label", "label", "split", "flat"] = Field(
-        "auto", description="What folders mean; auto tells it from their names"
+        "auto", description="What folders mean; auto infers it from their names"
     )
 
 
@@ -62,7 +62,7 @@ def _images(path: str, options: ImagefolderOptions, layout: Layout) -> Iterator[
 
 
 class Survey(NamedTuple):
-    """What a first look over the names found."""
+    """Result of a first look over the names."""
 
     zips: set[str]
     metadata: set[str]
@@ -129,11 +129,11 @@ def findings(path: str, options: ImagefolderOptions, refers: Refers) -> Iterator
 
 def files(path: str, options: ImagefolderOptions) -> Iterator[SourceFile]:
     """List every image and metadata file."""
-    found, ends = place(path), (*METADATA, ".zip")
-    if found.is_dir():
-        yield from (file for file in walk(found) if is_image(file.uri) or file.uri.lower().endswith(ends))
+    source, ends = place(path), (*METADATA, ".zip")
+    if source.is_dir():
+        yield from (file for file in walk(source) if is_image(file.uri) or file.uri.lower().endswith(ends))
     else:
-        yield listed(found, found.name)
+        yield listed(source, source.name)
 
 
 FORMAT = SourceFormat(

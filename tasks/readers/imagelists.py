@@ -22,9 +22,9 @@ def read_lists(path: str, options: TableOptions, metadata: str) -> Iterator[pa.T
     return parquet.read_files(path, parquet.ParquetOptions(**values), suffixes)
 
 
-def one_format(found: Collection[str], path: str) -> str | None:
+def one_format(formats: Collection[str], path: str) -> str | None:
     """Return the name of the metadata files, None when there are none; DataError when there are several formats."""
-    if len(found) > 1:
+    if len(formats) > 1:
         cure = "remove those of the other format"
-        raise DataError(mismatch(f"metadata files of {path}", "one format", sorted(found), cure))
-    return next(iter(found), None)
+        raise DataError(mismatch(f"metadata files of {path}", "one format", sorted(formats), cure))
+    return next(iter(formats), None)

@@ -29,14 +29,14 @@ def read(path: str, options: TableOptions) -> Iterator[pa.Table]:
     (encrypted, a link, a name that climbs out), too_large, bad_file, bomb, missing (a row whose image is not there),
     and those of the metadata's reader. Deflated images come with their bytes.
     """
-    found = sources(path, (".zip",))
-    lists = {name: _lists(file) for file, name, _ in found}
+    archives = sources(path, (".zip",))
+    lists = {name: _lists(file) for file, name, _ in archives}
     metadata = one_format({member.rpartition("/")[2] for some in lists.values() for member in some or ()}, path)
     if metadata is None:
-        yield from _images(found, options)
+        yield from _images(archives, options)
         return
     with tempfile.TemporaryDirectory(prefix="fuseline-") as folder:
-        for file, name, _ in found:
+        for file, name, _ in archives:
             members = lists[name]
             if members is None:
                 yield faults([name], ["bad_file"])
@@ -75,16 +75,16 @@ def _unpacked(file: Place, member: str, target: Path, options: ReaderOptions) ->
         return "bad_file"
 
 
-def _named(table: pa.Table, told: pa.Table) -> pa.Table:
+def _named(table: pa.Table, references: pa.Table) -> pa.Table:
     """Name documents that are known by their image as those of zips without metadata are: without ".zip"."""
-    uris = pc.struct_field(told["image"], "uri")
+    uris = pc.struct_field(references["image"], "uri")
     named = pc.fill_null(pc.equal(table["id"], uris), False)
     ids = pc.if_else(named, pc.replace_substring(uris, ".zip/", "/", max_replacements=1), table["id"])
     return table.set_column(0, table.schema.field(0), ids)
 
 
-def _images(found: list[tuple[Place, str, Split | None]], options: ReaderOptions) -> Iterator[pa.Table]:
-    for file, name, split in found:
+def _images(archives: list[tuple[Place, str, Split | None]], options: ReaderOptions) -> Iterator[pa.Table]:
+    for file, name, split in archives:
         wanted = (one for one in zip_members(file, options) if one.slug != "ok" or is_image(one.name))
         folders = {one.rpartition("/")[0].rpartition("/")[2] for one in _names(file) or () if is_image(one)}
         batch: list[Member] = []

@@ -43,7 +43,7 @@ def _read(path: str, options: Img2datasetOptions) -> Iterator[pa.Table]:
     names = [file.uri for file in walk(root) if file.uri.endswith((*TABLES, *TARS))]
     tables = [name for name in names if name.endswith(TABLES)]
     known = {name[: name.rindex(".parquet")] for name in tables}
-    # A shard without its table has images and captions, but nothing that says what they are of.
+    # A shard without its table has images and captions, but nothing that describes them.
     orphans = [name for name in names if name.endswith(TARS) and name[: name.rindex(".tar")] not in known]
     if orphans:
         yield faults(orphans, ["no_table"] * len(orphans))
@@ -68,7 +68,7 @@ def shard_images(
     root: Place, shard: str, options: Img2datasetOptions
 ) -> tuple[dict[str, tuple[str, Member]], list[Member]]:
     """Return key -> (file, member) of a shard's tar or folder, and the members that cannot be used."""
-    found: dict[str, tuple[str, Member]] = {}
+    members: dict[str, tuple[str, Member]] = {}
     bad: list[Member] = []
     name = next((name for end in ENDS if (root / (name := f"{shard}.tar{end}")).exists()), None)
     if name is not None:
@@ -76,14 +76,14 @@ def shard_images(
             if member.slug in ("bad_member", "bad_file", "bomb"):
                 bad.append(member)
             elif is_image(member.name):
-                found[_key(member.name)] = (name, member)
+                members[_key(member.name)] = (name, member)
     elif (root / shard).is_dir():
         for file in walk(root / shard):
             if not is_utf8(file.uri):
                 bad.append(Member(file.uri, None, file.size, slug="bad_name"))
             elif is_image(file.uri):
-                found[_key(file.uri)] = (f"{shard}/{file.uri}", Member(file.uri, 0, file.size))
-    return found, bad
+                members[_key(file.uri)] = (f"{shard}/{file.uri}", Member(file.uri, 0, file.size))
+    return members, bad
 
 
 def _key(name: str) -> str:
@@ -125,30 +125,30 @@ def _table(
     table = map_rows(columns, places, options, roles, split=None)
     if stored is not None:
         data = columns[stored].cast(pa.large_binary()).to_pylist()
-        found = [("", Member("", None, len(one), one)) if one is not None else None for one in data]
+        images = [("", Member("", None, len(one), one)) if one is not None else None for one in data]
     else:
-        found = [members.get(one or "") for one in as_text(columns[roles["id"]])[0].to_pylist()]
-    table = _placed(table, found)
-    told = as_text(columns["status"])[0].to_pylist() if "status" in columns else [None] * len(table)
+        images = [members.get(one or "") for one in as_text(columns[roles["id"]])[0].to_pylist()]
+    table = _placed(table, images)
+    statuses = as_text(columns["status"])[0].to_pylist() if "status" in columns else [None] * len(table)
     slugs = [
         one if one in FAILURES else ("missing" if image is None else "ok")
-        for one, image in zip(told, found, strict=True)
+        for one, image in zip(statuses, images, strict=True)
     ]
     return mark(table, pa.array([slug != "ok" for slug in slugs], pa.bool_()), pa.array(slugs), blank=False)
 
 
-def _placed(table: pa.Table, found: list[tuple[str, Member] | None]) -> pa.Table:
+def _placed(table: pa.Table, images: list[tuple[str, Member] | None]) -> pa.Table:
     """Put references to whole files, into a tar, or bytes into the image column."""
-    members = [one[1] if one else None for one in found]
+    members = [one[1] if one else None for one in images]
     lost = pa.array([one is not None and one.slug != "ok" for one in members])
-    within = [one is not None and one[0].endswith(".tar") for one in found]  # elsewhere a file is the image
-    images = image_array(
-        [one[0] if one and one[1].data is None else None for one in found],
+    within = [one is not None and one[0].endswith(".tar") for one in images]  # elsewhere a file is the image
+    references = image_array(
+        [one[0] if one and one[1].data is None else None for one in images],
         offset=[one.offset if one and part else None for one, part in zip(members, within, strict=True)],
         length=[one.length if one and part else None for one, part in zip(members, within, strict=True)],
         data=pa.array([one.data if one else None for one in members], pa.large_binary()),
     )
-    table = table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), images)
+    table = table.set_column(table.schema.get_field_index("image"), table.schema.field("image"), references)
     return mark(table, lost, "too_large", blank=False)
 
 

@@ -57,7 +57,7 @@ class Objects(NamedTuple):
             return None
 
     def ids(self, key: str) -> list[Any]:
-        """Return the ids, of bad lines what can be told of them."""
+        """Return the ids, of bad lines as far as they can be read."""
         values = self.column(key)
         for index in (index for index, row in enumerate(self.rows) if row is None):
             values[index] = line_id(self.lines[index], key)
@@ -117,13 +117,13 @@ def parse_line(line: str) -> tuple[dict[str, Any] | None, str]:
 
 
 def line_id(line: str | bytes, key: str) -> str | None:
-    """Return the id of a line that is no JSON, when `"key": value` still stands in it; None when it cannot be told."""
+    """Return the id of a line that is no JSON, when `"key": value` still stands in it; None when it cannot be read."""
     head = line[:65536]
     text = head if isinstance(head, str) else head.decode("utf-8", "replace")
-    found = re.search(rf'"{re.escape(key)}"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)\s*[,}}]', text)
-    if not found:
+    match = re.search(rf'"{re.escape(key)}"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)\s*[,}}]', text)
+    if not match:
         return None
-    token = found.group(1)
+    token = match.group(1)
     if not token.startswith('"'):
         return token
     try:

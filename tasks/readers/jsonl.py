@@ -40,7 +40,7 @@ def read_files(path: str, options: JsonlOptions, suffixes: tuple[str, ...] = SUF
             objects = parse_block(block, where, options)
             keys = objects.keys()
             if keys - seen:
-                # Lines may lack what later ones have: a role that is once found stays, others may still turn up.
+                # Lines may lack what later ones have: a role once resolved stays, others may still turn up.
                 seen |= keys
                 roles = {**resolve(options, sorted(seen), where=where), **(roles or {})}
             if objects.rows:
@@ -56,7 +56,7 @@ def columns(path: str, options: JsonlOptions) -> list[str]:
 
 
 def _table(objects: Objects, options: JsonlOptions, roles: dict[str, str] | None, split: Split | None) -> pa.Table:
-    """Map the good rows, keep the bad ones in between with what can be told of them."""
+    """Map the good rows, keep the bad ones in between with what can be read of them."""
     if roles is None:
         key = options.columns.get("id", "id")
         ids = objects.places if key == LINE else as_text(objects.ids(key))[0]

@@ -82,51 +82,51 @@ class TableOptions(ReaderOptions):
 
 def resolve(options: TableOptions, seen: Sequence[str], *, where: str) -> dict[str, str]:
     """Return role -> column for a manifest with the columns `seen`; ConfigError for a column that is not there."""
-    found = {
+    roles = {
         str(role): column
         for role, column in options.columns.items()
         if role not in options.optional or set(template_columns(column)) <= {*seen, LINE}
     }
     if options.image_pattern is not None:
-        found["image"] = _checked_pattern(options.image_pattern, found)
+        roles["image"] = _checked_pattern(options.image_pattern, roles)
     for role, names in OBVIOUS.items():
         taken = next((name for name in names if name in seen), None)
         if role == "image" and taken is None:  # Hugging Face's names
             taken = next((name for name in seen if name.endswith(("file_name", "file_names"))), None)
-        if role not in found and taken is not None:
-            found[role] = taken
-    if "id" not in found and "image" in found and "{" not in found["image"]:
-        found["id"] = found["image"]  # an image folder's rows are known by their file
-    if "image" in found:
-        found["image"] = _named_columns(found["image"], found, seen)
-    for role, column in [*found.items(), *((f"tabular.{name}", name) for name in options.tabular)]:
+        if role not in roles and taken is not None:
+            roles[role] = taken
+    if "id" not in roles and "image" in roles and "{" not in roles["image"]:
+        roles["id"] = roles["image"]  # an image folder's rows are known by their file
+    if "image" in roles:
+        roles["image"] = _named_columns(roles["image"], roles, seen)
+    for role, column in [*roles.items(), *((f"tabular.{name}", name) for name in options.tabular)]:
         for name in template_columns(column) if role == "image" else [column]:
             if name not in seen and name != LINE:
                 field = role if role.startswith("tabular.") else f"columns.{role}"
                 field = "images.pattern" if role == "image" and options.image_pattern is not None else field
                 raise ConfigError(mismatch(f"{field} in {where}", sorted(seen), name, "name a column that is there"))
-    if "id" not in found:
+    if "id" not in roles:
         cure = f"set columns.id to the column that names a document, or to {LINE!r}"
         raise ConfigError(mismatch(f"columns.id in {where}", f"one of {OBVIOUS['id']}", sorted(seen), cure))
-    return dict(found)
+    return dict(roles)
 
 
-def _checked_pattern(pattern: str, found: Mapping[str, str]) -> str:
-    if "image" in found:
+def _checked_pattern(pattern: str, roles: Mapping[str, str]) -> str:
+    if "image" in roles:
         cure = "give one of the two: a column of paths, or a pattern"
-        raise ConfigError(mismatch("images.pattern", "no columns.image beside it", found["image"], cure))
+        raise ConfigError(mismatch("images.pattern", "no columns.image beside it", roles["image"], cure))
     if not PIECE.search(pattern):
         cure = 'put a column of the row in braces, as in "images/{id}.jpg"'
         raise ConfigError(mismatch("images.pattern", "a name in braces", pattern, cure))
     return pattern
 
 
-def _named_columns(template: str, found: Mapping[str, str], seen: Sequence[str]) -> str:
+def _named_columns(template: str, roles: Mapping[str, str], seen: Sequence[str]) -> str:
     """Return an image template whose {id}, {title} and the like name the columns that play these roles."""
 
     def column(piece: re.Match[str]) -> str:
         name = piece.group(1)
-        return f"{{{name if name in seen else found.get(name, name)}}}"
+        return f"{{{name if name in seen else roles.get(name, name)}}}"
 
     return PIECE.sub(column, template)
 
@@ -146,16 +146,16 @@ def map_rows(
 ) -> pa.Table:
     """Turn the columns of some rows into documents.
 
-    `split` holds for rows that have none of their own (the file's name told it). Statuses: missing_id, bad_id,
+    `split` holds for rows that have none of their own (inferred from the file's name). Statuses: missing_id, bad_id,
     bad_value (a nested value where text belongs), bad_path, bad_split, unknown_label.
     """
     rows = len(sources)
     none = pa.nulls(rows, pa.string())
-    made: dict[str, Column] = {}
-    made["id"], bad = as_text(sources if roles["id"] == LINE else columns[roles["id"]])
+    fields: dict[str, Column] = {}
+    fields["id"], bad = as_text(sources if roles["id"] == LINE else columns[roles["id"]])
     for role in TEXTS:
         if role in roles:
-            made[role], odd = as_text(columns[roles[role]])
+            fields[role], odd = as_text(columns[roles[role]])
             bad = pc.or_(bad, odd)
     labels, odd = as_labels(columns[roles["labels"]] if "labels" in roles else none, options)
     unknown = pa.repeat(False, rows)
@@ -179,7 +179,7 @@ def map_rows(
         split=splits,
         extra=extra,
         **({"image": images} if climbs is not None else {}),
-        **made,
+        **fields,
     )
     table = mark(table, pc.or_(bad, odd), "bad_value")
     if climbs is not None:
@@ -187,7 +187,7 @@ def map_rows(
     table = mark(table, unnamed, "unknown_label", blank=False)
     if options.unknown_label == "drop_row":
         table = _forget(mark(table, unknown, "unknown_label"), unknown)
-    # Whether its split matters is the ingest's to say: the row keeps its fields until then.
+    # Whether its split matters is decided by the ingest: the row keeps its fields until then.
     return check_ids(mark(table, lost, BAD_SPLIT, blank=False))
 
 
@@ -216,9 +216,9 @@ def as_text(column: Column) -> tuple[pa.Array, pa.Array]:
         texts = column.cast(pa.string()) if isinstance(column, pa.Array) else strings(column)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeError):
         values = column.to_pylist() if isinstance(column, pa.Array) else column
-        told = [_text(value) for value in values]
-        texts = strings([text for text, _ in told])
-        good = pa.array([odd for _, odd in told])
+        parsed = [_text(value) for value in values]
+        texts = strings([text for text, _ in parsed])
+        good = pa.array([odd for _, odd in parsed])
     if pc.any(pc.match_substring(texts, "\0")).as_py():
         texts = pc.replace_substring(texts, "\0", "")
     empty = pc.equal(texts, "")
@@ -255,9 +255,9 @@ def as_labels(column: Column, options: TableOptions) -> tuple[pa.Array, pa.Array
         parts = value if isinstance(value, list) else [value]
         if separator is not None and isinstance(value, str):
             parts = [part.strip() for part in value.split(separator)]
-        told = [(None, True) if isinstance(part, list) else _text(_named(part, names)) for part in parts]
-        wrong.append(any(odd for _, odd in told))
-        labels.append(list(dict.fromkeys(text.replace("\0", "") for text, _ in told if text)))
+        parsed = [(None, True) if isinstance(part, list) else _text(_named(part, names)) for part in parts]
+        wrong.append(any(odd for _, odd in parsed))
+        labels.append(list(dict.fromkeys(text.replace("\0", "") for text, _ in parsed if text)))
     return pa.array(labels, pa.list_(pa.string())), pa.array(wrong, pa.bool_())
 
 
@@ -290,17 +290,17 @@ def _index(label: Any) -> int | None:
 
 
 def beyond_names(column: Column, options: TableOptions) -> list[bool]:
-    """Return which of n rows hold an integer label beyond the names: a class that nobody named."""
-    names, found = options.label_names, []
+    """Return which of n rows hold an integer label beyond the names: a class without a name."""
+    names, beyond = options.label_names, []
     for value in column.to_pylist() if isinstance(column, pa.Array) else column:
         parts = value if isinstance(value, list) else [value]
         indices = [_index(part) for part in parts]
-        found.append(any(index is not None and (index >= len(names) or index < -1) for index in indices))
-    return found
+        beyond.append(any(index is not None and (index >= len(names) or index < -1) for index in indices))
+    return beyond
 
 
 def known_labels(labels: pa.Array, options: TableOptions, sources: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Keep the labels of the vocabulary, and say which rows held another; DataError when `unknown_label` is "error"."""
+    """Keep the labels of the vocabulary and mark rows with others; DataError when `unknown_label` is "error"."""
     known = frozenset(options.vocabulary)
     values = labels.to_pylist()
     unknown = [not known.issuperset(row) for row in values]
@@ -347,8 +347,8 @@ def as_images(columns: Mapping[str, Column], column: str, rows: int) -> tuple[pa
 
 
 def _first(paths: list[Any]) -> Any:
-    found = next((path for path in paths if path is not None and path != ""), None)
-    return None if isinstance(found, list) else found
+    first = next((path for path in paths if path is not None and path != ""), None)
+    return None if isinstance(first, list) else first
 
 
 def as_references(uris: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:

@@ -77,17 +77,15 @@ def _is_film(uri: str) -> bool:
 
 def film_splits(path: str, options: MmimdbOptions) -> dict[str, Split]:
     """Return id -> split of split.json in its order; {} when there is none; DataError when it holds no lists."""
-    found = next((file.uri for file in walk(place(path)) if file.uri.rsplit("/", 1)[-1] == "split.json"), None)
-    if found is None:
+    name = next((file.uri for file in walk(place(path)) if file.uri.rsplit("/", 1)[-1] == "split.json"), None)
+    if name is None:
         return {}
-    lists = required_json(place(path) / found, options, dict)
+    lists = required_json(place(path) / name, options, dict)
     names: dict[str, Split] = {"train": "train", "dev": "valid", "test": "test"}
     given = {split: lists.get(split, []) for split in names}
     if not all(isinstance(some, list) for some in given.values()):
         cure = "take this file from the release again"
-        raise DataError(
-            mismatch(found, "lists of ids", {key: type(some).__name__ for key, some in given.items()}, cure)
-        )
+        raise DataError(mismatch(name, "lists of ids", {key: type(some).__name__ for key, some in given.items()}, cure))
     return {str(one): names[split] for split, some in given.items() for one in some}
 
 
@@ -104,7 +102,7 @@ def _table(
     rows = [row or {} for row, _ in parsed]
     seen.update(*rows)
     slugs = [slug for _, slug in parsed]
-    made = documents(
+    table = documents(
         len(films),
         id=as_text(films)[0],
         source=[texts.get(one, f"{one}.json") for one in films],
@@ -121,7 +119,7 @@ def _table(
             for name, kind in options.tabular.items()
         },
     )
-    return check_ids(overlay(made, slugs, [slug != "ok" for slug in slugs]))
+    return check_ids(overlay(table, slugs, [slug != "ok" for slug in slugs]))
 
 
 def film(file: Place, options: MmimdbOptions) -> tuple[dict[str, Any] | None, str]:
@@ -132,15 +130,15 @@ def film(file: Place, options: MmimdbOptions) -> tuple[dict[str, Any] | None, st
 
 def genres(row: dict[str, Any], options: MmimdbOptions) -> list[str]:
     """Return the genres that count, as the release spells them."""
-    found = row.get("genres")
-    labels = dict.fromkeys(one for one in found if isinstance(one, str)) if isinstance(found, list) else {}
+    names = row.get("genres")
+    labels = dict.fromkeys(one for one in names if isinstance(one, str)) if isinstance(names, list) else {}
     return [one for one in labels if options.genres == "all" or one in GENRES]
 
 
 def plot(row: dict[str, Any], options: MmimdbOptions) -> str | None:
     """Return the plot that the options choose out of several."""
-    found = row.get("plot")
-    plots = [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str) and one]
+    value = row.get("plot")
+    plots = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str) and one]
     if options.strip_author:
         plots = [re.sub(r"::[^:\n]*$", "", one) for one in plots]
     if not plots:
@@ -157,8 +155,8 @@ def _first(value: Any) -> Any:
 
 
 def _text(value: Any) -> str | None:
-    found = _first(value)
-    return None if found is None or found == "" else str(found)
+    entry = _first(value)
+    return None if entry is None or entry == "" else str(entry)
 
 
 def vocabulary(path: str, options: MmimdbOptions) -> tuple[str, ...]:
@@ -168,11 +166,11 @@ def vocabulary(path: str, options: MmimdbOptions) -> tuple[str, ...]:
 
 def files(path: str, options: MmimdbOptions) -> Iterator[SourceFile]:
     """List the films, posters and the split; or the HDF5 file."""
-    found = place(path)
-    if not found.is_dir():
-        yield listed(found, found.name)
+    source = place(path)
+    if not source.is_dir():
+        yield listed(source, source.name)
         return
-    yield from (file for file in walk(found) if _is_film(file.uri) or file.uri.rsplit("/", 1)[-1] == "split.json")
+    yield from (file for file in walk(source) if _is_film(file.uri) or file.uri.rsplit("/", 1)[-1] == "split.json")
 
 
 FORMAT = SourceFormat(

@@ -84,7 +84,7 @@ def _table(
 
 
 def row_splits(file: Any, total: int) -> list[Split | None]:
-    """Return the split of each of `total` rows, as Fuel's split table says; null for a row that it does not name.
+    """Return the split of each of `total` rows, from Fuel's split table; null for a row that it does not name.
 
     Without that attribute the release's bounds hold, for the whole release only. ValueError for a table of another
     form or bounds outside of the rows.
@@ -111,9 +111,9 @@ def row_splits(file: Any, total: int) -> list[Split | None]:
 
 
 def _indices(file: Any, reference: Any) -> NDArray[np.int64]:
-    found = file[reference]
-    refuse_elsewhere(file, found.name)
-    rows: NDArray[np.int64] = np.asarray(found[:], np.int64)
+    dataset = file[reference]
+    refuse_elsewhere(file, dataset.name)
+    rows: NDArray[np.int64] = np.asarray(dataset[:], np.int64)
     return rows
 
 

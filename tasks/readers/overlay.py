@@ -16,6 +16,6 @@ def overlay(table: pa.Table, slugs: Sequence[str], bad: Sequence[bool]) -> pa.Ta
     rows = pa.array(bad, pa.bool_())
     status = pc.if_else(rows, pa.array(slugs, pa.string()), table["status"])
     index = table.schema.get_field_index("status")
-    # a bad row has no fields yet, and `mark` would keep a slug that says only that
+    # a bad row has no fields yet, and `mark` would keep a slug that states only that
     cleared = table.set_column(index, DOCUMENTS.field("status"), pc.if_else(rows, "ok", table["status"]))
     return mark(cleared, rows, status)

@@ -19,7 +19,7 @@ from fuseline.stores.atomic import storage_error
 from fuseline.stores.digests import cell_digests
 from fuseline.stores.errors import FuselineError
 
-PARTS = 64  # of 100 million hashes, one and what it is joined with take 250 MB; at most 256, for a byte tells the part
+PARTS = 64  # of 100 million hashes, one and what it is joined with take 250 MB; at most 256, numbered by a byte
 HELD_ROWS, HELD_BYTES = 1 << 18, 64 << 20  # of what is not scattered yet
 WINDOW = 1 << 16  # rows that are merged at once
 BATCH = 4096  # rows of a part that are read at once to be merged
@@ -35,8 +35,8 @@ PACKED = pa.ipc.IpcWriteOptions(compression="lz4")
 class Partners:
     """The values that a file has for the rows of a source, handed out in the order of the rows."""
 
-    def __init__(self, parts: Sequence[Path], found: int) -> None:
-        self.found = found  # rows that have a value
+    def __init__(self, parts: Sequence[Path], matched: int) -> None:
+        self.matched = matched  # rows that have a value
         self._windows = _windows([_Stream(part) for part in parts])
         self._held = pa.array([], pa.string())
 
@@ -59,18 +59,18 @@ class _Stream:
 
     def until(self, stop: int) -> pa.Table:
         """Return the next rows whose number is below `stop`."""
-        found = []
+        pieces = []
         while True:
             if self._held is None or not len(self._held):
                 self._held = next(self._batches, None)
             if self._held is None:
                 break
             below = int(np.searchsorted(self._held["row"].to_numpy(), stop))
-            found.append(self._held.slice(0, below))
+            pieces.append(self._held.slice(0, below))
             self._held = self._held.slice(below)
             if len(self._held):
                 break
-        return pa.concat_tables([JOINED.empty_table(), *found])
+        return pa.concat_tables([JOINED.empty_table(), *pieces])
 
 
 def _windows(streams: Sequence[_Stream]) -> Iterator[pa.Array]:
@@ -103,7 +103,7 @@ def joined(ids: Iterable[pa.Table], files: Mapping[str, Iterable[pa.Table]]) -> 
 
 
 def _partners(mine: Sequence[Path], pairs: Iterable[pa.Table], folder: Path) -> Partners:
-    parts, found = [], 0
+    parts, matched = [], 0
     for part, (rows, lines) in enumerate(_matched(mine, pairs, folder)):
         at = pc.index_in(rows["id"], value_set=lines["id"])
         there = at.is_valid()
@@ -111,8 +111,8 @@ def _partners(mine: Sequence[Path], pairs: Iterable[pa.Table], folder: Path) -> 
         parts.append(folder / f"joined-{part}")
         with _writing(parts[-1], JOINED) as writer:
             writer.write_table(table, max_chunksize=BATCH)
-        found += len(table)
-    return Partners(parts, found)
+        matched += len(table)
+    return Partners(parts, matched)
 
 
 def extra_lines(ids: Iterable[pa.Table], pairs: Iterable[pa.Table]) -> Iterator[int]:

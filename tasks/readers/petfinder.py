@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from fuseline.tasks.readers import petfinder_findings as found
+from fuseline.tasks.readers import petfinder_findings as faults
 from fuseline.tasks.readers.base import (
     Finding,
     ReaderOptions,
@@ -55,7 +55,7 @@ def read(path: str, options: PetfinderOptions) -> Iterator[pa.Table]:
     """Yield one document per pet, or per photo: AdoptionSpeed as label, 19 tabular columns and two of sentiment.
 
     Where the release's metadata folders are there, columns of the shown photo follow. A number 0 that stands for
-    "none" or "unspecified" is null, and so is what a sentiment or metadata file that is not there would tell.
+    "none" or "unspecified" is null, and so are the values of an absent sentiment or metadata file.
     Statuses: bad_row, missing_id, bad_encoding, too_large, bad_file.
     """
     return copied(_read(path, options), path, options)
@@ -117,21 +117,21 @@ def _table(
 def _tabular(
     column: Any, tables: dict[str, dict[str, str]], feelings: list[tuple[float | None, float | None]]
 ) -> dict[str, pa.Array]:
-    made = {f"num_{name}": as_tabular(column(name), "number") for name in NUMBERS}
+    columns = {f"num_{name}": as_tabular(column(name), "number") for name in NUMBERS}
     for name in (*CATEGORIES, *tables):
         names = tables.get(name, {})
         values = [None if name in UNSPECIFIED and one == "0" else one for one in column(name).to_pylist()]
-        made[f"cat_{name}"] = pa.array(
+        columns[f"cat_{name}"] = pa.array(
             [names.get(one, one) if one is not None else None for one in values], pa.string()
         )
-    made["num_sentiment_score"] = pa.array([score for score, _ in feelings], pa.float64())
-    made["num_sentiment_magnitude"] = pa.array([size for _, size in feelings], pa.float64())
-    return made
+    columns["num_sentiment_score"] = pa.array([score for score, _ in feelings], pa.float64())
+    columns["num_sentiment_magnitude"] = pa.array([size for _, size in feelings], pa.float64())
+    return columns
 
 
 def label_tables(root: Place, names: list[str], options: PetfinderOptions) -> dict[str, dict[str, str]]:
     """Return column -> {number: name} from the three tables, under either of their file names."""
-    found: dict[str, dict[str, str]] = {}
+    tables: dict[str, dict[str, str]] = {}
     for columns, (stem, number, text) in TABLES.items():
         wanted = stem.lower()
         file = next(
@@ -143,14 +143,14 @@ def label_tables(root: Place, names: list[str], options: PetfinderOptions) -> di
             for rows in _records(root / file, file, options):
                 pairs = zip(rows.get(number.lower()), rows.get(text.lower()), strict=True)
                 names_of |= {one: name for one, name in pairs if one is not None and name is not None}
-        found |= dict.fromkeys(columns, names_of)
-    return found
+        tables |= dict.fromkeys(columns, names_of)
+    return tables
 
 
 def sentiment_files(names: list[str]) -> dict[str, str]:
     """Return PetID -> path of its JSON, of the files under train_sentiment/ and test_sentiment/."""
-    found = [name for name in names if "_sentiment/" in name and name.endswith(".json")]
-    return {name.rsplit("/", 1)[-1].removesuffix(".json"): name for name in found}
+    paths = [name for name in names if "_sentiment/" in name and name.endswith(".json")]
+    return {name.rsplit("/", 1)[-1].removesuffix(".json"): name for name in paths}
 
 
 def sentiment(root: Place, name: str | None, options: PetfinderOptions) -> tuple[float | None, float | None]:
@@ -164,12 +164,12 @@ def sentiment(root: Place, name: str | None, options: PetfinderOptions) -> tuple
 
 def photo_lists(names: list[str]) -> dict[str, list[tuple[int, str]]]:
     """Return PetID -> [(k, path)] in the order of k, which starts at 1 and may have gaps."""
-    found: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    photos: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for name in names:
         pet, dash, digits = name.rsplit("/", 1)[-1].rpartition(".")[0].rpartition("-")
         if dash and digits.isdecimal() and is_image(name):
-            found[pet].append((int(digits), name))
-    return {pet: sorted(photos) for pet, photos in found.items()}
+            photos[pet].append((int(digits), name))
+    return {pet: sorted(paths) for pet, paths in photos.items()}
 
 
 def _photos(table: pa.Table, photos: dict[str, list[tuple[int, str]]], options: PetfinderOptions) -> Iterator[pa.Table]:
@@ -192,7 +192,7 @@ def _photos(table: pa.Table, photos: dict[str, list[tuple[int, str]]], options: 
 
 
 def findings(path: str, options: PetfinderOptions, refers: Refers) -> Iterator[Finding]:
-    """Yield rows with another number of photos than they say or without sentiment, and files without row or sense."""
+    """Yield rows with a wrong photo count or without sentiment, and files that are unreadable or have no row."""
     root = same_root(path)
     names = [file.uri for file in walk(root)]
     photos, metadata, sentiments = photo_lists(names), metadata_files(names), sentiment_files(names)
@@ -201,14 +201,14 @@ def findings(path: str, options: PetfinderOptions, refers: Refers) -> Iterator[F
         if name.rsplit("/", 1)[-1] in TABLE_SPLITS:
             for rows in _records(root / name, name, options):
                 pets.update(rows.get("petid"))
-                yield from found.counts(rows, photos, sentiments)
+                yield from faults.counts(rows, photos, sentiments)
     shots = {pet: [uri for _, uri in some] for pet, some in photos.items()}
-    yield from found.strangers(shots, pets.__contains__, "photos")
+    yield from faults.strangers(shots, pets.__contains__, "photos")
     for what, files in (("sentiments", sentiments), ("metadata", metadata)):
         by_pet = {key: [uri] for key, uri in files.items()}
-        yield from found.strangers(by_pet, lambda key: key in pets or key.rpartition("-")[0] in pets, what)
-    yield from found.unreadable(root, sentiments, "bad_sentiment", options)
-    yield from found.unreadable(root, metadata, "bad_metadata", options)
+        yield from faults.strangers(by_pet, lambda key: key in pets or key.rpartition("-")[0] in pets, what)
+    yield from faults.unreadable(root, sentiments, "bad_sentiment", options)
+    yield from faults.unreadable(root, metadata, "bad_metadata", options)
 
 
 def vocabulary(path: str, options: PetfinderOptions) -> tuple[str, ...]:

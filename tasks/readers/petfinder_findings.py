@@ -1,4 +1,4 @@
-"""What PetFinder's files say beside its rows: photos and JSON files that do not match, by number or by name."""
+"""Faults among PetFinder's files beside its rows: photos and JSON files that do not match, by number or by name."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,12 +13,12 @@ Photos = Mapping[str, Sequence[tuple[int, str]]]  # PetID -> its photos
 
 
 def counts(rows: Columns, photos: Photos, sentiments: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield the rows with another number of photos than PhotoAmt says, and descriptions without a sentiment file.
+    """Yield the rows whose photo count differs from PhotoAmt, and descriptions without a sentiment file.
 
     A release without any photos or sentiments has none to miss.
     """
-    told = zip(rows.get("petid"), rows.get("photoamt"), rows.get("description"), rows.sources.to_pylist(), strict=True)
-    for pet, amount, description, source in told:
+    pets = zip(rows.get("petid"), rows.get("photoamt"), rows.get("description"), rows.sources.to_pylist(), strict=True)
+    for pet, amount, description, source in pets:
         if pet is None:
             continue
         number = _number(amount)

@@ -1,4 +1,4 @@
-"""What Google Vision said of PetFinder's photos, as tabular columns; a file that is not there leaves nulls."""
+"""Google Vision's annotations of PetFinder's photos, as tabular columns; an absent file leaves nulls."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,8 +27,8 @@ COLUMNS: dict[str, pa.DataType] = {
 
 def metadata_files(names: Sequence[str]) -> dict[str, str]:
     """Return "PetID-k" -> path of its JSON, of the files under train_metadata/ and test_metadata/."""
-    found = [name for name in names if "_metadata/" in name and name.endswith(".json")]
-    return {name.rsplit("/", 1)[-1].removesuffix(".json"): name for name in found}
+    files = [name for name in names if "_metadata/" in name and name.endswith(".json")]
+    return {name.rsplit("/", 1)[-1].removesuffix(".json"): name for name in files}
 
 
 def photo_columns(
@@ -38,8 +38,8 @@ def photo_columns(
     if not files:
         return {}
     keys = [(photo or "").rsplit("/", 1)[-1].rpartition(".")[0] for photo in photos]
-    told = [vision(whole_json(root / files[key], options)[0]) if key in files else {} for key in keys]
-    return {name: pa.array([one.get(name) for one in told], kind) for name, kind in COLUMNS.items()}
+    rows = [vision(whole_json(root / files[key], options)[0]) if key in files else {} for key in keys]
+    return {name: pa.array([one.get(name) for one in rows], kind) for name, kind in COLUMNS.items()}
 
 
 def vision(value: Any) -> dict[str, float | str | None]:

@@ -122,7 +122,7 @@ def label_names(root: Place, at: dict[str, str], options: PittAdsOptions) -> dic
         return {}
     wide = whole_text(root / file, options, encoding="utf-16-le")[0] or ""
     narrow = whole_text(root / file, options, encoding="latin-1")[0] or ""
-    # in Latin-1 a UTF-16 text has a NUL after each letter, which whole_text drops; its numbers tell which is right
+    # in Latin-1 a UTF-16 text has a NUL after each letter, which whole_text drops; its numbers show which is right
     text = wide if re.search(r"^\s*\d+", wide) else narrow
     names = {"39": "unclear"} if options.target == "Topics" else {}
     for line in text.splitlines():

@@ -90,14 +90,14 @@ def place(path: str) -> Place:
     refuse_secret(path)
     try:
         fs, inner = fsspec.core.url_to_fs(path)
-        found = Place(fs, inner if inner == "/" else inner.rstrip("/"))
-        exists = found.exists() or found.is_dir()
+        resolved = Place(fs, inner if inner == "/" else inner.rstrip("/"))
+        exists = resolved.exists() or resolved.is_dir()
     except (ValueError, OSError, ImportError, UnreachableError) as error:
         raise ConfigError(mismatch("source.path", "a readable file, folder or URL", path, str(error))) from error
     if not exists:
         cure = "check the spelling, or download the data first"
         raise ConfigError(mismatch("source.path", "a file or folder that exists", path, cure))
-    return found
+    return resolved
 
 
 def image_root(path: str, options: ReaderOptions) -> str:
@@ -148,8 +148,8 @@ def _walk_local(folder: Path, prefix: str, seen: frozenset[tuple[int, int]]) -> 
     if inode in seen:
         return
     with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
+        files = sorted(entries, key=lambda entry: entry.name)
+    for entry in files:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
@@ -168,13 +168,13 @@ def is_utf8(name: str) -> bool:
     return True
 
 
-def listed(found: Place, uri: str) -> SourceFile:
+def listed(file: Place, uri: str) -> SourceFile:
     """Return the listing of one file under the name `uri`."""
-    if not found.local:
-        found.fs.invalidate_cache(found.parent.path)
-    with reached(found.path):
-        info = found.fs.info(found.path)
-    mtime = Path(found.path).stat().st_mtime_ns if found.local else _mtime(info)
+    if not file.local:
+        file.fs.invalidate_cache(file.parent.path)
+    with reached(file.path):
+        info = file.fs.info(file.path)
+    mtime = Path(file.path).stat().st_mtime_ns if file.local else _mtime(info)
     return SourceFile(uri, int(info.get("size") or 0), mtime)
 
 
@@ -194,11 +194,11 @@ def manifests(path: str, suffixes: tuple[str, ...]) -> list[Place]:
 
     A packed name counts by what it packs: `a.jsonl.gz`, `a.jsonl.zip`. An empty folder gives an empty list.
     """
-    found = place(path)
-    if not found.is_dir():
-        return [found]
+    source = place(path)
+    if not source.is_dir():
+        return [source]
     ends = tuple(suffix + packed for suffix in suffixes for packed in ("", ".gz", ".bz2", ".zst", ".zip"))
-    return [found / file.uri for file in walk(found) if f"/{file.uri.lower()}".endswith(ends)]
+    return [source / file.uri for file in walk(source) if f"/{file.uri.lower()}".endswith(ends)]
 
 
 def relative(file: Place, path: str) -> str:
@@ -217,25 +217,25 @@ def relatives(files: Sequence[Place], path: str) -> list[str]:
 
 def source_folder(path: str) -> Place:
     """Return the folder of a source: itself, or the one that holds its file."""
-    found = place(path)
-    return found if found.is_dir() else found.parent
+    source = place(path)
+    return source if source.is_dir() else source.parent
 
 
 def source_names(path: str, count: int) -> list[str]:
     """Return the first names in a source, for messages; the last is "and others" when there are more."""
-    found = place(path)
-    if not found.is_dir():
-        return [found.name]
-    names = [ascii(file.uri)[1:-1] for file in islice(walk(found), count + 1)]
+    source = place(path)
+    if not source.is_dir():
+        return [source.name]
+    names = [ascii(file.uri)[1:-1] for file in islice(walk(source), count + 1)]
     return names if len(names) <= count else [*names[:count], "and others"]
 
 
 def companion(path: str, name: str, option: str) -> Place:
     """Return the file or folder beside the data that an option names; ConfigError with the nearest names without it."""
     folder = source_folder(path)
-    found = folder / name
-    if found.exists():
-        return found
+    beside = folder / name
+    if beside.exists():
+        return beside
     there = {part for file in islice(walk(folder), LOOKED_AT) for part in (file.uri, posixpath.dirname(file.uri))}
     raise ConfigError(
         mismatch(f"source.options.{option}", f"a file or folder in {folder.path}", name, nearest(name, there))
@@ -243,14 +243,14 @@ def companion(path: str, name: str, option: str) -> Place:
 
 
 def check_keys(option: str, wanted: Iterable[str], seen: Collection[str]) -> None:
-    """Raise ConfigError for a key that an option names and that no row has; without rows nothing is said."""
+    """Raise ConfigError for a key that an option names and that no row has; without rows nothing is checked."""
     for name in wanted:
         if seen and name not in seen:
             raise ConfigError(mismatch(f"source.options.{option}", "a key of the rows", name, nearest(name, seen)))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return what a message says for a cure: the names that look like a misspelt one, or the first that there are."""
+    """Return the cure for a misspelt name: the names that resemble it, or else the first known ones."""
     names = sorted({one for one in known if one})
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
@@ -277,7 +277,7 @@ def safe_references(uris: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 def same_root(path: str) -> Place:
     """Resolve a folder source; DataError when it is a file."""
-    found = place(path)
-    if not found.is_dir():
+    folder = place(path)
+    if not folder.is_dir():
         raise DataError(mismatch("source.path", "a folder", path, "give the folder that holds the release"))
-    return found
+    return folder

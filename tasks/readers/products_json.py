@@ -28,24 +28,24 @@ def abo(path: str, options: TableOptions, languages: tuple[str, ...]) -> Iterato
 
     shown_ids: set[str] = set()
 
-    def made(objects: Objects) -> Columns:
+    def columns(objects: Objects) -> Columns:
         items, domains, shown = (objects.ids(name) for name in ("item_id", "domain_name", "main_image_id"))
-        said = {name: _spoken(objects, name, languages) for name in ("item_name", "bullet_point", "item_keywords")}
+        texts = {name: _spoken(objects, name, languages) for name in ("item_name", "bullet_point", "item_keywords")}
         kinds = [_objects(values) for values in objects.column("product_type", digits=False)]
         shown_ids.update(one for one in shown if isinstance(one, str))
         return {
             "id": [f"{one}@{domain}" if one and domain else one for one, domain in zip(items, domains, strict=True)],
             "group": items,
-            "title": list(map(first, said["item_name"])),
-            "description": ["\n".join(values) for values in said["bullet_point"]],
-            "text": [" ".join(values) for values in said["item_keywords"]],
+            "title": list(map(first, texts["item_name"])),
+            "description": ["\n".join(values) for values in texts["bullet_point"]],
+            "text": [" ".join(values) for values in texts["item_keywords"]],
             "labels": [[one["value"] for one in some if isinstance(one.get("value"), str)] for some in kinds],
             "image": [folder + images[one] if one in images else None for one in map(_name, shown)],
             **{f"cat_{name}": list(map(first, _spoken(objects, name, languages))) for name in SPOKEN},
         }
 
     wanted = [name for name in names if "listings_" in name and name.endswith((".json.gz", ".json"))]
-    yield from _documents(root, wanted, options, made)
+    yield from _documents(root, wanted, options, columns)
     if images and shown_ids and not shown_ids & images.keys():
         cure = "take it from the release of the listings"
         raise DataError(mismatch(str(table), "the images of the listings", f"none of {len(images):,}", cure))
@@ -69,16 +69,16 @@ def spoken(values: Any, languages: tuple[str, ...]) -> list[str]:
     """Return the values of a {language_tag, value} list in the first preferred language that it has, else in any."""
     if not isinstance(values, list):
         return []
-    said = [
+    tagged = [
         (str(one.get("language_tag", "")), one["value"])
         for one in values
         if isinstance(one, dict) and isinstance(one.get("value"), str) and one["value"]
     ]
-    if len(said) > 1:
+    if len(tagged) > 1:
         for start in languages:
-            if mine := [value for tag, value in said if tag.startswith(start)]:
+            if mine := [value for tag, value in tagged if tag.startswith(start)]:
                 return mine
-    return [value for tag, value in said if tag == said[0][0]]
+    return [value for tag, value in tagged if tag == tagged[0][0]]
 
 
 def amazon(path: str, options: TableOptions, chosen: str | None) -> Iterator[pa.Table]:
@@ -87,7 +87,7 @@ def amazon(path: str, options: TableOptions, chosen: str | None) -> Iterator[pa.
     seen: set[str] = set()
     label = chosen or "main_category"
 
-    def made(objects: Objects) -> Columns:
+    def columns(objects: Objects) -> Columns:
         seen.update(objects.keys())
         items = objects.ids("parent_asin")
         return {
@@ -102,7 +102,7 @@ def amazon(path: str, options: TableOptions, chosen: str | None) -> Iterator[pa.
         }
 
     wanted = [file.uri for file in walk(root) if file.uri.rsplit("/", 1)[-1].startswith("meta_")]
-    yield from _documents(root, wanted, options, made)
+    yield from _documents(root, wanted, options, columns)
     if chosen is not None and OLD.get(chosen) not in seen:
         check_keys("label", [chosen], seen)
 
@@ -114,21 +114,21 @@ def _either(new: list[Any], old: list[Any]) -> list[Any]:
 def web_image(row: Mapping[str, Any]) -> str | None:
     """Return the largest URL of the first image."""
     for one in _objects(row.get("images")):
-        found = one.get("hi_res") or one.get("large") or one.get("thumb")
-        if isinstance(found, str):
-            return found
+        url = one.get("hi_res") or one.get("large") or one.get("thumb")
+        if isinstance(url, str):
+            return url
     urls = row.get("imageURLHighRes") or row.get("imageURL")
     return urls[0] if isinstance(urls, list) and urls and isinstance(urls[0], str) else None
 
 
 def _documents(
-    root: Place, names: list[str], options: TableOptions, made: Callable[[Objects], Columns]
+    root: Place, names: list[str], options: TableOptions, columns: Callable[[Objects], Columns]
 ) -> Iterator[pa.Table]:
     for name in names:
         for member, block in file_blocks(root / name, options):
             objects = parse_block(block, f"{name}/{member}" if member else name, options)
             if objects.rows:
-                table = _table(made(objects), objects)
+                table = _table(columns(objects), objects)
                 for start in range(0, len(table), options.batch_rows):
                     yield table.slice(start, options.batch_rows)
 
@@ -145,7 +145,7 @@ def _table(columns: Columns, objects: Objects) -> pa.Table:
         labels=labels,
         image=image_array(uris),
         extra={name: as_text(values)[0] for name, values in columns.items() if name.startswith("cat_")},
-        **{name: made for name, (made, _) in texts.items()},
+        **{name: text for name, (text, _) in texts.items()},
     )
     for nested in (odd, *(wrong for _, wrong in texts.values())):
         table = mark(table, nested, "bad_value")

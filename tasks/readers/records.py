@@ -70,8 +70,8 @@ class Columns(NamedTuple):
 
     def get(self, *names: str) -> Sequence[str | None]:
         """Return the values of the first of some columns that is there; nulls when none is."""
-        found = next((self.values[name] for name in names if name in self.values), None)
-        return [None] * len(self.slugs) if found is None else found
+        values = next((self.values[name] for name in names if name in self.values), None)
+        return [None] * len(self.slugs) if values is None else values
 
 
 def headed_columns(file: Place, name: str, options: TableOptions, *, delimiter: str = ",") -> Iterator[Columns]:
@@ -249,7 +249,7 @@ class _Feed:
         None, and nothing was read, where the quote does not close as it should within REREAD characters. What is
         looked at waits on disk until then.
         """
-        told = self.first + self.start, self._texts[self.start]
+        opening = self.first + self.start, self._texts[self.start]
         first, texts = self.first + self.at, self._texts[self.at :]
         broken = None if self.broken is None else self.broken[self.at :]
         ahead = _Ahead(self.member)
@@ -269,7 +269,7 @@ class _Feed:
             ahead.drop()
             self._texts, self.first, self.start, self.at = texts[end:], first + end, 0, 0
             self.broken, self.holes = None if broken is None else broken[end:], HOLE in self._texts
-            return told
+            return opening
         self._again += ahead.size
         self._blocks = chain(ahead.blocks(), () if self._next is None else (self._next,), self._blocks)
         self._next = next(self._blocks, None)

@@ -1,4 +1,4 @@
-"""What the files of a source say beside its rows (R4): images that no row refers to."""
+"""Findings among the files of a source (R4): images that no row refers to."""
 
 from collections.abc import Iterable, Iterator
 from itertools import compress, islice

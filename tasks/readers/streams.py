@@ -18,10 +18,10 @@ from fuseline.tasks.readers.places import Openable
 
 BLOCK = 1 << 20
 LINES = 1 << 16  # in one block, for each becomes some objects
-FREE_BYTES = 64 << 20  # below this much output the ratio says nothing about a bomb
+FREE_BYTES = 64 << 20  # below this much output the ratio does not indicate a bomb
 PACKED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"PK\x05\x06")
 HOLE = "\0"  # a line of nothing but NUL bytes
-HEAD = 4096  # what is kept of a line that is too long: enough to tell its id
+HEAD = 4096  # what is kept of a line that is too long: enough to read its id
 DAMAGE = (EOFError, OSError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
@@ -101,7 +101,7 @@ class Guard(io.RawIOBase):
 
 
 def unpacked(raw: IO[bytes], options: ReaderOptions) -> IO[bytes]:
-    """Return the stream behind gzip, bzip2 or Zstandard, told by magic bytes; plain streams come back as they are."""
+    """Return the stream behind gzip, bzip2 or Zstandard, by its magic bytes; plain streams are returned as they are."""
     magic = raw.read(6)
     raw.seek(0)
     if magic[:2] == b"\x1f\x8b":
@@ -245,8 +245,8 @@ def _pieces(stream: IO[bytes], encoding: str) -> Iterator[bytes]:
         return
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     while piece:
-        if told := decoder.decode(piece):  # an empty piece would mean the end
-            yield told.encode("utf-8", "replace")
+        if text := decoder.decode(piece):  # an empty piece would mean the end
+            yield text.encode("utf-8", "replace")
         piece = read(BLOCK)
     yield decoder.decode(b"", final=True).encode("utf-8", "replace")
 
@@ -271,7 +271,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def text_lines(block: Block, *, holes: bool = False) -> tuple[list[str], list[bool]]:
-    """Decode a block into lines without their line ends, and say which held bytes that are not UTF-8 (R10).
+    """Decode a block into lines without their line ends, and mark those that held bytes outside UTF-8 (R10).
 
     Such bytes become U+FFFD; NUL bytes are dropped. With `holes`, a line of nothing else, as a crash of its writer
     leaves it, comes as HOLE, for a blank line would be no row.

@@ -1,4 +1,4 @@
-"""What the manifest readers (jsonl, csv, parquet) share: their files, splits told by file names, and the listing."""
+"""What the manifest readers (jsonl, csv, parquet) share: their files, splits from file names, and the listing."""
 
 import posixpath
 import re
@@ -13,15 +13,15 @@ from fuseline.tasks.readers.places import Place, listed, manifests, relatives
 
 
 def sources(path: str, suffixes: tuple[str, ...]) -> list[tuple[Place, str, Split | None]]:
-    """Return (file, name, split told by the name) of a table source; one file alone tells it by its folder."""
-    found = manifests(path, suffixes)
-    names = relatives(found, path)
-    told = names if len(found) > 1 else [posixpath.dirname(name) for name in names]
-    return [(file, name, name_split(tell)) for file, name, tell in zip(found, names, told, strict=True)]
+    """Return (file, name, split inferred from the name) of a table source; for a single file, from its folder."""
+    files = manifests(path, suffixes)
+    names = relatives(files, path)
+    hints = names if len(files) > 1 else [posixpath.dirname(name) for name in names]
+    return [(file, name, name_split(hint)) for file, name, hint in zip(files, names, hints, strict=True)]
 
 
 def name_split(name: str) -> Split | None:
-    """Return the split that a path tells: "train/x.csv", "dev_seen.jsonl", "test-00000-of-00012.parquet"."""
+    """Return the split that a path implies: "train/x.csv", "dev_seen.jsonl", "test-00000-of-00012.parquet"."""
     for part in reversed(name.split("/")):
         word = re.match(r"[A-Za-z]+", part)
         split = chosen(word.group()) if word else None
@@ -32,9 +32,9 @@ def name_split(name: str) -> Split | None:
 
 def table_files(path: str, options: TableOptions, suffixes: tuple[str, ...]) -> Iterator[SourceFile]:
     """Yield the manifests, then the images under the image root unless `watch_images` is off."""
-    found = manifests(path, suffixes)
-    yield from (listed(file, name) for file, name in zip(found, relatives(found, path), strict=True))
-    if found:
+    files = manifests(path, suffixes)
+    yield from (listed(file, name) for file, name in zip(files, relatives(files, path), strict=True))
+    if files:
         yield from watched(path, options)
 
 

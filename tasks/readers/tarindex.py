@@ -101,8 +101,8 @@ class TarStore:
     def members(self) -> Iterator[tuple[str, str, Member]]:
         """Yield (tar, path below the root, member) of the usable members that count."""
         for number, tar in enumerate(self.tars):
-            found = self._members(tar)
-            while batch := list(islice(found, BATCH)):
+            members = self._members(tar)
+            while batch := list(islice(members, BATCH)):
                 archives, offsets, _ = self._look_up([name for name, _ in batch], meet=False)
                 for (name, member), archive, offset in zip(batch, archives.tolist(), offsets.tolist(), strict=True):
                     if archive == number and offset == member.offset:
@@ -189,7 +189,7 @@ def _unreadable(tar: Place) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """Return a member's name without "./" and the like; one that climbs out stays, and is never found."""
+    """Return a member's name without "./" and the like; one that climbs out stays as it is, and never matches."""
     if name and "./" not in name and "//" not in name:
         return name
     return name if climbs(name) else posixpath.normpath(name)

@@ -144,14 +144,14 @@ def _tables(batch: list[Sample], name: str, options: WebdatasetOptions, split: S
     bad = [sample.slug != "ok" for sample in batch]
     texts = [{} if is_bad else sample.texts for sample, is_bad in zip(batch, bad, strict=True)]
     seen = set().union(*(sample.texts for sample in batch)) | {KEY}
-    told = {role: field for role, field in FIELDS.items() if field in seen} | dict(options.columns)
-    roles = resolve(options.model_copy(update={"columns": told}), sorted(seen | {LINE}), where=name)
-    roles.pop("image", None)  # a json field that names the image says nothing here
+    fields = {role: field for role, field in FIELDS.items() if field in seen} | dict(options.columns)
+    roles = resolve(options.model_copy(update={"columns": fields}), sorted(seen | {LINE}), where=name)
+    roles.pop("image", None)  # a json field that names the image has no meaning here
     columns = {one: [row.get(one) for row in texts] for one in {*roles.values(), *options.tabular} - {KEY, LINE}}
     columns[KEY] = [sample.key for sample in batch]
     for role, field in FIELDS.items():  # where a field is absent, the json key of an obvious name stands in
         others = [one for one in OBVIOUS[role] if one in seen and one != field]
-        if told.get(role) == field and field != KEY and others:
+        if fields.get(role) == field and field != KEY and others:
             columns[field] = [_first(row, (field, *others)) for row in texts]
     places = strings([sample.source for sample in batch])
     table = overlay(map_rows(columns, places, options, roles, split=split), [one.slug for one in batch], bad)
@@ -178,8 +178,8 @@ def with_images(table: pa.Table, members: list[Member | None], archive: str) -> 
 
 def files(path: str, options: WebdatasetOptions) -> Iterator[SourceFile]:
     """List the archives."""
-    found = manifests(path, SUFFIXES)
-    return (listed(file, name) for file, name in zip(found, relatives(found, path), strict=True))
+    tars = manifests(path, SUFFIXES)
+    return (listed(file, name) for file, name in zip(tars, relatives(tars, path), strict=True))
 
 
 FORMAT = SourceFormat(

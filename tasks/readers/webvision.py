@@ -61,7 +61,7 @@ class WebvisionOptions(ReaderOptions):
     query_labels: bool = Field(
         True,
         description="Give an image without a label in the file lists the synset of its query, q<number>/, after "
-        "queries_synsets_map.txt; whether that counts synsets from 0 or 1 is told by the file lists",
+        "queries_synsets_map.txt; whether that counts synsets from 0 or 1 is inferred from the file lists",
     )
 
 
@@ -95,9 +95,9 @@ def _read(path: str, options: WebvisionOptions) -> Iterator[pa.Table]:
     release = Release(path, options, options.metadata_root.strip("/"))
     names = synsets(release, options)
     arrays = _arrays(release, options)
-    found = file_lists(release, options)
-    queries = query_synsets(release, found, options) if options.query_labels else {}
-    for split, lists in found:
+    by_split = file_lists(release, options)
+    queries = query_synsets(release, by_split, options) if options.query_labels else {}
+    for split, lists in by_split:
         for list_name, meta_name, folder in lists:
             metas = AlignedLines(release.lists[meta_name][1], options) if meta_name else None
             entries = (
@@ -127,11 +127,11 @@ def _large(options: WebvisionOptions) -> WebvisionOptions:
 
 def synsets(release: Release, options: WebvisionOptions) -> list[str]:
     """Return the labels by number, from 0, as synsets.txt orders them (R7); DataError without it."""
-    found = release.info("synsets.txt")
-    if found is None:
+    file = release.info("synsets.txt")
+    if file is None:
         cure = "put info.tar, or what it holds, beside the images"
         raise DataError(mismatch(release.root.path, "info/synsets.txt", "no such file", cure))
-    blocks = (block for _, block in file_blocks(found, options))
+    blocks = (block for _, block in file_blocks(file, options))
     lines = [line for block in blocks for line in text_lines(block, holes=True)[0] if line.strip()]
     if HOLE in lines:  # without its line every label behind it would be another's
         got = f"a line of NUL bytes behind {lines.index(HOLE)} labels"
@@ -187,11 +187,11 @@ def _numbered(line: str) -> bool:
 def _table(
     batch: list[Entry], split: Split, names: list[str], arrays: Arrays, release: Release, options: WebvisionOptions
 ) -> pa.Table:
-    found = [
+    metadata = [
         NONE if entry.meta is None else find_metadata(entry.uri, entry.meta, arrays, join=options.join)
         for entry in batch
     ]
-    rows = [one.values for one in found]
+    rows = [one.values for one in metadata]
     numbers = [int(entry.label) if entry.label is not None and len(entry.label) < 10 else None for entry in batch]
     known = [number is not None and number < len(names) for number in numbers]
     bad = [not entry.uri or not (fine or split == "test") for entry, fine in zip(batch, known, strict=True)]
@@ -213,7 +213,7 @@ def _table(
     table = mark(table, pa.array(bad, pa.bool_()), "bad_row")
     table = mark(table, pc.fill_null(climbs, False), "bad_path", blank=False)
     table = mark(table, unusable, "bad_member", blank=False)
-    lost = pa.array([not one.good for one in found], pa.bool_())
+    lost = pa.array([not one.good for one in metadata], pa.bool_())
     return check_ids(mark(table, pc.and_(lost, pc.equal(table["status"], "ok")), "bad_metadata", blank=False))
 
 
@@ -232,7 +232,7 @@ def vocabulary(path: str, options: WebvisionOptions) -> tuple[str, ...]:
 def findings(path: str, options: WebvisionOptions, refers: Refers) -> Iterator[Finding]:
     """Yield the training images that no list names, where the lists of both sources are read.
 
-    Nothing is known of those in tars where images are copied: the documents do not tell where they lay.
+    Nothing is known of those in tars where images are copied: the documents do not record where they lay.
     """
     if len(set(options.sources)) < len(SOURCES):
         return

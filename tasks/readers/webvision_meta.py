@@ -22,7 +22,7 @@ class QueryArray(NamedTuple):
 
 
 class Metadata(NamedTuple):
-    """The metadata of one image; `good` is False when there should be some and it cannot be told which."""
+    """The metadata of one image; `good` is False when there should be some but they cannot be read."""
 
     values: dict[str, Any]
     good: bool

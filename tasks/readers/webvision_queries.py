@@ -34,7 +34,7 @@ def query_synsets(release: Release, lists: Lists, options: ReaderOptions) -> dic
 def map_base(synsets: dict[int, int], lines: Iterable[str]) -> int | None:
     """Return 0 or 1, what the map counts from; None when fewer than 99 of 100 training lines bear either out.
 
-    Lines without a query number or a label have no say.
+    Lines without a query number or a label are ignored.
     """
     votes: Counter[int] = Counter()
     for line in lines:
@@ -48,12 +48,12 @@ def map_base(synsets: dict[int, int], lines: Iterable[str]) -> int | None:
 
 def query_number(uri: str) -> int | None:
     """Return 12 of "google/q0012/x.jpg"; 2.0 has more than four digits."""
-    found = re.search(r"(?:^|/)q(\d{1,9})/[^/]*$", uri)
-    return int(found.group(1)) if found else None
+    match = re.search(r"(?:^|/)q(\d{1,9})/[^/]*$", uri)
+    return int(match.group(1)) if match else None
 
 
 def pairs(lines: Iterable[str]) -> Iterator[tuple[int, int]]:
-    """Yield the two numbers of each line "<query> <synset>"; other lines say nothing."""
+    """Yield the two numbers of each line "<query> <synset>"; other lines are skipped."""
     for line in lines:
         parts = line.split()
         if len(parts) == 2 and all(part.isdecimal() and len(part) < 10 for part in parts):

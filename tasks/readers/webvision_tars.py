@@ -39,21 +39,21 @@ class Release:
         """The files below the root of the images."""
         if not self._apart:
             return self.tars
-        found = [file.uri for file in walk(self._images_at) if file.uri.lower().endswith(SUFFIXES)]
-        return TarStore(self._images_at, found, self._options, self._naming)
+        tars = [file.uri for file in walk(self._images_at) if file.uri.lower().endswith(SUFFIXES)]
+        return TarStore(self._images_at, tars, self._options, self._naming)
 
     @cached_property
     def lists(self) -> dict[str, tuple[str, Openable]]:
         """Name of each list that is there -> (where it lies, the file); one that is unpacked counts."""
         tars, unpacked = self._found
-        found: dict[str, tuple[str, Openable]] = {}
+        images: dict[str, tuple[str, Openable]] = {}
         named = [one for one in tars if posixpath.basename(one).startswith(INFO)]
         searched = named or ([] if "synsets.txt" in unpacked else tars)
         for tar, name, member in TarStore(self.root, searched, self._options, self._naming).listed():
             base = posixpath.basename(name)
             if base in LISTS and member.slug == "ok" and member.offset is not None:
-                found[base] = (f"{tar}/{name}", Part(self.root / tar, member.offset, member.length))
-        return found | {base: (uri, self.root / uri) for base, uri in unpacked.items()}
+                images[base] = (f"{tar}/{name}", Part(self.root / tar, member.offset, member.length))
+        return images | {base: (uri, self.root / uri) for base, uri in unpacked.items()}
 
     def info(self, base: str) -> Openable | None:
         """Return info/`base`, or that file where it lies beside the folders, or in a tar; None without it."""

@@ -185,11 +185,11 @@ def _table(part: Part, partners: Mapping[str, Partners], images: Images, options
 
 
 def _tabular(column: Column, options: YfccOptions) -> dict[str, pa.Array]:
-    made = {}
+    columns = {}
     for name, kind in options.tabular.items():
         values = decoded(column(name)) if name in ENCODED else column(name)
-        made[f"{'num' if kind == 'number' else 'cat'}_{name}"] = as_tabular(values, kind)
-    return made
+        columns[f"{'num' if kind == 'number' else 'cat'}_{name}"] = as_tabular(values, kind)
+    return columns
 
 
 def _decoded(values: pa.Array) -> pa.Array:
@@ -207,15 +207,15 @@ def _labels(column: Column, options: YfccOptions) -> pa.Array:
 
 def confident(tags: str | None, least: float) -> list[str]:
     """Return the concepts of "dune:0.51,fog:0.86" whose confidence is at least `least`."""
-    found = []
+    concepts = []
     for item in (tags or "").split(","):
         concept, _, score = item.rpartition(":")
         try:
             if concept and float(score) >= least:
-                found.append(concept)
+                concepts.append(concept)
         except ValueError:
             continue
-    return found
+    return concepts
 
 
 class Beside(NamedTuple):
@@ -252,7 +252,7 @@ def _partners(path: str, options: YfccOptions) -> Iterator[Mapping[str, Partners
     pairs = {option: _pairs(file, BESIDE[option], options) for option, file in files.items()}
     with joined(_ids(path, options), pairs) as partners:
         for option, one in partners.items():
-            if not one.found and any(table["id"].null_count < len(table) for table in _ids(path, options)):
+            if not one.matched and any(table["id"].null_count < len(table) for table in _ids(path, options)):
                 spec = BESIDE[option]
                 form = " TAB ".join(("id", spec.field) if spec.key == 0 else (spec.field, "id"))
                 first = next((line for table in _pairs(files[option], spec, options) for line in table["id"]), None)
@@ -292,11 +292,11 @@ def check_columns(options: YfccOptions) -> None:
 
 def core_files(path: str) -> list[tuple[Place, str]]:
     """Return the metadata files in order: the file itself, or those of a folder named yfcc100m_dataset*."""
-    found = place(path)
-    if not found.is_dir():
-        return [(found, relative(found, path))]
-    names = [file.uri for file in walk(found) if file.uri.rsplit("/", 1)[-1].startswith("yfcc100m_dataset")]
-    return [(found / name, name) for name in names if not name.endswith(".sql")]
+    source = place(path)
+    if not source.is_dir():
+        return [(source, relative(source, path))]
+    names = [file.uri for file in walk(source) if file.uri.rsplit("/", 1)[-1].startswith("yfcc100m_dataset")]
+    return [(source / name, name) for name in names if not name.endswith(".sql")]
 
 
 def files(path: str, options: YfccOptions) -> Iterator[SourceFile]:

@@ -32,13 +32,13 @@ class Images:
         """
         if self._root is None:
             return pa.nulls(len(video))
-        made = {name: _PARTS[name](column) for name in self._pieces[1::2] if name != "ext"}
-        uris = self._filled({**made, "ext": pc.if_else(video, "mp4", USUAL)})
+        fields = {name: _PARTS[name](column) for name in self._pieces[1::2] if name != "ext"}
+        uris = self._filled({**fields, "ext": pc.if_else(video, "mp4", USUAL)})
         if "ext" in self._pieces[1::2]:
-            made["ext"] = column("ext")
-            other = pc.and_not(pc.invert(pc.is_in(made["ext"], pa.array(["", USUAL, None]))), video)
+            fields["ext"] = column("ext")
+            other = pc.and_not(pc.invert(pc.is_in(fields["ext"], pa.array(["", USUAL, None]))), video)
             if pc.any(other).as_py():
-                theirs = self._filled({name: values.filter(other) for name, values in made.items()})
+                theirs = self._filled({name: values.filter(other) for name, values in fields.items()})
                 uris = pc.replace_with_mask(uris, other, self._found(uris.filter(other), theirs))
         return image_array(uris)
 
@@ -46,8 +46,8 @@ class Images:
         """Return documents whose references into zips are the places of the bytes there; others as they are."""
         return table if self._zips is None else zipped(table, self._zips)
 
-    def _filled(self, made: Mapping[str, pa.Array]) -> pa.Array:
-        parts = [made[piece] if index % 2 else pa.scalar(piece) for index, piece in enumerate(self._pieces)]
+    def _filled(self, fields: Mapping[str, pa.Array]) -> pa.Array:
+        parts = [fields[piece] if index % 2 else pa.scalar(piece) for index, piece in enumerate(self._pieces)]
         return safe_references(pc.binary_join_element_wise(*parts, ""))[0]
 
     def _found(self, usual: pa.Array, original: pa.Array) -> pa.Array:

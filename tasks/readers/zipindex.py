@@ -1,4 +1,4 @@
-"""Images in many zips, found by member name: a compact index per archive, references into stored members.
+"""Images in many zips, looked up by member name: a compact index per archive, references into stored members.
 
 An index takes 24 bytes per member (hash of the name, place, length); those of `HELD` archives are kept, so the
 4,096 zips of all of YFCC100M's images take about 2.4 GB and a tenth of them 240 MB.
@@ -47,7 +47,7 @@ class ZipStore:
 
         A deflated member comes with its bytes, one that cannot be used with its slug (bad_member, too_large).
         """
-        found: list[Member | None] = [None] * len(uris)
+        members: list[Member | None] = [None] * len(uris)
         rows: dict[str, list[int]] = {}
         for row, uri in enumerate(uris):
             if uri is not None and MARK in uri:
@@ -56,8 +56,8 @@ class ZipStore:
             index = self._index(archive)
             names = [(uris[row] or "")[len(archive) + 1 :] for row in mine]
             for row, member in zip(mine, [] if index is None else self._members(archive, index, names), strict=False):
-                found[row] = member
-        return found
+                members[row] = member
+        return members
 
     def _index(self, archive: str) -> Index | None:
         """Return the index of an archive, None when it is absent or damaged."""
@@ -76,16 +76,16 @@ class ZipStore:
             name for name, here, row in zip(names, there, at, strict=True) if here and index.offsets[row] == PACKED
         }
         read = self._packed(archive, packed) if packed else {}
-        made: list[Member | None] = []
+        members: list[Member | None] = []
         for name, here, row in zip(names, there.tolist(), at.tolist(), strict=True):
             offset, length = (int(index.offsets[row]), int(index.lengths[row])) if here else (0, 0)
             if offset == UNUSABLE:
-                made.append(Member(name, None, length, slug="bad_member"))
+                members.append(Member(name, None, length, slug="bad_member"))
             elif not here:
-                made.append(None)
+                members.append(None)
             else:
-                made.append(Member(name, offset, length) if offset >= 0 else read.get(name))
-        return made
+                members.append(Member(name, offset, length) if offset >= 0 else read.get(name))
+        return members
 
     def _packed(self, archive: str, names: set[str]) -> dict[str, Member]:
         wanted = zip_members(self._root / archive, self._options, names=frozenset(names))

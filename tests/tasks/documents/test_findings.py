@@ -179,7 +179,7 @@ def test_petfinder_photos_and_sentiments(tmp_path, caplog):
         ("no_sentiment", "train/train.csv:5", "d"),
         ("photo_count", "train/train.csv:3", "b"),
     ]
-    assert "1 rows with another number of photos than they say (photo_count); first: train/train.csv:3" in caplog.text
+    assert "1 rows whose photo count differs from their photos (photo_count); first: train/train.csv:3" in caplog.text
 
 
 def test_petfinder_without_photos_or_sentiments_misses_none(tmp_path):
