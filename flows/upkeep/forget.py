@@ -21,7 +21,7 @@ from fuseline.stores.forgotten import Forgotten, erase_from_file
 from fuseline.stores.places import open_root
 from fuseline.stores.published import Published, publishing
 from fuseline.stores.root import Root
-from fuseline.tasks.documents.erase import Found, datasets_of, erase_rows, find_listed, find_rows
+from fuseline.tasks.documents.erase import AffectedShard, datasets_of, erase_rows, find_listed, find_rows
 from fuseline.tasks.engine.nodes import ShardStage, Summary
 from fuseline.tasks.engine.planner import PlanOptions, plan_node
 from fuseline.tasks.engine.shard import make_shards, make_summary
@@ -146,7 +146,7 @@ def renew(config: Config) -> str:
     return publish_results(config, last_summaries(root), new_run())
 
 
-def _counts(found: Iterable[Found]) -> dict[str, int]:
+def _counts(found: Iterable[AffectedShard]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for one in found:
         if one.ids and one.by_row:
@@ -154,7 +154,7 @@ def _counts(found: Iterable[Found]) -> dict[str, int]:
     return counts
 
 
-def _fitted_on(root: Root, found: Sequence[Found]) -> Iterator[str]:
+def _fitted_on(root: Root, found: Sequence[AffectedShard]) -> Iterator[str]:
     """Yield models and codebooks that saw one of the documents, for training or to choose by."""
     seen = {(one.name, str(one.index)) for one in found if one.is_documents and _was_seen(one)}
     for dataset in list_datasets(root):
@@ -167,7 +167,7 @@ def _fitted_on(root: Root, found: Sequence[Found]) -> Iterator[str]:
             yield f"{manifest.stage}/{dataset.key}"
 
 
-def _was_seen(one: Found) -> bool:
+def _was_seen(one: AffectedShard) -> bool:
     if one.record is None:
         return False
     table = one.dataset.read(one.record, ("id", "split"))

@@ -82,7 +82,7 @@ class Assignment:
 
 
 def settle_splits(table: pa.Table, config: SplitConfig) -> pa.Table:
-    """Return a batch in which rows with a split that nobody knows are blank, or usable where given ones are ignored."""
+    """Return a batch in which rows with an unknown split are blank, or usable where given ones are ignored."""
     lost = pc.equal(table["status"], BAD_SPLIT)
     if not config.ignore_given:
         return mark(table, lost, BAD_SPLIT)

@@ -19,11 +19,11 @@ class LastOfEach:
         self._repeated = hashes[counts > 1]
 
     def earlier(self, ids: pa.ChunkedArray) -> NDArray[np.bool_]:
-        """Tell of the next documents which ones come again later, (n,) bool."""
+        """Return which of the next documents come again later, (n,) bool."""
         hashes = id_hashes(ids)
-        found = np.zeros(len(hashes), np.bool_)
+        earlier = np.zeros(len(hashes), np.bool_)
         for row in np.flatnonzero(np.isin(hashes, self._repeated)).tolist():
             key = int(hashes[row])
             self._left[key] -= 1
-            found[row] = self._left[key] > 0
-        return found
+            earlier[row] = self._left[key] > 0
+        return earlier

@@ -1,4 +1,4 @@
-"""Take forgotten documents out of every dataset of an output root, whatever configuration made it."""
+"""Remove forgotten documents from every dataset of an output root, whatever configuration wrote it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -27,7 +27,7 @@ from fuseline.tasks.engine.nodes import Node, ShardStage
 
 
 @dataclass(frozen=True)
-class Found:
+class AffectedShard:
     """One shard that holds forgotten documents, or may: no `ids` means that it cannot be read.
 
     `by_row` is False for a table that is about many documents and names some of them in its rows.
@@ -46,7 +46,7 @@ class Found:
 
     @property
     def is_documents(self) -> bool:
-        """Whether the shard was ingested, not made from others."""
+        """Whether the shard was ingested, not derived from others."""
         return self.dataset.manifest.kind == "documents"
 
 
@@ -56,7 +56,7 @@ def datasets_of(root: Root, nodes: Sequence[Node]) -> list[Dataset]:
     return [*known.values(), *(dataset for dataset in list_datasets(root) if dataset.folder not in known)]
 
 
-def find_rows(datasets: Iterable[Dataset], forgotten: Forgotten) -> Iterator[Found]:
+def find_rows(datasets: Iterable[Dataset], forgotten: Forgotten) -> Iterator[AffectedShard]:
     """Read the ids of every shard; yield the shards that hold forgotten documents or cannot be read."""
     for dataset in datasets:
         lost = {index: dataset.recoverable(index) for index in dataset.lost_records()}
@@ -67,43 +67,47 @@ def find_rows(datasets: Iterable[Dataset], forgotten: Forgotten) -> Iterator[Fou
             except (DamagedError, OSError):
                 table = None
             if table is None:
-                yield Found(dataset, index, ())
+                yield AffectedShard(dataset, index, ())
                 continue
             named = [documents_of(table[name])[0] for name in naming(table.schema)]
             mine = [document for ids in named for document in ids.filter(pa.array(forgotten.mask(ids))).to_pylist()]
             if mine:
-                yield Found(dataset, index, tuple(dict.fromkeys(mine)), by_row, record)
+                yield AffectedShard(dataset, index, tuple(dict.fromkeys(mine)), by_row, record)
 
 
 def find_listed(datasets: Iterable[Dataset], forgotten: Forgotten) -> set[str]:
     """Return the forgotten ids in the lists beside documents: of rows in quarantine, of shards that cannot be read."""
-    found: set[str] = set()
+    ids: set[str] = set()
     for dataset in datasets:
         if dataset.manifest.kind == "documents":
-            found |= set(listed_documents(dataset, forgotten))
-    return found
+            ids |= set(listed_documents(dataset, forgotten))
+    return ids
 
 
 def erase_rows(
-    root: Root, nodes: Sequence[Node], datasets: Iterable[Dataset], found: Sequence[Found], forgotten: Forgotten
+    root: Root,
+    nodes: Sequence[Node],
+    datasets: Iterable[Dataset],
+    affected: Sequence[AffectedShard],
+    forgotten: Forgotten,
 ) -> None:
-    """Write the found shards again without the forgotten rows; remove what superseded shards and killed work left.
+    """Rewrite the affected shards without the forgotten rows; remove superseded shards and partial files.
 
     A row is gone from all datasets, so that row r of shard i stays the same document everywhere; a shard of `nodes`
-    that was fresh is fresh afterwards. Tables about many documents that name one of them go whole, to be made again.
+    that was fresh is fresh afterwards. Tables about many documents that name one of them are removed, to be remade.
     A kill leaves the rest to the next call, which finds it.
 
     Args:
         root: output root.
-        nodes: what is known to have made datasets here, each after what it reads.
-        datasets: as `datasets_of` gives them.
-        found: as `find_rows` gives it.
+        nodes: known writers of datasets here, each after its inputs.
+        datasets: as `datasets_of` returns them.
+        affected: as `find_rows` yields them.
         forgotten: the list.
     """
     known = {node.key: node for node in nodes if isinstance(node, ShardStage) and node.by_row}
-    fresh = {one: node for one in found if (node := known.get(one.dataset.key)) and _is_fresh(one, node, root)}
+    fresh = {one: node for one in affected if (node := known.get(one.dataset.key)) and _is_fresh(one, node, root)}
     for dataset in datasets:
-        mine = [one for one in found if one.dataset is dataset]
+        mine = [one for one in affected if one.dataset is dataset]
         documents = dataset.manifest.kind == "documents"
         for index in dataset.lost_records():
             recover_documents(dataset, index) if documents else dataset.recover(index)
@@ -122,7 +126,7 @@ def erase_rows(
         root.remove(f"{fit}/{SCRATCH}")
 
 
-def _erase(one: Found, forgotten: Forgotten, root: Root, fresh: Node | None) -> None:
+def _erase(one: AffectedShard, forgotten: Forgotten, root: Root, fresh: Node | None) -> None:
     dataset, index = one.dataset, one.index
     record = dataset.readable_records().get(index)
     try:
@@ -139,17 +143,17 @@ def _erase(one: Found, forgotten: Forgotten, root: Root, fresh: Node | None) -> 
     elif record is None or not one.is_documents:
         dataset.drop(index)
     elif forgotten.mask(listed_ids(dataset, index)).any():
-        # Its record must stay: the next run makes the shard again, from the source.
+        # Its record must stay: the next run ingests the shard again.
         dataset.store.delete(record.name)
 
 
-def _is_fresh(one: Found, node: Node, root: Root) -> bool:
+def _is_fresh(one: AffectedShard, node: Node, root: Root) -> bool:
     record = one.dataset.readable_records().get(one.index)
     return record is not None and record.inputs == _inputs(node, root, one.index)
 
 
 def _inputs(node: Node, root: Root, index: int) -> dict[str, str] | None:
-    """Return what a shard would be made from now; None when that is not there."""
+    """Return the inputs that a shard would have now; None when one is absent."""
     try:
         return shard_inputs(node, root, index)
     except DataError:

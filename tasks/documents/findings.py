@@ -1,4 +1,4 @@
-"""What is told of a source beside its rows (R4): files without a row, partners that are missing or damaged."""
+"""Findings of a source beside its rows (R4): files without a row, partners that are missing or damaged."""
 
 import logging
 from collections import defaultdict
@@ -16,8 +16,8 @@ from fuseline.tasks.documents.source_files import name_hashes
 from fuseline.tasks.readers import READERS
 from fuseline.tasks.readers.base import FINDINGS, Finding
 
-LISTED = 1000  # findings of one kind that are listed; they are counted all
-TOLD = 3  # that a line tells
+LISTED = 1000  # findings of one kind that are listed; all are counted
+NAMED = 3  # that a line names
 lines = logging.getLogger("fuseline")  # what the user reads
 
 
@@ -43,13 +43,13 @@ class References:
 
 
 def findings_table(label: str, source: Any, references: References, forgotten: Forgotten) -> pa.Table:
-    """Return what is found, in the schema FINDINGS, and tell each kind in one line.
+    """Return the findings, in the schema FINDINGS, and log one line per kind.
 
     Args:
         label: of the ingest.
         source: a fuseline.tasks.documents.ingest.SourceConfig.
         references: the files that its rows refer to.
-        forgotten: documents of which nothing is said.
+        forgotten: documents that are left out.
 
     Raises:
         DataError: a companion file has nothing to do with the rows.
@@ -65,7 +65,7 @@ def findings_table(label: str, source: Any, references: References, forgotten: F
             kinds[one.slug].append(one)
     rows: list[Finding] = []
     for slug, some in sorted(kinds.items()):
-        first = ", ".join(one.place for one in some[:TOLD])
+        first = ", ".join(one.place for one in some[:NAMED])
         lines.info("%s: %s %s (%s); first: %s", label, f"{counts[slug]:,}", FINDINGS[slug], slug, first)
         rest = counts[slug] - len(some)
         rows += [*some, *([Finding(slug, f"and {rest:,} more")] if rest else [])]

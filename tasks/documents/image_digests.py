@@ -19,51 +19,51 @@ Digests = NDArray[np.uint8]  # (n, 16)
 
 @dataclass
 class ImageCounts:
-    """How many documents refer to an image, how many of these images are there, and the first that are not."""
+    """How many documents refer to an image, how many of these images are present, and the first that are not."""
 
     root: str  # where image references start
     documents: int = 0
     referenced: int = 0
-    found: int = 0  # also those that turn out to be too large or damaged
+    present: int = 0  # including those that are too large or damaged
     remote: int = 0  # references that are URLs
     lost: list[str] = field(default_factory=list)  # the first few, as they were looked for
 
     def add(self, images: pa.ChunkedArray, digests: pa.Array | pa.ChunkedArray) -> Self:
-        """Count some documents: their images, and what `ImageDigests.of` says of them."""
+        """Count some documents: their images, and their digests by `ImageDigests.of`."""
         kinds = pc.replace_substring_regex(digests, ":.*", "")
         self.name(images, kinds)
         return self.tallied({str(one["values"]): one["counts"] for one in pc.value_counts(kinds).to_pylist()})
 
     def tallied(self, tally: Mapping[str, int]) -> Self:
-        """Count documents by the kind of their image's digest: "None" without an image, or why it is not there."""
+        """Count documents by the kind of their image's digest: "None" without an image, or why it is absent."""
         self.documents += sum(tally.values())
         self.referenced += sum(n for kind, n in tally.items() if kind != str(None))
-        self.found += sum(n for kind, n in tally.items() if kind not in (*ABSENT, str(None)))
+        self.present += sum(n for kind, n in tally.items() if kind not in (*ABSENT, str(None)))
         self.remote += tally.get(REMOTE, 0)
         return self
 
     def name(self, images: pa.ChunkedArray, digests: pa.Array | pa.ChunkedArray) -> None:
-        """Note the first images that are not there."""
+        """Note the first absent images."""
         if self.full:
             return
         away = pc.fill_null(pc.is_in(digests, pa.array(ABSENT)), False)
-        for uri in pc.struct_field(images, "uri").filter(away)[: TOLD - len(self.lost)].to_pylist():
+        for uri in pc.struct_field(images, "uri").filter(away)[: NAMED - len(self.lost)].to_pylist():
             self.lost.append(uri if "://" in uri else f"{self.root.rstrip('/')}/{uri}")
 
     @property
     def full(self) -> bool:
         """Whether enough of them are named."""
-        return len(self.lost) == TOLD
+        return len(self.lost) == NAMED
 
     @property
     def line(self) -> str:
-        """What to tell: "" when all are there."""
-        if self.found == self.referenced:
+        """Message about absent images: "" when none is absent."""
+        if self.present == self.referenced:
             return ""
-        told = f"{self.found:,} of {self.referenced:,} images found"
+        line = f"{self.present:,} of {self.referenced:,} images found"
         if self.remote:
-            told += f", {self.remote:,} are URLs, which are never fetched"
-        return f"{told}; first {'not found' if self.found else 'tried'}: {', '.join(self.lost)}"
+            line += f", {self.remote:,} are URLs, which are never fetched"
+        return f"{line}; first {'not found' if self.present else 'tried'}: {', '.join(self.lost)}"
 
 
 class ImageDigests:
@@ -103,17 +103,17 @@ class ImageDigests:
         names, places, listed = self._placed(images.take(pa.array(rows)))
         known, digests = self._known(places)
         known &= ~np.isin(names, self._again)
-        told: list[str | None] = [None] * len(images)
+        texts: list[str | None] = [None] * len(images)
         fresh = np.ones(len(images), bool)
         for row, digest in zip(rows[known], digests[known], strict=True):
-            told[row], fresh[row] = f"{XXH3}{digest.tobytes().hex()}", False
+            texts[row], fresh[row] = f"{XXH3}{digest.tobytes().hex()}", False
         unread = np.flatnonzero(fresh & images.is_valid().to_numpy())
         for row, image in zip(unread.tolist(), images.take(pa.array(unread)).to_pylist(), strict=True):
-            told[row] = self._read(image)
-        self._note(places[listed], [told[row] for row in rows[listed]])
-        digests_told = pa.array(told, pa.string())
-        self.counts.add(images, digests_told)
-        return digests_told
+            texts[row] = self._read(image)
+        self._note(places[listed], [texts[row] for row in rows[listed]])
+        digest_column = pa.array(texts, pa.string())
+        self.counts.add(images, digest_column)
+        return digest_column
 
     def table(self) -> pa.Table:
         """Return the digests of the files seen in this pass, to be kept for the next."""
@@ -138,11 +138,11 @@ class ImageDigests:
         at = np.searchsorted(self._places, places).clip(0, len(self._places) - 1)
         return self._places[at] == places, self._digests[at]
 
-    def _note(self, places: NDArray[np.uint64], told: list[str | None]) -> None:
+    def _note(self, places: NDArray[np.uint64], digests: list[str | None]) -> None:
         """Remember images that could be read; the others are tried again."""
-        good = [text is not None and text.startswith(XXH3) for text in told]
-        digests = b"".join(bytes.fromhex(text[len(XXH3) :]) for text in told if text and text.startswith(XXH3))
-        self._now.append((places[np.array(good, bool)], np.frombuffer(digests, np.uint8).reshape(-1, 16)))
+        good = [text is not None and text.startswith(XXH3) for text in digests]
+        data = b"".join(bytes.fromhex(text[len(XXH3) :]) for text in digests if text and text.startswith(XXH3))
+        self._now.append((places[np.array(good, bool)], np.frombuffer(data, np.uint8).reshape(-1, 16)))
 
     def _read(self, image: dict[str, Any]) -> str:
         try:
@@ -159,4 +159,4 @@ def _matrix(column: pa.ChunkedArray) -> Digests:
 
 
 ABSENT = ("missing", "no_image", "bad_uri", REMOTE)  # statuses of an image that is not there
-TOLD = 3  # images that a message names
+NAMED = 3  # images that a message names

@@ -80,7 +80,7 @@ class SourceConfig(FrozenConfig):
 
 
 class IngestConfig(FrozenConfig):
-    """What the documents dataset is made from, the place of the source aside."""
+    """Everything that determines the documents dataset, except where the source lies."""
 
     dataset: str
     reader: str
@@ -105,8 +105,8 @@ def scan(
         node: the ingest.
         root: output root.
         broken: shards whose file is missing.
-        again: shards whose images are read again, whatever the listing says.
-        look: False when the ingest follows at once: it is told that the source changed, not what, and the source is
+        again: shards whose images are read again, whatever the listing shows.
+        look: False when the ingest follows at once: the scan shows that the source changed, not what, and the source is
             read once instead of twice.
     """
     dataset, listing = node.dataset(root), _listed(node.source)
@@ -115,18 +115,18 @@ def scan(
     unchanged = state.listing == listing.digest and state.fits(dataset, records)
     if unchanged and not (broken or lost or again):
         return Scan({})
-    found = Scan({}, stale_state=True, lost=lost, listing=listing, again=again)
+    result = Scan({}, stale_state=True, lost=lost, listing=listing, again=again)
     if not look:
-        return found
+        return result
     changes = _Changes(node, root, broken, listing, again)
     shards = sum(1 for _ in changes.new_shards())
     new = tuple(range(changes.next_index, changes.next_index + shards))
-    found = replace(
-        found, changed=changes.touched(), new=new, new_rows=changes.router.new_rows, images=changes.images.counts.line
+    result = replace(
+        result, changed=changes.touched(), new=new, new_rows=changes.router.new_rows, images=changes.images.counts.line
     )
     if not changes.total:
         raise DataError(_nothing(node.source, changes.quarantine()))
-    return found
+    return result
 
 
 def ingest(
@@ -165,7 +165,7 @@ def ingest(
         del table  # before the next one is gathered: it may hold images
     if not changes.total:
         raise DataError(_nothing(node.source, changes.quarantine()))
-    found = changes.findings()
+    findings = changes.findings()
     if lost := changes.images.counts.line:
         lines.info("%s: %s", node.label, lost)
     for shard in sorted(changes.touched()):
@@ -175,7 +175,7 @@ def ingest(
         done(ShardReport(node.label, shard, table.num_rows, rows, kept, time.perf_counter() - started))
         started = time.perf_counter()
     put_table(dataset.folder, IMAGES, changes.images.table())
-    for name, table in ((QUARANTINED, changes.quarantine()), (FOUND, found)):
+    for name, table in ((QUARANTINED, changes.quarantine()), (FOUND, findings)):
         put_table(dataset.folder, name, table)
     State.of(dataset, listing.digest).save(dataset)
 
@@ -210,7 +210,7 @@ class _Changes:
         self.assignment = Assignment(node.config.split).learn(documents for documents, _ in self._batches())
         self.duplicates = self._known_images(node.config.duplicates)
         self.last = self._last() if node.config.duplicates.ids == "last" else None
-        self.references = References()  # of a reader that tells findings
+        self.references = References()  # of a reader with findings
         self._bad: list[pa.Table] = []
         self._empty: pa.Table = pa.table({})  # no rows, in the schema of this pass
 
@@ -240,10 +240,10 @@ class _Changes:
 
     def touched(self) -> dict[int, int]:
         """Return how many documents of each known shard changed or are gone; broken shards are always among them."""
-        found = {**dict.fromkeys(self.broken, 0), **{i: self.router.changed_rows(i) for i in self.router.changed}}
+        sizes = {**dict.fromkeys(self.broken, 0), **{i: self.router.changed_rows(i) for i in self.router.changed}}
         for shard, rows in self.router.removed().items():
-            found[shard] = found.get(shard, 0) + len(rows)
-        return found
+            sizes[shard] = sizes.get(shard, 0) + len(rows)
+        return sizes
 
     def rebuilt(self, shard: int) -> pa.Table:
         """Return a known shard with its changed rows replaced and the removed ones gone."""
@@ -263,7 +263,7 @@ class _Changes:
         return pa.concat_tables([QUARANTINE.empty_table(), *self._bad]).combine_chunks()
 
     def findings(self) -> pa.Table:
-        """Return what the files of the source say beside its rows, after these were read."""
+        """Return the findings of the source beside its rows, after these were read."""
         return findings_table(self.node.label, self.node.source, self.references, self.forgotten)
 
     def _set_aside(self, rows: pa.Table, reason: str | None) -> None:
@@ -293,12 +293,12 @@ class _Changes:
     def _known_images(self, config: DuplicatesConfig) -> ImageDuplicates | None:
         if not config.images:
             return None
-        found = ImageDuplicates(config, self.node.source.image_root())
+        images = ImageDuplicates(config, self.node.source.image_root())
         for index, record in self.records.items():
             if index not in self.broken:
                 table = self.dataset.read(record, ("id", "image_hash"))
-                found.remember(table["image_hash"], id_hashes(table["id"]))
-        return found
+                images.remember(table["image_hash"], id_hashes(table["id"]))
+        return images
 
     def _uris(self, shards: frozenset[int]) -> list[str | None]:
         tables = (self.dataset.read(self.records[index], ("image",)) for index in sorted(shards))
@@ -353,14 +353,14 @@ def _listed(source: SourceConfig) -> Listing:
 def _recovered(dataset: Dataset) -> bool:
     """Write lost records again from the bytes of their shards; return whether there were any."""
     lost = State.load(dataset).lost(dataset, dataset.records())
-    found = [index for index in sorted(lost) if recover_documents(dataset, index) is not None]
-    for index in found:
-        logger.warning("documents shard %d had lost its record, which was made again from its bytes", index)
-    return bool(found)
+    recovered = [index for index in sorted(lost) if recover_documents(dataset, index) is not None]
+    for index in recovered:
+        logger.warning("documents shard %d had lost its record, which was rebuilt from its bytes", index)
+    return bool(recovered)
 
 
 def _nothing(source: SourceConfig, aside: pa.Table) -> str:
-    """Say that a source holds no document, and why: the first row that was set aside, else what lies there instead."""
+    """Return the message on a source without documents: why the first row was set aside, else what lies there."""
     options = source.parsed()
     if aside.num_rows:
         why = f"first of {aside.num_rows:,} set aside: {aside['reason'][0]} at {aside['source'][0]}"
@@ -377,7 +377,7 @@ def _read_rows(dataset: Dataset, record: ShardRecord) -> pa.Table | None:
     try:
         return dataset.read(record, ("id", ROW_INPUTS))
     except DamagedError:
-        logger.warning("documents shard %d is damaged and will be made again from the source", record.index)
+        logger.warning("documents shard %d is damaged and will be ingested again", record.index)
         return None
 
 
@@ -387,4 +387,4 @@ def _listed_rows(dataset: Dataset, index: int) -> pa.Table:
     return pa.table({"id": ids, ROW_INPUTS: pa.array([bytes(16)] * len(ids), pa.binary(16))})
 
 
-LISTED = 5  # names of a source without documents that a message tells
+LISTED = 5  # names of a source without documents that a message lists

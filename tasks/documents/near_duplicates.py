@@ -27,40 +27,40 @@ class ImageDuplicates:
 
     def __init__(self, config: DuplicatesConfig, root: str) -> None:
         self.config, self._root, self._limits = config, root, ImageLimits()
-        self._owners: dict[int, int] = {}
+        self._documents: dict[int, int] = {}
         self._hashes = np.zeros(0, np.uint64)
 
     def remember(self, hashes: pa.ChunkedArray, ids: NDArray[np.uint64]) -> None:
         """Note documents that were kept earlier."""
-        for value, owner in zip(hashes.to_pylist(), ids.tolist(), strict=True):
+        for value, document in zip(hashes.to_pylist(), ids.tolist(), strict=True):
             if value is not None:
-                self._owners.setdefault(int(value, 16), owner)
-        self._hashes = np.array(list(self._owners), np.uint64)
+                self._documents.setdefault(int(value, 16), document)
+        self._hashes = np.array(list(self._documents), np.uint64)
 
     def hashes(self, images: pa.ChunkedArray) -> pa.Array:
         """Return the hash of each image as 16 hex digits, (n,) string; null where there is none to see."""
         return pa.array([self._hash(image) for image in images.to_pylist()], pa.string())
 
     def repeats(self, hashes: pa.Array, ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Tell which documents show what another document has shown before, (n,) bool; the others are remembered."""
-        found = np.zeros(len(hashes), bool)
-        for row, (value, owner) in enumerate(zip(hashes.to_pylist(), ids.tolist(), strict=True)):
+        """Return which documents repeat the image of an earlier document, (n,) bool; the others are remembered."""
+        repeated = np.zeros(len(hashes), bool)
+        for row, (value, document) in enumerate(zip(hashes.to_pylist(), ids.tolist(), strict=True)):
             if value is None:
                 continue
             number = int(value, 16)
             seen = self._like(number)
             if seen is None:
-                self._owners[number] = owner
+                self._documents[number] = document
                 self._hashes = np.append(self._hashes, np.uint64(number)) if self.config.distance else self._hashes
-            found[row] = seen is not None and seen != owner
-        return found
+            repeated[row] = seen is not None and seen != document
+        return repeated
 
     def _like(self, number: int) -> int | None:
-        if number in self._owners or not self.config.distance or not len(self._hashes):
-            return self._owners.get(number)
+        if number in self._documents or not self.config.distance or not len(self._hashes):
+            return self._documents.get(number)
         distances = np.bitwise_count(self._hashes ^ np.uint64(number))
         nearest = int(distances.argmin())
-        return self._owners[int(self._hashes[nearest])] if distances[nearest] <= self.config.distance else None
+        return self._documents[int(self._hashes[nearest])] if distances[nearest] <= self.config.distance else None
 
     def _hash(self, image: Any) -> str | None:
         if image is None:

@@ -13,14 +13,14 @@ LOCATE = (
     'say where they lie with source.options.images.pattern ("images/{id}.jpg") or source.options.root, or take out '
     "the stages over images"
 )
-DOWNLOAD = "download them first, as img2dataset does, and refer to the files; or take out the stages over images"
+DOWNLOAD = "download them first, as img2dataset does, and refer to the files; or remove the stages over images"
 
 
 def check_present(node: Node, root: Root, *, lenient: bool = False) -> None:
     """Raise DataError when a modality that a stage reads is empty in every document: image, text, vectors or codes.
 
     Args:
-        node: a stage with something to do; what it reads is made.
+        node: a stage with something to do; its inputs exist.
         root: output root.
         lenient: documents that bring no modality at all are fine, as new ones to predict may be; references to images
             of which none is there are not.
@@ -36,15 +36,15 @@ def check_present(node: Node, root: Root, *, lenient: bool = False) -> None:
 
 
 def images_note(node: Ingest, root: Root) -> str:
-    """Return what to tell of ingested documents whose references lead to no image at all; "" otherwise."""
+    """Return a note on ingested documents whose references lead to no image at all; "" otherwise."""
     counts = count_images(node, root)
-    return counts.line if counts.referenced and not counts.found else ""
+    return counts.line if counts.referenced and not counts.present else ""
 
 
 def count_images(node: Ingest, root: Root) -> ImageCounts:
     """Count the images of ingested documents by the records of their shards.
 
-    Where none is found at all, the first ones looked for are named, and some data are read.
+    If none is present at all, the first missing ones are named, which reads some data.
     """
     dataset, counts = node.dataset(root), ImageCounts(node.source.image_root())
     records = [record for _, record in sorted(dataset.records().items())]
@@ -61,12 +61,12 @@ def count_images(node: Ingest, root: Root) -> ImageCounts:
 
 def _check_images(node: Node, documents: Ingest, root: Root, *, lenient: bool) -> None:
     counts = count_images(documents, root)
-    if counts.found or not counts.documents or (lenient and not counts.referenced):
+    if counts.present or not counts.documents or (lenient and not counts.referenced):
         return
     if counts.referenced:
         cure = DOWNLOAD if counts.remote == counts.referenced else LOCATE
         raise DataError(f"{node.label}: {counts.line}; {cure}")
-    cure = "map the column of their images (source.options.columns.image), or take out the stages over images"
+    cure = "map the column of their images (source.options.columns.image), or remove the stages over images"
     raise DataError(
         mismatch(node.label, "an image in one document at least", f"{counts.documents:,} without any", cure)
     )
@@ -80,6 +80,6 @@ def _check_rows(node: Node, read: Read, root: Root) -> None:
     # the rest of a document's text may be there although a field of it failed
     empty = {"missing"} if read.node.flow == "clean" else set(statuses) - {"ok"}
     if statuses and empty >= set(statuses):
-        told = ", ".join(f"{slug} {n:,}" for slug, n in statuses.most_common())
+        listed = ", ".join(f"{slug} {n:,}" for slug, n in statuses.most_common())
         what = f"{node.label} over {read.node.label}"
-        raise DataError(mismatch(what, "one row at least that is not empty", told, CURE))
+        raise DataError(mismatch(what, "one row at least that is not empty", listed, CURE))

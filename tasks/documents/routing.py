@@ -34,10 +34,10 @@ class Known:
             return cls(np.zeros(0, np.uint64), empty, empty, np.zeros((0, 16), np.uint8))
         hashes = np.concatenate([id_hashes(table["id"]) for table in shards.values()])
         order = np.argsort(hashes, kind="stable")
-        owner = np.concatenate([np.full(t.num_rows, i, np.int32) for i, t in shards.items()])
+        shard = np.concatenate([np.full(t.num_rows, i, np.int32) for i, t in shards.items()])
         rows = np.concatenate([np.arange(t.num_rows, dtype=np.int32) for t in shards.values()])
         digests = np.concatenate([_bytes16(table[column]) for table in shards.values()])
-        return cls(hashes[order], owner[order], rows[order], digests[order])
+        return cls(hashes[order], shard[order], rows[order], digests[order])
 
 
 @dataclass
@@ -152,7 +152,7 @@ class Router:
 
 
 def chosen_size(documents: int, *, workers: int, largest: int = 0) -> int:
-    """Return how many documents fill a shard, where nobody says: enough shards for all workers, none tiny or huge.
+    """Return how many documents fill a shard, if not configured: enough shards for all workers, none tiny or huge.
 
     Shards that are there are never cut anew, and `largest`, the rows of the largest, is kept: the choice of the first
     ingest holds for documents that are added later, unless they make a much larger collection of it.
@@ -168,12 +168,12 @@ class HashSet:
         self._runs: list[NDArray[np.uint64]] = []
 
     def has(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Tell for each hash whether it was added, (n,) bool."""
-        found = np.zeros(len(hashes), bool)
+        """Return whether each hash was added, (n,) bool."""
+        known = np.zeros(len(hashes), bool)
         for run in self._runs:
             at = np.searchsorted(run, hashes).clip(0, len(run) - 1)
-            found |= run[at] == hashes
-        return found
+            known |= run[at] == hashes
+        return known
 
     def add(self, hashes: NDArray[np.uint64]) -> None:
         """Add hashes; runs of similar length are merged, so that there are only log(n) of them."""

@@ -98,7 +98,7 @@ def quarantined(dataset: Dataset) -> pa.Table:
 
 
 def found_beside(dataset: Dataset) -> pa.Table:
-    """Return what was told of the source beside its rows; raises DamagedError when the list is damaged."""
+    """Return the findings of the source beside its rows; raises DamagedError when the list is damaged."""
     return _listed(dataset, FOUND, FINDINGS)
 
 
@@ -151,7 +151,7 @@ def listed_documents(dataset: Dataset, forgotten: Forgotten) -> Iterator[str]:
 
 
 def erase_listed(dataset: Dataset, forgotten: Forgotten) -> None:
-    """Take forgotten ids out of the lists; one that cannot be read goes whole."""
+    """Remove forgotten ids from the lists; a list that cannot be read is removed."""
     records = dataset.readable_records()
     for name in _lists(dataset):
         try:
@@ -167,7 +167,7 @@ def erase_listed(dataset: Dataset, forgotten: Forgotten) -> None:
 
 
 def erase_images(dataset: Dataset) -> None:
-    """Drop the digests of image files: they are kept by a hash of their place, so that one document's can't be told.
+    """Drop the digests of image files: kept by a hash of their place, those of one document cannot be identified.
 
     The next changed ingest reads image files once to know them again.
     """

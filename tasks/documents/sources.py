@@ -13,9 +13,9 @@ _NUMBERED = r"(?s)^(?P<file>.*):(?P<row>[0-9]{1,18})$"
 def split_source(table: pa.Table) -> pa.Table:
     """Return a reader's rows with `source_file` and `source_row` in place of `source`."""
     at, source = table.schema.get_field_index("source"), table["source"]
-    found = pc.extract_regex(source, _NUMBERED)
-    file = pc.coalesce(pc.struct_field(found, "file"), source)
-    row = pc.struct_field(found, "row").cast(pa.int64())
+    groups = pc.extract_regex(source, _NUMBERED)
+    file = pc.coalesce(pc.struct_field(groups, "file"), source)
+    row = pc.struct_field(groups, "row").cast(pa.int64())
     parts = table.remove_column(at).add_column(at, INGESTED.field("source_file"), file)
     return parts.add_column(at + 1, INGESTED.field("source_row"), row)
 

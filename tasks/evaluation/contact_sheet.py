@@ -46,7 +46,7 @@ class Candidate(NamedTuple):
 
     order: tuple[int, float, str]
     row: dict[str, Any]  # id, image
-    found: dict[str, Elements]  # detector -> what it found
+    elements: dict[str, Elements]  # by detector
 
 
 def contact_sheet(shards: Iterable[list[pa.Table]], config: ContactSheetConfig, *, source: str) -> pa.Table:
@@ -96,7 +96,7 @@ def drawn_documents(png: bytes) -> list[str] | None:
 
 def _candidates(documents: pa.Table, detections: Mapping[str, pa.Table], config: ContactSheetConfig) -> list[Candidate]:
     """Choose on the light columns first, so that pictures that were copied in are only touched when chosen."""
-    found = {
+    elements = {
         name: [_strong(row, config) for row in table["elements"].to_pylist()] for name, table in detections.items()
     }
     has_image = np.asarray(documents["image"].is_valid())
@@ -104,38 +104,38 @@ def _candidates(documents: pa.Table, detections: Mapping[str, pa.Table], config:
     for number, document in enumerate(documents["id"].to_pylist()):
         if has_image[number]:
             drawn = xxhash.xxh3_64_intdigest(document.encode(), seed=config.seed) / 2**64
-            orders.append((-sum(bool(rows[number]) for rows in found.values()), drawn, document, number))
+            orders.append((-sum(bool(rows[number]) for rows in elements.values()), drawn, document, number))
     best = sorted(orders)[: config.count]
     seen = documents.select(["id", "image"]).append_column(DIGEST, image_digests(documents))
     rows = seen.take(pa.array([number for *_, number in best], pa.int64())).to_pylist()
     return [
-        Candidate((kinds, drawn, document), row, {name: rows[number] for name, rows in found.items()})
+        Candidate((kinds, drawn, document), row, {name: rows[number] for name, rows in elements.items()})
         for (kinds, drawn, document, number), row in zip(best, rows, strict=True)
     ]
 
 
 def _row(one: Candidate, config: ContactSheetConfig, source: str) -> dict[str, Any]:
-    lines = [element for name in sorted(one.found) if config.kinds[name] == "ocr" for element in one.found[name]]
+    lines = [element for name in sorted(one.elements) if config.kinds[name] == "ocr" for element in one.elements[name]]
     status, picture = "ok", None
     try:
         data = open_image(one.row["image"], source, config.limits, digest=one.row[DIGEST])
-        picture = _picture(decode(data, limits=config.limits, min_side=config.side), one.found, config)
+        picture = _picture(decode(data, limits=config.limits, min_side=config.side), one.elements, config)
     except ImageError as refused:
         status = refused.slug
     return {
         "id": one.row["id"], "status": status, "picture": picture,
         "words": " ".join(str(element["text"]) for element in lines),
-        "found": [{"detector": name, "n": len(elements)} for name, elements in sorted(one.found.items())],
+        "found": [{"detector": name, "n": len(elements)} for name, elements in sorted(one.elements.items())],
     }  # fmt: skip
 
 
-def _picture(pixels: np.ndarray[Any, Any], found: Mapping[str, Elements], config: ContactSheetConfig) -> bytes:
+def _picture(pixels: np.ndarray[Any, Any], elements: Mapping[str, Elements], config: ContactSheetConfig) -> bytes:
     picture, buffer = Image.fromarray(pixels), io.BytesIO()
     picture.thumbnail((config.side, config.side))
     for name, colour in colours(config.kinds).items():
-        _mark(picture, config.kinds[name], found[name], colour)
+        _mark(picture, config.kinds[name], elements[name], colour)
     # Words would hide the words, and a face needs no name.
-    named = {name: found[name] for name in found if config.kinds[name] == "object"}
+    named = {name: elements[name] for name in elements if config.kinds[name] == "object"}
     _name(picture, named, colours(config.kinds))
     picture.save(buffer, "WEBP", quality=85)
     return buffer.getvalue()
@@ -157,10 +157,10 @@ def _mark(picture: Image.Image, kind: str, elements: Elements, colour: Colour) -
             draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)
 
 
-def _name(picture: Image.Image, found: Mapping[str, Elements], palette: Mapping[str, Colour]) -> None:
+def _name(picture: Image.Image, elements: Mapping[str, Elements], palette: Mapping[str, Colour]) -> None:
     """Write label and score on top of boxes, the strongest first; one that would hide another is left out."""
     draw, font, taken = ImageDraw.Draw(picture), _font(11), list[tuple[float, float, float, float]]()
-    named = [(element, palette[name]) for name in sorted(found) for element in found[name]]
+    named = [(element, palette[name]) for name in sorted(elements) for element in elements[name]]
     for element, colour in sorted(named, key=lambda one: -float(one[0]["score"])):
         text = f"{element['label']} {element['score']:.2f}"
         left, top, _, _ = _box(element, picture)
@@ -232,9 +232,9 @@ def stage(
 ) -> Summary:
     """Return the node of the contact sheet of all detectors."""
     kinds = {name: DETECTORS[spec.detector].finds for name, spec in sorted(specs.items())}
-    found = (Read(detect[name], ("elements",)) for name in kinds)
+    detections = (Read(detect[name], ("elements",)) for name in kinds)
     return Summary(
         role=ROLE, short="detections", flow="evaluate", main=False, version=1, tables=(ROLE,), weights=DECODER,
         config=ContactSheetConfig(kinds=kinds, count=count), summarise=show_detections,
-        reads=(Read(documents, ("image",), ("image_digest",)), *found),
+        reads=(Read(documents, ("image",), ("image_digest",)), *detections),
     )  # fmt: skip

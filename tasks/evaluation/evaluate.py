@@ -86,7 +86,7 @@ def confusion_table(tallies: dict[str, Tally], *, model: str) -> pa.Table:
 def importance(
     predictions: Iterator[pa.Table], documents: Iterator[pa.Table], *, model: str, splits: Sequence[str]
 ) -> pa.Table:
-    """Return IMPORTANCE rows: mean share per modality in the decisions of a split; none if the model can't tell.
+    """Return IMPORTANCE rows: mean share per modality in the decisions of a split; none if the model cannot compute it.
 
     A modality that a document does not mention had no share in its decision and counts as 0. Streams come as for
     `count`.
@@ -154,5 +154,5 @@ def stage(
     return Summary(
         role=ROLE, short=name, flow="evaluate", version=5, config=config, tables=TABLES, fits=predictions.fits,
         reads=(scored, Read(documents, ("status", "split", "labels"))), summarise=score_model,
-        unseen=tuple(split for split in splits if split != "train"),  # scores on train say that they are
+        unseen=tuple(split for split in splits if split != "train"),  # scores on train are marked as such
     )  # fmt: skip

@@ -58,8 +58,8 @@ def gallery(
     kept: dict[Kind, list[Candidate]] = {"right": [], "wrong": [], "confident_error": []}
     for guessed, known, text in zip(predictions, documents, cleaned, strict=True):
         joined = _joined(guessed, known, text, split)
-        for kind, found in _candidates(joined, seed, 2 * count).items():
-            kept[kind] = sorted([*kept[kind], *found], key=_order)[: 2 * count]
+        for kind, candidates in _candidates(joined, seed, 2 * count).items():
+            kept[kind] = sorted([*kept[kind], *candidates], key=_order)[: 2 * count]
     shown = {candidate.row["id"] for candidate in kept["confident_error"][:count]}
     kept["wrong"] = [candidate for candidate in kept["wrong"] if candidate.row["id"] not in shown]
     limits = limits or ImageLimits()
@@ -117,12 +117,12 @@ def _candidates(joined: pa.Table, seed: int, count: int) -> dict[Kind, list[Cand
         else:
             orders["wrong"][number] = drawn
             orders["confident_error"][number] = -row["score"]
-    found: dict[Kind, list[Candidate]] = {}
+    candidates: dict[Kind, list[Candidate]] = {}
     for kind, order in orders.items():
         best = sorted(order, key=order.__getitem__)[:count]
         rows = joined.take(pa.array(best, pa.int64())).to_pylist()
-        found[kind] = [Candidate(order[number], row) for number, row in zip(best, rows, strict=True)]
-    return found
+        candidates[kind] = [Candidate(order[number], row) for number, row in zip(best, rows, strict=True)]
+    return candidates
 
 
 def _thumbnail(row: dict[str, Any], source: str, limits: ImageLimits) -> bytes | None:

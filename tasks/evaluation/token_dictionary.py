@@ -47,7 +47,7 @@ class DictionaryConfig(FrozenConfig):
     model: str
     kind: str
     parts: int  # of the codebook
-    repeated: bool  # whether a token's name tells its repeat
+    repeated: bool  # whether a token's name includes its repeat
     tokens: TokensConfig
 
 
@@ -71,12 +71,12 @@ def describe_tokens(shards: Shards, config: DictionaryConfig, context: Context) 
         token_counts.add(counted)
     known = vocabulary(classifier, min_count=options.min_count, most=options.vocabulary)
     used, learned = np.flatnonzero(token_counts.n), np.flatnonzero(token_counts.n_train)
-    found = _nearest(vectors[learned], known.vectors, options.words)
+    neighbours = _nearest(vectors[learned], known.vectors, options.words)
     rows = [_row(token, token_counts, config) for token in used]
     place = {int(token): row for row, token in enumerate(learned)}
     for row, token in zip(rows, used, strict=True):
-        if found is not None and int(token) in place:
-            row |= nearest_words(place[int(token)], found, known)
+        if neighbours is not None and int(token) in place:
+            row |= nearest_words(place[int(token)], neighbours, known)
     shown = sorted((row for row in rows if row["clarity"] is not None), key=lambda row: -row["clarity"])
     _picture(shown[: options.pictured], shards, source=context.source, side=options.side)
     return {
@@ -145,25 +145,25 @@ def _row(token: np.int64, token_counts: TokenCounts, config: DictionaryConfig) -
     }
 
 
-def nearest_words(row: int, found: Neighbours, known: Vocabulary) -> dict[str, Any]:
-    """Return words, coherence and clarity (see TOKENS) of the token that is query `row` of what was found."""
-    pairs = zip(found.rows[row], found.cosine[row].tolist(), strict=True)
-    coherence = float(found.coherence[row])
+def nearest_words(row: int, neighbours: Neighbours, known: Vocabulary) -> dict[str, Any]:
+    """Return words, coherence and clarity (see TOKENS) of the token that is query `row` of `neighbours`."""
+    pairs = zip(neighbours.rows[row], neighbours.cosine[row].tolist(), strict=True)
+    coherence = float(neighbours.coherence[row])
     return {
         "words": [{"word": known.words[i], "cosine": cosine} for i, cosine in pairs],
         "coherence": coherence,
-        "clarity": coherence * float(found.cosine[row].mean()),
+        "clarity": coherence * float(neighbours.cosine[row].mean()),
     }
 
 
 def _words_table(
-    known: Vocabulary, found: Neighbours | None, learned: NDArray[np.int64], config: DictionaryConfig
+    known: Vocabulary, neighbours: Neighbours | None, learned: NDArray[np.int64], config: DictionaryConfig
 ) -> pa.Table:
     """Return one WORDS row per word: the learned tokens nearest to it."""
     names = [token_text(int(token), parts=config.parts, repeated=config.repeated) for token in learned]
     rows = []
     for row, (word, count) in enumerate(zip(known.words, known.counts.tolist(), strict=True)):
-        pairs = [] if found is None else zip(found.rows[row], found.cosine[row].tolist(), strict=True)
+        pairs = [] if neighbours is None else zip(neighbours.rows[row], neighbours.cosine[row].tolist(), strict=True)
         tokens = [{"token": names[i], "cosine": cosine} for i, cosine in pairs]
         rows.append({"model": config.model, "word": word, "count": count, "tokens": tokens})
     return pa.Table.from_pylist(rows, schema=WORDS)
@@ -174,13 +174,13 @@ def _picture(rows: list[dict[str, Any]], shards: Shards, *, source: str, side: i
     wanted = {document["id"] for row in rows for document in row["documents"]}
     limits, pictures = ImageLimits(), dict[str, bytes | None]()
 
-    def made(document: tuple[str, object, str | None]) -> tuple[str, bytes | None]:
+    def pictured(document: tuple[str, object, str | None]) -> tuple[str, bytes | None]:
         name, image, digest = document
         return name, thumbnail(image, source, limits=limits, side=side, digest=digest)
 
     with ThreadPoolExecutor(thread_limit()) as threads:
         for _, documents in shards() if wanted else ():
-            pictures |= threads.map(made, _images(documents, wanted))
+            pictures |= threads.map(pictured, _images(documents, wanted))
     for row in rows:
         row["thumbnails"] = [pictures.get(document["id"]) for document in row["documents"]]
 

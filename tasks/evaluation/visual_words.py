@@ -24,7 +24,7 @@ def visual_words(
         train: the documents that it was fitted on.
         model: its name.
         parts: of the codebook.
-        repeated: whether a token's name tells its repeat.
+        repeated: whether a token's name includes its repeat.
         options: how many words there are, and which may be.
     """
     (codebook,) = (one.name for one in classifier.inputs(classifier.config) if one.kind is Codes)
@@ -38,12 +38,12 @@ def visual_words(
     known = vocabulary(classifier, min_count=options.min_count, most=options.vocabulary)
     if not len(learned) or not known.words:
         return TOKENS.empty_table()
-    found = nearest(token_vectors(classifier)[learned], known.vectors, k=min(options.words, len(known.words)))
+    neighbours = nearest(token_vectors(classifier)[learned], known.vectors, k=min(options.words, len(known.words)))
     rows: list[dict[str, Any]] = []
     for row, token in enumerate(learned.tolist()):
         repeat, part = divmod(token // CODEWORDS, parts)
         fixed = {"model": model, "repeat": repeat, "part": part, "centroid": token % CODEWORDS}
         text = token_text(token, parts=parts, repeated=repeated)
-        told = {"token": text, "n_train": int(owned[token]), "documents": [], "thumbnails": []}
-        rows.append({**fixed, **told, **nearest_words(row, found, known)})
+        described = {"token": text, "n_train": int(owned[token]), "documents": [], "thumbnails": []}
+        rows.append({**fixed, **described, **nearest_words(row, neighbours, known)})
     return pa.Table.from_pylist(rows, schema=TOKENS)
