@@ -13,7 +13,7 @@ from fuseline.models.fasttext.dictionary import EOS, WordCounter
 from fuseline.models.features import width
 
 
-class Vocabulary(NamedTuple):
+class FrequentWords(NamedTuple):
     """Words of the training texts, the most frequent first."""
 
     words: list[str]
@@ -21,7 +21,7 @@ class Vocabulary(NamedTuple):
     vectors: F32  # (N, H)
 
 
-def vocabulary(classifier: FastTextClassifier, *, min_count: int, most: int) -> Vocabulary:
+def vocabulary(classifier: FastTextClassifier, *, min_count: int, most: int) -> FrequentWords:
     """Return up to `most` words that came at least `min_count` times.
 
     A word's vector is the mean of the rows of U that it stands for: its own and those of its subwords, if the
@@ -40,7 +40,7 @@ def vocabulary(classifier: FastTextClassifier, *, min_count: int, most: int) -> 
         stands_for = lists.ids[lists.indptr[number] : lists.indptr[number + 1]]
         if len(stands_for):  # not of a word whose bytes are no UTF-8
             vectors[row] = classifier.params.U[stands_for, :H].mean(axis=0)
-    return Vocabulary(words, dictionary.counts[numbers], vectors)
+    return FrequentWords(words, dictionary.counts[numbers], vectors)
 
 
 def token_vectors(classifier: FastTextClassifier) -> F32:

@@ -11,7 +11,7 @@ from fuseline.models.classifier import embedding, shares
 from fuseline.models.columns import Dense, Size
 from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import unit_rows
-from fuseline.models.fasttext.product import product
+from fuseline.models.fasttext.matmul import product
 from fuseline.models.features import Block, Input, embedding_name
 from fuseline.models.network import NetworkClassifier, NetworkConfig
 from fuseline.models.training import Gather

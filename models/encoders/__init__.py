@@ -7,7 +7,7 @@ from typing import cast
 from fuseline.models.config import FrozenConfig
 from fuseline.models.encoders.backbones import BACKBONES
 from fuseline.models.encoders.base import ColumnEncoder, Described, Encoder, Modality
-from fuseline.models.encoders.class_index import Vocabulary
+from fuseline.models.encoders.class_index import ClassIndex
 from fuseline.models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLite0
 from fuseline.models.encoders.face_nets import DlibFace, FaceRes
 from fuseline.models.encoders.sentences import TEXT_MODELS, Sentences
@@ -15,7 +15,7 @@ from fuseline.models.encoders.tabular import Tabular
 from fuseline.plugins import Registry
 
 OURS: tuple[type[Described], ...] = (
-    EfficientNetLite0, EfficientNetLite, *TEXT_MODELS, *BACKBONES, Sentences, Tabular, Vocabulary, DlibFace, FaceRes,
+    EfficientNetLite0, EfficientNetLite, *TEXT_MODELS, *BACKBONES, Sentences, Tabular, ClassIndex, DlibFace, FaceRes,
 )  # fmt: skip
 ENCODERS: Registry[type[Described]] = Registry("encoder", {encoder.kind: encoder for encoder in OURS})
 

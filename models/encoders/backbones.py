@@ -27,7 +27,7 @@ _STD = np.array([0.229, 0.224, 0.225], np.float32)
 _CAFFE_MEAN = np.array([123.68, 116.779, 103.939], np.float32)  # red, green, blue
 
 
-class Preset(NamedTuple):
+class BackbonePreset(NamedTuple):
     """A network by its library's name, and how the papers show it images."""
 
     library: Literal["torchvision", "timm"]
@@ -54,19 +54,19 @@ class Preset(NamedTuple):
 
 # File names of torchvision end in the first digits of their SHA-256.
 PRESETS = {
-    "resnet152": Preset("torchvision", "resnet152", 2048, "resnet152-394f9c45.pth", 231),  # paper K
-    "resnet34": Preset("torchvision", "resnet34", 512, "resnet34-b627a593.pth", 83),  # paper K
-    "resnet50": Preset("torchvision", "resnet50", 2048, "resnet50-0676ba61.pth", 98),
-    "vgg16": Preset("torchvision", "vgg16", 4096, "vgg16-397923af.pth", 528),  # paper Z
-    "inception_v3": Preset("torchvision", "inception_v3", 2048, "inception_v3_google-0cc3c7bd.pth", 104, 300, "unit",
+    "resnet152": BackbonePreset("torchvision", "resnet152", 2048, "resnet152-394f9c45.pth", 231),  # paper K
+    "resnet34": BackbonePreset("torchvision", "resnet34", 512, "resnet34-b627a593.pth", 83),  # paper K
+    "resnet50": BackbonePreset("torchvision", "resnet50", 2048, "resnet50-0676ba61.pth", 98),
+    "vgg16": BackbonePreset("torchvision", "vgg16", 4096, "vgg16-397923af.pth", 528),  # paper Z
+    "inception_v3": BackbonePreset("torchvision", "inception_v3", 2048, "inception_v3_google-0cc3c7bd.pth", 104, 300,
+                                   "unit", "stretch"),  # paper M
+    "mobilenet_v2": BackbonePreset("torchvision", "mobilenet_v2", 1280, "mobilenet_v2-b0353104.pth", 14, 300, "unit",
                            "stretch"),  # paper M
-    "mobilenet_v2": Preset("torchvision", "mobilenet_v2", 1280, "mobilenet_v2-b0353104.pth", 14, 300, "unit",
-                           "stretch"),  # paper M
-    "densenet121": Preset("torchvision", "densenet121", 1024, "densenet121-a639ec97.pth", 31, 512, "unit",
+    "densenet121": BackbonePreset("torchvision", "densenet121", 1024, "densenet121-a639ec97.pth", 31, 512, "unit",
                           "stretch"),  # paper P
-    "resnet50v2": Preset("timm", "resnetv2_50.a1h_in1k", 2048, "resnetv2_50.a1h_in1k.safetensors", 102, 300, "unit",
-                         "stretch"),  # paper M
-    "resnext101_wsl": Preset("timm", "resnext101_32x16d.fb_wsl_ig1b_ft_in1k", 2048,
+    "resnet50v2": BackbonePreset("timm", "resnetv2_50.a1h_in1k", 2048, "resnetv2_50.a1h_in1k.safetensors", 102, 300,
+                                 "unit", "stretch"),  # paper M
+    "resnext101_wsl": BackbonePreset("timm", "resnext101_32x16d.fb_wsl_ig1b_ft_in1k", 2048,
                              "resnext101_32x16d.fb_wsl_ig1b_ft_in1k.safetensors", 777),  # paper R
 }  # fmt: skip
 
@@ -118,7 +118,7 @@ class Backbone:
     origin: ClassVar[str]
     modality: ClassVar[Modality] = "image"
     Config: ClassVar[type[FrozenConfig]] = BackboneConfig
-    preset: ClassVar[Preset]
+    preset: ClassVar[BackbonePreset]
 
     def __init__(self, config: BackboneConfig) -> None:
         self.config, self.name = config, self.kind
@@ -195,7 +195,7 @@ def _scaled(batch: Rgb, pixels: Pixels) -> NDArray[np.float32]:
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 
-def _build(preset: Preset) -> Any:
+def _build(preset: BackbonePreset) -> Any:
     if preset.library == "timm":
         return package("timm", pip="timm").create_model(preset.architecture, pretrained=False)
     models = importlib.import_module("torchvision.models")
@@ -220,7 +220,7 @@ def _read_weights(file: Path) -> dict[str, Any]:
             for name, tensor in state.items()}  # fmt: skip
 
 
-def _tap(net: Any, layer: str, preset: Preset) -> Any:
+def _tap(net: Any, layer: str, preset: BackbonePreset) -> Any:
     """Hook a layer; the returned function gives what it saw last, (n, dim)."""
     seen: list[Any] = []
 
@@ -251,14 +251,14 @@ def _last_linear(net: Any, architecture: str) -> Any:
     return linear[-1]
 
 
-def _network(name: str, chosen: Preset) -> type[Backbone]:
-    class Network(Backbone):
+def _network(name: str, chosen: BackbonePreset) -> type[Backbone]:
+    class PresetBackbone(Backbone):
         kind = name
         summary = f"{chosen.library} {chosen.architecture}, {chosen.dim}-d, {chosen.side} pixels: any layer"
         origin = f"your file {chosen.file}, {chosen.megabytes} MB, its publisher's terms"
         preset = chosen
 
-    return Network
+    return PresetBackbone
 
 
 BACKBONES = tuple(_network(name, preset) for name, preset in PRESETS.items())

@@ -19,7 +19,7 @@ _ROOM = 64  # values counted at most, as a multiple of those kept
 _CHARACTERS = 100  # of a value: what is longer is no word
 
 
-class VocabularyConfig(FrozenConfig):
+class ClassIndexConfig(FrozenConfig):
     """Which values get an index of their own; no label of a document is ever looked at."""
 
     size: int = Field(65_536, ge=1, description="Most frequent values that get an index; others are unknown")
@@ -27,7 +27,7 @@ class VocabularyConfig(FrozenConfig):
     lower: bool = Field(True, description="Take Dog and dog for one value")
 
 
-class Vocabulary:
+class ClassIndex:
     """Encoder of lists of values.
 
     Attributes:
@@ -41,13 +41,13 @@ class Vocabulary:
     )
     origin: ClassVar[str] = ""
     modality: ClassVar[Modality] = "indices"
-    Config: ClassVar[type[FrozenConfig]] = VocabularyConfig
+    Config: ClassVar[type[FrozenConfig]] = ClassIndexConfig
 
-    def __init__(self, config: VocabularyConfig, values: tuple[str, ...]) -> None:
+    def __init__(self, config: ClassIndexConfig, values: tuple[str, ...]) -> None:
         self.config, self.values = config, values
 
     @classmethod
-    def fit(cls, lists: Iterable[pa.ListArray], config: VocabularyConfig) -> Self:
+    def fit(cls, lists: Iterable[pa.ListArray], config: ClassIndexConfig) -> Self:
         """Fit on list<string> arrays of training rows, one at a time."""
         counts: Counter[str] = Counter()
         for array in lists:
@@ -77,9 +77,9 @@ class Vocabulary:
         meta = load_checkpoint(folder, _KIND).meta
         with restoring(_KIND, "config and values"):
             values = checked_texts("values", meta["values"])
-            return cls(VocabularyConfig.model_validate(meta["config"]), tuple(values))
+            return cls(ClassIndexConfig.model_validate(meta["config"]), tuple(values))
 
 
-def _plain(values: pa.Array, config: VocabularyConfig) -> pa.Array:
+def _plain(values: pa.Array, config: ClassIndexConfig) -> pa.Array:
     cut = pc.utf8_slice_codeunits(values, 0, _CHARACTERS)
     return pc.utf8_lower(cut) if config.lower else cut

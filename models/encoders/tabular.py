@@ -41,7 +41,7 @@ class TabularConfig(FrozenConfig):
 
 
 @dataclass(frozen=True)
-class Column:
+class FittedColumn:
     """One fitted column: `edges` of a numeric one (minmax: low and high), or `values` of a category."""
 
     name: str
@@ -70,7 +70,7 @@ class Tabular:
     modality: ClassVar[Modality] = "tabular"
     Config: ClassVar[type[FrozenConfig]] = TabularConfig
 
-    def __init__(self, config: TabularConfig, columns: tuple[Column, ...]) -> None:
+    def __init__(self, config: TabularConfig, columns: tuple[FittedColumn, ...]) -> None:
         self.config, self.columns = config, columns
 
     @property
@@ -96,8 +96,8 @@ class Tabular:
         if absent:
             raise ValueError(f"tabular columns: expected {sorted(absent)} in the training rows, got none of that name; "
                              "name columns num_* or cat_* that the source has")  # fmt: skip
-        fitted = [Column(name, edges=one.edges(config)) for name, one in numbers.items() if one.count]
-        fitted += [Column(name, values=_vocabulary(count, config)) for name, count in counts.items() if count]
+        fitted = [FittedColumn(name, edges=one.edges(config)) for name, one in numbers.items() if one.count]
+        fitted += [FittedColumn(name, values=_vocabulary(count, config)) for name, count in counts.items() if count]
         return cls(config, tuple(sorted(fitted, key=lambda column: column.name)))
 
     def encode(self, table: pa.Table, *, missing: float = 0.0) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -171,16 +171,16 @@ class Tabular:
             return cls(config, columns)
 
 
-def _restored(one: Any, saved: Checkpoint, config: TabularConfig) -> Column:
+def _restored(one: Any, saved: Checkpoint, config: TabularConfig) -> FittedColumn:
     """Return a column of a checkpoint: rising edges of a numeric one, values of a category."""
     name, values = one["name"], checked_texts("values", one["values"])
     if not name.startswith(NUMERIC):
-        return Column(name, values=tuple(values))
+        return FittedColumn(name, values=tuple(values))
     edges = saved.array(name, np.float64, 2 if config.numeric == "minmax" else None)
     # A column of one value has two equal edges.
     if values or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) < 0).any():
         refuse(f"edges of {name}", "rising numbers", edges.tolist())
-    return Column(name, edges=tuple(edges.tolist()))
+    return FittedColumn(name, edges=tuple(edges.tolist()))
 
 
 class _Numbers:

@@ -20,7 +20,7 @@ F32 = NDArray[np.float32]
 
 
 @dataclass
-class Images:
+class ImageVectors:
     """Vectors of a chunk's images as they were read, and how they are wanted: of one length, zeros where missing."""
 
     parts: list[NDArray[Any]]  # one after the other (n, D)
@@ -92,7 +92,7 @@ class ChunkStore:
         # A private map, since one for reading alone would be another type to the kernels, compiled once more.
         return Chunk(dense=np.asarray(np.load(self._file(i, "dense"), "c", allow_pickle=False)), **arrays)
 
-    def put(self, i: int, chunk: Chunk, images: Images | None) -> Chunk | None:
+    def put(self, i: int, chunk: Chunk, images: ImageVectors | None) -> Chunk | None:
         """Return chunk i with its images, or None after writing it into files when the memory is used up."""
         nbytes = sum(array.nbytes for array in chunk) + (0 if images is None else images.nbytes)
         with self.lock:

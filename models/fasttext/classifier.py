@@ -12,13 +12,13 @@ from fuseline.models.classifier import BaseClassifier, Link, shares
 from fuseline.models.columns import CODEWORDS, Codes, Column, Dense, Size
 from fuseline.models.columns import Text as TextColumn
 from fuseline.models.config import FrozenConfig
-from fuseline.models.fasttext import arrays, pretrained, trainer
+from fuseline.models.fasttext import arrays, hogwild, pretrained
 from fuseline.models.fasttext import corpus as corpora
 from fuseline.models.fasttext.arrays import Chunk, Params, Spec, widened
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads, Shape
 from fuseline.models.fasttext.dictionary import Dictionary
-from fuseline.models.fasttext.output import huffman, lookups
+from fuseline.models.fasttext.output_tables import huffman, lookups
 from fuseline.models.fasttext.warm import warm_up
 from fuseline.models.features import TEXT, Block, Features, Input, width
 
@@ -181,8 +181,8 @@ class FastTextClassifier(BaseClassifier):
         self.dictionary = Dictionary.of(*words, saved.counts("word_counts", None), **self._word_shape())
         U = saved.array("U", np.float32, self.dictionary.rows + width(self.sizes, Codes) * CODEWORDS, H)
         V, W = saved.array("V", np.float32, H, D), saved.array("W", np.float32, C, Z)
-        rows = trainer.padded(H)
-        self.params = Params(widened(U, len(U), rows), widened(V, rows, D), widened(W, C, trainer.padded(Z)))
+        rows = hogwild.padded(H)
+        self.params = Params(widened(U, len(U), rows), widened(V, rows, D), widened(W, C, hogwild.padded(Z)))
 
     # Inside.
     def _fit_corpus(self, corpus: Corpus, seed: int) -> None:
@@ -194,7 +194,7 @@ class FastTextClassifier(BaseClassifier):
         sizes = {"dense": Size("dense", shape.dim), "codes": Size("codes", shape.tokens, CODEWORDS)}
         inputs = self.inputs(self.config)
         self.sizes = {one.name: sizes.get(one.kind.kind, Size(one.kind.kind)) for one in inputs}
-        self.params = trainer.init_params(
+        self.params = hogwild.init_params(
             corpus.dictionary.rows + corpus.shape.tokens * CODEWORDS,
             corpus.shape.dim,
             len(corpus.labels),
@@ -205,7 +205,7 @@ class FastTextClassifier(BaseClassifier):
         if self.config.pretrained_vectors is not None and self.uses_text:
             pretrained.fill(self.params.U, self.dictionary, self.config.pretrained_vectors, self.config.dim)
         paths = lookups(corpus.label_counts, self.config.loss)
-        losses = trainer.train(self.params, self._spec(), paths, corpus, config=self.config, seed=seed)
+        losses = hogwild.train(self.params, self._spec(), paths, corpus, config=self.config, seed=seed)
         documents = sum(len(corpus.chunks[i].has_image) for i in range(len(corpus.chunks)))
         self.facts = {
             "epochs": self.config.epochs,
@@ -224,7 +224,7 @@ class FastTextClassifier(BaseClassifier):
             codewords=CODEWORDS,
             alpha=self.alpha(),
             negatives=self.config.negatives,
-            group=trainer.group_size(self.config.loss, *self.params.W.shape),
+            group=hogwild.group_size(self.config.loss, *self.params.W.shape),
             classes=len(self.labels),
         )
 

@@ -14,7 +14,7 @@ from fuseline.models.blocks import gathered, joined
 from fuseline.models.columns import Codes, Dense
 from fuseline.models.fasttext import pretrained
 from fuseline.models.fasttext.arrays import Chunk
-from fuseline.models.fasttext.chunks import ChunkStore, Images
+from fuseline.models.fasttext.chunks import ChunkStore, ImageVectors
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.dictionary import Dictionary, WordCounter
 from fuseline.models.features import Block, Features, SharedCache
@@ -206,13 +206,13 @@ def chunk_of(block: Block, reads: Reads, *, text: Bags, labels: Bags) -> Chunk:
     return Chunk(text.indptr, text.ids, labels.indptr, labels.ids, np.zeros((n, 0), np.float32), codes, has_image)
 
 
-def images_of(blocks: list[Block], reads: Reads) -> Images | None:
+def images_of(blocks: list[Block], reads: Reads) -> ImageVectors | None:
     """Return the images of consecutive blocks, if they are read."""
     if reads.dense is None:
         return None
     columns = [block.column(reads.dense, Dense) for block in blocks]
     present = np.concatenate([column.present for column in columns]).astype(np.bool_)
-    return Images([column.values for column in columns], present, reads.length)
+    return ImageVectors([column.values for column in columns], present, reads.length)
 
 
 def no_bags(n: int) -> Bags:

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from fuseline.models.columns import Codes, Dense, Text
-from fuseline.models.fasttext import arrays, trainer
+from fuseline.models.fasttext import arrays, hogwild
 from fuseline.models.fasttext.arrays import Spec
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Reads, build
-from fuseline.models.fasttext.output import huffman, lookups
+from fuseline.models.fasttext.output_tables import huffman, lookups
 from fuseline.models.features import Block
 from fuseline.models.progress import note_doing
 
@@ -58,11 +58,11 @@ def _run() -> None:
     corpus = build(two, Reads("text", "image", "codes"), config)
     generator = np.random.default_rng(0)
     rows, dense, classes = corpus.dictionary.rows + 256, corpus.shape.dim, len(corpus.labels)
-    params = trainer.init_params(rows, dense, classes, dim=1, bilinear=False, generator=generator)
+    params = hogwild.init_params(rows, dense, classes, dim=1, bilinear=False, generator=generator)
     spec = Spec(arrays.SUM, arrays.HIERARCHICAL, arrays.SAMPLE, 1, corpus.dictionary.rows, 256, 1.0, 1, 1, classes)
     paths, chunk = lookups(corpus.label_counts, loss), corpus.chunks[0]
-    shared, order, stats = trainer.working(params, 1), generator.permutation(2), np.zeros((1, 4))
-    scratch = trainer.new_scratch(shared, 1, 0)
+    shared, order, stats = hogwild.working(params, 1), generator.permutation(2), np.zeros((1, 4))
+    scratch = hogwild.new_scratch(shared, 1, 0)
     kernels.train_range(shared, chunk, spec, paths, scratch, order, 0, 2, config.lr, 0.0, 1, 1.0, stats[0])
     corpus.dictionary.encode(two.block.column("text", Text).values)
     Z, T, A = (np.zeros((2, 8), np.float32) for _ in range(3))

@@ -10,7 +10,7 @@ from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import F32
 
 
-class Codes(NamedTuple):
+class QuantizedRows(NamedTuple):
     """Quantized rows."""
 
     codes: NDArray[np.uint8]  # (n, M); 0 where present is False
@@ -44,7 +44,7 @@ class Quantizer(Protocol):
     def fit(self, X: F32, *, seed: int) -> Self:
         """Learn from rows X (N, D) float32; raises ValueError when D or N does not suit."""
 
-    def encode(self, X: F32, present: NDArray[np.bool_] | None = None) -> Codes:
+    def encode(self, X: F32, present: NDArray[np.bool_] | None = None) -> QuantizedRows:
         """Return the codes (n, M) uint8 of X (n, D) float32, and which rows have any."""
 
     def decode(self, codes: NDArray[np.uint8]) -> F32:

@@ -21,7 +21,7 @@ class DriftConfig(FrozenConfig):
     held_out: int = Field(100, ge=1, description="With fewer held-out rows the training rows are the known ones")
 
 
-class Tally(NamedTuple):
+class CodewordUsage(NamedTuple):
     """What some rows look like to a codebook; tallies of shards add."""
 
     usage: NDArray[np.int64]  # (M, Ks) rows per codeword
@@ -42,9 +42,9 @@ class Tally(NamedTuple):
         """Their mean squared error; not a number for no rows."""
         return self.error / self.rows if self.rows else float("nan")
 
-    def plus(self, other: "Tally") -> "Tally":
+    def plus(self, other: "CodewordUsage") -> "CodewordUsage":
         """Return the tally of the rows of both."""
-        return Tally(self.usage + other.usage, self.error + other.error)
+        return CodewordUsage(self.usage + other.usage, self.error + other.error)
 
 
 class Drift(NamedTuple):
@@ -66,7 +66,9 @@ class Drift(NamedTuple):
         return bool(self.reasons)
 
 
-def drift(trained: NDArray[np.int64], train_error: float, *, new: Tally, held_out: Tally, config: DriftConfig) -> Drift:
+def drift(
+    trained: NDArray[np.int64], train_error: float, *, new: CodewordUsage, held_out: CodewordUsage, config: DriftConfig
+) -> Drift:
     """Compare new rows with those that a codebook learned from.
 
     A codebook fits its training rows better than any others, the more so the fewer they were. Errors are therefore

@@ -13,7 +13,7 @@ from fuseline.models.checkpoint import checked_number, load_checkpoint, refuse, 
 from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import F32, unit_rows, usable
 from fuseline.models.quantizers import kmeans
-from fuseline.models.quantizers.base import Codes
+from fuseline.models.quantizers.base import QuantizedRows
 from fuseline.models.threads import thread_limit
 
 
@@ -91,7 +91,7 @@ class PQ:
         self.train_error = float(np.mean(self._squared_errors(X, codes), dtype=np.float64))
         return self
 
-    def encode(self, X: F32, present: NDArray[np.bool_] | None = None) -> Codes:
+    def encode(self, X: F32, present: NDArray[np.bool_] | None = None) -> QuantizedRows:
         """Return the codes (n, M) uint8 of X (n, D) float32, and which rows have any.
 
         A row that is absent or not finite gets no code at all: look at `present` before using code 0.
@@ -100,7 +100,7 @@ class PQ:
         good = usable(X, present, unit=self.config.unit)
         codes = np.zeros((len(X), self.tokens), dtype=np.uint8)
         codes[good] = self._assign(self._scaled(X[good]))
-        return Codes(codes, good)
+        return QuantizedRows(codes, good)
 
     def decode(self, codes: NDArray[np.uint8]) -> F32:
         """Return vectors (n, D) float32 of codes (n, M) uint8; several repeats are averaged."""

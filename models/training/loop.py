@@ -69,7 +69,7 @@ class Group(NamedTuple):
 
 
 @dataclass
-class Place:
+class Position:
     """How far a training has come; plain values."""
 
     epoch: int = 0
@@ -110,7 +110,7 @@ class Loop:
         self.weights = None if weights is None else torch.from_numpy(weights).to(device)
         self.schedule = config.schedule_values()
         self.batches = Batches(family.kind)
-        self.at, self.order = Place(), None
+        self.at, self.order = Position(), None
         self.total = torch.zeros((), dtype=torch.float64, device=device)
         self.best: dict[str, torch.Tensor] = {}
         self.steps = 0
@@ -118,7 +118,7 @@ class Loop:
 
     order: NDArray[np.int64] | None  # of the documents of a group that is under way
 
-    def run(self, train: Features, evaluate: Evaluate | None, store: "Store | None") -> None:
+    def run(self, train: Features, evaluate: Evaluate | None, store: "StateStore | None") -> None:
         """Train to the end, from where `store` left off; the best epoch's weights are taken if one is chosen.
 
         Raises TrainingError when the loss is not finite.
@@ -154,7 +154,7 @@ class Loop:
             yield group
         self.groups = kept if room >= 0 else None
 
-    def _train(self, group: "Group", store: "Store | None") -> None:
+    def _train(self, group: "Group", store: "StateStore | None") -> None:
         import torch
 
         n, gather, truth = group
@@ -269,7 +269,7 @@ class Loop:
 
 
 @dataclass
-class Store:
+class StateStore:
     """Where the state of a loop is kept, and how often."""
 
     folder: Path
@@ -308,7 +308,7 @@ class Store:
         saved = load_state(self.folder, self.head)
         if saved is None:
             return
-        loop.at = Place(**saved.values)
+        loop.at = Position(**saved.values)
         loop.total.fill_(loop.at.total)
         loop.module.load_state_dict(saved.under("module"))
         loop.best = {name: tensor.to(loop.device) for name, tensor in saved.under("best").items()}

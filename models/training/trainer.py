@@ -15,7 +15,7 @@ from fuseline.models.device import torch_device
 from fuseline.models.features import Features
 from fuseline.models.labels import Classes
 from fuseline.models.training.config import TrainingConfig
-from fuseline.models.training.loop import Evaluate, Family, Loop, Store
+from fuseline.models.training.loop import Evaluate, Family, Loop, StateStore
 
 if TYPE_CHECKING:
     import torch
@@ -74,14 +74,14 @@ class Trainer:
             facts |= {"best_epoch": at.best + 1, f"valid_{config.select}": at.metrics}
         return Trained(loop.module.cpu().eval(), facts)
 
-    def _store(self, kind: str, device: "torch.device") -> Store | None:
+    def _store(self, kind: str, device: "torch.device") -> StateStore | None:
         import torch
 
         if self.scratch is None:
             return None
         config = key_values(self.config)
         head = {"kind": kind, "config": config, "seed": self.seed, "torch": torch.__version__, "device": device.type}
-        return Store(self.scratch, head, self.config.save_seconds)
+        return StateStore(self.scratch, head, self.config.save_seconds)
 
 
 @contextmanager

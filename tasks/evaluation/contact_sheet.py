@@ -41,7 +41,7 @@ class ContactSheetConfig(FrozenConfig):
     limits: ImageLimits = ImageLimits()
 
 
-class Candidate(NamedTuple):
+class SheetImage(NamedTuple):
     """One image on its way onto the sheet; the smallest `order` is shown first."""
 
     order: tuple[int, float, str]
@@ -61,7 +61,7 @@ def contact_sheet(shards: Iterable[list[pa.Table]], config: ContactSheetConfig, 
     Images that can't be read are shown by their reason. Documents without an image are not shown. Raises
     AlignmentError when the tables of a shard hold different documents.
     """
-    names, kept = sorted(config.kinds), list[Candidate]()
+    names, kept = sorted(config.kinds), list[SheetImage]()
     for documents, *detections in shards:
         for name, table in zip(names, detections, strict=True):
             check_ids(f"contact sheet, {name}", documents["id"], table["id"])
@@ -94,7 +94,9 @@ def drawn_documents(png: bytes) -> list[str] | None:
     return None if notes is None else [str(one) for one in orjson.loads(str(notes))]
 
 
-def _candidates(documents: pa.Table, detections: Mapping[str, pa.Table], config: ContactSheetConfig) -> list[Candidate]:
+def _candidates(
+    documents: pa.Table, detections: Mapping[str, pa.Table], config: ContactSheetConfig
+) -> list[SheetImage]:
     """Choose on the light columns first, so that pictures that were copied in are only touched when chosen."""
     elements = {
         name: [_strong(row, config) for row in table["elements"].to_pylist()] for name, table in detections.items()
@@ -109,12 +111,12 @@ def _candidates(documents: pa.Table, detections: Mapping[str, pa.Table], config:
     seen = documents.select(["id", "image"]).append_column(DIGEST, image_digests(documents))
     rows = seen.take(pa.array([number for *_, number in best], pa.int64())).to_pylist()
     return [
-        Candidate((kinds, drawn, document), row, {name: rows[number] for name, rows in elements.items()})
+        SheetImage((kinds, drawn, document), row, {name: rows[number] for name, rows in elements.items()})
         for (kinds, drawn, document, number), row in zip(best, rows, strict=True)
     ]
 
 
-def _row(one: Candidate, config: ContactSheetConfig, source: str) -> dict[str, Any]:
+def _row(one: SheetImage, config: ContactSheetConfig, source: str) -> dict[str, Any]:
     lines = [element for name in sorted(one.elements) if config.kinds[name] == "ocr" for element in one.elements[name]]
     status, picture = "ok", None
     try:

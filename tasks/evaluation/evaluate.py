@@ -13,7 +13,7 @@ from fuseline.stores.errors import AlignmentError, mismatch
 from fuseline.stores.report_schemas import CLASSES, CONFUSION, IMPORTANCE
 from fuseline.stores.schemas import RESULTS
 from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
-from fuseline.tasks.evaluation.streams import streams
+from fuseline.tasks.evaluation.shard_streams import streams
 from fuseline.tasks.stages.train import MULTI_LABEL, ModelConfig
 
 ROLE = "evaluation"

@@ -14,7 +14,7 @@ from fuseline.stores.errors import AlignmentError, mismatch
 from fuseline.stores.report_schemas import GALLERY
 from fuseline.tasks.engine.images import DIGEST, ImageError, ImageLimits, decode, image_digests, open_image
 from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
-from fuseline.tasks.evaluation.streams import streams
+from fuseline.tasks.evaluation.shard_streams import streams
 
 Kind = Literal["right", "wrong", "confident_error"]
 SIDE = 96  # pixels of a thumbnail's longest side
@@ -30,7 +30,7 @@ class GalleryConfig(FrozenConfig):
     split: str
 
 
-class Candidate(NamedTuple):
+class Example(NamedTuple):
     """One example on its way into the gallery; sorts by `order`, smallest first."""
 
     order: float
@@ -55,7 +55,7 @@ def gallery(
     cannot be used leaves null. `source` is the folder or URL that image references start from. Raises AlignmentError
     when ids differ.
     """
-    kept: dict[Kind, list[Candidate]] = {"right": [], "wrong": [], "confident_error": []}
+    kept: dict[Kind, list[Example]] = {"right": [], "wrong": [], "confident_error": []}
     for guessed, known, text in zip(predictions, documents, cleaned, strict=True):
         joined = _joined(guessed, known, text, split)
         for kind, candidates in _candidates(joined, seed, 2 * count).items():
@@ -107,7 +107,7 @@ def _joined(predictions: pa.Table, documents: pa.Table, cleaned: pa.Table, split
     return joined.filter(pc.fill_null(usable, False))
 
 
-def _candidates(joined: pa.Table, seed: int, count: int) -> dict[Kind, list[Candidate]]:
+def _candidates(joined: pa.Table, seed: int, count: int) -> dict[Kind, list[Example]]:
     """Choose on the light columns first, so that pictures that were copied in are only touched when chosen."""
     orders: dict[Kind, dict[int, float]] = {"right": {}, "wrong": {}, "confident_error": {}}
     for number, row in enumerate(joined.select(["id", "label", "labels", "score"]).to_pylist()):
@@ -117,11 +117,11 @@ def _candidates(joined: pa.Table, seed: int, count: int) -> dict[Kind, list[Cand
         else:
             orders["wrong"][number] = drawn
             orders["confident_error"][number] = -row["score"]
-    candidates: dict[Kind, list[Candidate]] = {}
+    candidates: dict[Kind, list[Example]] = {}
     for kind, order in orders.items():
         best = sorted(order, key=order.__getitem__)[:count]
         rows = joined.take(pa.array(best, pa.int64())).to_pylist()
-        candidates[kind] = [Candidate(order[number], row) for number, row in zip(best, rows, strict=True)]
+        candidates[kind] = [Example(order[number], row) for number, row in zip(best, rows, strict=True)]
     return candidates
 
 
@@ -129,7 +129,7 @@ def _thumbnail(row: dict[str, Any], source: str, limits: ImageLimits) -> bytes |
     return thumbnail(row["image"], source, limits=limits, digest=row[DIGEST])
 
 
-def _order(candidate: Candidate) -> tuple[float, str]:
+def _order(candidate: Example) -> tuple[float, str]:
     return candidate.order, str(candidate.row["id"])
 
 

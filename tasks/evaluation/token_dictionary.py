@@ -17,7 +17,7 @@ from fuseline.models.features import inputs_of
 from fuseline.models.neighbours import Neighbours, nearest
 from fuseline.models.registry import MODELS
 from fuseline.models.threads import thread_limit
-from fuseline.models.token_vectors import Vocabulary, token_vectors, vocabulary
+from fuseline.models.token_vectors import FrequentWords, token_vectors, vocabulary
 from fuseline.stores.schemas import TOKENS, WORDS
 from fuseline.tasks.engine.images import ImageLimits, image_digests
 from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Read, Shards, ShardStage, Summary
@@ -145,7 +145,7 @@ def _row(token: np.int64, token_counts: TokenCounts, config: DictionaryConfig) -
     }
 
 
-def nearest_words(row: int, neighbours: Neighbours, known: Vocabulary) -> dict[str, Any]:
+def nearest_words(row: int, neighbours: Neighbours, known: FrequentWords) -> dict[str, Any]:
     """Return words, coherence and clarity (see TOKENS) of the token that is query `row` of `neighbours`."""
     pairs = zip(neighbours.rows[row], neighbours.cosine[row].tolist(), strict=True)
     coherence = float(neighbours.coherence[row])
@@ -157,7 +157,7 @@ def nearest_words(row: int, neighbours: Neighbours, known: Vocabulary) -> dict[s
 
 
 def _words_table(
-    known: Vocabulary, neighbours: Neighbours | None, learned: NDArray[np.int64], config: DictionaryConfig
+    known: FrequentWords, neighbours: Neighbours | None, learned: NDArray[np.int64], config: DictionaryConfig
 ) -> pa.Table:
     """Return one WORDS row per word: the learned tokens nearest to it."""
     names = [token_text(int(token), parts=config.parts, repeated=config.repeated) for token in learned]

@@ -27,7 +27,7 @@ from fuseline.tasks.readers.places import image_root
 
 __all__ = [
     "READERS",
-    "Difference",
+    "CountDifference",
     "Finding",
     "Reader",
     "ReaderOptions",
@@ -58,7 +58,7 @@ OURS: tuple[AnyFormat, ...] = (
 READERS: Registry[AnyFormat] = Registry("reader", {reader.kind: reader for reader in OURS})
 
 
-class Difference(NamedTuple):
+class CountDifference(NamedTuple):
     """One count of a load report beside the published one."""
 
     measure: str  # documents, labels, or a split
@@ -80,9 +80,9 @@ def looks_for(name: str, options: ReaderOptions) -> str:
     return READERS[name].looks_for
 
 
-def differences(loaded: Mapping[str, int], known: Mapping[str, int]) -> list[Difference]:
+def differences(loaded: Mapping[str, int], known: Mapping[str, int]) -> list[CountDifference]:
     """Return the published counts that a load does not meet: worth a warning, never a stop."""
-    pairs = [Difference(measure, count, loaded.get(measure, 0)) for measure, count in sorted(known.items())]
+    pairs = [CountDifference(measure, count, loaded.get(measure, 0)) for measure, count in sorted(known.items())]
     return [pair for pair in pairs if pair.published != pair.loaded]
 
 

@@ -14,9 +14,9 @@ from fuseline.tasks.readers import csv, jsonl
 from fuseline.tasks.readers.base import SourceFile, SourceFormat
 from fuseline.tasks.readers.csv import CsvOptions
 from fuseline.tasks.readers.jsonl import JsonlOptions
+from fuseline.tasks.readers.manifests import table_files
 from fuseline.tasks.readers.places import manifests, place
 from fuseline.tasks.readers.strays import stray_images
-from fuseline.tasks.readers.tables import table_files
 
 PUBLISHED = {"documents": 327, "labels": 2}  # after paper R removed duplicate images
 LOOKS_FOR = "*.csv, *.tsv, *.tab, or *.jsonl, *.ndjson, *.json; each may be packed"

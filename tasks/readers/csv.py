@@ -9,12 +9,12 @@ from pydantic import Field
 from fuseline.stores.errors import DataError, mismatch
 from fuseline.tasks.readers.base import SourceFile, SourceFormat, Split, faults
 from fuseline.tasks.readers.image_files import copied
+from fuseline.tasks.readers.manifests import finished, sources, table_files
 from fuseline.tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
 from fuseline.tasks.readers.overlay import overlay
 from fuseline.tasks.readers.places import Place
 from fuseline.tasks.readers.records import Records, columns_of, csv_records, plain_records
 from fuseline.tasks.readers.strays import stray_images
-from fuseline.tasks.readers.tables import finished, sources, table_files
 
 SUFFIXES = (".csv", ".tsv", ".tab")
 LOOKS_FOR = "*.csv, *.tsv, *.tab; each may be packed"

@@ -20,10 +20,10 @@ from fuseline.tasks.readers.base import (
     mark,
 )
 from fuseline.tasks.readers.image_files import copied, watched
+from fuseline.tasks.readers.manifests import name_split
 from fuseline.tasks.readers.mapping import PIECE
 from fuseline.tasks.readers.places import Place, listed, place, relative, walk
-from fuseline.tasks.readers.streams import Block, file_blocks
-from fuseline.tasks.readers.tables import name_split
+from fuseline.tasks.readers.streams import LineBlock, file_blocks
 
 SUFFIXES = ("", ".txt", ".ft", ".fasttext", ".train", ".valid", ".test")
 PACKED = (".gz", ".bz2", ".zst", ".zip")
@@ -118,7 +118,7 @@ def parsed(
         yield parse(block, options.prefix, frequent), f"{name}/{member}" if member else name
 
 
-def parse(block: Block, prefix: str, frequent: frozenset[str] | None = None) -> Lines:
+def parse(block: LineBlock, prefix: str, frequent: frozenset[str] | None = None) -> Lines:
     """Split lines into labels and text by fastText's separators: space, tab, CR, VT, FF and NUL."""
     if block.fault:
         return Lines(block.first, [[]], [None], [block.fault])

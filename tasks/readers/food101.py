@@ -62,7 +62,7 @@ class Food101Options(ReaderOptions):
     )
 
 
-class Row(NamedTuple):
+class Food101Row(NamedTuple):
     """One document before it is a row of a table."""
 
     source: str
@@ -100,7 +100,7 @@ def _read(path: str, options: Food101Options) -> Iterator[pa.Table]:
         rows = _json_rows(root, papers[0], splits, wrapper, options)
     else:
         rows = _title_rows(root, titles, wrapper, options) if form == "titles" else _tree_rows(root, wrapper, options)
-    batch: list[Row] = []
+    batch: list[Food101Row] = []
     for row in rows:
         batch.append(row if splits is None else row._replace(split=splits.get(row.name)))
         matched = matched or splits is None or row.name in splits
@@ -158,7 +158,7 @@ def _image_folder(root: Place) -> str:
     return next((name for name in IMAGES if (root / name).is_dir()), IMAGES[0])
 
 
-def _tree_rows(root: Place, wrapper: str, options: Food101Options) -> Iterator[Row]:
+def _tree_rows(root: Place, wrapper: str, options: Food101Options) -> Iterator[Food101Row]:
     images = _image_folder(root)
     suffixes = _suffixes(options)
     field = "html" if options.text_suffix.lower().startswith(".htm") else "text"
@@ -196,11 +196,11 @@ def _check_texts(root: Place, options: Food101Options) -> None:
         raise ConfigError(mismatch(what, "texts of the images", f"none as {wanted}", cure))
 
 
-def image_row(uri: str, split: Split | None, label: str) -> Row:
+def image_row(uri: str, split: Split | None, label: str) -> Food101Row:
     """Return the document of an image file; a name that is no UTF-8 makes it a `bad_name` without id and image."""
     if not is_utf8(uri):
-        return Row(uri, "", None, split, None, status="bad_name")
-    return Row(uri, posixpath.basename(uri), uri, split, label)
+        return Food101Row(uri, "", None, split, None, status="bad_name")
+    return Food101Row(uri, posixpath.basename(uri), uri, split, label)
 
 
 def _images(root: Place, images: str) -> Iterator[tuple[str, Split | None, str]]:
@@ -217,7 +217,7 @@ def class_of(name: str) -> str:
     return posixpath.splitext(name)[0].rpartition("_")[0]
 
 
-def _title_rows(root: Place, titles: list[str], wrapper: str, options: Food101Options) -> Iterator[Row]:
+def _title_rows(root: Place, titles: list[str], wrapper: str, options: Food101Options) -> Iterator[Food101Row]:
     images = posixpath.join(wrapper, _image_folder(root))
     seen: set[str] = set()
     for name in titles:
@@ -228,7 +228,7 @@ def _title_rows(root: Place, titles: list[str], wrapper: str, options: Food101Op
             for number, line in enumerate(lines, block.first):
                 row = title_row(line, f"{name}:{number}", split, folder)
                 if block.fault:
-                    row = (row or Row(f"{name}:{number}", "", None, split, None))._replace(status=block.fault)
+                    row = (row or Food101Row(f"{name}:{number}", "", None, split, None))._replace(status=block.fault)
                 if row is not None:
                     seen.add(row.name)
                     yield row
@@ -239,7 +239,7 @@ def _title_rows(root: Place, titles: list[str], wrapper: str, options: Food101Op
 
 def _json_rows(
     root: Place, file: str, splits: Mapping[str, Split] | None, wrapper: str, options: Food101Options
-) -> Iterator[Row]:
+) -> Iterator[Food101Row]:
     """Yield a row per image, and per name without one; an image that is nowhere lies where the release has it."""
     titles: dict[str, Any] = required_json(root / file, options, dict)
     images, seen = posixpath.join(wrapper, _image_folder(root)), set[str]()
@@ -260,11 +260,11 @@ def _json_rows(
                 label = class_of(image)
                 uri = posixpath.join(images, folder, label, image)
                 good = bool(label) and "/" not in image and "\0" not in image
-                row = Row(source, image, uri, None, label, title=titles.get(image))
-                yield row if good else Row(source, "", None, None, None, status="bad_row")
+                row = Food101Row(source, image, uri, None, label, title=titles.get(image))
+                yield row if good else Food101Row(source, "", None, None, None, status="bad_row")
 
 
-def title_row(line: str, source: str, split: Split | None, folder: str) -> Row | None:
+def title_row(line: str, source: str, split: Split | None, folder: str) -> Food101Row | None:
     """Parse one physical line: before the first comma the file, after the last the class, the title in between (R3).
 
     One row of the release opens a quote that is never closed: a CSV reader loses the rows after it. In that stretch
@@ -278,12 +278,12 @@ def title_row(line: str, source: str, split: Split | None, folder: str) -> Row |
     if name.endswith(".txt"):
         name = name[:-4] + ".jpg"
     if not comma or not second or not label or not name:
-        return Row(source, name if comma else "", None, split, None, status="bad_row")
+        return Food101Row(source, name if comma else "", None, split, None, status="bad_row")
     if len(title) > 1 and title[0] == title[-1] == '"':
         title = title[1:-1]
     title = title.replace('""', '"').removeprefix('"').strip()
     uri = f"{folder}/{label}/{name}" if "/" not in name + label else posixpath.join(folder, label, name)
-    return Row(source, name, uri, split, label, title=title or None)
+    return Food101Row(source, name, uri, split, label, title=title or None)
 
 
 def given_splits(path: str, wrapper: str, options: Food101Options) -> dict[str, Split] | None:
@@ -295,9 +295,9 @@ def given_splits(path: str, wrapper: str, options: Food101Options) -> dict[str, 
     return {str(name): split for split, names in named.items() if isinstance(names, list) for name in names}
 
 
-def table(rows: list[Row]) -> pa.Table:
+def table(rows: list[Food101Row]) -> pa.Table:
     """Build the documents of some rows."""
-    columns = dict(zip(Row._fields, zip(*rows, strict=True), strict=True))
+    columns = dict(zip(Food101Row._fields, zip(*rows, strict=True), strict=True))
     good = pa.array([status == "ok" for status in columns["status"]])
     names = as_text(columns["name"])[0]
     stems = pc.replace_substring_regex(names, r"(?s)^(\.*[^.].*)\.[^./]*$", r"\1")

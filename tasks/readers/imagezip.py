@@ -14,10 +14,10 @@ from fuseline.tasks.readers.archives import Member, usable, zip_members
 from fuseline.tasks.readers.base import ReaderOptions, Split, documents, faults, mark
 from fuseline.tasks.readers.image_files import is_image
 from fuseline.tasks.readers.imagelists import METADATA, one_format, read_lists
+from fuseline.tasks.readers.manifests import sources
 from fuseline.tasks.readers.mapping import TableOptions
 from fuseline.tasks.readers.places import Place, place
 from fuseline.tasks.readers.streams import BLOCK, DAMAGE, FREE_BYTES, Guard, poured
-from fuseline.tasks.readers.tables import sources
 from fuseline.tasks.readers.webdataset import with_images
 from fuseline.tasks.readers.zipindex import ZipStore, zipped
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from fuseline.tasks.readers.archives import Member, tar_members
 from fuseline.tasks.readers.base import SourceFile, SourceFormat, faults, image_array, mark
 from fuseline.tasks.readers.image_files import COPY_ROWS, copied, folder_files, is_image
+from fuseline.tasks.readers.manifests import finished
 from fuseline.tasks.readers.mapping import TableOptions, as_text, map_rows, resolve
 from fuseline.tasks.readers.parquet import DAMAGE, is_binary, parquet_files, whole_text
 from fuseline.tasks.readers.places import Place, is_utf8, same_root, walk
-from fuseline.tasks.readers.tables import finished
 
 ENDS = ("", ".gz", ".bz2", ".zst", ".zip")
 TABLES, TARS = (tuple(kind + end for end in ENDS) for kind in (".parquet", ".tar"))

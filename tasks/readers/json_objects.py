@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fuseline.tasks.readers.base import numbered
 from fuseline.tasks.readers.mapping import TableOptions
-from fuseline.tasks.readers.streams import Block, text_lines
+from fuseline.tasks.readers.streams import LineBlock, text_lines
 
 
 class Objects(NamedTuple):
@@ -68,7 +68,7 @@ def _holds_float(value: Any) -> bool:
     return type(value) is list and float in map(type, value)
 
 
-def parse_block(block: Block, where: str, options: TableOptions) -> Objects:
+def parse_block(block: LineBlock, where: str, options: TableOptions) -> Objects:
     """Parse the lines of a block.
 
     Statuses: bad_json, bad_row (no object), bad_encoding, and the block's fault.
@@ -92,7 +92,7 @@ def _all_objects(lines: list[bytes]) -> list[dict[str, Any] | None] | None:
     return rows if set(map(type, rows)) == {dict} else None
 
 
-def _each(block: Block, where: str, options: TableOptions) -> Objects:
+def _each(block: LineBlock, where: str, options: TableOptions) -> Objects:
     texts, numbers, rows, slugs = [], [], [], []
     for number, (text, broken) in enumerate(zip(*text_lines(block, holes=True), strict=True), block.first):
         if not text or text.isspace():

@@ -7,11 +7,11 @@ import pyarrow as pa
 from fuseline.tasks.readers.base import SourceFile, SourceFormat, Split, faults
 from fuseline.tasks.readers.image_files import copied
 from fuseline.tasks.readers.json_objects import Objects, parse_block
+from fuseline.tasks.readers.manifests import finished, sources, table_files
 from fuseline.tasks.readers.mapping import LINE, TableOptions, as_text, check_ids, map_rows, resolve, template_columns
 from fuseline.tasks.readers.overlay import overlay
 from fuseline.tasks.readers.strays import stray_images
 from fuseline.tasks.readers.streams import file_blocks
-from fuseline.tasks.readers.tables import finished, sources, table_files
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".json.txt")
 LOOKS_FOR = "*.jsonl, *.ndjson, *.json; each may be packed"

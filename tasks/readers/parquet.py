@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 from fuseline.tasks.readers.base import ReaderOptions, SourceFile, SourceFormat, Split, faults, image_array, mark
 from fuseline.tasks.readers.charsets import page_text
 from fuseline.tasks.readers.image_files import COPY_ROWS, copied
+from fuseline.tasks.readers.manifests import finished, sources, table_files
 from fuseline.tasks.readers.mapping import LINE, TableOptions, map_rows, resolve, template_columns
 from fuseline.tasks.readers.places import Place, safe_references
 from fuseline.tasks.readers.strays import stray_images
 from fuseline.tasks.readers.streams import DAMAGE as STREAM_DAMAGE
 from fuseline.tasks.readers.streams import is_packed, members, poured
-from fuseline.tasks.readers.tables import finished, sources, table_files
 
 SUFFIXES = (".parquet", ".pq")
 DAMAGE = (pa.ArrowException, OSError, ValueError)  # ArrowInvalid is a ValueError; a thrift error an OSError

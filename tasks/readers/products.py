@@ -23,12 +23,12 @@ from fuseline.tasks.readers.base import (
 from fuseline.tasks.readers.csv import CsvOptions
 from fuseline.tasks.readers.image_files import copied, folder_files
 from fuseline.tasks.readers.jsonl import JsonlOptions
+from fuseline.tasks.readers.manifests import name_split
 from fuseline.tasks.readers.mapping import TableOptions, as_labels, as_text, check_ids
 from fuseline.tasks.readers.overlay import overlay
 from fuseline.tasks.readers.places import Place, same_root, walk
 from fuseline.tasks.readers.records import Columns, headed_columns
 from fuseline.tasks.readers.strays import stray_images
-from fuseline.tasks.readers.tables import name_split
 
 
 class ProductsOptions(ReaderOptions):
@@ -54,7 +54,7 @@ class ProductsOptions(ReaderOptions):
         return self
 
 
-class Preset(NamedTuple):
+class ProductsPreset(NamedTuple):
     """How one of the sets is read, and the counts it is known by."""
 
     read: Callable[[str, ProductsOptions], Iterator[pa.Table]]
@@ -169,15 +169,15 @@ DEVS = {"both": ("dev", "dev_seen", "dev_unseen"), "seen": ("dev", "dev_seen"), 
 LABELLED = ("fashion", "amazon")  # presets with a label to choose
 FASHION = ("gender", "masterCategory", "subCategory", "articleType", "baseColour", "season", "usage")
 PRESETS = {
-    "rakuten": Preset(
+    "rakuten": ProductsPreset(
         _rakuten,
         {"train": 84_916, "test": 13_812, "labels": 27},
         "X_train*.csv, Y_train*.csv and X_test*.csv, or the same as .tsv",
     ),
-    "fashion": Preset(_fashion, {"documents": 44_446}, "styles.csv"),
-    "abo": Preset(_abo, {"documents": 147_702}, "listings/metadata/listings_*.json.gz and images.csv.gz"),
-    "amazon": Preset(_amazon, {}, "meta_*.jsonl or meta_*.json.gz"),
-    "hateful_memes": Preset(
+    "fashion": ProductsPreset(_fashion, {"documents": 44_446}, "styles.csv"),
+    "abo": ProductsPreset(_abo, {"documents": 147_702}, "listings/metadata/listings_*.json.gz and images.csv.gz"),
+    "amazon": ProductsPreset(_amazon, {}, "meta_*.jsonl or meta_*.json.gz"),
+    "hateful_memes": ProductsPreset(
         _hateful_memes,
         {"train": 8_500, "valid": 1_040, "test": 3_000, "labels": 2},
         "train.jsonl, dev.jsonl, dev_seen.jsonl, dev_unseen.jsonl, test.jsonl, test_seen.jsonl or test_unseen.jsonl",

@@ -12,7 +12,7 @@ import pyarrow as pa
 from fuseline.tasks.readers.base import numbered
 from fuseline.tasks.readers.mapping import TableOptions
 from fuseline.tasks.readers.places import Place
-from fuseline.tasks.readers.streams import HOLE, Block, file_blocks, text_lines
+from fuseline.tasks.readers.streams import HOLE, LineBlock, file_blocks, text_lines
 
 # The csv module's limit is global and small; ours is `max_line_bytes` per record, in _Feed.
 csv.field_size_limit((1 << 31) - 1)
@@ -179,7 +179,7 @@ def _parsed(feed: "_Feed", delimiter: str) -> Iterator[tuple[list[str] | None, i
 class _Feed:
     """Lines of one member after the other for csv.reader; those of the record at hand can be given back."""
 
-    def __init__(self, blocks: Iterator[tuple[str, Block]], options: TableOptions, delimiter: str) -> None:
+    def __init__(self, blocks: Iterator[tuple[str, LineBlock]], options: TableOptions, delimiter: str) -> None:
         self._blocks, self._limit, self._again, self._delimiter = blocks, options.max_line_bytes, 0, delimiter
         self._mark = options.encoding_errors == "mark"
         self._next = next(blocks, None)
@@ -189,7 +189,7 @@ class _Feed:
         self.first = 1  # number of the first of them
         self.start = self.at = 0  # in `_texts`: where the record at hand begins, and the next line
         self.held = 0  # characters taken in since the caller last set it to 0
-        self.fault: Block | None = None  # what comes next is no part of any record
+        self.fault: LineBlock | None = None  # what comes next is no part of any record
         self.over = False  # the record at hand is too long
         self.holes = False  # some of `_texts` are lines of NUL bytes
 
@@ -292,7 +292,7 @@ class _Ahead:
         self._file = SpooledTemporaryFile(BATCH_CHARACTERS)  # noqa: SIM115 - outlives this method
         self.size = 0
 
-    def keep(self, block: Block) -> Block:
+    def keep(self, block: LineBlock) -> LineBlock:
         """Take a block in."""
         self._file.write(block.data)
         self._places.append((block.first, len(block.data)))
@@ -303,12 +303,12 @@ class _Ahead:
         """Forget the blocks."""
         self._file.close()
 
-    def blocks(self) -> Iterator[tuple[str, Block]]:
+    def blocks(self) -> Iterator[tuple[str, LineBlock]]:
         """Yield the blocks again."""
         with self._file:
             self._file.seek(0)
             for first, size in self._places:
-                yield self._member, Block(first, self._file.read(size))
+                yield self._member, LineBlock(first, self._file.read(size))
 
 
 def _closing(lines: Sequence[str], delimiter: str) -> int:
@@ -331,5 +331,5 @@ def _closing(lines: Sequence[str], delimiter: str) -> int:
     return 0
 
 
-def _head(block: Block) -> str:
+def _head(block: LineBlock) -> str:
     return block.data.decode("utf-8", "replace").replace("\0", "")

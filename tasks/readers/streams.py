@@ -25,7 +25,7 @@ HEAD = 4096  # what is kept of a line that is too long: enough to read its id
 DAMAGE = (EOFError, OSError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
-class Block(NamedTuple):
+class LineBlock(NamedTuple):
     """Whole lines, or one fault."""
 
     first: int  # number of the first line, from 1
@@ -151,17 +151,17 @@ def is_packed(file: Openable) -> bool:
         return raw.read(4).startswith(PACKED)
 
 
-def file_blocks(file: Openable, options: ReaderOptions, encoding: str = "utf-8") -> Iterator[tuple[str, Block]]:
+def file_blocks(file: Openable, options: ReaderOptions, encoding: str = "utf-8") -> Iterator[tuple[str, LineBlock]]:
     """Yield (member name, block) of a text file, whatever it is packed in; damage ends the file with one fault."""
     name = ""
     try:
         for name, stream in members(file, options):
             yield from ((name, block) for block in blocks(stream, options, encoding=encoding))
     except DAMAGE:
-        yield name, Block(0, b"", "bad_file")
+        yield name, LineBlock(0, b"", "bad_file")
 
 
-def blocks(stream: IO[bytes], options: ReaderOptions, *, encoding: str = "utf-8") -> Iterator[Block]:
+def blocks(stream: IO[bytes], options: ReaderOptions, *, encoding: str = "utf-8") -> Iterator[LineBlock]:
     """Yield blocks of about 1 MiB, and about LINES lines, that end at a line's end; a BOM is stripped.
 
     A line over `max_line_bytes` is one block with fault "too_large"; damage ends the stream with "bad_file", more
@@ -180,39 +180,39 @@ def blocks(stream: IO[bytes], options: ReaderOptions, *, encoding: str = "utf-8"
             end = piece.find(b"\n")
             if end < 0:
                 continue
-            yield Block(first, over, "too_large")
+            yield LineBlock(first, over, "too_large")
             first, piece, over = first + 1, piece[end + 1 :], b""
         data = rest + piece
         cut = data.rfind(b"\n")
         if cut >= 0:
             lines = data.count(b"\n", 0, cut + 1)
-            for part in _parts(Block(first, data[:cut]), lines):
+            for part in _parts(LineBlock(first, data[:cut]), lines):
                 yield from _bounded(part, options.max_line_bytes)
             first += lines
         rest = data[cut + 1 :]
         if len(rest) > options.max_line_bytes:
             over, rest = rest[:HEAD], b""
     if fault:
-        yield Block(first, over or rest[:HEAD], fault)
+        yield LineBlock(first, over or rest[:HEAD], fault)
     elif over:
-        yield Block(first, over, "too_large")
+        yield LineBlock(first, over, "too_large")
     elif rest:
-        yield Block(first, rest)
+        yield LineBlock(first, rest)
 
 
-def _parts(block: Block, lines: int) -> Iterator[Block]:
+def _parts(block: LineBlock, lines: int) -> Iterator[LineBlock]:
     """Cut a block of so many lines into pieces of about LINES, at lines' ends."""
     pieces, start, first = 1 + lines // LINES, 0, block.first
     for piece in range(1, pieces):
         end = block.data.find(b"\n", piece * len(block.data) // pieces)
         if end >= start:
             part = block.data[start:end]
-            yield Block(first, part)
+            yield LineBlock(first, part)
             start, first = end + 1, first + part.count(b"\n") + 1
-    yield Block(first, block.data[start:] if start else block.data)
+    yield LineBlock(first, block.data[start:] if start else block.data)
 
 
-def _bounded(block: Block, limit: int) -> Iterator[Block]:
+def _bounded(block: LineBlock, limit: int) -> Iterator[LineBlock]:
     """Cut the lines that are too long out of a block."""
     if len(block.data) <= limit:
         yield block
@@ -222,11 +222,11 @@ def _bounded(block: Block, limit: int) -> Iterator[Block]:
     for index, line in enumerate(lines):
         if len(line) > limit:
             if index > start:
-                yield Block(block.first + start, b"\n".join(lines[start:index]))
-            yield Block(block.first + index, line[:HEAD], "too_large")
+                yield LineBlock(block.first + start, b"\n".join(lines[start:index]))
+            yield LineBlock(block.first + index, line[:HEAD], "too_large")
             start = index + 1
     if start < len(lines):
-        yield Block(block.first + start, b"\n".join(lines[start:]))
+        yield LineBlock(block.first + start, b"\n".join(lines[start:]))
 
 
 def _pieces(stream: IO[bytes], encoding: str) -> Iterator[bytes]:
@@ -251,7 +251,7 @@ def _pieces(stream: IO[bytes], encoding: str) -> Iterator[bytes]:
     yield decoder.decode(b"", final=True).encode("utf-8", "replace")
 
 
-def text_bytes(block: Block) -> tuple[bytes, list[bool] | None]:
+def text_bytes(block: LineBlock) -> tuple[bytes, list[bool] | None]:
     """Return a block's lines as UTF-8 without carriage returns at their ends and NUL bytes, and which were no UTF-8.
 
     None means that every line was; a line of NUL bytes alone is one; see `text_lines`.
@@ -270,7 +270,7 @@ def _is_utf8(data: bytes) -> bool:
         return False
 
 
-def text_lines(block: Block, *, holes: bool = False) -> tuple[list[str], list[bool]]:
+def text_lines(block: LineBlock, *, holes: bool = False) -> tuple[list[str], list[bool]]:
     """Decode a block into lines without their line ends, and mark those that held bytes outside UTF-8 (R10).
 
     Such bytes become U+FFFD; NUL bytes are dropped. With `holes`, a line of nothing else, as a crash of its writer

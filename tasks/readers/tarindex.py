@@ -31,7 +31,7 @@ UNUSABLE = -1  # offset of a link, a device, or a name that climbs out or is no 
 Naming = Callable[[str, str], str]  # (tar, member) -> path of the member once it is unpacked
 
 
-class Index(NamedTuple):
+class TarIndex(NamedTuple):
     """Files and members by name, sorted by hash, of one name the one that counts last."""
 
     hashes: NDArray[np.uint64]  # (n,)
@@ -41,7 +41,7 @@ class Index(NamedTuple):
     folders: frozenset[str]  # the first parts of the members' paths, of FOLDERS at most
 
 
-class Part(NamedTuple):
+class TarMember(NamedTuple):
     """A member of a tar, to be opened like a file."""
 
     tar: Place
@@ -68,7 +68,7 @@ class TarStore:
         if archives[0] == UNPACKED:
             return self.root / name
         tar, offset = self.root / self.tars[archives[0]], int(offsets[0])
-        return None if offset == UNUSABLE else Part(tar, offset, int(lengths[0]))
+        return None if offset == UNUSABLE else TarMember(tar, offset, int(lengths[0]))
 
     def images(self, uris: pa.Array) -> tuple[pa.StructArray, pa.Array]:
         """Return references (n,) to files or into tars, and which (n,) lead to a member that cannot be used.
@@ -142,7 +142,7 @@ class TarStore:
         return archives, offsets, index.lengths[at]
 
     @cached_property
-    def _index(self) -> Index:
+    def _index(self) -> TarIndex:
         hashes, archives, offsets, lengths = array("Q"), array("i"), array("q"), array("q")
         folders: set[str] = set()
         for number, tar in enumerate(self.tars):
@@ -165,7 +165,7 @@ class TarStore:
         names = np.frombuffer(hashes, np.uint64)
         order = np.argsort(names, kind="stable")
         places, sizes = np.frombuffer(offsets, np.int64)[order], np.frombuffer(lengths, np.int64)[order]
-        return Index(names[order], np.frombuffer(archives, np.int32)[order], places, sizes, frozenset(folders))
+        return TarIndex(names[order], np.frombuffer(archives, np.int32)[order], places, sizes, frozenset(folders))
 
     def _members(self, tar: str) -> Iterator[tuple[str, Member]]:
         """Yield (path below the root, member); a tar that cannot be indexed is one member with its slug."""
@@ -237,4 +237,4 @@ class _Section(io.RawIOBase):
 
 
 NO_INT = np.zeros(0, np.int64)
-EMPTY = Index(np.zeros(0, np.uint64), np.zeros(0, np.int32), NO_INT, NO_INT, frozenset())
+EMPTY = TarIndex(np.zeros(0, np.uint64), np.zeros(0, np.int32), NO_INT, NO_INT, frozenset())

@@ -10,10 +10,10 @@ from fuseline.tasks.readers.archives import Member, tar_members
 from fuseline.tasks.readers.base import SourceFile, SourceFormat, Split, image_array, mark, strings
 from fuseline.tasks.readers.charsets import page_text
 from fuseline.tasks.readers.image_files import copied, is_image
+from fuseline.tasks.readers.manifests import finished, sources
 from fuseline.tasks.readers.mapping import LINE, OBVIOUS, Role, TableOptions, map_rows, resolve
 from fuseline.tasks.readers.overlay import overlay
 from fuseline.tasks.readers.places import listed, manifests, relatives
-from fuseline.tasks.readers.tables import finished, sources
 
 SUFFIXES = (".tar", ".tgz")
 TEXTS = frozenset({"txt", "json", "cls", "htm", "html", "title", "caption"})

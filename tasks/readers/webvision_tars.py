@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from fuseline.tasks.readers.base import ReaderOptions
 from fuseline.tasks.readers.image_files import is_image
 from fuseline.tasks.readers.places import Openable, image_root, place, same_root, walk
-from fuseline.tasks.readers.tarindex import SUFFIXES, Part, TarStore
+from fuseline.tasks.readers.tarindex import SUFFIXES, TarMember, TarStore
 
 SOURCES = ("google", "flickr")
 LISTS = frozenset(
@@ -52,7 +52,7 @@ class Release:
         for tar, name, member in TarStore(self.root, searched, self._options, self._naming).listed():
             base = posixpath.basename(name)
             if base in LISTS and member.slug == "ok" and member.offset is not None:
-                images[base] = (f"{tar}/{name}", Part(self.root / tar, member.offset, member.length))
+                images[base] = (f"{tar}/{name}", TarMember(self.root / tar, member.offset, member.length))
         return images | {base: (uri, self.root / uri) for base, uri in unpacked.items()}
 
     def info(self, base: str) -> Openable | None:

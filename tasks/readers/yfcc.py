@@ -29,7 +29,7 @@ from fuseline.tasks.readers.percent import decoded, decoded_lists
 from fuseline.tasks.readers.places import Place, companion, image_root, listed, place, relative, walk
 from fuseline.tasks.readers.strays import stray_images
 from fuseline.tasks.readers.streams import file_blocks, text_bytes
-from fuseline.tasks.readers.yfcc_images import Images, check_template, in_zips
+from fuseline.tasks.readers.yfcc_images import YfccImages, check_template, in_zips
 
 # fmt: off
 FIELDS = (
@@ -90,7 +90,7 @@ def read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
 
 def _read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
     check_columns(options)
-    images = Images(path, options.image, options)
+    images = YfccImages(path, options.image, options)
     with _partners(path, options) as partners:
         for part in _parts(path, options):
             table = images.placed(_table(part, partners, images, options))
@@ -102,7 +102,7 @@ def _read(path: str, options: YfccOptions) -> Iterator[pa.Table]:
                 yield rows
 
 
-class Part(NamedTuple):
+class LineBatch(NamedTuple):
     """Some lines of a file, or one fault."""
 
     fields: Fields
@@ -125,7 +125,7 @@ class Part(NamedTuple):
         return pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids)
 
 
-def _parts(path: str, options: YfccOptions) -> Iterator[Part]:
+def _parts(path: str, options: YfccOptions) -> Iterator[LineBatch]:
     """Yield the lines of all files, blank ones too, `batch_rows` at a time."""
     for file, name in core_files(path):
         width = 0
@@ -138,7 +138,7 @@ def _parts(path: str, options: YfccOptions) -> Iterator[Part]:
                 stop = start + options.batch_rows
                 bad = None if broken is None else broken[start:stop]
                 first = block.first + start
-                yield Part(fields.part(start, stop), where, first, width or len(FIELDS), block.fault, bad)
+                yield LineBatch(fields.part(start, stop), where, first, width or len(FIELDS), block.fault, bad)
 
 
 def refault(table: pa.Table, slug: str) -> pa.Table:
@@ -153,7 +153,7 @@ def told_width(fields: Fields) -> int:
     return best if counts[best] else 0
 
 
-def _table(part: Part, partners: Mapping[str, Partners], images: Images, options: YfccOptions) -> pa.Table:
+def _table(part: LineBatch, partners: Mapping[str, Partners], images: YfccImages, options: YfccOptions) -> pa.Table:
     rows, ids = len(part.fields), part.ids()
     joined = {BESIDE[option].field: one.take(rows) for option, one in partners.items()}
 

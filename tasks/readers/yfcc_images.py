@@ -14,7 +14,7 @@ PIECES = ("hash", "h3", "h6", "id", "line", "ext", "l2", "l3", "m3")
 USUAL = "jpg"  # what photos are stored as, whatever was uploaded, with some exceptions
 
 
-class Images:
+class YfccImages:
     """The images of one source by the template of their paths; without a template there are none."""
 
     def __init__(self, path: str, template: str | None, options: ReaderOptions) -> None:

@@ -27,7 +27,7 @@ PACKED = -1  # offset of a deflated member: its bytes must be read
 UNUSABLE = -2  # encrypted, a link, or a name that climbs out
 
 
-class Index(NamedTuple):
+class ZipIndex(NamedTuple):
     """The members of one archive, sorted by hash."""
 
     hashes: NDArray[np.uint64]  # (n,)
@@ -40,7 +40,7 @@ class ZipStore:
 
     def __init__(self, root: Place, options: ReaderOptions) -> None:
         self._root, self._options = root, options
-        self._held: OrderedDict[str, Index | None] = OrderedDict()
+        self._held: OrderedDict[str, ZipIndex | None] = OrderedDict()
 
     def find(self, uris: Sequence[str | None]) -> list[Member | None]:
         """Return the member behind each "archive.zip/member"; None where there is no such archive or member.
@@ -59,7 +59,7 @@ class ZipStore:
                 members[row] = member
         return members
 
-    def _index(self, archive: str) -> Index | None:
+    def _index(self, archive: str) -> ZipIndex | None:
         """Return the index of an archive, None when it is absent or damaged."""
         if archive not in self._held:
             self._held[archive] = build_index(self._root / archive)
@@ -68,7 +68,7 @@ class ZipStore:
         self._held.move_to_end(archive)
         return self._held[archive]
 
-    def _members(self, archive: str, index: Index, names: list[str]) -> list[Member | None]:
+    def _members(self, archive: str, index: ZipIndex, names: list[str]) -> list[Member | None]:
         hashes = np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in names], np.uint64)
         at = np.searchsorted(index.hashes, hashes).clip(0, max(0, len(index.hashes) - 1))
         there = index.hashes[at] == hashes if len(index.hashes) else np.zeros(len(names), bool)
@@ -121,7 +121,7 @@ def archive_of(uri: str) -> str:
     return uri[: uri.index(MARK) + len(MARK) - 1]
 
 
-def build_index(file: Place) -> Index | None:
+def build_index(file: Place) -> ZipIndex | None:
     """Read the central directory of a zip; None when the archive is absent or damaged."""
     try:
         with file.open() as raw, zipfile.ZipFile(raw) as archive:
@@ -132,7 +132,7 @@ def build_index(file: Place) -> Index | None:
     hashes = np.array([xxhash.xxh3_64_intdigest(info.filename.encode()) for info in infos], np.uint64)
     order = np.argsort(hashes, kind="stable")
     lengths = np.array([info.file_size for info in infos], np.int64)
-    return Index(hashes[order], np.array(places, np.int64)[order], lengths[order])
+    return ZipIndex(hashes[order], np.array(places, np.int64)[order], lengths[order])
 
 
 def _place(raw: IO[bytes], info: zipfile.ZipInfo) -> int:

@@ -6,7 +6,7 @@ import pyarrow as pa
 from fuseline.models.columns import CODEWORDS
 from fuseline.models.config import FrozenConfig
 from fuseline.models.quantizers import Quantizer
-from fuseline.models.quantizers.drift import Drift, DriftConfig, Tally, drift
+from fuseline.models.quantizers.drift import CodewordUsage, Drift, DriftConfig, drift
 from fuseline.stores.root import Root
 from fuseline.stores.schemas import DRIFT
 from fuseline.tasks.engine.nodes import Context, Node, Read, Shards, ShardStage, Summary
@@ -30,14 +30,14 @@ def measure_drift(shards: Shards, config: MeasureConfig, context: Context) -> di
     (saved,) = context.checkpoints.values()
     book = load_codebook(config.quantizer, saved)
     shape = book.usage.shape
-    new, held_out = Tally.nothing(*shape), Tally.nothing(*shape)
+    new, held_out = CodewordUsage.nothing(*shape), CodewordUsage.nothing(*shape)
     for seen, (counts,) in zip(context.seen, shards(), strict=True):
         everything = _tally(counts, "n", "error", shape)
         if not seen:
             new = new.plus(everything)
             continue
         train = _tally(counts, "n_train", "error_train", shape)
-        held_out = held_out.plus(Tally(everything.usage - train.usage, everything.error - train.error))
+        held_out = held_out.plus(CodewordUsage(everything.usage - train.usage, everything.error - train.error))
     found = drift(book.usage, book.train_error, new=new, held_out=held_out, config=config.thresholds)
     return {ROLE: _table(found, book, config, shards=context.seen.count(False), held_out=held_out.rows)}
 
@@ -60,12 +60,12 @@ def refits(nodes: list[Node], root: Root) -> dict[str, str]:
     return found
 
 
-def _tally(counts: pa.Table, n: str, error: str, shape: tuple[int, int]) -> Tally:
+def _tally(counts: pa.Table, n: str, error: str, shape: tuple[int, int]) -> CodewordUsage:
     """Return the counts of one shard; every place of the codes has every document once."""
     usage = np.zeros(shape, np.int64)
     tokens = counts["token"].to_numpy()
     usage[tokens // CODEWORDS, tokens % CODEWORDS] = counts[n].to_numpy()
-    return Tally(usage, float(counts[error].to_numpy()[tokens < CODEWORDS].sum()))
+    return CodewordUsage(usage, float(counts[error].to_numpy()[tokens < CODEWORDS].sum()))
 
 
 def _table(found: Drift, book: Quantizer, config: MeasureConfig, *, shards: int, held_out: int) -> pa.Table:

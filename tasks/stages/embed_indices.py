@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from fuseline.models.columns import Ragged
 from fuseline.models.config import FrozenConfig
 from fuseline.models.encoders.base import Modality
-from fuseline.models.encoders.class_index import Vocabulary, VocabularyConfig
+from fuseline.models.encoders.class_index import ClassIndex, ClassIndexConfig
 from fuseline.models.features import Features
 from fuseline.stores.errors import mismatch
 from fuseline.stores.schemas import ragged_indices
@@ -54,14 +54,14 @@ class IndexEmbedConfig(EncoderChoice):
 
     def fit_config(self) -> "IndexFitConfig":
         """Return what decides the fit."""
-        options = VocabularyConfig.model_validate(self.options.model_dump())
+        options = ClassIndexConfig.model_validate(self.options.model_dump())
         return IndexFitConfig(options=options, field=self.field, min_score=self.min_score, limit=self.limit)
 
 
 class IndexFitConfig(FrozenConfig):
     """What decides a fitted vocabulary."""
 
-    options: VocabularyConfig
+    options: ClassIndexConfig
     field: str
     min_score: float
     limit: int
@@ -70,7 +70,7 @@ class IndexFitConfig(FrozenConfig):
 def fit_vocabulary(train: TrainingRows, valid: Features, config: IndexFitConfig, context: Context) -> FitResult:
     """Fit a vocabulary on the values of the training rows; no label of a document is looked at."""
     lists = (values_of(source, config) for _, source in train.tables())
-    vocabulary = Vocabulary.fit(lists, config.options)
+    vocabulary = ClassIndex.fit(lists, config.options)
     return vocabulary.save, train.n_rows, {"values": len(vocabulary.values)}
 
 
@@ -80,7 +80,7 @@ def embed_indices(tables: list[pa.Table], config: IndexEmbedConfig, context: Con
     A document without values is missing.
     """
     (source,), (saved,) = tables, context.checkpoints.values()
-    found = loaded(Vocabulary.load, saved).encode(values_of(source, config.fit_config()))
+    found = loaded(ClassIndex.load, saved).encode(values_of(source, config.fit_config()))
     present = pc.greater(pc.list_value_length(found), 0)
     status = pc.if_else(present, "ok", "missing")
     ids = source["id"].combine_chunks().cast(pa.string())

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from safetensors.numpy import load, save
 
-from fuseline.models.encoders.class_index import Vocabulary, VocabularyConfig
+from fuseline.models.encoders.class_index import ClassIndex, ClassIndexConfig
 from fuseline.models.encoders.tabular import Tabular, TabularConfig
 from fuseline.models.errors import CheckpointError
 from fuseline.models.fasttext.classifier import FastTextClassifier
@@ -99,7 +99,7 @@ VARIANTS: dict[str, Variant] = {
     "encoder tabular": tabular(),
     "encoder tabular bins": tabular(numeric="quantile", bins=3),
     "encoder vocabulary": Variant(
-        lambda: Vocabulary.fit([LISTS], VocabularyConfig()), lambda encoder: encoder.encode(LISTS)
+        lambda: ClassIndex.fit([LISTS], ClassIndexConfig()), lambda encoder: encoder.encode(LISTS)
     ),
 }  # fmt: skip
 KINDS = {name: name.removeprefix("quantizer ").removeprefix("encoder ").split(" ")[0] for name in VARIANTS}

@@ -17,7 +17,7 @@ from fuseline.models.fasttext.arrays import LANES, WIDTH
 from fuseline.models.fasttext.kernels.jit import kernel
 
 
-class Matrix:
+class IntrinsicMatrix:
     """A two-dimensional array inside an intrinsic: vectors of it by row and column."""
 
     def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
@@ -71,7 +71,7 @@ def outer_tile(context, out, i, j, a, b, n):  # type: ignore[no-untyped-def]
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         _, i, j, _, _, n = args
-        out, a, b = (Matrix(context, builder, signature.args[k], args[k]) for k in (0, 3, 4))
+        out, a, b = (IntrinsicMatrix(context, builder, signature.args[k], args[k]) for k in (0, 3, 4))
         spots = [(row, LANES * half) for row in range(4) for half in range(2)]
         cells = {spot: cgutils.alloca_once_value(builder, out.load(i, j, *spot)) for spot in spots}
         with cgutils.for_range(builder, n) as loop:
@@ -94,7 +94,7 @@ def inner_tile(context, out, i, j, a, b, lo, hi):  # type: ignore[no-untyped-def
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         _, i, j, _, _, lo, hi = args
-        out, a, b = (Matrix(context, builder, signature.args[k], args[k]) for k in (0, 3, 4))
+        out, a, b = (IntrinsicMatrix(context, builder, signature.args[k], args[k]) for k in (0, 3, 4))
         zero = ir.Constant(out.vector, [0.0] * LANES)
         cells = {(r, c): cgutils.alloca_once_value(builder, zero) for r in range(2) for c in range(4)}
         with cgutils.for_range_slice(builder, lo, hi, hi.type(LANES), hi.type) as (k, _):

@@ -11,9 +11,9 @@ import numpy as np
 
 from fuseline.models.fasttext.arrays import HIERARCHICAL, NEGATIVE, Chunk, Params, Paths, Scratch
 from fuseline.models.fasttext.kernels.gemm import add_inner, add_outer, gram
+from fuseline.models.fasttext.kernels.hidden import ask, axpy, dot, fuse, gather, scatter, unfuse
 from fuseline.models.fasttext.kernels.jit import bare, inlined, kernel
-from fuseline.models.fasttext.kernels.losses import dense_loss, group_loss, sparse_loss
-from fuseline.models.fasttext.kernels.steps import ask, axpy, dot, fuse, gather, scatter, unfuse
+from fuseline.models.fasttext.kernels.output_losses import dense_loss, group_loss, sparse_loss
 
 HUGE = 1e300  # isfinite() does not survive reordered sums, this comparison does: NaN and infinity fail it
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from fuseline.models.fasttext import arrays, trainer
+from fuseline.models.fasttext import arrays, hogwild
 from fuseline.models.fasttext.arrays import Chunk, Params, Spec
 from fuseline.models.fasttext.kernels import model as kernels
-from fuseline.models.fasttext.output import lookups
+from fuseline.models.fasttext.output_tables import lookups
 
 H, D, C, WORDS, M, KS = 3, 5, 4, 11, 2, 3
 LR = 0.37
@@ -39,7 +39,7 @@ def params(fusion: int, kind: str, seed: int = 1) -> Params:
     rng = np.random.default_rng(seed)
     width = H * H if fusion >= arrays.BILINEAR else H
     U, V = np.zeros((WORDS + M * KS, 8)), np.zeros((8, D if kind == "dense" else 0))
-    W = np.zeros((C, trainer.padded(width)))
+    W = np.zeros((C, hogwild.padded(width)))
     U[:, :H], W[:, :width] = rng.normal(size=(len(U), H)), rng.normal(size=(C, width))
     V[:H] = rng.normal(size=(H, V.shape[1]))
     return Params(U, V, W)
@@ -51,10 +51,10 @@ def spec(fusion: int, loss: int, *, positives: int = arrays.AVERAGE, group: int 
 
 def step(p: Params, c: Chunk, s: Spec, order: list[int], loss: str = "hs") -> float:
     """Train on `order` with a learning rate that stays LR."""
-    shared, stats, rows = trainer.working(p, s.group), np.zeros(4), np.array(order)
-    scratch = trainer.new_scratch(shared, s.group, 7)
+    shared, stats, rows = hogwild.working(p, s.group), np.zeros(4), np.array(order)
+    scratch = hogwild.new_scratch(shared, s.group, 7)
     kernels.train_range(shared, c, s, lookups(COUNTS, loss), scratch, rows, 0, len(rows), LR, 0.0, 1, 1e18, stats)
-    trainer.take_back(shared, p, s.group)
+    hogwild.take_back(shared, p, s.group)
     return float(stats[0])
 
 
@@ -148,7 +148,7 @@ class Draws:
     """The random numbers of one thread's scratch, drawn again here."""
 
     def __init__(self, p: Params, s: Spec, seed: int) -> None:
-        self.state = int(trainer.new_scratch(trainer.working(p, s.group), s.group, seed).rng[0])
+        self.state = int(hogwild.new_scratch(hogwild.working(p, s.group), s.group, seed).rng[0])
 
     def below(self, n: int) -> int:
         x = self.state
@@ -202,10 +202,10 @@ def test_a_document_with_two_labels_takes_the_exact_gradient(fusion: int, loss: 
         t = {field: torch.tensor(getattr(p, field), requires_grad=True) for field in Params._fields}
         value = visit_loss(t, c, s, 4, seed, p)
         value.backward()
-        shared, stats = trainer.working(p, 1), np.zeros(4)
-        scratch = trainer.new_scratch(shared, 1, seed)
+        shared, stats = hogwild.working(p, 1), np.zeros(4)
+        scratch = hogwild.new_scratch(shared, 1, seed)
         kernels.train_range(shared, c, s, lookups(COUNTS, name), scratch, np.array([4]), 0, 1, LR, 0.0, 1, 1e18, stats)
-        trainer.take_back(shared, p, 1)
+        hogwild.take_back(shared, p, 1)
         assert stats[0] == pytest.approx(float(value.detach()), rel=1e-9)
         for field in Params._fields:
             gradient = t[field].grad if t[field].grad is not None else torch.zeros_like(t[field])
@@ -224,8 +224,8 @@ def test_a_negative_that_is_drawn_twice_sees_its_own_first_step() -> None:
     w = p.W[other].copy()
     for _ in range(2):
         w -= LR / (1 + np.exp(-w @ z)) * z
-    shared, stats = trainer.working(p, 1), np.zeros(4)
-    scratch = trainer.new_scratch(shared, 1, seed)
+    shared, stats = hogwild.working(p, 1), np.zeros(4)
+    scratch = hogwild.new_scratch(shared, 1, seed)
     kernels.train_range(shared, c, s, lookups(COUNTS, "ns"), scratch, np.array([0]), 0, 1, LR, 0.0, 1, 1e18, stats)
     np.testing.assert_allclose(shared.W[other], w, rtol=1e-9)
 
@@ -264,7 +264,7 @@ def test_one_positive_is_drawn_per_visit() -> None:
     c, s = chunk("text"), spec(arrays.SUM, arrays.SOFTMAX, positives=arrays.SAMPLE)
     labels = c.labels[c.label_ptr[4] : c.label_ptr[5]]
     seen = set()
-    scratch = trainer.new_scratch(params(0, "text"), 1, 3)
+    scratch = hogwild.new_scratch(params(0, "text"), 1, 3)
     for _ in range(30):
         p = params(0, "text")
         before = p.W.copy()
@@ -295,7 +295,7 @@ def test_negative_sampling_pulls_the_label_and_pushes_the_drawn() -> None:
 def test_the_learning_rate_falls_to_zero_with_words() -> None:
     c, p, s = chunk("text"), params(0, "text"), spec(0, arrays.SOFTMAX)
     before, stats = p.W.copy(), np.zeros(4)
-    scratch = trainer.new_scratch(p, 1, 0)
+    scratch = hogwild.new_scratch(p, 1, 0)
     kernels.train_range(p, c, s, lookups(COUNTS, "softmax"), scratch, np.array([0]), 0, 1, LR, 10.0, 1, 10.0, stats)
     np.testing.assert_array_equal(p.W, before)
     assert stats[1:3].tolist() == [1, 4]
@@ -305,10 +305,10 @@ def test_a_loss_that_is_no_number_stops_at_once() -> None:
     c, p, s = chunk("text"), params(0, "text"), spec(0, arrays.SOFTMAX)
     p.W[0, 0] = np.nan
     stats = np.zeros(4)
-    scratch = trainer.new_scratch(p, 1, 0)
+    scratch = hogwild.new_scratch(p, 1, 0)
     order = np.array([0] * 100)
     kernels.train_range(p, c, s, lookups(COUNTS, "softmax"), scratch, order, 0, 100, LR, 0.0, 1, 1e18, stats)
     assert stats[3] == 1
-    assert stats[1] == trainer.BLOCK
+    assert stats[1] == hogwild.BLOCK
     with pytest.raises(ArithmeticError, match=r"epoch 3 after 16 documents; lower lr=0.37"):
-        trainer.check_finite(stats[None], 2, LR)
+        hogwild.check_finite(stats[None], 2, LR)

@@ -15,13 +15,13 @@ from tests.models.synthetic import Blocks, documents
 CODE = """
 import json, sys
 from fuseline.models.fasttext import dictionary, pretrained
-from fuseline.models.fasttext.kernels import gemm, model as kernels, losses, steps, tokenizer as tokens
+from fuseline.models.fasttext.kernels import gemm, hidden, model as kernels, output_losses, tokenizer as tokens
 from fuseline.models.fasttext.warm import warm_up
 from fuseline.models.registry import MODELS
 from tests.models.synthetic import Blocks, documents
 
 def compiled():
-    modules = (gemm, kernels, losses, steps, tokens)
+    modules = (gemm, kernels, output_losses, hidden, tokens)
     kinds = {f"{m.__name__}.{name}": k for m in modules for name, k in vars(m).items() if hasattr(k, "signatures")}
     return {name: len(kind.signatures) for name, kind in kinds.items()}
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fuseline.models.quantizers import PQ, PQConfig
-from fuseline.models.quantizers.drift import Drift, DriftConfig, Tally, drift, jensen_shannon
+from fuseline.models.quantizers.drift import CodewordUsage, Drift, DriftConfig, drift, jensen_shannon
 
-NOTHING = Tally.nothing(2, 16)
+NOTHING = CodewordUsage.nothing(2, 16)
 
 
 def normal(n: int, seed: int) -> np.ndarray:
@@ -20,13 +20,13 @@ def fitted(n: int) -> PQ:
 BOOK = fitted(4000)
 
 
-def tally(book: PQ, rows: np.ndarray) -> Tally:
+def tally(book: PQ, rows: np.ndarray) -> CodewordUsage:
     codes, _ = book.encode(rows.astype(np.float32))
     usage = np.stack([np.bincount(column, minlength=16) for column in codes.T])
-    return Tally(usage, float(book.errors(rows.astype(np.float32), codes).sum(dtype=np.float64)))
+    return CodewordUsage(usage, float(book.errors(rows.astype(np.float32), codes).sum(dtype=np.float64)))
 
 
-def of(vectors: np.ndarray, *, book: PQ = BOOK, held_out: Tally = NOTHING, **config: float) -> Drift:
+def of(vectors: np.ndarray, *, book: PQ = BOOK, held_out: CodewordUsage = NOTHING, **config: float) -> Drift:
     new = tally(book, vectors)
     return drift(book.usage, book.train_error, new=new, held_out=held_out, config=DriftConfig(**config))
 
@@ -75,7 +75,7 @@ def test_a_codebook_of_few_rows_is_compared_with_rows_that_it_did_not_learn_from
 
 def test_the_share_of_empty_codewords_is_what_chance_does_not_explain() -> None:
     trained = np.array([[98, 1, 1], [50, 50, 0]])
-    new = Tally(np.array([[10, 0, 0], [10, 0, 0]]), 5.0)
+    new = CodewordUsage(np.array([[10, 0, 0], [10, 0, 0]]), 5.0)
     found = drift(trained, 0.5, new=new, held_out=NOTHING, config=DriftConfig(rows=10, empty_share=0.45))
     assert found.empty.tolist() == [2, 1]
     np.testing.assert_allclose(found.expected, [2 * 0.99**10 + 0.02**10, 2 * 0.5**10])
@@ -91,8 +91,8 @@ def test_no_new_rows_have_no_ratio_and_ask_for_nothing() -> None:
 
 
 def test_an_error_after_none_at_all_is_endlessly_larger() -> None:
-    trained, new = np.array([[5, 5]]), Tally(np.array([[5, 5]]), 1.0)
-    config, nothing = DriftConfig(rows=1), Tally.nothing(1, 2)
+    trained, new = np.array([[5, 5]]), CodewordUsage(np.array([[5, 5]]), 1.0)
+    config, nothing = DriftConfig(rows=1), CodewordUsage.nothing(1, 2)
     assert drift(trained, 0.0, new=new, held_out=nothing, config=config).refit
     assert drift(trained, 0.0, new=new._replace(error=0.0), held_out=nothing, config=config).error_ratio == 1
 

@@ -111,7 +111,7 @@ def test_the_state_is_written_so_often_and_no_more(tmp_path, monkeypatch):
     clock = iter(range(1000))
     monkeypatch.setattr(loops.time, "monotonic", lambda: float(next(clock)))
     saved = []
-    monkeypatch.setattr(loops.Store, "save", lambda self, loop: saved.append(loop.at.epoch))
+    monkeypatch.setattr(loops.StateStore, "save", lambda self, loop: saved.append(loop.at.epoch))
     fit(data(), scratch=tmp_path / "s", **{**ALWAYS, "save_seconds": 5.0})
     assert 2 <= len(saved) <= 4
     assert not (tmp_path / "s").exists()

@@ -20,7 +20,7 @@ from fuseline.tasks.readers.json_objects import _all_objects, parse_block
 from fuseline.tasks.readers.mapping import TableOptions
 from fuseline.tasks.readers.percent import decoded, decoded_lists
 from fuseline.tasks.readers.places import place, safe_references
-from fuseline.tasks.readers.streams import Block
+from fuseline.tasks.readers.streams import LineBlock
 
 PIECES = st.sampled_from(
     ["%", "%4", "%41", "%e9", "%C3%A9", "%1E", "%00", "%zz", "%%41", "+", ",", "a", "é", "", "\x1e"]
@@ -71,8 +71,8 @@ LINES = st.one_of(
 @given(st.lists(LINES, min_size=1, max_size=8))
 def test_a_block_of_json_is_parsed_like_its_lines(lines):
     """Joined lines can be JSON where the lines are not: each line must stand for itself."""
-    whole = parse_block(Block(5, "\n".join(lines).encode()), "f", TableOptions())
-    alone = [parse_block(Block(5 + n, line.encode()), "f", TableOptions()) for n, line in enumerate(lines)]
+    whole = parse_block(LineBlock(5, "\n".join(lines).encode()), "f", TableOptions())
+    alone = [parse_block(LineBlock(5 + n, line.encode()), "f", TableOptions()) for n, line in enumerate(lines)]
     for name in ("id", "x"):
         assert whole.column(name) == [value for one in alone for value in one.column(name)]
     assert whole.slugs == [slug for one in alone for slug in one.slugs]

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fuseline.models.fasttext.arrays import widened
-from fuseline.models.fasttext.trainer import padded
+from fuseline.models.fasttext.hogwild import padded
 
 F32 = NDArray[np.float32]
 

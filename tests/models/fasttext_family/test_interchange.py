@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from fuseline.models.classifiers.kiela import Additive, ImageConfig, Text, TextConfig
-from fuseline.models.fasttext.files import export_bin, export_vec, word_vectors, write_labelled
+from fuseline.models.fasttext.interchange import export_bin, export_vec, word_vectors, write_labelled
 from fuseline.models.features import Block
 from tests.models.synthetic import make_block
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from fuseline.models.fasttext.arrays import HIERARCHICAL, ONE_VS_ALL, SAMPLE, TILE
 from fuseline.models.fasttext.kernels.gemm import add_inner, add_outer
+from fuseline.models.fasttext.kernels.hidden import axpy, dot, sigmoid
 from fuseline.models.fasttext.kernels.jit import FAST, inlined, kernel, like, two_to
-from fuseline.models.fasttext.kernels.steps import axpy, dot, sigmoid
 
 
 @kernel
