@@ -112,7 +112,7 @@ class BaseClassifier:
         """Fit on the labelled documents of `train`; on `valid` tune the threshold when the task is multi-label.
 
         Args:
-            train: what is learned from.
+            train: features of the training documents.
             valid: what the threshold, and whatever a subclass chooses, is chosen by.
             seed: of all random draws.
             scratch: folder for what a fit that is cut short goes on from; by default it starts over.

@@ -27,7 +27,7 @@ def added(default: Any, **constraints: Any) -> Any:
 def key_values(config: FrozenConfig) -> dict[str, Any]:
     """Return the values of a configuration that change bytes, as plain JSON types.
 
-    Knobs are left out, and what is `added` while it is at its default.
+    Runtime options are left out, and so is an `added` field at its default.
     """
     values: dict[str, Any] = {}
     for name, field in type(config).model_fields.items():

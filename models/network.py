@@ -1,4 +1,4 @@
-"""The base of every torch family: it gives a network and the arrays of a batch, and adds what is its own."""
+"""Base class of torch families: a subclass provides a network and the arrays of a batch."""
 
 from functools import partial
 from pathlib import Path

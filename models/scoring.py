@@ -65,7 +65,7 @@ def logit_parts(classifier: Classifier, block: Block) -> Iterator[tuple[Block, N
 
 
 def has_input(classifier: Classifier, block: Block) -> NDArray[np.bool_]:
-    """Tell which documents hold anything that the classifier reads, (n,) bool."""
+    """Return which documents have any input of the classifier, (n,) bool."""
     return block.present({one.name for one in inputs_of(type(classifier), classifier.config)})
 
 

@@ -30,7 +30,7 @@ def weights_rows(wanted: Iterable[Network]) -> list[dict[str, str]]:
     """Return name, kind, weights, state and detail of networks; imports no torch.
 
     The state is "ok", "missing" or "wrong" (damaged, or of another network); the detail is the digest, or what to do.
-    Every weight file that is there is read once.
+    Every existing weight file is read once.
     """
     rows = ({"name": one.name, "kind": one.kind, "weights": one.network.origin, **_state(one)} for one in wanted)
     return list(rows)

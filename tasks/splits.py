@@ -1,7 +1,7 @@
 """Who is in which split or fold: pure functions of keys and a seed, never of row order.
 
 A key is the document's id, or its group when documents of one group must not lie on both sides (R13). The same key
-always gets the same answer, so documents that are added later move nobody in `hash_split` and `hash_folds`.
+always gets the same answer, so documents that are added later move no other in `hash_split` and `hash_folds`.
 """
 
 import math

@@ -124,7 +124,7 @@ def existing(file: Path, *, what: str, cure: str) -> Path:
 def onnx_session(file: Path, *, threads: int | None) -> Any:
     """Return an ONNX Runtime session on the CPU; None takes as many threads as the process may use.
 
-    Threads don't spin while they wait: on a shared machine spinning costs more than it saves.
+    Threads do not spin while they wait: on a shared machine spinning costs more than it saves.
     """
     onnxruntime = package("onnxruntime", pip="onnxruntime")
     options = onnxruntime.SessionOptions()

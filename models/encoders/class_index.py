@@ -16,7 +16,7 @@ from fuseline.models.encoders.base import Modality
 
 _KIND = "vocabulary"
 _ROOM = 64  # values counted at most, as a multiple of those kept
-_CHARACTERS = 100  # of a value: what is longer is no word
+_CHARACTERS = 100  # of a value: longer ones are not words
 
 
 class ClassIndexConfig(FrozenConfig):

@@ -50,7 +50,7 @@ class Trainer:
 
         Args:
             family: gives the network and the arrays of a batch.
-            train: what is learned from.
+            train: features of the training documents.
             classes: of `train`.
             evaluate: returns metrics on valid of a network, by name; needed to `select` by one.
 

@@ -69,7 +69,7 @@ def weight_places(file: str) -> list[Path]:
 
 
 def download_cure(url: str, file: str, *, megabytes: int, sha256_starts: str = "") -> str:
-    """Say where to get a weight file, how to know it, and where to put it."""
+    """Return the cure for an absent weight file: where to get it, how to verify it, and where to put it."""
     known = f", SHA-256 {sha256_starts}..." if sha256_starts else ""
     return (
         f"on a machine with access download {url} ({megabytes} MB{known}), then set options.weights to its path, or "
@@ -80,7 +80,7 @@ def download_cure(url: str, file: str, *, megabytes: int, sha256_starts: str = "
 def fetched(url: str, name: str, *, what: str, sha256_starts: str = "") -> Path:
     """Return a file of a hub, downloaded once into the cache folder and checked by the first digits of its SHA-256.
 
-    Raises MissingWeights when the hub can't be reached or sends other bytes.
+    Raises MissingWeights when the hub cannot be reached or sends other bytes.
     """
     folder = cache_folder() / "weights"
     target = folder / name
@@ -99,7 +99,7 @@ def fetched(url: str, name: str, *, what: str, sha256_starts: str = "") -> Path:
         except OSError as error:
             if isinstance(error, MissingWeights):
                 raise
-            raise MissingWeights(f"{what}: {url} can't be reached ({error}); set options.weights to a file") from error
+            raise MissingWeights(f"{what}: {url} cannot be reached ({error}); set options.weights to a file") from error
         finally:
             Path(partial).unlink(missing_ok=True)
     return target

@@ -149,7 +149,7 @@ def ingest(
         done: called with a report after each shard is committed.
 
     Raises:
-        DataError: the source holds no document at all; what was ingested before stays.
+        DataError: the source holds no document at all; documents ingested before stay.
     """
     dataset, listing = node.dataset(root), listing or _listed(node.source)
     for name in Forgotten.restore(root):
@@ -368,7 +368,7 @@ def _nothing(source: SourceConfig, aside: pa.Table) -> str:
         there = source_names(source.path, LISTED)
         why = f"the source holds {', '.join(there)}" if there else "the source holds no file"
     looked = f"reader {source.reader} looks for {looks_for(source.reader, options)}"
-    cure = f"{why}; {looked}; check `source.path` and `source.options`; what was ingested before is kept"
+    cure = f"{why}; {looked}; check `source.path` and `source.options`; documents ingested before are kept"
     return mismatch(f"source {source.path}", "at least one document", 0, cure)
 
 

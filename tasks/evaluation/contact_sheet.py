@@ -58,7 +58,7 @@ def contact_sheet(shards: Iterable[list[pa.Table]], config: ContactSheetConfig, 
         config: which and how.
         source: folder or URL below which image references lie.
 
-    Images that can't be read are shown by their reason. Documents without an image are not shown. Raises
+    Images that cannot be read are shown by their reason. Documents without an image are not shown. Raises
     AlignmentError when the tables of a shard hold different documents.
     """
     names, kept = sorted(config.kinds), list[SheetImage]()

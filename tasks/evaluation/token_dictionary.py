@@ -204,7 +204,7 @@ def stage(
         token_counts: who has the tokens, by codebook.
         codebooks: their configurations.
         documents: which have the images.
-        tokens: what is shown.
+        tokens: options of the tokens shown.
     """
     features = ((read.node.short, read.node.feature) for read in fit.reads)
     (book,) = (short for short, feature in features if feature is not None and feature.kind is Codes)

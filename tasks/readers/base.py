@@ -231,7 +231,7 @@ def mark(table: pa.Table, bad: pa.Array, slug: str | pa.Array, *, blank: bool = 
 
 
 def strings(values: Sequence[str | None]) -> pa.Array:
-    """Return a string column; what is no UTF-8, as names of files need not be, is written with backslashes."""
+    """Return a string column; text that is not valid UTF-8, as in file names, is escaped with backslashes."""
     try:
         return pa.array(values, pa.string())
     except UnicodeEncodeError:
@@ -245,7 +245,7 @@ def numbered(where: str, lines: Sequence[int]) -> pa.Array:
 
 
 def faults(sources: Column, slugs: Sequence[str], ids: Column = None) -> pa.Table:
-    """Return rows that hold nothing but where they stood and what was wrong with them."""
+    """Return rows that hold only their source and status."""
     return documents(len(sources), source=sources, status=list(slugs), id=ids)
 
 

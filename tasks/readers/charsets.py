@@ -51,7 +51,7 @@ def _codec(name: str) -> str | None:
     try:
         if PROBE.decode(name, "replace") != PROBE.decode("ascii"):
             return None
-        told = codecs.lookup(name).name
+        canonical = codecs.lookup(name).name
     except (LookupError, ValueError):
         return None
-    return MEANT.get(told, told)
+    return MEANT.get(canonical, canonical)

@@ -104,7 +104,7 @@ def resolve(options: TableOptions, seen: Sequence[str], *, where: str) -> dict[s
             if name not in seen and name != LINE:
                 field = role if role.startswith("tabular.") else f"columns.{role}"
                 field = "images.pattern" if role == "image" and options.image_pattern is not None else field
-                raise ConfigError(mismatch(f"{field} in {where}", sorted(seen), name, "name a column that is there"))
+                raise ConfigError(mismatch(f"{field} in {where}", sorted(seen), name, "name an existing column"))
     if "id" not in roles:
         cure = f"set columns.id to the column that names a document, or to {LINE!r}"
         raise ConfigError(mismatch(f"columns.id in {where}", f"one of {OBVIOUS['id']}", sorted(seen), cure))
@@ -325,7 +325,7 @@ def as_splits(column: Column, options: TableOptions, default: Split | None) -> t
 def as_images(columns: Mapping[str, Column], column: str, rows: int) -> tuple[pa.Array, pa.Array, pa.Array]:
     """Return the images, which references are refused (R11), and which are not references at all.
 
-    A value is a path, a list of paths (the first that is there counts), a data: URL,
+    A value is a path, a list of paths (the first present one counts), a data: URL,
     the base64 text of an image, or null.
     """
     if "{" in column:

@@ -69,7 +69,7 @@ class Columns(NamedTuple):
         return [slug != "ok" for slug in self.slugs]
 
     def get(self, *names: str) -> Sequence[str | None]:
-        """Return the values of the first of some columns that is there; nulls when none is."""
+        """Return the values of the first existing column of some; nulls when none exists."""
         values = next((self.values[name] for name in names if name in self.values), None)
         return [None] * len(self.slugs) if values is None else values
 

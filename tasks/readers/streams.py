@@ -49,7 +49,7 @@ class Guard(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Say yes: forward only."""
+        """Return True; seeks only go forward."""
         return True
 
     def tell(self) -> int:

@@ -145,7 +145,7 @@ def synsets(release: Release, options: WebvisionOptions) -> list[str]:
 
 
 def file_lists(release: Release, options: WebvisionOptions) -> list[tuple[Split, list[tuple[str, str, str]]]]:
-    """Return (split, [(file list, aligned metadata list or "", folder of the names)]) of the lists that are there."""
+    """Return (split, [(file list, aligned metadata list or "", folder of the names)]) of the existing lists."""
     there = release.lists
     train = [f"train_filelist_{source}.txt" for source in options.sources]
     if not any(name in there for name in train):

@@ -44,7 +44,7 @@ class Release:
 
     @cached_property
     def lists(self) -> dict[str, tuple[str, Openable]]:
-        """Name of each list that is there -> (where it lies, the file); one that is unpacked counts."""
+        """Name of each existing list -> (where it lies, the file); an unpacked one takes precedence."""
         tars, unpacked = self._found
         images: dict[str, tuple[str, Openable]] = {}
         named = [one for one in tars if posixpath.basename(one).startswith(INFO)]

@@ -135,7 +135,7 @@ def test_files_of_a_hub_are_kept_and_checked(tmp_path: Path, monkeypatch: pytest
     assert file.read_bytes() == b"abc"
     (tmp_path / "w.pth").unlink()
     assert fetched(url, "w.pth", what="net") == file
-    with pytest.raises(MissingWeights, match=r"can't be reached.*set options\.weights to a file"):
+    with pytest.raises(MissingWeights, match=r"cannot be reached.*set options\.weights to a file"):
         fetched(url, "other.pth", what="net")
 
 
