@@ -15,7 +15,7 @@ from fuseline.models.columns import Text
 from fuseline.models.config import FrozenConfig
 from fuseline.models.progress import noted
 from fuseline.stores.schemas import CLEAN
-from fuseline.tasks.engine import deadline
+from fuseline.tasks import deadline
 from fuseline.tasks.engine.nodes import Context, Feature, Ingest, Read, ShardStage
 
 Field_ = Literal["title", "description", "text", "html"]

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image, ImageDraw
 from typer.testing import CliRunner, Result
 
-from fuseline.flows.runtime import prepare_prefect
+from fuseline.flows.prefect_setup import prepare_prefect
 from fuseline.stores.places import open_root
 
 COLOURS = {"circle": "red", "square": "blue", "triangle": "green"}

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fuseline.flows.runtime import PREFECT_SETTINGS
+from fuseline.flows.prefect_setup import PREFECT_SETTINGS
 from tests.flows.conftest import document, make_data, write_documents
 from tests.flows.live import PATIENCE, REPO, clean_env, program, wait_for
 from tests.flows.test_run import last_summaries

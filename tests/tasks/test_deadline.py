@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from fuseline.tasks.engine import deadline
+from fuseline.tasks import deadline
 
 
 def double(value: int) -> int:
