@@ -13,7 +13,7 @@ from PIL import Image
 from fuseline.flows.config import load_config
 from fuseline.flows.graph import build
 from fuseline.flows.results.outcome import TooManyFailuresError
-from fuseline.flows.results.publish import presence
+from fuseline.flows.results.tables import presence_table
 from fuseline.stores.places import open_root
 from tests.flows.conftest import Cli, document, make_data, settings, write_config, write_documents
 
@@ -66,7 +66,7 @@ def test_every_kind_of_bad_image_and_row_is_marked(cli: Cli, tmp_path: Path) -> 
     assert {"bad_json", "bad_row"} <= set(quarantine.filter(pl.col("id").is_null())["reason"])
     (found,) = [
         row
-        for row in presence(build(load_config(config)), open_root(root)).to_pylist()
+        for row in presence_table(build(load_config(config)), open_root(root)).to_pylist()
         if row["stage"] == "embed/image"
     ]
     assert found["failed"] == quarantine.filter(pl.col("stage") == "embed/image").height == 4

@@ -9,7 +9,7 @@ import pytest
 
 from fuseline.flows.config import Config
 from fuseline.flows.graph import build
-from fuseline.flows.results.publish import published_counts
+from fuseline.flows.results.tables import release_table
 from fuseline.stores.places import open_root
 from fuseline.stores.schemas import STATISTICS
 from fuseline.tasks.documents.ingest import Scan, ingest, ingest_quarantine, scan
@@ -60,7 +60,7 @@ def counted(config: Config, table: pa.Table) -> dict[str, tuple[int, int]]:
     """Return measure -> (published, found), as the report prints them."""
     context = Context("", {}, {})
     cleaned = clean_documents([table], config.clean, context)
-    report = published_counts(config, merge([statistics(table, cleaned)]))
+    report = release_table(config, merge([statistics(table, cleaned)]))
     return {row["measure"]: (row["published"], row["found"]) for row in report.to_pylist()}
 
 
@@ -114,7 +114,7 @@ def test_a_part_of_a_set_is_not_held_against_the_counts_of_the_whole(
     known = published("food101", READERS["food101"].options())
     config = Config.model_validate({"source": source, "report": {"published": choice}})
     rows = [{"split": "train", "field": "documents", "measure": "documents", "value": documents, "source": ""}]
-    found = published_counts(config, pa.Table.from_pylist(rows, schema=STATISTICS))
+    found = release_table(config, pa.Table.from_pylist(rows, schema=STATISTICS))
     assert known
     assert bool(found.num_rows) == compared
 

@@ -22,21 +22,39 @@ import numpy as np
 import pyarrow as pa
 from safetensors.numpy import load, save
 
+from fuseline.models.columns import Logits
 from fuseline.models.encoders.class_index import ClassIndex, ClassIndexConfig
 from fuseline.models.encoders.tabular import Tabular, TabularConfig
 from fuseline.models.errors import CheckpointError
 from fuseline.models.fasttext.classifier import FastTextClassifier
+from fuseline.models.features import Block, logits_name
 from fuseline.models.quantizers import QUANTIZERS
 from fuseline.models.token_vectors import token_vectors, vocabulary
-from tests.models.reference import fitted, with_text_embedding
+from tests.models.reference import fitted, with_column, with_text_embedding
 from tests.models.synthetic import documents, vectors
 
 MEMORY, SECONDS = 6 << 30, 60
 FEW: dict[str, Any] = {"dim": 4, "epochs": 2, "deterministic": True}
 HASHED = {**FEW, "word_ngrams": 2, "minn": 2, "maxn": 3, "buckets": 40}
 TREES = {"rounds": 3, "min_rows": 5, "embeddings": ["image"], "codes": ["pq"], "threads": 1}
-TRAIN = {False: with_text_embedding(documents(120)), True: with_text_embedding(documents(120, second_label=True))}
-NEW = with_text_embedding(documents(30, seed=1))
+
+
+def with_logits(block: Block) -> Block:
+    """Return the block with what two models say of it."""
+    labels = sorted({label for labels in LABELLED for label in labels})
+    for number, name in enumerate(("a", "b")):
+        values = np.random.default_rng(number).normal(size=(len(block), len(labels))).astype(np.float32)
+        column = Logits(values, np.ones(len(block), np.bool_), tuple(labels))
+        block = with_column(block, logits_name(name), column)
+    return block
+
+
+LABELLED = documents(120).labels.to_pylist()
+TRAIN = {
+    False: with_logits(with_text_embedding(documents(120))),
+    True: with_text_embedding(documents(120, second_label=True)),
+}
+NEW = with_logits(with_text_embedding(documents(30, seed=1)))
 TABLE = pa.table({
     "num_a": [1.0, 2.0, None, 4.0, 9.0] * 4, "num_b": [3, 3, 3, 3, 3] * 4, "cat_c": ["x", "y", None, "y", "z"] * 4,
 })  # fmt: skip
@@ -94,6 +112,8 @@ VARIANTS: dict[str, Variant] = {
     "lightgbm several": classifier("lightgbm", several=True, **TREES),
     "tfidf_linear": classifier("tfidf_linear"),
     "gmu": classifier("gmu", dim=4, epochs=1),
+    "fixed_mean": classifier("fixed_mean", models=["a", "b"]),
+    "fixed_max": classifier("fixed_max", models=["a", "b"]),
     "quantizer pq": quantizer("pq"),
     "quantizer rspq": quantizer("rspq", repeats=2),
     "encoder tabular": tabular(),
