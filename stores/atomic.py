@@ -101,15 +101,6 @@ def is_partial(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(PARTIAL)
 
 
-def remove_partials(root: Path) -> None:
-    """Remove the left-overs of killed writes; nothing may be writing below `root`."""
-    for path in [path for path in root.rglob(f".*{PARTIAL}") if is_partial(path)]:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
 def storage_error(path: Path, error: OSError) -> StorageError:
     """Word an operating system's refusal to write: what failed, and the cure."""
     if isinstance(error, StorageError):

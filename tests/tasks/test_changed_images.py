@@ -12,6 +12,8 @@ import pytest
 from drive import Scale, Source, content, counts, nodes, run
 from PIL import Image
 
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.image_pass import ImageTransform, Outcome
 from fuseline.tasks.engine.images import WHITE, ImageError, ImageLimits, Rgb, image_digest, open_image
 from fuseline.tasks.engine.nodes import Ingest, Node, Read, ShardStage
@@ -52,8 +54,8 @@ class World(NamedTuple):
     folder: Path
 
     @property
-    def root(self) -> Path:
-        return self.folder.parent / "root"
+    def root(self) -> Root:
+        return open_root(self.folder.parent / "root")
 
     @property
     def picture(self) -> Path:

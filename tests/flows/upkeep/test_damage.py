@@ -43,7 +43,7 @@ def contents(root: Root) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Nodes, Path]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Nodes, Root]:
     """Return a finished pipeline: 15 documents in 2 shards, each with a picture, and a row in quarantine."""
     folder = tmp_path_factory.mktemp("damage")
     rows = [{**row, "image": f"{row['id']}.png"} for row in documents(15)]
@@ -51,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Nodes, Path]:
         (folder / row["image"]).write_bytes(row["id"].encode())
     wanted = nodes(Source(folder / "x.jsonl").write([*rows, rows[3]]))
     run(wanted, open_root(folder / "root"))
-    return wanted, folder / "root"
+    return wanted, open_root(folder / "root")
 
 
 def damaged(wanted: Nodes, root: Root) -> list[str]:
@@ -81,12 +81,12 @@ def pairs(root: Root, *, every: bool) -> Iterator[tuple[str, Callable[[Path], No
 
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_any_harmed_file_of_a_dataset_is_found_and_put_right(
-    made: tuple[Nodes, Path], tmp_path: Path, every: bool
+    made: tuple[Nodes, Root], tmp_path: Path, every: bool
 ) -> None:
     wanted, root = made
     before = contents(root)
     assert len(before) > 40
-    shutil.copytree(root, tmp_path / "root")
+    shutil.copytree(root.local(), tmp_path / "root")
     for name, harm in pairs(root, every=every):
         survives(wanted, open_root(tmp_path / "root"), name, harm, before)
 

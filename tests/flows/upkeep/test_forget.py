@@ -166,7 +166,7 @@ def test_they_come_back_neither_by_a_run_nor_by_a_prediction(cli: Cli, erased: P
     folder, root = erased.parent, open_root(erased.parent / "out")
     write_documents(folder, [document(folder, number) for number in range(52)])
     assert cli("run", erased).exit_code == 0
-    done = last_summaries(root)
+    done = last_summaries(root.local())
     assert (done["ingest/shapes"]["rows_computed"], done["embed/image"]["rows_computed"]) == (2, 2)
     assert pq.read_table(root.local() / "latest" / "predictions.parquet").num_rows == 3 * 50
     output = folder / "new.parquet"

@@ -166,7 +166,7 @@ class TestGarbage:
         root = open_root(config.root)
         made = [node for node in build(config) if node.flow in ("ingest", "clean")]
         run(made, root)
-        return [node.dataset(root).folder for node in made]
+        return [node.dataset(root).folder.local() for node in made]
 
     def test_superseded_versions_are_garbage_and_current_ones_are_kept(self, tmp_path: Path):
         Source(tmp_path / "x.jsonl").write(documents(5))

@@ -14,6 +14,7 @@ from fuseline.models.metrics.registry import scores
 from fuseline.models.registry import MODELS
 from fuseline.models.scoring import count
 from fuseline.stores.errors import ConfigError
+from fuseline.stores.fitted import Saved
 from fuseline.stores.places import open_root
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation.evaluate import count as count_shards
@@ -82,7 +83,7 @@ def trial(kind: str = "text", *, phase: Any = "search", **point: Any) -> TrialCo
 
 def found(train: Any, valid: Any, config: TrialConfig, folder: Any) -> dict[str, Any]:
     save, n_rows, facts = fit_trial(train, valid, config, Context("", {}, {}))
-    save(open_root(folder))
+    save(folder)
     written: dict[str, Any] = orjson.loads((folder / "trial.json").read_bytes())
     assert n_rows == train.n_rows
     assert facts["status"] == written["status"]
@@ -169,7 +170,9 @@ def test_scores_are_those_of_the_predictions_of_the_same_classifier(multi, loss,
     classifier.save(tmp_path)
     config = PredictConfig(model="m", kind="text", top_k=3)
     reads = (read("documents/d"), read("clean/text"))
-    context = Context("", {"models/m": tmp_path}, {"models/m": "key", "self": "key"}, reads)
+    context = Context(
+        "", {"models/m": Saved(open_root(tmp_path.parent), tmp_path.name)}, {"models/m": "key", "self": "key"}, reads
+    )
     shards = valid.tables()
     predictions = [predict(list(tables), config, context) for tables in shards]
     multi_label = classifier.multi_label

@@ -15,7 +15,6 @@ from fuseline.models.errors import TrainingError
 from fuseline.models.registry import MODELS
 from fuseline.models.scoring import count
 from fuseline.stores.errors import AlignmentError
-from fuseline.stores.places import open_root
 from fuseline.stores.schemas import TOKENS
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig
@@ -188,7 +187,7 @@ def test_a_measured_training_that_diverges_is_a_result(monkeypatch: pytest.Monke
     monkeypatch.setitem(trial.PHASES, "timing", diverge)
     config = trial_config(ModelConfig(kind="text", options={"dim": 4}), {}, seed=0, phase="timing")
     save, _, facts = fit_trial(Blocks(documents(30)), Blocks(documents(30)), config, Context("", {}, {}))
-    save(open_root(tmp_path))
+    save(tmp_path)
     assert facts == {"status": "diverged"}
     assert [path.name for path in tmp_path.iterdir()] == ["trial.json"]
 

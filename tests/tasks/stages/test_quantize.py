@@ -43,7 +43,7 @@ def codebook(*blocks: np.ndarray, folder: Path, quantizer: str = "pq", **options
     )
     assert n_rows == sum(map(len, blocks))
     folder.mkdir()
-    save(open_root(folder))
+    save(folder)
     return (PQ if quantizer == "pq" else RSPQ).load(folder)
 
 
@@ -138,8 +138,8 @@ def test_a_codebook_learns_from_training_rows_alone(source, root):
     nodes = visual(source.write(rows))
     run(nodes[:4], root)
     others = visual(Source(source.path.parent / "y.jsonl").write(train))
-    run(others[:4], open_root(root.parent / "other"))
-    first, second = nodes.codebook.fitted(root), others.codebook.fitted(open_root(root.parent / "other"))
+    run(others[:4], open_root(root.local().parent / "other"))
+    first, second = nodes.codebook.fitted(root), others.codebook.fitted(open_root(root.local().parent / "other"))
     assert first.record().digest == second.record().digest
     assert first.record().n_rows == len(train) == 24
 
