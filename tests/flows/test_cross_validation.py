@@ -19,6 +19,7 @@ from fuseline.flows.results.publish import publish_results
 from fuseline.flows.upkeep.damage import find_all_damage
 from fuseline.flows.upkeep.forget import forget
 from fuseline.stores.errors import ConfigError
+from fuseline.stores.places import open_root
 from fuseline.tasks.documents.ingest import SourceConfig
 from fuseline.tasks.engine.features import ShardFeatures
 from fuseline.tasks.engine.leaks import check_leaks
@@ -63,7 +64,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Config:
     folder = tmp_path_factory.mktemp("folds")
     write(folder, 30)
     config = parse_config(values(folder))
-    run(build(config), Path(config.root))
+    run(build(config), open_root(config.root))
     publish_results(config, [], "run")
     return config
 
@@ -113,8 +114,8 @@ def test_a_fold_s_scores_are_those_of_its_held_out_documents(made: Config) -> No
     """Accuracy of fold 1, counted by hand from documents and predictions."""
     root, nodes = Path(made.root), build(made)
     documents, predictions = (
-        {row["id"]: row for record in node.dataset(root).records().values() for row in
-         node.dataset(root).read(record).to_pylist()}
+        {row["id"]: row for record in node.dataset(open_root(root)).records().values() for row in
+         node.dataset(open_root(root)).read(record).to_pylist()}
         for node in (named(nodes, "documents/x"), named(nodes, "predictions/both@fold1of3"))
     )  # fmt: skip
     held = [row for row in documents.values() if row["split"] != "test" and row["fold"] == 1]
@@ -125,7 +126,7 @@ def test_a_fold_s_scores_are_those_of_its_held_out_documents(made: Config) -> No
     ]  # fmt: skip
     assert [(row["split"], row["value"], row["n"]) for row in metrics] == [("test", np.mean(right), len(held))]
     fit = named(nodes, "models/text@fold1of3")
-    learned = {i for block in ShardFeatures(fit, root, "train").blocks() for i in block.ids.to_pylist()}
+    learned = {i for block in ShardFeatures(fit, open_root(root), "train").blocks() for i in block.ids.to_pylist()}
     assert not learned & {row["id"] for row in held}
 
 
@@ -138,15 +139,15 @@ def test_results_hold_every_fold_and_what_takes_no_part_is_told(made: Config) ->
     assert predictions.num_rows == 3 * 30
     test = pq.read_table(root / "latest" / "documents.parquet")["split"].to_pylist().count("test")
     told = f"cross-validation: 3 folds of {30 - test} documents; {test} of split test take no part"
-    assert told in notes(build(made), root)
+    assert told in notes(build(made), open_root(root))
     assert told in (root / "latest" / "report.html").read_text()
 
 
 def test_a_second_run_does_nothing_and_a_new_document_refits_nothing(copy: Config) -> None:
     root, nodes = Path(copy.root), build(copy)
-    assert not [plan.node.name for plan in plan_all(nodes, root, PlanOptions()) if plan.todo]
+    assert not [plan.node.name for plan in plan_all(nodes, open_root(root), PlanOptions()) if plan.todo]
     write(root.parent, 31)
-    again = counts(run(nodes, root))
+    again = counts(run(nodes, open_root(root)))
     assert not [name for name in again if name.startswith(("models", "encoders"))]
     computed = {name: done[1] for name, done in again.items() if name.startswith(("predictions", "logits", "embed"))}
     assert set(computed.values()) == {1}
@@ -163,8 +164,8 @@ def test_a_model_over_models_predicts_other_documents(copy: Config) -> None:
     assert [node.name for node in nodes] == [
         "documents/new", "clean/text", "logits/text", "embed/columns", "logits/trees", "predictions/both"
     ]  # fmt: skip
-    run(nodes, root)
-    dataset = nodes[-1].dataset(root)
+    run(nodes, open_root(root))
+    dataset = nodes[-1].dataset(open_root(root))
     (table,) = (dataset.read(record) for record in dataset.records().values())
     assert table["status"].to_pylist() == ["ok"] * 3
     assert table["label"][0].as_py() == "x"
@@ -172,11 +173,11 @@ def test_a_model_over_models_predicts_other_documents(copy: Config) -> None:
 
 def test_forgotten_documents_leave_logits_and_damage_of_them_is_made_good(copy: Config) -> None:
     root, nodes = Path(copy.root), build(copy)
-    run(nodes, root)
+    run(nodes, open_root(root))
     done = forget(copy, ["d3"])
     assert sum(name.startswith("logits/") for name in done.rows) >= 8
     logits = named(nodes, "logits/text")
-    dataset = logits.dataset(root)
+    dataset = logits.dataset(open_root(root))
     before = {index: record.digest() for index, record in dataset.records().items()}
     assert "d3" not in [i for record in dataset.records().values() for i in dataset.read(record)["id"].to_pylist()]
     (file,) = (root / logits.name / logits.key).glob("000001-*.zarr/logits/c/0/0")
@@ -184,7 +185,7 @@ def test_forgotten_documents_leave_logits_and_damage_of_them_is_made_good(copy: 
     damage = [one for checked in find_all_damage(copy) if checked.label == logits.label for one in checked.damage]
     assert len(damage) == 1
     damage[0].repair()
-    assert "logits/text" in counts(run(nodes, root))
+    assert "logits/text" in counts(run(nodes, open_root(root)))
     assert {index: record.digest() for index, record in dataset.records().items()} == before
 
 

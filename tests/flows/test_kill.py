@@ -159,7 +159,9 @@ def test_a_shard_that_kills_its_worker_fails_alone(finished: Path, tmp_path: Pat
     subprocess.run(["cp", "-r", root / "documents", tmp_path / "documents"], check=True)
     pool = Pool(2)
     with ThreadPoolExecutor(3) as threads:
-        futures = [threads.submit(pool.make_shards, [deadly], tmp_path, index, source="") for index in range(3)]
+        futures = [
+            threads.submit(pool.make_shards, [deadly], open_root(tmp_path), index, source="") for index in range(3)
+        ]
         (first,), (second,), (third,) = (future.result(120) for future in futures)
     assert "ended its worker process twice" in first.error
     assert (second.error, third.error) == ("", "")

@@ -77,9 +77,9 @@ def test_a_public_set_is_ingested(name: str, tmp_path: Path) -> None:
     config, node = pipeline(name, str(tmp_path / "set"), root)
     assert sum(report.n_rows for report in ingested(node, root)) == ROWS
     source, table = rows_in(config), documents(node, root)
-    assert len(source) == ROWS == table.num_rows + ingest_quarantine(node, root).num_rows
+    assert len(source) == ROWS == table.num_rows + ingest_quarantine(node, open_root(root)).num_rows
 
-    assert scan(node, root) == Scan({})
+    assert scan(node, open_root(root)) == Scan({})
     assert ingested(node, root) == []
 
     found = {row["id"]: row for row in table.to_pylist()}
@@ -137,7 +137,7 @@ def test_bad_rows_and_repeats_are_listed(name: str, file: str, tmp_path: Path) -
     root = tmp_path / "out"
     config, node = pipeline(name, str(tmp_path / "set"), root)
     ingested(node, root)
-    quarantine = ingest_quarantine(node, root)
+    quarantine = ingest_quarantine(node, open_root(root))
     assert documents(node, root).num_rows + quarantine.num_rows == len(rows_in(config)) == ROWS + 2
     if name != "webvision":  # there the name of the image stands on the broken line too: a document with a status
         assert sorted(quarantine["reason"].to_pylist()) == ["bad_row", "duplicate_id"]

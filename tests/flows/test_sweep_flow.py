@@ -387,12 +387,12 @@ def test_forgotten_documents_are_in_no_trial_and_in_no_page_of_a_sweep(cli: Cli,
     dataset = node.dataset(open_root(root))
     rows = [row for record in dataset.records().values() for row in dataset.read(record, ("id", "split")).to_pylist()]
     gone = next(row["id"] for row in rows if row["split"] == "test")
-    assert "sweep" not in set(holding(root, gone))
+    assert "sweep" not in set(holding(open_root(root), gone))
     assert list(root.glob("sweep/*/*/checkpoint-*/documents.parquet"))
     page = root / "sweep" / "report.html"  # as one would look that shows documents
     page.write_text(page.read_text("utf-8") + f"<article data-shows='[\"{gone}\"]'>{gone}</article>", "utf-8")
     assert cli("forget", own, "--ids", gone).exit_code == 0
-    assert list(holding(root, gone)) == []
+    assert list(holding(open_root(root), gone)) == []
     assert "on test" in page.read_text("utf-8")
     verified = cli("verify", own)
     assert verified.exit_code == 0, verified.output

@@ -12,6 +12,8 @@ from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block
 from fuseline.models.registry import MODELS
 from fuseline.models.scoring import own, ragged, score, sets, single
+from fuseline.stores.fitted import Saved
+from fuseline.stores.places import open_root
 from fuseline.stores.schemas import PREDICTIONS
 from fuseline.tasks.engine.features import block_of
 from fuseline.tasks.engine.nodes import Context
@@ -95,7 +97,12 @@ def test_predictions_are_those_of_one_document_at_a_time(
     features = FEATURES[kind]
     config = PredictConfig(model="m", kind=kind, top_k=3)
     reads = tuple(read(name) for name in ("documents/d", *features))
-    context = Context("", {"models/m": tmp_path}, {"models/m": "key", "clean/text": "k2", "self": "own"}, reads)
+    context = Context(
+        "",
+        {"models/m": Saved(open_root(tmp_path.parent), tmp_path.name)},
+        {"models/m": "key", "clean/text": "k2", "self": "own"},
+        reads,
+    )
     shard = tables(awkward(), features)
     fixed = {"model": "m", "model_key": f"key/{tmp_path.name}", "dataset_keys": ["clean/text=k2", "models/m=key"]}
     block = block_of(reads, shard)

@@ -8,6 +8,7 @@ import pytest
 from fixtures.damage import LINES, OTHERS, WHOLE, spoil
 from fixtures.layouts import LAYOUTS
 
+from fuseline.stores.places import open_root
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_quarantine
 from fuseline.tasks.documents.ingest import stage as ingest_stage
@@ -45,11 +46,11 @@ AGAIN = {  # layout -> (file, the name of a copy that is read too)
 
 def ingested(name: str, path: Path, root: Path) -> tuple[list[str], Counter[str], list[str]]:
     """Return the ids of all documents, the reasons in the quarantine, and where its rows stood."""
-    layout = LAYOUTS[name]
+    layout, place = LAYOUTS[name], open_root(root)
     source = SourceConfig(reader=layout.reader, path=str(path), options=dict(layout.options))
     node = ingest_stage("x", source, shard_size=16, split=SplitConfig())
-    ingest(node, root, done=lambda report: None)
-    dataset, listed = node.dataset(root), ingest_quarantine(node, root)
+    ingest(node, place, done=lambda report: None)
+    dataset, listed = node.dataset(place), ingest_quarantine(node, place)
     ids = [one for record in dataset.records().values() for one in dataset.read(record, ("id",))["id"].to_pylist()]
     assert listed["source"].null_count == 0
     return ids, Counter(listed["reason"].to_pylist()), listed["source"].to_pylist()

@@ -24,6 +24,7 @@ from fixtures.fuzzing import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fuseline.stores.places import open_root
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_quarantine
 from fuseline.tasks.documents.ingest import stage as ingest_stage
@@ -270,8 +271,9 @@ def ingested(reader: str, cases: int) -> None:
         path = folder / "in" if whole else folder / "in" / name
         source = SourceConfig(reader=reader, path=str(path), options=options)
         node = ingest_stage("x", source, shard_size=4, split=SplitConfig())
-        ingest(node, folder / "root", done=lambda report: None)
-        dataset, listed = node.dataset(folder / "root"), ingest_quarantine(node, folder / "root")
+        root = open_root(folder / "root")
+        ingest(node, root, done=lambda report: None)
+        dataset, listed = node.dataset(root), ingest_quarantine(node, root)
         documents = sum(record.n_rows for record in dataset.records().values())
         assert documents + len(listed) == len(rows_of(reader, path, **options))
         assert listed["reason"].null_count == 0

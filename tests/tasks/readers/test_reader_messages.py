@@ -8,6 +8,7 @@ from fixtures.layouts import LAYOUTS
 from fixtures.pieces import put
 
 from fuseline.stores.errors import ConfigError, DataError
+from fuseline.stores.places import open_root
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.ingest import SourceConfig, ingest, scan
 from fuseline.tasks.documents.ingest import stage as ingest_stage
@@ -19,7 +20,7 @@ SAID = {"food101": r"images/ or texts/", "webvision": r"info/synsets\.txt"}  # t
 
 def refusal(reader, path, root, **options):
     """Return what a plan and an ingest say; they must say the same, in one line."""
-    said = []
+    said, root = [], open_root(root)
     for call in (lambda node: scan(node, root), lambda node: ingest(node, root, done=lambda report: None)):
         with pytest.raises((ConfigError, DataError)) as error:
             source = SourceConfig(reader=reader, path=str(path), options={**NEEDED.get(reader, {}), **options})

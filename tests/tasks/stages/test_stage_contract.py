@@ -10,6 +10,8 @@ import pytest
 from fuseline.flows.config import parse_config
 from fuseline.flows.graph import build
 from fuseline.models.config import FrozenConfig
+from fuseline.stores.places import open_root
+from fuseline.stores.root import Root
 from fuseline.tasks.engine.inputs import context, upstream_tables
 from fuseline.tasks.engine.nodes import ShardStage
 from fuseline.tasks.stages.registry import STAGES, StageConfig
@@ -51,7 +53,7 @@ def made(folder: Path) -> dict[str, ShardStage]:
         "embed": {"columns": {"encoder": "tabular"}, "colours": {"encoder": "tabular", "output": "indices"}},
     })  # fmt: skip
     nodes = build(config)
-    run(nodes, folder / "root")
+    run(nodes, open_root(folder / "root"))
     stages = {node.name: node for node in nodes if isinstance(node, ShardStage)}
     return {
         **{name: stages[full] for name, full in NAMES.items()},
@@ -59,7 +61,7 @@ def made(folder: Path) -> dict[str, ShardStage]:
     }
 
 
-def apply(stage: ShardStage, root: Path, first: int = 0, n: int = ROWS) -> pa.Table:
+def apply(stage: ShardStage, root: Root, first: int = 0, n: int = ROWS) -> pa.Table:
     """Return what a stage's function makes of some rows of its first shard."""
     tables = [table.slice(first, n) for table in upstream_tables(stage, root, 0)]
     transform: Any = stage.transform
@@ -69,8 +71,8 @@ def apply(stage: ShardStage, root: Path, first: int = 0, n: int = ROWS) -> pa.Ta
 @every
 def test_a_stage_gives_one_row_per_document_in_order(made: dict[str, ShardStage], folder: Path, name: str) -> None:
     stage = made[name]
-    documents = upstream_tables(stage, folder / "root", 0)[0]
-    table = apply(stage, folder / "root")
+    documents = upstream_tables(stage, open_root(folder / "root"), 0)[0]
+    table = apply(stage, open_root(folder / "root"))
     assert stage.by_row
     assert table["id"].to_pylist() == documents["id"].to_pylist()
     assert table["status"].null_count == 0
@@ -81,8 +83,8 @@ def test_a_stage_gives_one_row_per_document_in_order(made: dict[str, ShardStage]
 
 @every
 def test_a_row_depends_on_its_own_row_alone(made: dict[str, ShardStage], folder: Path, name: str) -> None:
-    whole = apply(made[name], folder / "root")
-    parts = [apply(made[name], folder / "root", *rows) for rows in ((0, 5), (5, 1), (6, ROWS))]
+    whole = apply(made[name], open_root(folder / "root"))
+    parts = [apply(made[name], open_root(folder / "root"), *rows) for rows in ((0, 5), (5, 1), (6, ROWS))]
     assert repr(pa.concat_tables(parts).to_pylist()) == repr(whole.to_pylist())  # NaN is NaN
 
 
