@@ -1,5 +1,6 @@
 """Each example of docs/adding.md is a user's package outside the repository that keeps its registry's contract."""
 
+import json
 import os
 import re
 import subprocess
@@ -83,7 +84,7 @@ def test_a_pipeline_of_the_examples_runs(environment: dict[str, str], tmp_path: 
     values["quantize"], values["models"] = {}, {}
     for part in SETTINGS:
         for key, inner in part.items():
-            if key != "source":
+            if key not in ("source", "root"):
                 values[key] = {**values.get(key, {}), **inner}  # type: ignore[dict-item]
     values["quantize"]["strided"]["options"] = {"codewords": 4}  # type: ignore[index]
     config = write_config(tmp_path, values)
@@ -94,3 +95,21 @@ def test_a_pipeline_of_the_examples_runs(environment: dict[str, str], tmp_path: 
     page = (tmp_path / "out" / "latest" / "report.html").read_text("utf-8")
     assert '<section id="rare_labels">' in page
     assert "<span>Miss at 5 on test</span>" in page  # `report.metric` names it: it ranks the models
+
+
+@pytest.mark.slow
+def test_a_pipeline_runs_on_the_place_of_the_examples(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    write_documents(tmp_path, [document(tmp_path, number) for number in range(24)])
+    values: dict[str, Any] = settings(tmp_path)
+    values["root"] = f"sqlite://{tmp_path / 'documents.db'}"
+    values["embed"], values["quantize"] = {}, {}
+    values["models"] = {"text": {"kind": "text", "options": {"dim": 4, "epochs": 2}}}
+    config = write_config(tmp_path, values)
+    for _ in range(2):
+        done = call(environment, "fuseline.flows.cli", "run", config)
+        assert done.returncode == 0, done.stderr
+    plan = call(environment, "fuseline.flows.cli", "plan", config, "--json")
+    assert {row["why"] for row in json.loads(plan.stdout)} <= {""}
+    assert (tmp_path / "documents.db").is_file()
+    assert not (tmp_path / "out").exists()
