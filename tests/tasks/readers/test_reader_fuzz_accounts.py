@@ -1,4 +1,4 @@
-"""Every layout of text fed with any bytes: rows in, counted without the reader, are the rows that come out."""
+"""Every layout fed with any bytes: rows in, counted without the reader, are the rows that come out."""
 
 import json
 from collections.abc import Callable
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures.fuzz_archives import CHECKS as ARCHIVES
+from fixtures.fuzz_products import CHECKS as PRODUCTS
 from fixtures.fuzzing import (
     ITEMS,
     JSON,
@@ -221,7 +223,7 @@ def flickrtag(folder: Path, data: tuple[bytes, bytes]) -> None:
     assert len(rows_of("flickrtag", folder, image="images/{line}.jpg")) == len(rows)
 
 
-CHECKS: dict[Callable[[Path, Any], None], st.SearchStrategy[Any]] = {
+TEXTS: dict[Callable[[Path, Any], None], st.SearchStrategy[Any]] = {
     petfinder: PETS,
     webvision: st.tuples(LISTS, LISTS | sources(b"google/q1.json 1\n", b"1 1\n"), ARRAY | sources()),
     webvision2: st.tuples(LISTS, LISTS | sources(b"google/q1.json 1\n", b"1 1\n"), ARRAY | sources()),
@@ -235,6 +237,9 @@ CHECKS: dict[Callable[[Path, Any], None], st.SearchStrategy[Any]] = {
     food101_json: st.tuples(FOOD_TITLES, FOOD_LISTS | JSON.map(dump)),
     flickrtag: st.tuples(TAGS, TAGS),
 }
+
+
+CHECKS = {**TEXTS, **ARCHIVES, **PRODUCTS}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
