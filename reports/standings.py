@@ -52,9 +52,10 @@ def ranking(results: pa.Table, measures: Measures) -> list[str]:
 
     Folds and conditions do not count. Ties go to the name that sorts first; empty without scores.
     """
+    means = _means(results)
     for split in ("valid", "test", "train"):
-        means = _means(results, split)
-        scored = [(model, row["mean"]) for (model, name), row in means.items() if name == measures.headline.metric]
+        own = means.get(split, {}).items()
+        scored = [(model, row["mean"]) for (model, name), row in own if name == measures.headline.metric]
         if scored:
             return [model for model, _ in sorted(scored, key=lambda one: (measures.headline.order(one[1]), one[0]))]
     return []
@@ -62,7 +63,8 @@ def ranking(results: pa.Table, measures: Measures) -> list[str]:
 
 def result_tables(results: pa.Table, measures: Measures, *, baseline: str) -> list[ResultTable]:
     """Return one table per split that was evaluated, test first; rows of folds and conditions are left out."""
-    tables = (_result_table(_means(results, split), split, measures, baseline) for split in SPLITS)
+    means = _means(results)
+    tables = (_result_table(means.get(split, {}), split, measures, baseline) for split in SPLITS)
     return [table for table in tables if table.metrics]
 
 
@@ -93,10 +95,12 @@ def _result_table(means: Means, split: str, measures: Measures, baseline: str) -
     return ResultTable(split, shown, rows, max((row.n for row in rows), default=0), unknown, seeds, every)
 
 
-def _means(results: pa.Table, split: str) -> Means:
-    """Return what ordinary evaluations on a split come to over their seeds."""
-    rows = summary(plain(results)).to_pylist()
-    return {(row["model"], row["metric"]): row for row in rows if row["split"] == split}
+def _means(results: pa.Table) -> dict[str, Means]:
+    """Return what ordinary evaluations come to over their seeds, by split."""
+    means: dict[str, Means] = {}
+    for row in summary(plain(results)).to_pylist():
+        means.setdefault(row["split"], {})[row["model"], row["metric"]] = row
+    return means
 
 
 def _best(measure: Measure, means: Iterable[float | None]) -> str:

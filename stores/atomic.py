@@ -14,17 +14,21 @@ PARTIAL = ".partial"
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, *, exclusive: bool = False) -> Iterator[Path]:
     """Yield a sibling to write to, and rename it onto `path` when the block ends well.
 
-    Raises StorageError when the disk is full or the folder cannot be written; the old file then stays as it was.
+    Raises StorageError when the disk is full or the folder cannot be written, and for an `exclusive` file when there is
+    one of that name; the old file then stays as it was.
     """
     partial = _partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         sync(partial)
-        partial.replace(path)
+        if exclusive:
+            os.link(partial, path)
+        else:
+            partial.replace(path)
         sync(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
@@ -70,20 +74,13 @@ def linked(path: Path, data: bytes) -> bool:
 
     Raises StorageError as `atomic_file` does.
     """
-    partial = _partial(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        sync(partial)
-        os.link(partial, path)
-        sync(path.parent)
-    except FileExistsError:
+        with atomic_file(path, exclusive=True) as partial:
+            partial.write_bytes(data)
+    except StorageError as error:
+        if error.errno != errno.EEXIST:
+            raise
         return False
-    except OSError as error:
-        raise storage_error(path, error) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
     return True
 
 

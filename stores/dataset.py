@@ -239,8 +239,8 @@ def changed_rows(before: pa.Table | None, ids: pa.ChunkedArray, inputs: NDArray[
 
 def list_datasets(root: Root) -> list[Dataset]:
     """Return every dataset that lies under the output root, of any key, but those whose manifest cannot be read."""
-    found = ((folder, manifest_in(root, folder)) for folder in dataset_folders(root))
-    return [Dataset(root, manifest) for _, manifest in found if manifest is not None]
+    found = (manifest_in(root, folder) for folder in dataset_folders(root))
+    return [Dataset(root, manifest) for manifest in found if manifest is not None]
 
 
 def versions(root: Root, stage: str) -> list[Dataset]:

@@ -99,8 +99,8 @@ def release_table(config: Config, statistics: pa.Table) -> pa.Table:
             labels.add(row["field"])
     counts["labels"] = len(labels)
     documents = known.get("documents") or sum(known.get(split, 0) for split in SPLITS)
-    whole = counts["documents"] >= WHOLE * documents
-    if config.report.published == "never" or (config.report.published == "whole" and not whole):
+    is_whole = counts["documents"] >= WHOLE * documents
+    if config.report.published == "never" or (config.report.published == "whole" and not is_whole):
         return RELEASE.empty_table()
     rows = [{"measure": name, "published": count, "found": counts[name]} for name, count in sorted(known.items())]
     return pa.Table.from_pylist(rows, schema=RELEASE)

@@ -10,7 +10,6 @@ import zarr
 from fuseline.reports.redact import shown, tells_all
 from fuseline.stores.forgotten import Forgotten, documents_of, naming
 from fuseline.stores.layouts.files import UNREADABLE
-from fuseline.stores.layouts.parquet import get_table
 from fuseline.stores.root import Root
 from fuseline.tasks.evaluation.contact_sheet import drawn_documents
 
@@ -50,7 +49,7 @@ def _ids(root: Root, name: str) -> list[str | None] | None:
     if name.endswith(".parquet"):
         with root.reading(name) as path:
             names = naming(pq.read_schema(path))
-        table = get_table(root, name, names)
+            table = pq.read_table(path, columns=names, partitioning=None)
         return [document for name in names for document in documents_of(table[name])[0].to_pylist()] if names else None
     if name.endswith(".zarr"):
         with root.reading(name) as path:

@@ -167,11 +167,6 @@ def checked_metric(name: str) -> str:
     return name
 
 
-def is_better(metric: str, a: float, b: float) -> bool:
-    """Return whether a value of a metric is better than another."""
-    return a < b if METRICS[metric].lower_is_better else a > b
-
-
 # The name of a metric in a configuration; plugins are asked for when a configuration is read.
 Compared = Annotated[str, AfterValidator(checked_metric)]
 

@@ -38,6 +38,7 @@ def _counts(documents: Ingest, root: Root) -> Counter[tuple[str, int]]:
     """Return the documents of every split and part."""
     dataset, counts = documents.dataset(root), Counter[tuple[str, int]]()
     for record in dataset.records().values():
-        table = dataset.read(record, ("split", "fold"))
-        counts.update(zip(table["split"].to_pylist(), table["fold"].to_pylist(), strict=True))
+        table = dataset.read(record, ("split", "fold")).group_by(["split", "fold"]).aggregate([([], "count_all")])
+        for row in table.to_pylist():
+            counts[row["split"], row["fold"]] += row["count_all"]
     return counts
