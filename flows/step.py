@@ -13,7 +13,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from fuseline.flows.config import Config, ExecutionConfig
 from fuseline.flows.graph import build
 from fuseline.flows.plan_options import plan_options
-from fuseline.flows.progress import Expected, progress_reporter
+from fuseline.flows.progress_display import Expected, progress_reporter
 from fuseline.flows.results.outcome import check_failures
 from fuseline.flows.runtime import StageSummary
 from fuseline.stores.errors import ConfigError, DataError, mismatch

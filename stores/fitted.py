@@ -85,13 +85,13 @@ class Fitted:
         last = self.last()
         return [] if last is None else [name for name in self.checkpoints() if name != last.name]
 
-    def saved(self, record: FittedRecord) -> "Saved":
+    def saved(self, record: FittedRecord) -> "SavedCheckpoint":
         """Return the checkpoint's folder, for `load`, after its files were compared with their digests.
 
         A file is read for that once per process, unless it was touched since. Raises DamagedError.
         """
         check_files(self.folder, record.files)
-        return Saved(self.folder, record.name)
+        return SavedCheckpoint(self.folder, record.name)
 
     def intact(self, record: FittedRecord) -> bool:
         """Return whether the checkpoint's files match their digests; as in `saved` each is read once per process."""
@@ -160,7 +160,7 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedCheckpoint:
     """A checkpoint where it lies: a small value that can be sent to other processes."""
 
     root: Root
@@ -195,16 +195,16 @@ def scratch_name(seen: str) -> str:
     return f"{SCRATCH}/{seen[-20:]}"
 
 
-class Scratch(NamedTuple):
+class ScratchFolder(NamedTuple):
     """What a fit that was cut short has kept."""
 
     fit: str  # name below the root of the folder that would hold its checkpoint
     folder: str  # of `Fitted.scratch`, below that
 
 
-def scratch_folders(root: Root) -> list[Scratch]:
+def scratch_folders(root: Root) -> list[ScratchFolder]:
     """Return what fits below a root that were cut short have kept."""
-    return [Scratch(one.name, name) for one in list_datasets(root) for name in _scratch(one.folder)]
+    return [ScratchFolder(one.name, name) for one in list_datasets(root) for name in _scratch(one.folder)]
 
 
 def _scratch(folder: Root) -> list[str]:

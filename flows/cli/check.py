@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from fuseline.flows.cli.registry import wanted_networks
+from fuseline.flows.cli.choices import wanted_networks
 from fuseline.flows.config import Config
 from fuseline.flows.graph import build
 from fuseline.flows.plan_options import check_devices

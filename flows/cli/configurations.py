@@ -42,13 +42,13 @@ def check_config(config: ConfigPath, set_: Overrides = [], json: AsJson = False)
 
     Example: fuseline config check conf/demo.yaml
     """
-    from fuseline.flows.cli import tables
+    from fuseline.flows.cli import row_tables
     from fuseline.flows.cli.check import faults, needs
     from fuseline.flows.config import load_config
 
     with error_boundary():
         rows = needs(load_config(config, set_))
-        print_rows(rows, json, lambda: tables.needs_table(rows))
+        print_rows(rows, json, lambda: row_tables.needs_table(rows))
         for row in faults(rows):
             err.print(f"{row['state']}: {row['name']}: {row['detail']}", soft_wrap=True)
         if faults(rows):

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fuseline.flows.cli.tables import column_table, count
+from fuseline.flows.cli.row_tables import column_table, count
 from fuseline.flows.config import Config
 from fuseline.flows.results.leaderboard import Standing, cells, title
 from fuseline.flows.results.publish import result_paths

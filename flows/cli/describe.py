@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from fuseline.flows.cli.registry import REGISTRIES
+from fuseline.flows.cli.choices import REGISTRIES
 from fuseline.flows.config import Config
 from fuseline.models.detectors import DETECTORS
 from fuseline.models.encoders import ENCODERS

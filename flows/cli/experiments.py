@@ -14,7 +14,7 @@ from fuseline.flows.cli.app import (
 from fuseline.flows.config import load_config
 from fuseline.flows.graph import build
 from fuseline.flows.prefect_setup import prepare_prefect
-from fuseline.flows.progress import show_progress
+from fuseline.flows.progress_display import show_progress
 from fuseline.flows.results.outcome import check_failures
 from fuseline.flows.runtime import locked
 from fuseline.stores.places import open_root

@@ -25,7 +25,7 @@ from fuseline.flows.config import Config, load_config
 from fuseline.flows.graph import build, built_once
 from fuseline.flows.plan_options import plan_options
 from fuseline.flows.prefect_setup import prepare_prefect
-from fuseline.flows.progress import show_progress
+from fuseline.flows.progress_display import show_progress
 from fuseline.flows.results.leaderboard import published_cautions, published_leaderboard
 from fuseline.flows.results.outcome import TooManyFailuresError, absent, check_failures, notes
 from fuseline.flows.results.publish import plan_report, publish_results

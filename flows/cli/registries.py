@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fuseline.flows.cli import registry, tables
+from fuseline.flows.cli import choices, row_tables
 from fuseline.flows.cli.app import AsJson, Overrides, command_group, err, error_boundary, out, print_rows
 from fuseline.stores.errors import ConfigError, mismatch
 
@@ -26,17 +26,17 @@ def one_of(what: str, names: Iterable[str]) -> Any:
 
 
 @commands.command(name="list")
-def list_(what: Annotated[str, one_of("REGISTRY", registry.REGISTRIES)], json: AsJson = False) -> None:
+def list_(what: Annotated[str, one_of("REGISTRY", choices.REGISTRIES)], json: AsJson = False) -> None:
     """List what there is to choose from.
 
     Example: fuseline list encoders --json
     """
     with error_boundary():
-        rows = registry.REGISTRIES[what]()
-        print_rows(rows, json, lambda: tables.registry_table(rows))
+        rows = choices.REGISTRIES[what]()
+        print_rows(rows, json, lambda: row_tables.registry_table(rows))
 
 
-KINDS = [name.removesuffix("s") for name in registry.REGISTRIES]
+KINDS = [name.removesuffix("s") for name in choices.REGISTRIES]
 
 
 @commands.command(name="describe")
@@ -54,10 +54,10 @@ def describe_(
     with error_boundary():
         found = describe(kind, name)
         if not json:
-            for line in tables.head_lines(found):
+            for line in row_tables.head_lines(found):
                 out.print(line, soft_wrap=True)
         if json or found["options"]:
-            print_rows(found, json, lambda: tables.options_table(found["options"]))
+            print_rows(found, json, lambda: row_tables.options_table(found["options"]))
 
 
 weights = typer.Typer(no_args_is_help=True, help="Pretrained weights: which there are, and whether they are here.")
@@ -71,8 +71,8 @@ def weights_list(json: AsJson = False) -> None:
     Example: fuseline weights list --json
     """
     with error_boundary():
-        rows = registry.network_rows()
-        print_rows(rows, json, lambda: tables.weights_table(rows))
+        rows = choices.network_rows()
+        print_rows(rows, json, lambda: row_tables.weights_table(rows))
 
 
 @weights.command(name="check")
@@ -90,8 +90,8 @@ def weights_check(
     with error_boundary():
         if config is None and set_:
             raise ConfigError(mismatch("--set", "a CONFIG to change", "none", "name the configuration first"))
-        rows = registry.network_rows(config, set_)
-        print_rows(rows, json, lambda: tables.weights_table(rows))
+        rows = choices.network_rows(config, set_)
+        print_rows(rows, json, lambda: row_tables.weights_table(rows))
         faults = [row for row in rows if row["state"] == "wrong" or (config is not None and row["state"] != "ok")]
         for row in faults:
             err.print(f"{row['state']}: {row['name']}: {row['detail']}", soft_wrap=True)

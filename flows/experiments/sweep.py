@@ -13,7 +13,7 @@ from fuseline.flows.config import Config
 from fuseline.flows.experiments.tables import publish_sweep
 from fuseline.flows.experiments.trials import Grid, Trial, feature_nodes, features_todo
 from fuseline.flows.graph import build, built_once
-from fuseline.flows.progress import Expected, progress_reporter
+from fuseline.flows.progress_display import Expected, progress_reporter
 from fuseline.flows.recorded import recorded_flow
 from fuseline.flows.runtime import locked
 from fuseline.flows.step import RunOptions, run_nodes, task_runner

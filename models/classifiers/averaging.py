@@ -37,13 +37,13 @@ class AvgProbs(BaseClassifier):
     summary: ClassVar[str] = "mean of the probabilities of `text` and `image`"
     Config: ClassVar[type[FrozenConfig]] = AvgProbsConfig
     config: AvgProbsConfig
-    text: kiela.Text
-    image: kiela.Image
+    text: kiela.TextAlone
+    image: kiela.ImageAlone
 
     @classmethod
     def inputs(cls, config: AvgProbsConfig) -> tuple[Input, ...]:
         """Return the columns that both parts read."""
-        return (*kiela.Text.inputs(config), *kiela.Image.inputs(config))
+        return (*kiela.TextAlone.inputs(config), *kiela.ImageAlone.inputs(config))
 
     @property
     def link(self) -> Link:
@@ -56,8 +56,8 @@ class AvgProbs(BaseClassifier):
         own = {"lr": self.config.image_lr, "epochs": self.config.image_epochs}
         own = {name: value for name, value in own.items() if value is not None} | {"pretrained_vectors": None}
         text = kiela.TextConfig(**{name: shared[name] for name in kiela.TextConfig.model_fields})
-        self.text = kiela.Text(text).fit(train, None, seed=seed)
-        self.image = kiela.Image(kiela.ImageConfig(**{**shared, **own})).fit(train, None, seed=seed)
+        self.text = kiela.TextAlone(text).fit(train, None, seed=seed)
+        self.image = kiela.ImageAlone(kiela.ImageConfig(**{**shared, **own})).fit(train, None, seed=seed)
         self.labels, self.multi_label = self.text.labels, self.text.multi_label
         self.sizes = {**self.text.sizes, **self.image.sizes}
         self._tune_threshold(valid)
@@ -85,7 +85,8 @@ class AvgProbs(BaseClassifier):
         """Return the classifier that `checkpoint` describes; its labels and task are those of its parts."""
         with restoring(f"classifier/{cls.kind}", "config and two parts"):
             self = cls(AvgProbsConfig.model_validate(saved.meta["config"]))
-            self.image, self.text = kiela.Image.restored(saved.part("image")), kiela.Text.restored(saved.part("text"))
+            self.image = kiela.ImageAlone.restored(saved.part("image"))
+            self.text = kiela.TextAlone.restored(saved.part("text"))
             self.labels, self.multi_label = self.text.labels, self.text.multi_label
             self.threshold = checked_number("threshold", saved.meta["threshold"], high=1.0)
             if self.image.labels != self.labels or self.image.config.image != self.config.image:

@@ -61,7 +61,7 @@ class RSPQTokensConfig(PQTokensConfig):
     codes: str = Field("rspq", description="Name of the codebook in `quantize`")
 
 
-class Text(FastTextClassifier):
+class TextAlone(FastTextClassifier):
     """W U x_t (K-11); x_t is the mean of a document's words, n-grams and subwords."""
 
     kind: ClassVar[str] = "text"
@@ -78,7 +78,7 @@ class _WithImage(FastTextClassifier):
         return Reads(TEXT, dense=embedding_name(config.image), length=config.image_length)
 
 
-class Image(_WithImage):
+class ImageAlone(_WithImage):
     """W V x_v (K-12); x_v has length `image_length`."""
 
     kind: ClassVar[str] = "image"
@@ -166,4 +166,4 @@ class RSPQTokens(PQTokens):
     Config: ClassVar[type[FrozenConfig]] = RSPQTokensConfig
 
 
-CLASSIFIERS = (Text, Image, Additive, Max, Gated, Bilinear, BilinearGated, PQTokens, RSPQTokens)
+CLASSIFIERS = (TextAlone, ImageAlone, Additive, Max, Gated, Bilinear, BilinearGated, PQTokens, RSPQTokens)

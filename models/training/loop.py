@@ -22,7 +22,7 @@ from fuseline.models.training.config import TrainingConfig
 from fuseline.models.training.losses import LOSSES, class_weights
 from fuseline.models.training.optimizers import build_optimizer
 from fuseline.models.training.schedules import Plateau, factor
-from fuseline.models.training.state import Saved, load_state, optimizer_tensors, restore_optimizer, save_state
+from fuseline.models.training.state import TrainingState, load_state, optimizer_tensors, restore_optimizer, save_state
 
 if TYPE_CHECKING:
     import torch
@@ -299,7 +299,7 @@ class StateStore:
         ):  # fmt: skip
             tensors |= {f"{prefix}.{name}": tensor for name, tensor in named.items()}
         loop.at.total = float(loop.total)
-        save_state(self.folder, self.head, Saved(asdict(loop.at), tensors))
+        save_state(self.folder, self.head, TrainingState(asdict(loop.at), tensors))
 
     def resume(self, loop: Loop) -> None:
         """Put a loop where the saved one was; nothing happens without a saved one."""

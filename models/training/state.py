@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Saved:
+class TrainingState:
     """`values` of plain JSON types and named tensors."""
 
     values: dict[str, Any]
@@ -28,7 +28,7 @@ class Saved:
         return {name.removeprefix(start): one for name, one in self.tensors.items() if name.startswith(start)}
 
 
-def save_state(folder: Path, head: dict[str, Any], saved: Saved) -> None:
+def save_state(folder: Path, head: dict[str, Any], saved: TrainingState) -> None:
     """Write the state of a training atomically. `head` identifies the training."""
     from safetensors.torch import save_file
 
@@ -44,7 +44,7 @@ def save_state(folder: Path, head: dict[str, Any], saved: Saved) -> None:
     partial.replace(folder / FILE)
 
 
-def load_state(folder: Path, head: dict[str, Any]) -> Saved | None:
+def load_state(folder: Path, head: dict[str, Any]) -> TrainingState | None:
     """Return what `save_state` wrote; None, with a warning, for the state of another training or a damaged one."""
     from safetensors import SafetensorError, safe_open
 
@@ -62,7 +62,7 @@ def load_state(folder: Path, head: dict[str, Any]) -> Saved | None:
         differs = sorted(key for key in {*wanted, *state["head"]} if state["head"].get(key) != wanted.get(key))
         _log.warning("%s is of another training (%s differ): it starts over", folder / FILE, ", ".join(differs))
         return None
-    return Saved(state["values"], tensors)
+    return TrainingState(state["values"], tensors)
 
 
 def optimizer_tensors(optimizer: "torch.optim.Optimizer") -> "dict[str, torch.Tensor]":

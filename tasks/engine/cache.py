@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from fuseline.models.errors import CheckpointError
 from fuseline.models.features import Shared
 from fuseline.stores.errors import DataError
-from fuseline.stores.fitted import Saved
+from fuseline.stores.fitted import SavedCheckpoint
 
 LIMIT = 1 << 30  # bytes kept in memory between two fits
 T = TypeVar("T", bound=Shared)
@@ -87,7 +87,7 @@ CACHE = Cache()  # of this process
 
 
 @lru_cache(maxsize=8)
-def loaded(load: Callable[[Path], Fitted], saved: Saved) -> Fitted:
+def loaded(load: Callable[[Path], Fitted], saved: SavedCheckpoint) -> Fitted:
     """Return `load(folder)` of the folder where it is saved, once per process.
 
     Raises DataError when the checkpoint, whose digests fit, is not what its kind saves.

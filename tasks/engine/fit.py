@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any, Never, cast
 
 from fuseline.stores.errors import DataError, FuselineError, mismatch
-from fuseline.stores.fitted import Scratch, scratch_folders, scratch_name
+from fuseline.stores.fitted import ScratchFolder, scratch_folders, scratch_name
 from fuseline.stores.root import Root
 from fuseline.tasks.engine.cache import Cache
-from fuseline.tasks.engine.features import CachedFeatures, ShardFeatures
 from fuseline.tasks.engine.inputs import context, fitted_digests
 from fuseline.tasks.engine.leaks import check_seen
 from fuseline.tasks.engine.nodes import Fit, Node
 from fuseline.tasks.engine.planner import InputsSnapshot, snapshot_of
 from fuseline.tasks.engine.shard import ShardReport
+from fuseline.tasks.engine.shard_features import CachedFeatures, ShardFeatures
 
 
 def make_fit(
@@ -75,7 +75,7 @@ def make_fit(
     return ShardReport(node.label, 0, n_rows, n_rows, 0, seconds, apart=compiling, note="; ".join(remarks))
 
 
-def stale_scratch(nodes: Iterable[Node], root: Root) -> list[Scratch]:
+def stale_scratch(nodes: Iterable[Node], root: Root) -> list[ScratchFolder]:
     """Return what fits that were cut short have kept and none of `nodes` would go on from: what they see changed."""
     mine = {f"{node.name}/{node.key}": node for node in nodes if isinstance(node, Fit)}
     return [one for one in scratch_folders(root) if not _is_awaited(one.folder, mine.get(one.fit), root)]

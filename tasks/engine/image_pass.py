@@ -58,7 +58,7 @@ class ImageTransform:
 
 
 @dataclass
-class Part:
+class ConsumerPass:
     """One consumer's part of a pass; its failure is its own."""
 
     consumer: Consumer
@@ -147,7 +147,7 @@ class Item(NamedTuple):
 class PassResult:
     """What each consumer made, and what they shared."""
 
-    parts: list[Part]
+    parts: list[ConsumerPass]
     images: int  # looked at
     decodes: int
 
@@ -242,7 +242,7 @@ def run_pass(
     """
     n = documents.num_rows
     masks = [np.ones(n, np.bool_) for _ in consumers] if wanted is None else wanted
-    parts = [Part(one, mask) for one, mask in zip(consumers, masks, strict=True)]
+    parts = [ConsumerPass(one, mask) for one, mask in zip(consumers, masks, strict=True)]
     images = decodes = 0
     if "image" in documents.column_names and parts:
         pending = int(np.any([part.pending for part in parts], axis=0).sum())
@@ -259,7 +259,7 @@ def run_pass(
     return PassResult(parts, images, decodes)
 
 
-def _rows(documents: pa.Table, parts: list[Part], source: str) -> Iterator[tuple[_Row, float]]:
+def _rows(documents: pa.Table, parts: list[ConsumerPass], source: str) -> Iterator[tuple[_Row, float]]:
     """Yield every row that some part needs, prepared for each, in order, and how long it was waited for."""
     references, digests = documents["image"], image_digests(documents)
 

@@ -73,7 +73,7 @@ class ImageError(ValueError):
         self.slug = slug
 
 
-class Size(NamedTuple):
+class ImageHeader(NamedTuple):
     """What the header says, before any turn."""
 
     kind: str
@@ -141,10 +141,10 @@ def decode(
         raise ImageError("bad_image", str(damage)[:200]) from damage
 
 
-def size(data: bytes, *, limits: ImageLimits) -> Size:
+def size(data: bytes, *, limits: ImageLimits) -> ImageHeader:
     """Return kind, width and height from the header; raises ImageError: bad_image, too_large."""
     image = _open(data, limits)
-    return Size(str(image.format), *image.size)
+    return ImageHeader(str(image.format), *image.size)
 
 
 def decoded_size(data: bytes, min_side: int | None) -> tuple[int, int] | None:

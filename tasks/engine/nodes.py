@@ -16,7 +16,7 @@ from fuseline.models.columns import Column, Text
 from fuseline.models.config import FrozenConfig, key_values
 from fuseline.models.features import Features
 from fuseline.stores.dataset import Dataset
-from fuseline.stores.fitted import Fitted, Saved
+from fuseline.stores.fitted import Fitted, SavedCheckpoint
 from fuseline.stores.manifest import Kind, Manifest
 from fuseline.stores.root import Root
 from fuseline.tasks.engine.image_pass import ImageTransform
@@ -63,7 +63,7 @@ class Context:
     """
 
     source: str  # where image references start
-    checkpoints: dict[str, Saved]
+    checkpoints: dict[str, SavedCheckpoint]
     lineage: dict[str, str]  # upstream name -> dataset key, the node's own under "self"
     reads: tuple[Read, ...] = ()  # what the tables are
     scratch: Path | None = None  # of a fit: where it may keep what it goes on from when it is cut short

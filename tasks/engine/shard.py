@@ -16,7 +16,7 @@ from fuseline.stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_ids
 from fuseline.stores.errors import AlignmentError, DamagedError, FuselineError, StorageError, mismatch
 from fuseline.stores.manifest import ShardRecord
 from fuseline.stores.root import Root
-from fuseline.tasks.engine.image_pass import ImageTransform, Part, run_pass
+from fuseline.tasks.engine.image_pass import ConsumerPass, ImageTransform, run_pass
 from fuseline.tasks.engine.images import CHANGED
 from fuseline.tasks.engine.inputs import Tables, context, row_inputs, shard_inputs, summary_inputs, upstream_tables
 from fuseline.tasks.engine.leaks import check_seen
@@ -139,7 +139,7 @@ class Draft:
             table = transform(tables, cast(Never, self.stage.config), context(self.stage, self.root, self.source))
             self._fresh = self._checked(table) if self.stage.by_row else table
 
-    def take(self, part: Part) -> None:
+    def take(self, part: ConsumerPass) -> None:
         """Take over what a pass computed, and what it cost."""
         self.timings += part.timings
         self.seconds += part.timings.compute + part.timings.wait

@@ -7,8 +7,8 @@ import pyarrow as pa
 from fuseline.models.columns import Logits
 from fuseline.models.config import FrozenConfig
 from fuseline.models.scoring import has_input, logit_parts
-from fuseline.tasks.engine.features import block_of
 from fuseline.tasks.engine.nodes import Context, Feature, Fit, ShardStage
+from fuseline.tasks.engine.shard_features import block_of
 from fuseline.tasks.stages.predict import load_classifier
 from fuseline.tasks.stages.train import ModelConfig, Readable
 

@@ -10,11 +10,11 @@ from fuseline.models.features import Classifier
 from fuseline.models.neighbours import top
 from fuseline.models.registry import MODELS
 from fuseline.models.scoring import Scored, ragged, score
-from fuseline.stores.fitted import Saved
+from fuseline.stores.fitted import SavedCheckpoint
 from fuseline.stores.schemas import PREDICTIONS
 from fuseline.tasks.engine.cache import loaded
-from fuseline.tasks.engine.features import block_of
 from fuseline.tasks.engine.nodes import Context, Fit, ShardStage
+from fuseline.tasks.engine.shard_features import block_of
 from fuseline.tasks.stages.train import ModelConfig, Readable
 
 
@@ -37,7 +37,7 @@ def predict(tables: list[pa.Table], config: PredictConfig, context: Context) -> 
     return pa.concat_tables(parts) if parts else PREDICTIONS.empty_table()
 
 
-def load_classifier(kind: str, saved: Saved) -> Classifier:
+def load_classifier(kind: str, saved: SavedCheckpoint) -> Classifier:
     """Load a classifier once per process; raises DataError."""
     classifier: Classifier = loaded(MODELS[kind].load, saved)
     return classifier

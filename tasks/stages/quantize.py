@@ -12,7 +12,7 @@ from fuseline.models.features import Features, embedding_name
 from fuseline.models.quantizers import QUANTIZERS, Quantizer
 from fuseline.models.quantizers.drift import DriftConfig
 from fuseline.models.quantizers.reservoir import Reservoir
-from fuseline.stores.fitted import Saved
+from fuseline.stores.fitted import SavedCheckpoint
 from fuseline.stores.schemas import codes
 from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.fit import FitResult
@@ -79,7 +79,7 @@ def encode(tables: list[pa.Table], config: QuantizeConfig, context: Context) -> 
     return pa.table(values, schema=codes(quantizer.tokens))
 
 
-def load_codebook(name: str, saved: Saved) -> Quantizer:
+def load_codebook(name: str, saved: SavedCheckpoint) -> Quantizer:
     """Load a codebook once per process; raises DataError."""
     book: Quantizer = loaded(QUANTIZERS[name].load, saved)
     return book

@@ -21,11 +21,11 @@ from fuseline.flows.upkeep.forget import forget
 from fuseline.stores.errors import ConfigError
 from fuseline.stores.places import open_root
 from fuseline.tasks.documents.ingest import SourceConfig
-from fuseline.tasks.engine.features import ShardFeatures
 from fuseline.tasks.engine.leaks import check_leaks
 from fuseline.tasks.engine.nodes import Node, whole
 from fuseline.tasks.engine.planner import PlanOptions, plan_all
 from fuseline.tasks.engine.rows import Fold
+from fuseline.tasks.engine.shard_features import ShardFeatures
 
 WORDS = {"x": ["sun", "warm", "day"], "y": ["moon", "cold", "night"]}
 

@@ -63,6 +63,6 @@ def test_facts_are_sums_over_both_parts() -> None:
     model = fitted("avg_probs", documents(100), **QUICK)
     described = model.describe()
     assert described["parameters"] == model.text.describe()["parameters"] + model.image.describe()["parameters"]
-    assert isinstance(model.text, kiela.Text)
+    assert isinstance(model.text, kiela.TextAlone)
     assert model.predict_logits(cut(documents(3), 0, 0)).shape == (0, 4)
     assert pa.types.is_string(documents(3).text.type)

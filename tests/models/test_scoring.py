@@ -12,11 +12,11 @@ from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block
 from fuseline.models.registry import MODELS
 from fuseline.models.scoring import own, ragged, score, sets, single
-from fuseline.stores.fitted import Saved
+from fuseline.stores.fitted import SavedCheckpoint
 from fuseline.stores.places import open_root
 from fuseline.stores.schemas import PREDICTIONS
-from fuseline.tasks.engine.features import block_of
 from fuseline.tasks.engine.nodes import Context
+from fuseline.tasks.engine.shard_features import block_of
 from fuseline.tasks.stages.predict import PredictConfig, predict
 from tests.models.synthetic import Blocks, documents, present, tokens, vectors, with_parts
 from tests.tasks.feature_nodes import read
@@ -99,7 +99,7 @@ def test_predictions_are_those_of_one_document_at_a_time(
     reads = tuple(read(name) for name in ("documents/d", *features))
     context = Context(
         "",
-        {"models/m": Saved(open_root(tmp_path.parent), tmp_path.name)},
+        {"models/m": SavedCheckpoint(open_root(tmp_path.parent), tmp_path.name)},
         {"models/m": "key", "clean/text": "k2", "self": "own"},
         reads,
     )

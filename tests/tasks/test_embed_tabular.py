@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from fuseline.models.columns import Dense
 from fuseline.models.encoders.tabular import Tabular, TabularConfig
 from fuseline.stores.errors import DataError
-from fuseline.stores.fitted import Saved
+from fuseline.stores.fitted import SavedCheckpoint
 from fuseline.stores.places import open_root
 from fuseline.stores.schemas import embedding, indices
 from fuseline.tasks.documents.assignment import SplitConfig
@@ -127,7 +127,7 @@ def test_half_precision_and_nothing_at_all(tmp_path: Path) -> None:
     table = pa.table({"id": ["a"], "num_x": [3.0]})
     Tabular.fit([table], TabularConfig(), seed=0).save(tmp_path)
     config = TabularEmbedConfig(dtype="float16")
-    context = Context("", {"encoders/c": Saved(open_root(tmp_path.parent), tmp_path.name)}, {})
+    context = Context("", {"encoders/c": SavedCheckpoint(open_root(tmp_path.parent), tmp_path.name)}, {})
     assert embed_tabular([table], config, context).schema == embedding(2, pa.float16())
     assert embed_tabular([table.slice(0, 0)], config, context).num_rows == 0
     with pytest.raises(ValidationError, match="bins"):

@@ -5,8 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
+from fuseline.flows.cli.choices import REGISTRIES
 from fuseline.flows.cli.describe import KINDS, SETTINGS, describe
-from fuseline.flows.cli.registry import REGISTRIES
 from fuseline.flows.config import Config
 from fuseline.stores.errors import ConfigError
 from tests.flows.conftest import Cli

@@ -11,8 +11,8 @@ from typer.main import get_group
 from typer.testing import CliRunner
 
 from fuseline.flows.cli.app import app
+from fuseline.flows.cli.choices import REGISTRIES
 from fuseline.flows.cli.lazy import COMMANDS, MOVED
-from fuseline.flows.cli.registry import REGISTRIES
 from tests.flows.live import REPO
 
 HEAVY = ("torch", "numba", "pandas", "scipy", "prefect", "sklearn", "lightgbm", "sentence_transformers", "onnxruntime",

@@ -256,7 +256,7 @@ def test_refusals_name_the_cure(tmp_path: Path) -> None:
         model.predict_logits(narrow)
     model.save(tmp_path)
     with pytest.raises(CheckpointError, match="expected 'classifier/text', got 'classifier/additive'"):
-        kiela.Text.load(tmp_path)
+        kiela.TextAlone.load(tmp_path)
     with pytest.raises(TrainingError, match="lower lr"):
         fitted("bilinear", lr=1e30)
     with pytest.raises(ValueError, match="set both, or maxn to 0"):

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fuseline.models.classifiers.kiela import Text, TextConfig
+from fuseline.models.classifiers.kiela import TextAlone, TextConfig
 from fuseline.models.features import Block
 from tests.models.synthetic import make_block
 
@@ -98,7 +98,9 @@ def peer(script: str, *arguments: object) -> str:
 
 
 def accuracy(train: Block, test: Block, loss: str, seed: int, threads: int = 2) -> float:
-    model = Text(TextConfig(dim=20, lr=0.5, epochs=20, loss=loss, threads=threads)).fit(Once(train), None, seed=seed)
+    model = TextAlone(TextConfig(dim=20, lr=0.5, epochs=20, loss=loss, threads=threads)).fit(
+        Once(train), None, seed=seed
+    )
     best = model.predict_logits(test).argmax(axis=1)
     hits = [model.labels[y] == labels[0] for y, labels in zip(best, test.labels.to_pylist(), strict=True)]
     return float(np.mean(hits))

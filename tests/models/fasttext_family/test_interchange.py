@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fuseline.models.classifiers.kiela import Additive, ImageConfig, Text, TextConfig
+from fuseline.models.classifiers.kiela import Additive, ImageConfig, TextAlone, TextConfig
 from fuseline.models.fasttext.interchange import export_bin, export_vec, word_vectors, write_labelled
 from fuseline.models.features import Block
 from tests.models.synthetic import make_block
@@ -54,9 +54,9 @@ def block_of(texts: list[str | None], labels: list[list[str]]) -> Block:
     return make_block(ids, pa.array(texts, pa.string()), names, {}, {}, {})
 
 
-def trained(**settings: Any) -> Text:
+def trained(**settings: Any) -> TextAlone:
     config = TextConfig(dim=7, epochs=20, lr=0.5, deterministic=True, **settings)
-    return Text(config).fit(Once(block_of(TEXTS, LABELS)), None, seed=0)
+    return TextAlone(config).fit(Once(block_of(TEXTS, LABELS)), None, seed=0)
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=json.dumps)

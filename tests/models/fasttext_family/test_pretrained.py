@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from fuseline.models.classifiers.kiela import ImageAloneConfig, Text, TextConfig
+from fuseline.models.classifiers.kiela import ImageAloneConfig, TextAlone, TextConfig
 from fuseline.models.errors import MissingWeights
 from fuseline.models.fasttext import pretrained
 from fuseline.models.fasttext.corpus import Reads, encoding_key
@@ -48,7 +48,7 @@ def texts() -> Block:
 def started(path: Path, **options: object) -> dict[str, list[float]]:
     """Fit with steps of nothing; return word -> [count, numbers]."""
     settings = {"dim": 3, "lr": 1e-30, "epochs": 1, "threads": 1, "lowercase": False, **options}
-    model = Text(TextConfig(pretrained_vectors=path, **settings)).fit(Blocks(texts()), None, seed=0)
+    model = TextAlone(TextConfig(pretrained_vectors=path, **settings)).fit(Blocks(texts()), None, seed=0)
     words = model.dictionary
     rows = zip(words.words(), words.counts.tolist(), model.params.U[:, :3].tolist(), strict=False)
     return {word: [count, *row] for word, count, row in rows}
@@ -166,7 +166,7 @@ def test_the_length_is_looked_at_before_any_document_is_read(tmp_path: Path) -> 
         def blocks(self):  # type: ignore[no-untyped-def]
             raise AssertionError("read")
 
-    model = Text(TextConfig(dim=4, pretrained_vectors=vectors(tmp_path)))
+    model = TextAlone(TextConfig(dim=4, pretrained_vectors=vectors(tmp_path)))
     with pytest.raises(ValueError, match="dim: expected 3"):
         model.fit(Never(texts()), None, seed=0)
 
@@ -198,11 +198,11 @@ def test_every_model_with_text_takes_them_and_one_without_refuses(tmp_path: Path
 
 def test_a_saved_model_needs_the_file_no_more(tmp_path: Path) -> None:
     path = vectors(tmp_path)
-    model = Text(TextConfig(dim=3, pretrained_vectors=path)).fit(Blocks(texts()), None, seed=0)
+    model = TextAlone(TextConfig(dim=3, pretrained_vectors=path)).fit(Blocks(texts()), None, seed=0)
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
     path.unlink()
-    back = Text.load(tmp_path / "saved")
+    back = TextAlone.load(tmp_path / "saved")
     np.testing.assert_array_equal(back.predict_logits(texts()), model.predict_logits(texts()))
     assert "own.vec" not in (tmp_path / "saved" / "model.json").read_text()
 
@@ -226,7 +226,7 @@ def test_good_vectors_help() -> None:
         options = {"dim": 4, "lr": 0.1, "epochs": 20, "deterministic": True}
         scores = []
         for start in (None, path):
-            model = Text(TextConfig(pretrained_vectors=start, **options)).fit(Blocks(block(seen)), None, seed=0)
+            model = TextAlone(TextConfig(pretrained_vectors=start, **options)).fit(Blocks(block(seen)), None, seed=0)
             best = model.predict_logits(block(unseen)).argmax(axis=1)
             scores.append(np.mean([model.labels[y] == name[0] for y, name in zip(best, unseen, strict=True)]))
     assert scores[1] == 1.0
@@ -235,7 +235,7 @@ def test_good_vectors_help() -> None:
 
 def test_a_model_is_opened_without_compiling_anything(tmp_path: Path) -> None:
     """A run opens models to learn whether documents carry several labels: numba alone would take two seconds."""
-    Text(TextConfig(dim=3)).fit(Blocks(texts()), None, seed=0).save(tmp_path)
+    TextAlone(TextConfig(dim=3)).fit(Blocks(texts()), None, seed=0).save(tmp_path)
     script = (
         "import sys; from pathlib import Path; from fuseline.models.registry import MODELS\n"
         f"model = MODELS['text'].load(Path({str(tmp_path)!r}))\n"

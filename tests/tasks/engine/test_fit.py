@@ -10,11 +10,11 @@ from drive import Source, documents, nodes, run
 
 from fuseline.models.columns import Codes, Dense
 from fuseline.stores.errors import DataError
-from fuseline.tasks.engine import features
+from fuseline.tasks.engine import shard_features
 from fuseline.tasks.engine.cache import Cache
-from fuseline.tasks.engine.features import Blocks, CachedFeatures, ShardFeatures, block_of
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.planner import snapshot_of
+from fuseline.tasks.engine.shard_features import Blocks, CachedFeatures, ShardFeatures, block_of
 from tests.tasks.feature_nodes import read
 
 
@@ -85,13 +85,13 @@ def ids(features) -> list[str]:
 def reads(monkeypatch):
     """Count the shards that are read."""
     found: list[int] = []
-    read = features.upstream_tables
+    read = shard_features.upstream_tables
 
     def counted(node, root, index):
         found.append(index)
         return read(node, root, index)
 
-    monkeypatch.setattr(features, "upstream_tables", counted)
+    monkeypatch.setattr(shard_features, "upstream_tables", counted)
     return found
 
 

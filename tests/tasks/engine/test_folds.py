@@ -11,11 +11,11 @@ from drive import Nodes, Source, add_up, counts, documents, fit_longest, nodes, 
 from fuseline.stores.errors import DataError
 from fuseline.stores.root import Root
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.engine.features import ShardFeatures
 from fuseline.tasks.engine.leaks import check_leaks
 from fuseline.tasks.engine.nodes import Fit, Node, Read, Summary, in_fold, ordered, whole
 from fuseline.tasks.engine.planner import PlanOptions, plan_all, training_rows
 from fuseline.tasks.engine.rows import Fold, Rows
+from fuseline.tasks.engine.shard_features import ShardFeatures
 
 FOLDS = [Fold(k, 3) for k in range(3)]
 

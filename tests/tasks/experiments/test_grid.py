@@ -14,7 +14,7 @@ from fuseline.models.metrics.registry import scores
 from fuseline.models.registry import MODELS
 from fuseline.models.scoring import count
 from fuseline.stores.errors import ConfigError
-from fuseline.stores.fitted import Saved
+from fuseline.stores.fitted import SavedCheckpoint
 from fuseline.stores.places import open_root
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation.evaluate import count as count_shards
@@ -171,7 +171,10 @@ def test_scores_are_those_of_the_predictions_of_the_same_classifier(multi, loss,
     config = PredictConfig(model="m", kind="text", top_k=3)
     reads = (read("documents/d"), read("clean/text"))
     context = Context(
-        "", {"models/m": Saved(open_root(tmp_path.parent), tmp_path.name)}, {"models/m": "key", "self": "key"}, reads
+        "",
+        {"models/m": SavedCheckpoint(open_root(tmp_path.parent), tmp_path.name)},
+        {"models/m": "key", "self": "key"},
+        reads,
     )
     shards = valid.tables()
     predictions = [predict(list(tables), config, context) for tables in shards]

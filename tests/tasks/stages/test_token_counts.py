@@ -6,7 +6,7 @@ import pytest
 
 from fuseline.models.quantizers import PQ, PQConfig
 from fuseline.stores.errors import AlignmentError
-from fuseline.stores.fitted import Saved
+from fuseline.stores.fitted import SavedCheckpoint
 from fuseline.stores.places import open_root
 from fuseline.stores.schemas import codes, embedding
 from fuseline.tasks.engine.nodes import Context
@@ -21,7 +21,7 @@ def context(tmp_path):
     book.centroids, book.permutations = np.array(CENTROIDS, np.float32), np.arange(2, dtype=np.int32)[None]
     book.usage, book.train_error, book.seed = np.ones((2, 2), np.int64), 1.0, 0
     book.save(tmp_path)
-    return Context("", {"codebooks/q": Saved(open_root(tmp_path.parent), tmp_path.name)}, {})
+    return Context("", {"codebooks/q": SavedCheckpoint(open_root(tmp_path.parent), tmp_path.name)}, {})
 
 
 def tables(rows):

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from fuseline.flows import progress
-from fuseline.flows.progress import Expected, ProgressReporter
+from fuseline.flows import progress_display
+from fuseline.flows.progress_display import Expected, ProgressReporter
 from fuseline.models.progress import LocalMeter, metering, note, note_doing, noted
 from fuseline.tasks.engine.shard import ShardReport
 
@@ -18,16 +18,16 @@ from fuseline.tasks.engine.shard import ShardReport
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Return the lines of the log, which grows by one of each stage every few milliseconds."""
-    monkeypatch.setattr(progress, "TICK", 0.005)
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(progress_display, "TICK", 0.005)
+    monkeypatch.setattr(progress_display, "LINE_SECONDS", 0.0)
     told: list[str] = []
-    handler, level = logging.Handler(), progress.logger.level
+    handler, level = logging.Handler(), progress_display.logger.level
     handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
-    progress.logger.addHandler(handler)
-    progress.logger.setLevel(logging.INFO)
+    progress_display.logger.addHandler(handler)
+    progress_display.logger.setLevel(logging.INFO)
     yield told
-    progress.logger.removeHandler(handler)
-    progress.logger.setLevel(level)
+    progress_display.logger.removeHandler(handler)
+    progress_display.logger.setLevel(level)
 
 
 def until(lines: list[str], part: str) -> str:
@@ -93,7 +93,7 @@ def test_what_is_no_document_is_not_called_one(lines: list[str]) -> None:
 def test_a_short_stage_is_one_line_and_a_log_grows_by_a_line_in_ten_seconds(
     lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "LINE_SECONDS", 10.0)
+    monkeypatch.setattr(progress_display, "LINE_SECONDS", 10.0)
     progress_reporter = ProgressReporter()
     with progress_reporter.making([Expected("clean/text", 3, 30)]):
         for index in range(3):
