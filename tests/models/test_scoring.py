@@ -148,6 +148,17 @@ def test_logits_that_are_no_numbers_are_refused(where: Any, value: float) -> Non
         list(score(classifier, documents(5)))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_logit_that_is_no_finite_number_is_enough(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, block = MODELS["text"], documents(5)
+    classifier = entry(entry.Config(**OPTIONS)).fit(Blocks(documents(50)), None, seed=0)
+    logits = classifier.predict_logits(block)
+    logits[4, 0] = value
+    monkeypatch.setattr(classifier, "predict_logits", lambda part: logits)
+    with pytest.raises(TrainingError, match="logits: expected finite"):
+        list(score(classifier, block))
+
+
 def test_a_label_at_the_threshold_is_predicted() -> None:
     entry, block = MODELS["text"], documents(5)
     classifier = entry(entry.Config(**OPTIONS, task="multi")).fit(Blocks(documents(50)), None, seed=0)
