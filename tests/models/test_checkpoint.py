@@ -33,6 +33,13 @@ def test_round_trip_and_equal_bytes(tmp_path: Path) -> None:
     assert str(tmp_path).encode() not in first[0] + first[1]
 
 
+def test_what_it_is_can_be_read_line_by_line(tmp_path: Path) -> None:
+    """These bytes decide the digest of a checkpoint, and with it the name of its folder."""
+    save_checkpoint(tmp_path, "x", meta={"labels": ["ö"], "z": None}, arrays={})
+    lines = ["{", ' "format": 1,', ' "kind": "x",', ' "labels": [', '  "ö"', " ],", ' "z": null', "}", ""]
+    assert (tmp_path / META).read_text("utf-8").split("\n") == lines
+
+
 @pytest.mark.parametrize("version", [0, 2, None, "1"])
 def test_unknown_format_version_is_refused(tmp_path: Path, version: object) -> None:
     save_checkpoint(tmp_path, "x", meta={}, arrays={})

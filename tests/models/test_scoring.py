@@ -11,7 +11,7 @@ from fuseline.models import scoring
 from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block
 from fuseline.models.registry import MODELS
-from fuseline.models.scoring import own, ragged, score, sets, single
+from fuseline.models.scoring import count, logit_parts, own, ragged, score, sets, single
 from fuseline.stores.fitted import SavedCheckpoint
 from fuseline.stores.places import open_root
 from fuseline.stores.schemas import PREDICTIONS
@@ -117,13 +117,13 @@ def test_predictions_are_those_of_one_document_at_a_time(
 
 def test_rank_and_loss_by_hand() -> None:
     names = pa.array(["a", "b", "c"])
-    labels = pa.array([["b"], ["c", "a"], ["x"], [], ["x", "c"]], pa.list_(pa.string()))
-    p = np.array([[0.5, 0.25, 0.25], [0.2, 0.5, 0.3], [1, 0, 0], [1, 0, 0], [0.5, 0.5, 0.0]], np.float32)
+    labels = pa.array([["b"], ["c", "a"], ["x"], [], ["x", "c"], ["x"]], pa.list_(pa.string()))
+    p = np.array([[0.5, 0.25, 0.25], [0.2, 0.5, 0.3], [1, 0, 0], [1, 0, 0], [0.5, 0.5, 0.0], [1, 0, 0]], np.float32)
     rank, loss = own(names, labels, p)
-    assert rank.to_pylist() == [2, 2, None, None, 3]
+    assert rank.to_pylist() == [2, 2, None, None, 3, None]
     assert loss.to_pylist() == [
         pytest.approx(np.log(4)), pytest.approx((np.log(1 / 0.3) + np.log(5)) / 2), None, None,
-        pytest.approx(-np.log(TINY)),
+        pytest.approx(-np.log(TINY)), None,
     ]  # fmt: skip
 
 
@@ -157,6 +157,25 @@ def test_one_logit_that_is_no_finite_number_is_enough(value: float, monkeypatch:
     monkeypatch.setattr(classifier, "predict_logits", lambda part: logits)
     with pytest.raises(TrainingError, match="logits: expected finite"):
         list(score(classifier, block))
+
+
+def test_more_classes_than_fit_are_scored_document_by_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, block = MODELS["text"], documents(5)
+    classifier = entry(entry.Config(**OPTIONS)).fit(Blocks(documents(50)), None, seed=0)
+    whole = classifier.predict_logits(block)
+    monkeypatch.setattr(scoring, "CELLS", len(classifier.labels) - 1)
+    parts = list(logit_parts(classifier, block))
+    assert [len(part) for part, _ in parts] == [1] * 5
+    np.testing.assert_array_equal(np.concatenate([logits for _, logits in parts]), whole)
+
+
+def test_a_split_without_labels_cannot_be_scored() -> None:
+    entry, block = MODELS["text"], documents(5)
+    classifier = entry(entry.Config(**OPTIONS)).fit(Blocks(documents(50)), None, seed=0)
+    bare = with_parts(block, labels=pa.array([[]] * 5, pa.list_(pa.string())))
+    assert count(classifier, Blocks(block)).n == 5
+    with pytest.raises(ValueError, match="expected labelled documents, got none"):
+        count(classifier, Blocks(bare))
 
 
 def test_a_label_at_the_threshold_is_predicted() -> None:

@@ -35,9 +35,11 @@ layouts = pytest.mark.parametrize("layout", ["parquet", "zarr"])
 def test_a_committed_shard_is_read_by_anyone(layout, tmp_path):
     assert not dataset(open_root(tmp_path), layout).exists()
     assert dataset(open_root(tmp_path), layout).record(0) is None
+    assert dataset(open_root(tmp_path), layout).written() == 0
     record = dataset(open_root(tmp_path), layout).commit(0, table(1, 2), {"up": "x"})
     again = dataset(open_root(tmp_path), layout)
     assert again.exists()
+    assert again.written() > 0
     assert again.records() == {0: record}
     assert again.read(record).to_pylist() == table(1, 2).to_pylist()
     assert again.read(record, ("value",)).to_pylist() == [{"value": 1}, {"value": 2}]

@@ -6,7 +6,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fuseline.models.metrics.registry import METRICS, Counts, Documents, counted, registry_rows, scores
+from fuseline.models.metrics.registry import (
+    METRICS,
+    Counts,
+    Documents,
+    Metric,
+    checked_metric,
+    comparable,
+    counted,
+    registry_rows,
+    scores,
+)
 from fuseline.models.metrics.scores import Tally
 
 every = pytest.mark.parametrize("name", sorted(METRICS))
@@ -48,3 +58,31 @@ def test_a_metric_of_shards_is_that_of_the_whole(name: str) -> None:
     left, right = (parts[0] + parts[1]) + parts[2], parts[0] + (parts[1] + parts[2])
     values = [METRICS[name].value(Counts(one, multi_label=False)) for one in (left, right)]
     assert values[0] == pytest.approx(values[1], rel=1e-12)
+
+
+def test_what_a_metric_sums_itself_adds_over_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ranks(documents: Documents) -> np.ndarray:
+        return np.array([float(np.sum(np.asarray(documents.rank)))])
+
+    def value(counts: Counts) -> float:
+        return float(counts.tally.sums["mean_rank"][0] / counts.tally.n)
+
+    monkeypatch.setitem(METRICS, "mean_rank", Metric("mean_rank", "mean place of the own label", value, sums=ranks))
+    parts = [made_up(30, 1), made_up(0, 2), made_up(10, 3)]
+    whole = parts[0] + parts[1] + parts[2]
+    assert parts[1] == Tally()
+    assert scores(whole, multi_label=False)["mean_rank"] == (
+        pytest.approx((parts[0].sums["mean_rank"] + parts[2].sums["mean_rank"])[0] / 40),
+        40,
+    )
+    assert parts[0].sums["mean_rank"][0] >= 30
+
+
+def test_models_are_compared_by_all_but_counts_of_documents() -> None:
+    counts = {"no_input", "unknown_label"}
+    assert counts | set(comparable()) == set(METRICS)
+    assert not counts & set(comparable())
+    assert checked_metric("accuracy") == "accuracy"
+    for name in (*counts, "accuracies"):
+        with pytest.raises(ValueError, match=f"got '{name}'"):
+            checked_metric(name)

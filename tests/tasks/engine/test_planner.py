@@ -38,6 +38,7 @@ def test_nothing_was_made_then_everything_then_nothing(source, root):
         ("documents/x", 3, "never made (3 shards)"),
         ("clean/text", 3, "never made (3 shards)"),
     ]
+    assert [p.todo for p in plans] == [[0, 1, 2]] * 4 + [[0], [0, 1, 2], [0]]
     assert not root.local().exists()
     made = counts(run(wanted, root))
     assert made["documents/x"] == made["clean/text"] == made["embed/length"] == (3, 25, 0)
@@ -83,6 +84,17 @@ def test_the_reason_names_the_setting_with_its_old_and_new_value(source, root):
     assert explain_key(changed.vector, root) == "upstream clean/text has another key"
     resized = nodes(path, shard_size=7)
     assert explain_key(resized.documents, root) == "shard_size: 10 -> 7"
+
+
+def test_upstreams_with_another_key_are_named_in_order(source, root):
+    before, after = (nodes(source.write(documents(5)), shard_size=size) for size in (10, 7))
+    over = [
+        replace(one.vector, reads=tuple(Read(node, ()) for node in (one.title, one.vector, one.documents, one.clean)))
+        for one in (before, after)
+    ]
+    run([*before[:4], over[0]], root)
+    names = ("clean/text", "clean/title", "documents/x", "embed/length")
+    assert explain_key(over[1], root) == "; ".join(f"upstream {name} has another key" for name in names)
 
 
 def test_the_reason_compares_with_the_version_of_the_last_run_whatever_the_clock_says(source, root):

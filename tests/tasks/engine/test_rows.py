@@ -57,7 +57,7 @@ def test_without_a_fold_a_document_is_what_its_split_says() -> None:
 
 
 def test_a_part_beyond_the_folds_takes_no_part() -> None:
-    assert inside(0, 2, ["train", "train"], [5, 0]) == [None, "test"]
+    assert inside(0, 2, ["train", "train", "train", "train"], [5, 0, -1, 2]) == [None, "test", None, None]
 
 
 @pytest.mark.parametrize(("k", "of"), [(3, 3), (-1, 3), (0, 1)])

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from drive import clean, content, counts, documents, make_shard, nodes, run
 
+from fuseline.models.progress import LocalMeter, metering
 from fuseline.stores.errors import AlignmentError, MismatchError, StorageError
 from fuseline.tasks.engine.inputs import Tables, context, row_inputs, shard_inputs, upstream_tables
 from fuseline.tasks.engine.nodes import Context, Read
@@ -183,6 +185,33 @@ def test_a_stage_over_whole_shards_may_return_other_rows(wanted, root):
     assert [t.to_pylist() for t in upstream_tables(replace(stage, reads=(Read(stage, ("n",)),)), root, 1)] == [
         [{"n": 5}]
     ]
+
+
+def test_a_stage_over_whole_shards_is_made_again_as_a_whole(source, root):
+    def ranked(tables, config, context):
+        texts = pc.rank(tables[0]["text"]).to_pylist()
+        return pa.table({"id": tables[0]["id"], "rank": texts})
+
+    wanted = nodes(source.write(documents(3)))
+    whole = replace(wanted.vector, transform=ranked, by_row=False)
+    run([wanted.documents, wanted.clean, whole], root)
+    source.write(documents(3, d0="zebra"))
+    made = counts(run([wanted.documents, wanted.clean, whole], root))
+    assert (made["clean/text"], made["embed/length"]) == ((1, 1, 2), (1, 3, 0))
+    assert {name: row["rank"] for name, row in content(whole, root).items()} == {"d0": 3, "d1": 1, "d2": 2}
+
+
+def test_a_summary_notes_each_shard_on_its_way(wanted, root):
+    meter, noted = LocalMeter(), []
+
+    def watched(shards, config, context):
+        noted.extend((meter.done, meter.total) for _ in shards())
+        return {"total": pa.table({"n": [len(noted)]})}
+
+    total = replace(wanted.total, reads=(Read(wanted.clean, ("text",)),), summarise=watched)
+    with metering(meter):
+        make_summary(total, root, source="")
+    assert noted == [(0, 2), (1, 2)]
 
 
 def test_a_summary_is_over_all_shards(wanted, root):

@@ -7,16 +7,22 @@ from sklearn import metrics as sk
 
 from fuseline.stores.errors import AlignmentError
 from fuseline.stores.schemas import DOCUMENTS, PREDICTIONS, RESULTS
+from fuseline.tasks.engine.nodes import Context
+from fuseline.tasks.engine.rows import Fold
 from fuseline.tasks.evaluation.evaluate import (
     CLASSES,
     CONFUSION,
     IMPORTANCE,
+    TABLES,
+    EvaluateConfig,
     class_table,
     confusion_table,
     count,
     importance,
     metric_table,
+    score_model,
 )
+from fuseline.tasks.stages.train import MULTI_LABEL
 
 LABELS = ["ant", "bee", "cat"]
 
@@ -149,6 +155,28 @@ def test_tables_of_classes_and_confusions():
     assert [[found.get((t, g), 0) for g in LABELS] for t in LABELS] == matrix.tolist()
     np.testing.assert_array_equal(classes["support"], matrix.sum(1))
     np.testing.assert_allclose(classes["precision"], np.diag(matrix) / matrix.sum(0))
+
+
+def test_confusions_come_in_order_however_they_were_counted():
+    rows = [("a", "cat", "bee"), ("b", "ant", None), ("c", "ant", "cat"), ("d", "ant", "bee")]
+    shards = [
+        (predictions([(name, best, 6, 0.1, [])]), documents([(name, "test", [true])])) for name, true, best in rows
+    ]
+    guessed, known = zip(*shards, strict=True)
+    table = confusion_table(count(iter(guessed), iter(known), splits=["test"], multi_label=False), model="m")
+    found = [(row["label"], row["predicted"]) for row in table.to_pylist()]
+    assert found == [("ant", None), ("ant", "bee"), ("ant", "cat"), ("cat", "bee")]
+
+
+@pytest.mark.parametrize("fold", [None, Fold(1, 3)])
+def test_scores_say_of_which_fold_they_are(fold):
+    known, guessed = documents([("a", "test", ["ant"])]), predictions([("a", "ant", 1, 0.1, ["ant"])])
+    config = EvaluateConfig(model="m", kind="text", seed=7, splits=("test",))
+    context = Context("", {}, {}, (), facts={"models/m": {MULTI_LABEL: False}}, fold=fold)
+    tables = score_model(lambda: iter([[guessed, known]]), config, context)
+    assert set(tables) == set(TABLES)
+    assert set(tables["metrics"]["fold"].to_pylist()) == {fold and fold.k}
+    assert set(tables["metrics"]["seed"].to_pylist()) == {7}
 
 
 def test_no_prediction_is_null_in_the_confusions():
