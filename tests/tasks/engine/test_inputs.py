@@ -11,9 +11,13 @@ from visual import Visual, pictures, visual
 from fuseline.models.quantizers import PQ
 from fuseline.stores.errors import DamagedError
 from fuseline.stores.root import Root
+from fuseline.tasks.documents.ingest import SourceConfig, SplitConfig
+from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.engine.fit import make_fit
+from fuseline.tasks.engine.inputs import split_rows
 from fuseline.tasks.engine.nodes import Fit
 from fuseline.tasks.engine.pool import Pool
+from fuseline.tasks.engine.rows import Fold
 from fuseline.tasks.engine.shard import make_summary
 
 DAMAGED = "its bytes differ from its digest; run `fuseline repair`"
@@ -37,6 +41,19 @@ def damage(node: Fit, root: Root, name: str = "arrays.safetensors") -> None:
     record = fitted.record()
     assert record is not None
     flip(fitted.folder.local(record.name) / name)
+
+
+def test_rows_of_a_split_are_counted_by_shard(tmp_path: Path, root: Root) -> None:
+    rows = [{**row, "split": split} for row, split in zip(documents(5), ("train",) * 3 + ("test",) * 2, strict=True)]
+    config = SourceConfig(path=str(Source(tmp_path / "x.jsonl").write(rows)))
+    node = ingest_stage("x", config, shard_size=3, split=SplitConfig(valid=0, test=0, folds=2))
+    run([node], root)
+    counted = [split_rows(node, root, split) for split in ("train", "valid", "test")]
+    assert counted == [{0: 3, 1: 0}, {0: 0, 1: 0}, {0: 0, 1: 2}]
+    trained, held_out = ([split_rows(node, root, s, Fold(k, 2)) for k in (0, 1)] for s in ("train", "test"))
+    assert [one[0] + other[0] for one, other in (trained, held_out)] == [3, 3]
+    assert trained[0][0] + held_out[0][0] == 3
+    assert [one[1] for one in (*trained, *held_out)] == [0] * 4  # what the source calls test takes no part
 
 
 def test_codes_are_made_with_a_whole_codebook_or_not_at_all(made: Visual, root: Root) -> None:
