@@ -54,8 +54,8 @@ from fuseline.tasks.engine.image_pass import Consumer, ImageTransform, SharedIma
 from fuseline.tasks.engine.images import ImageError
 from fuseline.tasks.engine.nodes import Ingest, ShardStage
 from fuseline.tasks.engine.pool import Pool
-from fuseline.tasks.engine.shard import ShardReport, make_shards
-from fuseline.tasks.engine.timings import Timings
+from fuseline.tasks.engine.shard import make_shards
+from fuseline.tasks.engine.timings import ShardReport, Timings
 
 DETECT = {"faces": {"detector": "mtcnn"}, "objects": {"detector": "ssdlite_coco"}, "ocr": {"detector": "rapidocr"}}
 EMBED = {"image": {"encoder": "efficientnet_lite2"}, "text": {"encoder": "minilm"}}

@@ -21,7 +21,8 @@ import pyarrow as pa
 
 from fuseline.models.config import FrozenConfig
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest
+from fuseline.tasks.documents.documents_node import SourceConfig
+from fuseline.tasks.documents.ingest import ingest
 from fuseline.tasks.engine.nodes import Context, Node, Read, ShardStage
 from fuseline.tasks.engine.planner import PlanOptions, plan_all
 from fuseline.tasks.engine.shard import make_shards

@@ -30,7 +30,7 @@ from fuseline.stores.digests import key_digest
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.stores.redaction import redacted_values
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig
+from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.documents.near_duplicates import DuplicatesConfig
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig
 from fuseline.tasks.experiments.grid import SweepConfig

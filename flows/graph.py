@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Never, cast
 
 from fuseline.flows.config import Config, EvaluationConfig
 from fuseline.models.config import FrozenConfig
 from fuseline.tasks.documents import ingest
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig
+from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.engine.leaks import check_leaks
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, ShardStage, in_fold, ordered, over
 from fuseline.tasks.engine.rows import HELD_OUT, Fold
@@ -33,7 +33,7 @@ from fuseline.tasks.stages import (
 from fuseline.tasks.stages.registry import STAGES
 from fuseline.tasks.stages.train import Readable, in_order, with_bases
 
-EMBED: dict[type[FrozenConfig], Callable[[str, Any, embed.Sources], ShardStage]] = {
+EMBED: dict[type[FrozenConfig], Callable[[str, Never, embed.Sources], ShardStage]] = {
     embed.ImageEmbedConfig: embed.image_stage,
     embed.TextEmbedConfig: embed.text_stage,
     embed_columns.TabularEmbedConfig: embed_columns.stage,
@@ -93,10 +93,13 @@ def _build(config: Config) -> list[Node]:
         for name, spec in sorted(config.crops.items())
     }
     sources = embed.Sources(documents, cleaned, detected)
-    embedded = {name: EMBED[type(spec)](name, spec, sources) for name, spec in sorted(config.embed.items())}
+    embedded = {
+        name: EMBED[type(spec)](name, cast(Never, spec), sources) for name, spec in sorted(config.embed.items())
+    }
     features = Readable(documents, cleaned, detected, (*embedded.values(), *cropped.values()))
     embedded |= {
-        name: STAGES[spec.stage].node(name, spec.parsed(), features) for name, spec in sorted(config.stages.items())
+        name: STAGES[spec.stage].node(name, cast(Never, spec.parsed()), features)
+        for name, spec in sorted(config.stages.items())
     }
     codes = {
         name: quantize.stage(name, spec, documents, embedded[spec.embedding])

@@ -23,7 +23,7 @@ from fuseline.stores.places import open_root
 from fuseline.stores.redaction import redacted
 from fuseline.stores.root import Root
 from fuseline.stores.schemas import PREDICTIONS
-from fuseline.tasks.documents.ingest import SourceConfig
+from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.engine.nodes import Fit, Node
 from fuseline.tasks.readers import READERS
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Column
 
 from fuseline.models.progress import Meter
-from fuseline.tasks.engine.shard import ShardReport
+from fuseline.tasks.engine.timings import ShardReport
 
 logger = logging.getLogger("fuseline")
 logger.setLevel(logging.INFO)  # in a deployment Prefect takes its lines to the UI

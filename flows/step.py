@@ -23,8 +23,7 @@ from fuseline.tasks.documents.presence import check_present
 from fuseline.tasks.engine.nodes import Ingest, Node, ShardStage, Summary
 from fuseline.tasks.engine.planner import Plan, over_images, plan_all, plan_node
 from fuseline.tasks.engine.prefect_tasks import Execution, run_plans
-from fuseline.tasks.engine.shard import ShardReport
-from fuseline.tasks.engine.timings import Timings
+from fuseline.tasks.engine.timings import ShardReport, Timings
 from fuseline.tasks.experiments.folds import check_folds
 from fuseline.tasks.stages.codebook_drift import refits
 

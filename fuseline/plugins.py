@@ -6,8 +6,8 @@ first read, not before. This module imports none of ours, so that every room may
 
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping
-from importlib.metadata import entry_points
-from typing import Any, Generic, NamedTuple, TypeVar
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, NamedTuple, Protocol, TypeVar, cast
 
 GROUP = "fuseline.plugins"
 T = TypeVar("T")
@@ -17,10 +17,18 @@ class PluginError(ImportError):
     """An installed package cannot be loaded, or registers what is taken or lacks a part; the message says which."""
 
 
+class Named(Protocol):
+    """What any registry holds: a value or a class with its name there."""
+
+    @property
+    def kind(self) -> str:
+        """Its name in the registry."""
+
+
 class Added(NamedTuple):
     """What a package registered."""
 
-    thing: Any  # its type is checked by the registry that takes it
+    thing: Named  # `register` looks for the rest that its registry needs
     origin: str  # where it comes from, for messages
 
 
@@ -59,7 +67,7 @@ def register(what: str, *things: object) -> None:
             named = getattr(thing, "__name__", repr(thing))
             raise PluginError(f"{what} {named} of {origin}: expected {list(NEEDS[what])!r}, got none of {missing!r}; "
                               "add them")  # fmt: skip
-        _ADDED[what].append(Added(thing, origin))
+        _ADDED[what].append(Added(cast(Named, thing), origin))
 
 
 class Registry(MutableMapping[str, T], Generic[T]):
@@ -97,7 +105,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
                 cure = "uninstall it, or have it renamed"
                 raise PluginError(f"{self.what}: expected a name that is not taken, got {thing.kind!r} from {origin}; "
                                   f"{cure}")  # fmt: skip
-            self._things[thing.kind] = thing
+            self._things[thing.kind] = cast(T, thing)
             self._taken += 1
         return self._things
 
@@ -122,7 +130,7 @@ def load_plugins() -> None:
         _progress["state"] = "loaded"
 
 
-def _load(point: Any) -> None:
+def _load(point: EntryPoint) -> None:
     try:
         point.load()
     except PluginError:

@@ -12,18 +12,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar, cast
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from fuseline.models.errors import CheckpointError
+from fuseline.plain import Json, JsonObject
 
 FORMAT = 1
 META = "model.json"
 ARRAYS = "arrays.safetensors"
 PARTS = "parts"
 T = TypeVar("T")
+Number = TypeVar("Number", bound=np.generic)
 _TOLD = 200  # characters of an error that are passed on
 
 
@@ -31,20 +33,21 @@ _TOLD = 200  # characters of an error that are passed on
 class Checkpoint:
     """What a saved folder holds: `meta` of plain JSON types, named arrays, and the bytes of other files by name."""
 
-    meta: dict[str, Any]
-    arrays: dict[str, NDArray[Any]]
+    meta: JsonObject
+    arrays: dict[str, NDArray[np.generic]]
     files: dict[str, bytes] = field(default_factory=dict)
 
     def part(self, name: str) -> "Checkpoint":
         """Return one of the checkpoints nested in this one by `nested`; KeyError when there is none."""
         arrays, files = _below(self.arrays, name), _below(self.files, name)
-        return Checkpoint(self.meta[PARTS][name], arrays, files)
+        parts = cast("Mapping[str, JsonObject]", self.meta[PARTS])
+        return Checkpoint(parts[name], arrays, files)
 
-    def json(self, name: str) -> Any:
+    def json(self, name: str) -> Json:
         """Return what a JSON file holds; raises CheckpointError when it holds none, KeyError without the file."""
         return parsed_json(self.files[name], name)
 
-    def array(self, name: str, dtype: DTypeLike, *shape: int | None) -> NDArray[Any]:
+    def array(self, name: str, dtype: type[Number], *shape: int | None) -> NDArray[Number]:
         """Return an array of exactly this type and shape, None standing for any length; raises CheckpointError."""
         array = self.arrays.get(name)
         wanted = f"{np.dtype(dtype)} {tuple('any' if n is None else n for n in shape)}"
@@ -53,7 +56,7 @@ class Checkpoint:
         fits = len(array.shape) == len(shape) and all(w in (None, n) for w, n in zip(shape, array.shape, strict=True))
         if array.dtype != dtype or not fits:
             refuse(name, wanted, f"{array.dtype} {array.shape}")
-        return array
+        return cast("NDArray[Number]", array)
 
     def counts(self, name: str, *shape: int | None) -> NDArray[np.int64]:
         """Return an int64 array as `array` does, none of its numbers below 0."""
@@ -82,8 +85,8 @@ def save_checkpoint(
     folder: Path,
     kind: str,
     *,
-    meta: dict[str, Any],
-    arrays: dict[str, NDArray[Any]],
+    meta: JsonObject,
+    arrays: dict[str, NDArray[np.generic]],
     files: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a checkpoint into an existing folder; equal values give equal bytes.
@@ -110,8 +113,7 @@ def load_checkpoint(folder: Path, kind: str | None = None) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    meta = parsed_json((folder / META).read_bytes(), f"{META} in {folder.name}")
-    check_head(meta, kind)
+    meta = checked_head(parsed_json((folder / META).read_bytes(), f"{META} in {folder.name}"), kind)
     try:
         arrays = load((folder / ARRAYS).read_bytes())
     except (SafetensorError, ValueError, KeyError) as error:  # the last two for a type that numpy lacks
@@ -121,23 +123,24 @@ def load_checkpoint(folder: Path, kind: str | None = None) -> Checkpoint:
     return Checkpoint(meta, arrays, {path.name: path.read_bytes() for path in others})
 
 
-def parsed_json(data: bytes, what: str) -> Any:
+def parsed_json(data: bytes, what: str) -> Json:
     """Return what a JSON file of a checkpoint holds; raises CheckpointError when it holds none."""
     try:
-        return json.loads(data.decode("utf-8"))
+        return cast(Json, json.loads(data.decode("utf-8")))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{what}: expected JSON, got {_line(error)}; save the model again") from error
 
 
-def check_head(meta: Any, kind: str | None) -> None:
-    """Raise CheckpointError unless `meta` opens with this format version and, if asked for, this kind."""
+def checked_head(meta: Json, kind: str | None) -> JsonObject:
+    """Return `meta` if it opens with this format version and, if asked for, this kind; raises CheckpointError."""
     version = meta.get("format") if isinstance(meta, dict) else None
-    if version != FORMAT or isinstance(version, bool):
+    if not isinstance(meta, dict) or version != FORMAT or isinstance(version, bool):
         raise CheckpointError(
             f"checkpoint format: expected {FORMAT!r}, got {version!r}; use the release that wrote it, or train again"
         )
     if kind is not None and meta.get("kind") != kind:
         raise CheckpointError(f"checkpoint kind: expected {kind!r}, got {meta.get('kind')!r}; give the right folder")
+    return meta
 
 
 @contextmanager
@@ -170,7 +173,7 @@ def _line(value: object) -> str:
     return " ".join(str(value)[: 2 * _TOLD].split())[:_TOLD]
 
 
-def checked_texts(what: str, values: Any) -> list[str]:
+def checked_texts(what: str, values: object) -> list[str]:
     """Return different strings that are valid UTF-8; raises CheckpointError for any other list."""
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         refuse(what, "a list of strings", values)
@@ -180,7 +183,7 @@ def checked_texts(what: str, values: Any) -> list[str]:
     return list(values)
 
 
-def checked_number(what: str, value: Any, *, low: float = 0.0, high: float = math.inf) -> float:
+def checked_number(what: str, value: object, *, low: float = 0.0, high: float = math.inf) -> float:
     """Return a number within low..high; raises CheckpointError for any other value."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high or value == math.inf:
         refuse(what, f"a number within {low:g}..{high:g}", value)

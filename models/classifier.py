@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Never, Self
+from typing import ClassVar, Literal, Never, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,13 @@ from pydantic import Field
 from fuseline.models.blocks import cut
 from fuseline.models.checkpoint import Checkpoint, load_checkpoint, nested, restoring, save_checkpoint
 from fuseline.models.columns import Dense, Size, Text
-from fuseline.models.config import FrozenConfig, key_values, runtime_option
+from fuseline.models.config import FrozenConfig, key_values, own_config, runtime_option
 from fuseline.models.dense import usable
 from fuseline.models.features import TEXT, Block, Features, Input, embedding_name, inputs_of
 from fuseline.models.labels import Classes, classes_of, truth_matrix
 from fuseline.models.metrics.thresholds import MicroF1
 from fuseline.models.restored import Restored, saved_sizes
+from fuseline.plain import JsonObject
 
 F32 = NDArray[np.float32]
 
@@ -51,7 +52,7 @@ def clipped(logits: F32) -> F32:
 
 # What makes probabilities of logits; `exp` is for those that are log probabilities.
 Link = Literal["softmax", "sigmoid", "exp", "clipped"]
-LINKS: dict[Link, Callable[[F32], F32]] = {"softmax": softmax, "sigmoid": sigmoid, "exp": np.exp, "clipped": clipped}
+LINKS: dict[str, Callable[[F32], F32]] = {"softmax": softmax, "sigmoid": sigmoid, "exp": np.exp, "clipped": clipped}
 
 
 class BaseClassifier:
@@ -69,10 +70,10 @@ class BaseClassifier:
     multi_label: bool
     threshold: float
     sizes: dict[str, Size]
-    facts: dict[str, Any]  # of training: the same for equal input
+    facts: JsonObject  # of training: the same for equal input
 
-    def __init__(self, config: ClassifierConfig | None = None) -> None:
-        self.config = self.Config() if config is None else config  # type: ignore[assignment]
+    def __init__(self, config: FrozenConfig | None = None) -> None:
+        self.config = own_config(self.Config, config, ClassifierConfig)
 
     # What subclasses decide.
     @classmethod
@@ -94,7 +95,7 @@ class BaseClassifier:
     ) -> None:
         raise NotImplementedError
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def _arrays(self) -> dict[str, NDArray[np.generic]]:
         return {}
 
     def _files(self) -> dict[str, bytes]:
@@ -136,7 +137,7 @@ class BaseClassifier:
         """Return {}: unless a subclass knows better, the logit is no sum over modalities."""
         return {}
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         """Return parameters, bytes and training facts."""
         return dict(self.facts)
 
@@ -160,14 +161,14 @@ class BaseClassifier:
     def restored(cls, saved: Checkpoint) -> Self:
         """Return the classifier that `checkpoint` describes; raises CheckpointError when the parts do not fit."""
         with restoring(f"classifier/{cls.kind}", "config, labels and weights"):
-            self = cls(cls.Config.model_validate(saved.meta["config"]))  # type: ignore[arg-type]
+            self = cls(cls.Config.model_validate(saved.meta["config"]))
             header = Restored.of(saved.meta, inputs=inputs_of(cls, self.config))
             self.labels, self.multi_label, self.threshold = header.labels, header.multi_label, header.threshold
             self.sizes, self.facts = header.sizes, header.facts
             self._restore(saved)
         return self
 
-    def _meta(self) -> dict[str, Any]:
+    def _meta(self) -> JsonObject:
         return {
             "config": key_values(self.config),
             "labels": self.labels,

@@ -1,8 +1,13 @@
 """The base of every configuration: frozen, strict, and honest about which values change bytes."""
 
-from typing import Any
+from typing import TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from fuseline.plain import JsonObject
+
+T = TypeVar("T")
+ConfigT = TypeVar("ConfigT", bound="FrozenConfig")
 
 
 class FrozenConfig(BaseModel):
@@ -11,12 +16,24 @@ class FrozenConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def runtime_option(default: Any, **constraints: Any) -> Any:
+class Constraints(TypedDict, total=False):
+    """What a field may be, and what it means: arguments of `pydantic.Field`."""
+
+    gt: float | None
+    ge: float | None
+    lt: float | None
+    le: float | None
+    min_length: int | None
+    max_length: int | None
+    description: str | None
+
+
+def runtime_option(default: T, **constraints: Unpack[Constraints]) -> T:
     """Declare a field that changes speed or memory, never bytes: it stays out of dataset keys."""
     return Field(default, json_schema_extra={"runtime_option": True}, **constraints)
 
 
-def added(default: Any, **constraints: Any) -> Any:
+def added(default: T, **constraints: Unpack[Constraints]) -> T:
     """Declare a field added after datasets exist: at its default it stays out of dataset keys.
 
     Existing datasets then stay fresh. Its default must never change, because no key would reflect the change.
@@ -24,12 +41,23 @@ def added(default: Any, **constraints: Any) -> Any:
     return Field(default, json_schema_extra={"added": True}, **constraints)
 
 
-def key_values(config: FrozenConfig) -> dict[str, Any]:
+def own_config(own: type[FrozenConfig], given: FrozenConfig | None, kind: type[ConfigT]) -> ConfigT:
+    """Return a configuration as the type that a class works with, its own defaults when none is given.
+
+    Raises TypeError for a configuration of something else.
+    """
+    config = own() if given is None else given
+    if not isinstance(config, kind):
+        raise TypeError(f"config: expected a {kind.__name__}, got {type(config).__name__}; give its own type")
+    return config
+
+
+def key_values(config: FrozenConfig) -> JsonObject:
     """Return the values of a configuration that change bytes, as plain JSON types.
 
     Runtime options are left out, and so is an `added` field at its default.
     """
-    values: dict[str, Any] = {}
+    values: JsonObject = {}
     for name, field in type(config).model_fields.items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and extra.get("runtime_option"):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Never, Protocol, Self, TypeVar, cast, runtime_checkable
+from typing import ClassVar, NamedTuple, Never, Protocol, Self, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fuseline.models.columns import Column, Rows, Size, Text
 from fuseline.models.config import FrozenConfig
+from fuseline.plain import JsonObject
 
 TEXT = "clean/text"  # the dataset of cleaned text
 C = TypeVar("C", bound=Column)
@@ -182,7 +183,7 @@ class Classifier(Protocol):
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; refuses an unknown format version."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         """Return parameters, bytes and training facts (epochs, loss per epoch, words/s) for the report."""
 
 

@@ -19,6 +19,7 @@ from fuseline.models.scoring import count
 from fuseline.models.training import Gather, Trainer, TrainingConfig
 from fuseline.models.training.losses import LOSSES
 from fuseline.models.training.trainer import reproducible
+from fuseline.plain import JsonObject
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +76,7 @@ class NetworkClassifier(BaseClassifier):
         parts = [batches(run, rows[lo : lo + size]) for lo in range(0, len(block), size)]
         return np.concatenate([np.zeros((0, len(self.labels)), np.float32), *parts])
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         parameters = sum(array.size for array in self._arrays().values())
         return {"parameters": parameters, "bytes": 4 * parameters, **self.facts}
 
@@ -98,7 +99,7 @@ class NetworkClassifier(BaseClassifier):
         """Take over the weights of a network, which may be trained on."""
         self.network = module
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def _arrays(self) -> dict[str, NDArray[np.generic]]:
         return {name: tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()}
 
     def _restore(self, saved: Checkpoint) -> None:

@@ -1,6 +1,6 @@
 """Every classifier by name: the only place to register a built-in one."""
 
-from typing import Any
+from collections.abc import Mapping
 
 from fuseline.models.classifiers import decision, kiela
 from fuseline.models.classifiers.averaging import AvgProbs
@@ -21,6 +21,6 @@ def registry_rows() -> list[dict[str, str]]:
     return [{"name": name, "summary": MODELS[name].summary, "weights": ""} for name in sorted(MODELS)]
 
 
-def new_classifier(kind: str, options: dict[str, Any]) -> Classifier:
+def new_classifier(kind: str, options: Mapping[str, object]) -> Classifier:
     """Return an unfitted classifier; options that change no result may be among them."""
     return MODELS[kind](MODELS[kind].Config(**options))

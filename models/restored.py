@@ -1,11 +1,12 @@
 """Metadata of every classifier's checkpoint, checked before it is used."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from fuseline.models.checkpoint import checked_number, checked_texts, refuse
 from fuseline.models.columns import CODEWORDS, Size
 from fuseline.models.features import Input
+from fuseline.plain import Json, JsonObject
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,10 @@ class Restored:
     multi_label: bool
     threshold: float
     sizes: dict[str, Size]
-    facts: dict[str, Any]
+    facts: JsonObject
 
     @classmethod
-    def of(cls, meta: dict[str, Any], *, inputs: tuple[Input, ...]) -> "Restored":
+    def of(cls, meta: JsonObject, *, inputs: tuple[Input, ...]) -> "Restored":
         """Return the checked values; raises CheckpointError.
 
         Args:
@@ -35,17 +36,20 @@ class Restored:
         return cls(labels, meta["multi_label"], threshold, _sizes(meta["inputs"], inputs), meta["facts"])
 
 
-def saved_sizes(sizes: dict[str, Size]) -> dict[str, list[Any]]:
+def saved_sizes(sizes: dict[str, Size]) -> dict[str, list[str | int]]:
     """Return the inputs that a checkpoint declares."""
     return {name: list(sizes[name]) for name in sorted(sizes)}
 
 
-def _sizes(saved: Any, inputs: tuple[Input, ...]) -> dict[str, Size]:
-    named = {name: values[0] for name, values in saved.items()}
+def _sizes(saved: Json, inputs: tuple[Input, ...]) -> dict[str, Size]:
+    if not isinstance(saved, dict):
+        refuse("inputs", "a mapping", saved)
+    sizes_by_name = cast("dict[str, tuple[str, int, int]]", saved)
+    named = {name: values[0] for name, values in sizes_by_name.items()}
     wanted = {one.name: one.kind.kind for one in inputs}
     if named != wanted:
         refuse("inputs", f"those that its config names, {wanted}", named)
-    sizes = {name: Size(*values) for name, values in saved.items()}
+    sizes = {name: Size(*values) for name, values in sizes_by_name.items()}
     numbers = [number for size in sizes.values() for number in size[1:]]
     if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers):
         refuse("inputs", "sizes from 0", numbers)

@@ -1,7 +1,7 @@
 """Which pretrained weights are here: for `fuseline weights list` and `fuseline weights check`."""
 
 from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import NamedTuple, Never, cast
 
 from fuseline.models.config import FrozenConfig
 from fuseline.models.detectors import DETECTORS
@@ -38,7 +38,7 @@ def weights_rows(wanted: Iterable[Network]) -> list[dict[str, str]]:
 
 def _state(network: Network) -> dict[str, str]:
     try:
-        return {"state": "ok", "detail": str(cast("type[Encoder]", network.network)(network.options).digest)}
+        return {"state": "ok", "detail": str(cast("type[Encoder[Never]]", network.network)(network.options).digest)}
     except WrongWeights as wrong:
         return {"state": "wrong", "detail": str(wrong)}
     except MissingWeights as missing:

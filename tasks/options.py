@@ -2,12 +2,12 @@
 
 import difflib
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, SerializeAsAny, ValidationError, WithJsonSchema, model_validator
 
-from fuseline.models.config import FrozenConfig
+from fuseline.models.config import ConfigT, FrozenConfig
 from fuseline.stores.errors import ConfigError, mismatch
 
 NUMBER = "<number>"  # pydantic's name of the number in a setting that is a number or a word
@@ -26,18 +26,19 @@ class ChosenConfig(FrozenConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _options_of_their_own_type(cls, values: Any) -> Any:
+    def _options_of_their_own_type(cls, values: object) -> object:
         chosen = cls.model_fields[cls.chosen_by]
         if not isinstance(values, dict) or (chosen.is_required() and cls.chosen_by not in values):
             return values
         wanted = cls.options_type(values.get(cls.chosen_by, chosen.default))
-        options: Any = values.get("options") or {}
-        if isinstance(options, FrozenConfig) and not isinstance(options, wanted):
-            options = options.model_dump()
-        return {**values, "options": options if isinstance(options, wanted) else parse_options(wanted, options)}
+        options = values.get("options") or {}
+        if isinstance(options, wanted):
+            return {**values, "options": options}
+        plain = options.model_dump() if isinstance(options, FrozenConfig) else options
+        return {**values, "options": parse_options(wanted, plain)}
 
 
-def parse_options(config: type[FrozenConfig], options: dict[str, Any], *, field: str = "options.") -> FrozenConfig:
+def parse_options(config: type[ConfigT], options: Mapping[str, object], *, field: str = "options.") -> ConfigT:
     """Return the options as their own type; raises ConfigError naming `field` + option, expected, got and cure."""
     try:
         return config.model_validate(options)

@@ -14,12 +14,14 @@ from fuseline.models.columns import Text
 from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.stores.dataset import ROW_INPUTS
 from fuseline.stores.root import Root
-from fuseline.tasks.documents.ingest import Scan, SourceConfig, SplitConfig, ingest
+from fuseline.tasks.documents.documents_node import SourceConfig
+from fuseline.tasks.documents.ingest import Scan, SplitConfig, ingest
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Context, Feature, Fit, Ingest, Node, Read, ShardStage, Summary
 from fuseline.tasks.engine.planner import Plan, PlanOptions, plan_all, plan_node
-from fuseline.tasks.engine.shard import ShardReport, make_shards, make_summary
+from fuseline.tasks.engine.shard import make_shards, make_summary
+from fuseline.tasks.engine.timings import ShardReport
 
 
 class CleanConfig(FrozenConfig):

@@ -11,7 +11,8 @@ from fuseline.models.columns import Codes, Dense, Text
 from fuseline.models.config import FrozenConfig
 from fuseline.models.quantizers.drift import DriftConfig
 from fuseline.stores.schemas import embedding
-from fuseline.tasks.documents.ingest import SourceConfig, SplitConfig
+from fuseline.tasks.documents.documents_node import SourceConfig
+from fuseline.tasks.documents.ingest import SplitConfig
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.engine.nodes import Context, Feature, Fit, Ingest, Read, ShardStage, Summary
 from fuseline.tasks.stages.codebook_drift import MeasureConfig, measure_drift

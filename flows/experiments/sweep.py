@@ -23,7 +23,7 @@ from fuseline.tasks.engine.cache import CACHE
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Fit, ordered
 from fuseline.tasks.engine.planner import InputsSnapshot
-from fuseline.tasks.engine.shard import ShardReport
+from fuseline.tasks.engine.timings import ShardReport
 from fuseline.tasks.evaluation import statistics
 
 

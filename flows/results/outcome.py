@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from fuseline.stores.errors import DataError
 from fuseline.stores.root import Root
 from fuseline.stores.schemas import FINDINGS, QUARANTINE
+from fuseline.tasks.documents.documents_node import DocumentsNode
 from fuseline.tasks.documents.ingest import ingest_quarantine
 from fuseline.tasks.documents.routing import FORGOTTEN
 from fuseline.tasks.documents.side_files import found_beside
@@ -61,7 +62,7 @@ def failures(nodes: list[Node], root: Root, *, predictions: bool = False) -> Ite
         if not _by_row(node) or (node.flow == "predict" and not predictions):
             continue
         counts, rows = _tallied(node, root), sum(record.n_rows for record in node.dataset(root).records().values())
-        if isinstance(node, Ingest):
+        if isinstance(node, DocumentsNode):
             dropped = Counter(ingest_quarantine(node, root)["reason"].to_pylist())
             dropped = Counter({reason: n for reason, n in dropped.items() if reason not in _chosen(node)})
             counts, rows = counts + dropped, rows + dropped.total()
@@ -122,7 +123,7 @@ def _tallied(node: Node, root: Root) -> Counter[str]:
     return counts
 
 
-def _chosen(node: Ingest) -> tuple[str, ...]:
+def _chosen(node: DocumentsNode) -> tuple[str, ...]:
     """Return the reasons for which rows are left out because the user says so."""
     always = (FORGOTTEN, "duplicate_image", "unknown_label")
     return (*always, "duplicate_id") if node.config.duplicates.ids == "last" else always
@@ -133,7 +134,7 @@ def _first(node: Node, root: Root) -> str:
     for table in _quarantined(node, root, predictions=True):
         rows = (
             table.filter(pc.invert(pc.is_in(table["reason"], pa.array(_chosen(node)))))
-            if isinstance(node, Ingest)
+            if isinstance(node, DocumentsNode)
             else table
         )
         if rows.num_rows:
@@ -145,7 +146,7 @@ def _first(node: Node, root: Root) -> str:
 
 def _quarantined(node: Node, root: Root, *, predictions: bool = False) -> Iterator[pa.Table]:
     """Yield QUARANTINE rows of one stage; of predictions, which repeat what is missing, only if asked for."""
-    if isinstance(node, Ingest):
+    if isinstance(node, DocumentsNode):
         yield ingest_quarantine(node, root)
     if not _by_row(node) or (node.flow == "predict" and not predictions):
         return

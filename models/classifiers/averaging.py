@@ -1,7 +1,7 @@
 """The average of a text and an image classifier's probabilities: Arevalo's AVG_Probs (K-22)."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from fuseline.models.classifier import BaseClassifier, Link, embedding, has_text
 from fuseline.models.classifiers import kiela
 from fuseline.models.config import FrozenConfig, key_values
 from fuseline.models.features import Block, Features, Input
+from fuseline.plain import JsonObject, number
 
 F32 = NDArray[np.float32]
 TINY = float(np.finfo(np.float32).tiny)  # smallest probability that has a logarithm
@@ -74,7 +75,7 @@ class AvgProbs(BaseClassifier):
         total = np.maximum(text + image, TINY)
         return {"image": image / total, "text": text / total}
 
-    def _meta(self) -> dict[str, Any]:
+    def _meta(self) -> JsonObject:
         return {"config": key_values(self.config), "threshold": self.threshold}
 
     def _parts(self) -> dict[str, BaseClassifier]:
@@ -94,12 +95,12 @@ class AvgProbs(BaseClassifier):
             self.sizes = {**self.text.sizes, **self.image.sizes}
         return self
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         """Return the sums of both parts' parameters, bytes and multiply-adds, and each part's training facts."""
         text, image = self.text.describe(), self.image.describe()
         times = ("seconds", "train_seconds", "compile_seconds")
         summed = ("parameters", "bytes", "bytes_per_document", "multiply_adds_per_document", *times)
-        total = {name: text[name] + image[name] for name in summed if name in text}
+        total = {name: number(text[name]) + number(image[name]) for name in summed if name in text}
         return {**total, "text": text, "image": image}
 
     def _terms(self, block: Block) -> tuple[F32, F32]:

@@ -17,6 +17,7 @@ from fuseline.models.features import Block, Features, Input, codes_name, embeddi
 from fuseline.models.labels import Classes, Tags, labelled
 from fuseline.models.progress import note, note_doing
 from fuseline.models.threads import thread_limit
+from fuseline.plain import JsonObject
 
 F32 = NDArray[np.float32]
 
@@ -74,7 +75,7 @@ class Boosting(BaseClassifier):
             return np.zeros((0, len(self.labels)), np.float32)
         return np.asarray(np.stack(scores, axis=1) if self.multi_label else scores[0], np.float32)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         size = sum(len(booster.model_to_string()) for booster in self.boosters)
         per_document = 4 * width(self.sizes, Dense) + width(self.sizes, Codes)
         return {"bytes": size, "bytes_per_document": per_document, **self.facts}

@@ -58,7 +58,7 @@ class Decision(BaseClassifier):
         """Return logits, or log probabilities (n, C); raises ValueError for logits of other classes."""
         columns = self._columns(block)
         scores = np.stack([
-            LINKS[column.link](column.values) if self.config.over == "probabilities" else column.values  # type: ignore[index]
+            LINKS[column.link](column.values) if self.config.over == "probabilities" else column.values
             for column in columns
         ])  # fmt: skip
         present = np.stack([column.present for column in columns])

@@ -1,6 +1,6 @@
 """The gated multimodal unit of Arevalo 2017 (K-22) over an image and a text embedding."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from fuseline.models.fasttext.matmul import product
 from fuseline.models.features import Block, Input, embedding_name
 from fuseline.models.network import NetworkClassifier, NetworkConfig
 from fuseline.models.training import Gather
+from fuseline.plain import JsonObject
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +65,7 @@ class GMU(NetworkClassifier):
         inside, rows = self._inside(block), self.weights["W"][chosen]
         return shares({name: np.abs(np.einsum("nh,nh->n", rows, h)) for name, h in inside._asdict().items()})
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         parameters = sum(array.size for array in self.weights.values())
         return {
             "parameters": parameters,
@@ -74,7 +75,7 @@ class GMU(NetworkClassifier):
             **self.facts,
         }
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def _arrays(self) -> dict[str, NDArray[np.generic]]:
         return dict(self.weights)
 
     def _restore(self, saved: Checkpoint) -> None:

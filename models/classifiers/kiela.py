@@ -74,7 +74,7 @@ class _WithImage(FastTextClassifier):
     config: ImageConfig
 
     @classmethod
-    def reads(cls, config: ImageConfig) -> Reads:  # type: ignore[override]
+    def reads(cls, config: ImageConfig) -> Reads:
         return Reads(TEXT, dense=embedding_name(config.image), length=config.image_length)
 
 
@@ -86,7 +86,7 @@ class ImageAlone(_WithImage):
     Config: ClassVar[type[FrozenConfig]] = ImageAloneConfig
 
     @classmethod
-    def reads(cls, config: ImageConfig) -> Reads:  # type: ignore[override]
+    def reads(cls, config: ImageConfig) -> Reads:
         return super().reads(config)._replace(text=None)
 
 
@@ -151,7 +151,7 @@ class PQTokens(FastTextClassifier):
     config: PQTokensConfig
 
     @classmethod
-    def reads(cls, config: PQTokensConfig) -> Reads:  # type: ignore[override]
+    def reads(cls, config: PQTokensConfig) -> Reads:
         return Reads(TEXT, codes=codes_name(config.codes))
 
     def alpha(self) -> float:

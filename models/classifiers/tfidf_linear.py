@@ -16,6 +16,7 @@ from fuseline.models.columns import Size, Text
 from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.features import TEXT, Block, Features, Input
 from fuseline.models.labels import Classes, Tags, labelled
+from fuseline.plain import JsonObject
 
 F32 = NDArray[np.float32]
 SLICE = 1 << 23  # weights multiplied at a time, since the sparse product copies them: 64 MB
@@ -70,11 +71,11 @@ class TfidfLinear(BaseClassifier):
         """Return text -> (n,) 1 where there is a text, else 0."""
         return {"text": has_text(block).astype(np.float32)}
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         parameters = self.W.size + self.b.size
         return {"parameters": parameters, "bytes": 8 * parameters, "vocabulary": self.W.shape[1], **self.facts}
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def _arrays(self) -> dict[str, NDArray[np.generic]]:
         return {"W": self.W, "b": self.b, "idf": self.vectorizer.idf_}
 
     def _files(self) -> dict[str, bytes]:

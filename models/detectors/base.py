@@ -1,6 +1,6 @@
 """What every detector is: pixels in, elements (boxes with scores) out."""
 
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +37,10 @@ class Detector(Protocol):
     def digest(self) -> str:
         """Weights, pre-processing and post-processing in one short string; raises MissingWeights."""
 
-    def prepare(self, pixels: Rgb) -> Any:
-        """Return what `detect` needs of pixels (h, w, 3) uint8; safe in any thread."""
+    def prepare(self, pixels: Rgb) -> Rgb:
+        """Return pixels (h, w, 3) uint8 scaled as `detect` reads them; safe in any thread."""
 
-    def detect(self, prepared: Any) -> list[Element]:
+    def detect(self, prepared: Rgb) -> list[Element]:
         """Return every element at or above the detector's floor: text in reading order, others by falling score."""
 
 

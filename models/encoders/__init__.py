@@ -2,11 +2,11 @@
 
 import difflib
 from functools import lru_cache
-from typing import cast
+from typing import Never, cast
 
 from fuseline.models.config import FrozenConfig
 from fuseline.models.encoders.backbones import BACKBONES
-from fuseline.models.encoders.base import ColumnEncoder, Described, Encoder, Modality
+from fuseline.models.encoders.base import ColumnEncoder, Described, Encoder, Item, Modality
 from fuseline.models.encoders.class_index import ClassIndex
 from fuseline.models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLite0
 from fuseline.models.encoders.face_nets import DlibFace, FaceRes
@@ -30,9 +30,12 @@ def encoder_config(name: str, *modalities: Modality) -> type[FrozenConfig]:
     return ENCODERS[name].Config
 
 
-def new_encoder(name: str, options: FrozenConfig) -> Encoder:
-    """Return a new encoder of images, texts or faces; those of columns and values are fitted instead."""
-    return cast("type[Encoder]", ENCODERS[name])(options)
+def new_encoder(name: str, options: FrozenConfig) -> Encoder[Item]:
+    """Return a new encoder of images, texts or faces; those of columns and values are fitted instead.
+
+    Its `modality` says what its items are.
+    """
+    return cast("type[Encoder[Item]]", ENCODERS[name])(options)
 
 
 def column_encoder(name: str) -> type[ColumnEncoder]:
@@ -40,18 +43,19 @@ def column_encoder(name: str) -> type[ColumnEncoder]:
     return cast("type[ColumnEncoder]", ENCODERS[name])
 
 
-def get_encoder(name: str, options: FrozenConfig) -> Encoder:
+def get_encoder(name: str, options: FrozenConfig) -> Encoder[Item]:
     """Return the encoder of this process for a name, options and weights: built once, loaded at its first use.
 
     Weights that were replaced meanwhile, as under a server that stays, make another one: its digest and its network
     must be those of the same files.
     """
-    return _kept(name, options, new_encoder(name, options).digest)
+    digest = cast("type[Encoder[Item]]", ENCODERS[name])(options).digest
+    return cast("Encoder[Item]", _kept(name, options, digest))
 
 
 @lru_cache(maxsize=32)  # more than one pass over images holds, or each shard would load them all again
-def _kept(name: str, options: FrozenConfig, _digest: str) -> Encoder:
-    encoder = new_encoder(name, options)
+def _kept(name: str, options: FrozenConfig, _digest: str) -> Encoder[Never]:
+    encoder: Encoder[Never] = new_encoder(name, options)
     _ = encoder.digest  # computed once and kept: the files may change later
     return encoder
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Literal, Never, Protocol, Self
+from typing import Any, ClassVar, Literal, Never, Protocol, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from fuseline.models.errors import MissingWeights
 from fuseline.models.threads import thread_limit
 
 Modality = Literal["image", "text", "face", "tabular", "indices"]
+Item = TypeVar("Item")  # what an encoder reads: pixels (h, w, 3) uint8 of an image or a face, or a string
 
 
 class Described(Protocol):
@@ -29,7 +30,7 @@ class Described(Protocol):
     Config: ClassVar[type[FrozenConfig]]
 
 
-class Encoder(Described, Protocol):
+class Encoder(Described, Protocol[Item]):
     """Turns items into embeddings; the embedding of an item never depends on its neighbours in a batch.
 
     Building one is cheap: weights are loaded by the first `encode`.
@@ -52,10 +53,10 @@ class Encoder(Described, Protocol):
     def min_side(self) -> int | None:
         """Images: the shorter side, in pixels, below which a scaled decode would cost quality; None elsewhere."""
 
-    def prepare(self, item: Any) -> Any:
-        """Return one item ready for `encode`: pixels (h, w, 3) uint8 of any size, or a string. Safe in any thread."""
+    def prepare(self, item: Item) -> Item:
+        """Return one item ready for `encode`, as small as the network reads it. Safe in any thread."""
 
-    def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
+    def encode(self, items: Sequence[Item]) -> NDArray[np.float32]:
         """Return embeddings (n, dim) of n prepared items, n >= 1, in their order."""
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from fuseline.models.checkpoint import checked_texts, load_checkpoint, restoring, save_checkpoint
 from fuseline.models.config import FrozenConfig
 from fuseline.models.encoders.base import Modality
+from fuseline.plain import JsonObject
 
 _KIND = "vocabulary"
 _ROOM = 64  # values counted at most, as a multiple of those kept
@@ -68,7 +69,7 @@ class ClassIndex:
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint into an existing folder."""
-        meta = {"config": self.config.model_dump(mode="json"), "values": list(self.values)}
+        meta: JsonObject = {"config": self.config.model_dump(mode="json"), "values": list(self.values)}
         save_checkpoint(folder, _KIND, meta=meta, arrays={})
 
     @classmethod

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ from pydantic import Field
 from fuseline.models.checkpoint import Checkpoint, checked_texts, load_checkpoint, refuse, restoring, save_checkpoint
 from fuseline.models.config import FrozenConfig
 from fuseline.models.encoders.base import Modality
+from fuseline.plain import JsonObject
 
 _KIND = "tabular"
 NUMERIC, CATEGORY = "num_", "cat_"
@@ -157,7 +158,7 @@ class Tabular:
         """Write a checkpoint into an existing folder."""
         columns = [{"name": column.name, "values": list(column.values)} for column in self.columns]
         arrays = {column.name: np.array(column.edges) for column in self.columns if column.edges}
-        meta = {"config": self.config.model_dump(mode="json"), "columns": columns}
+        meta: JsonObject = {"config": self.config.model_dump(mode="json"), "columns": columns}
         save_checkpoint(folder, _KIND, meta=meta, arrays=arrays)
 
     @classmethod
@@ -166,14 +167,15 @@ class Tabular:
         saved = load_checkpoint(folder, _KIND)
         with restoring(_KIND, "config and columns"):
             config = TabularConfig.model_validate(saved.meta["config"])
-            columns = tuple(_restored(one, saved, config) for one in saved.meta["columns"])
+            heads = cast("list[JsonObject]", saved.meta["columns"])
+            columns = tuple(_restored(head, saved, config) for head in heads)
             checked_texts("names of columns", [column.name for column in columns])
             return cls(config, columns)
 
 
-def _restored(one: Any, saved: Checkpoint, config: TabularConfig) -> FittedColumn:
+def _restored(head: JsonObject, saved: Checkpoint, config: TabularConfig) -> FittedColumn:
     """Return a column of a checkpoint: rising edges of a numeric one, values of a category."""
-    name, values = one["name"], checked_texts("values", one["values"])
+    name, values = str(head["name"]), checked_texts("values", head["values"])
     if not name.startswith(NUMERIC):
         return FittedColumn(name, values=tuple(values))
     edges = saved.array(name, np.float64, 2 if config.numeric == "minmax" else None)

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Never, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,11 @@ from fuseline.models.fasttext import corpus as corpora
 from fuseline.models.fasttext.arrays import Chunk, Params, Spec, widened
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads, Shape
-from fuseline.models.fasttext.dictionary import Dictionary
+from fuseline.models.fasttext.dictionary import Dictionary, WordShape
 from fuseline.models.fasttext.output_tables import huffman, lookups
 from fuseline.models.fasttext.warm import warm_up
 from fuseline.models.features import TEXT, Block, Features, Input, width
+from fuseline.plain import JsonObject, number
 
 LINKS: dict[str, Link] = {"softmax": "softmax", "hs": "exp", "ova": "sigmoid", "ns": "sigmoid"}
 LOSSES = {"softmax": arrays.SOFTMAX, "hs": arrays.HIERARCHICAL, "ns": arrays.NEGATIVE, "ova": arrays.ONE_VS_ALL}
@@ -55,7 +56,7 @@ class FastTextClassifier(BaseClassifier):
         return arrays.SUM
 
     @classmethod
-    def reads(cls, config: FastTextConfig) -> Reads:
+    def reads(cls, config: Never) -> Reads:
         """Return which columns of a block are read."""
         return Reads(TEXT)
 
@@ -67,7 +68,7 @@ class FastTextClassifier(BaseClassifier):
     @classmethod
     def inputs(cls, config: FastTextConfig) -> tuple[Input, ...]:
         """Return the columns that a classifier with this configuration reads."""
-        reads = cls.reads(config)
+        reads = cls.reads(cast(Never, config))
         named: tuple[tuple[str | None, type[Column]], ...]
         named = (reads.text, TextColumn), (reads.dense, Dense), (reads.codes, Codes)
         return tuple(Input(name, kind) for name, kind in named if name is not None)
@@ -78,9 +79,14 @@ class FastTextClassifier(BaseClassifier):
         return LINKS[self.config.loss]
 
     @property
+    def own_reads(self) -> Reads:
+        """Which columns it reads with its configuration."""
+        return self.reads(cast(Never, self.config))
+
+    @property
     def uses_text(self) -> bool:
         """Whether words are read."""
-        return self.reads(self.config).text is not None
+        return self.own_reads.text is not None
 
     def fit(self, train: Features, valid: Features | None, *, seed: int, scratch: Path | None = None) -> Self:
         """Fit on `train`; on `valid` tune the threshold when the task is multi-label. A fit cut short starts over.
@@ -91,7 +97,7 @@ class FastTextClassifier(BaseClassifier):
             pretrained.check_dim(self.config.pretrained_vectors, self.config.dim)
         compiled = warm_up()
         started = time.perf_counter()
-        with corpora.encoding(train, self.reads(self.config), self.config) as corpus:
+        with corpora.encoding(train, self.own_reads, self.config) as corpus:
             encoded = time.perf_counter()
             self._fit_corpus(corpus, seed)
             trained = time.perf_counter() - encoded
@@ -110,7 +116,7 @@ class FastTextClassifier(BaseClassifier):
         """Return logits (n, C) float32; log probabilities under hierarchical softmax, zeros for an empty document."""
         from fuseline.models.fasttext.kernels import model as kernels
 
-        chunk = corpora.encode(block, self.reads(self.config), self.dictionary, self._shape())
+        chunk = corpora.encode(block, self.own_reads, self.dictionary, self._shape())
         out = np.zeros((len(block), len(self.labels)), np.float32)
         tree = huffman(self.label_counts) if self.config.loss == "hs" else None
         for lo in range(0, len(block), SLICE):
@@ -131,20 +137,20 @@ class FastTextClassifier(BaseClassifier):
         """
         if not self.linear:
             return {}
-        chunk = corpora.encode(block, self.reads(self.config), self.dictionary, self._shape())
+        chunk = corpora.encode(block, self.own_reads, self.dictionary, self._shape())
         _, T, A = self._hidden(chunk)
         rows = self._class_vectors(np.unique(chosen))[np.searchsorted(np.unique(chosen), chosen)]
         terms = {"image": np.abs(np.einsum("nh,nh->n", rows, A)), "text": np.abs(np.einsum("nh,nh->n", rows, T))}
         read = {"image": bool(width(self.sizes, Dense) or width(self.sizes, Codes)), "text": self.uses_text}
         return {name: share for name, share in shares(terms).items() if read[name]}
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         """Return parameters, bytes per model and per document, multiply-adds per document, and training facts."""
         H, D, C = self.config.dim, self.params.V.shape[1], len(self.labels)
         hidden = H * H if self.fusion() >= arrays.BILINEAR else H
         tokens = width(self.sizes, Codes)
         parameters = len(self.params.U) * H + H * D + C * hidden
-        words = self.facts["words_per_document"] if self.uses_text else 0.0
+        words = number(self.facts["words_per_document"]) if self.uses_text else 0.0
         return {
             "parameters": parameters,
             "bytes": 4 * parameters,
@@ -156,10 +162,10 @@ class FastTextClassifier(BaseClassifier):
         }
 
     # The checkpoint.
-    def _meta(self) -> dict[str, Any]:
+    def _meta(self) -> JsonObject:
         return {**super()._meta(), "seed": self.seed}
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def _arrays(self) -> dict[str, NDArray[np.generic]]:
         words, H, Z = self.dictionary, self.config.dim, self._spec().dim
         width = Z * Z if self.fusion() >= arrays.BILINEAR else Z
         return {
@@ -228,7 +234,7 @@ class FastTextClassifier(BaseClassifier):
             classes=len(self.labels),
         )
 
-    def _word_shape(self) -> dict[str, Any]:
+    def _word_shape(self) -> WordShape:
         return {
             "lowercase": self.config.lowercase,
             "word_ngrams": self.config.word_ngrams,

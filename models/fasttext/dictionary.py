@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Self
+from typing import Self, TypedDict, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,21 @@ from fuseline.models.labels import Bags
 
 EOS = b"</s>"
 SLICE = 1 << 23  # bytes of text per call: bounds the buffer of ids to 16 MB
+
+
+class Subwords(TypedDict):
+    """Which word n-grams and subwords are tokens beside the words, and how many rows they share."""
+
+    word_ngrams: int
+    minn: int
+    maxn: int
+    buckets: int
+
+
+class WordShape(Subwords):
+    """How texts become tokens."""
+
+    lowercase: bool
 
 
 class WordCounter:
@@ -83,7 +98,7 @@ class Dictionary:
     buckets: int
 
     @classmethod
-    def freeze(cls, counter: WordCounter, *, min_count: int, **shape: Any) -> Self:
+    def freeze(cls, counter: WordCounter, *, min_count: int, **shape: Unpack[Subwords]) -> Self:
         """Keep the words that came at least min_count times; `shape` is word_ngrams, minn, maxn, buckets."""
         table, size = counter.table, counter.size
         order = np.argsort(-table.counts[:size], kind="stable")
@@ -95,7 +110,13 @@ class Dictionary:
         return cls.of(arena, starts, table.counts[order], lowercase=counter.lowercase, **shape)
 
     @classmethod
-    def of(cls, arena: NDArray[np.uint8], starts: NDArray[np.int64], counts: NDArray[np.int64], **shape: Any) -> Self:
+    def of(
+        cls,
+        arena: NDArray[np.uint8],
+        starts: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        **shape: Unpack[WordShape],
+    ) -> Self:
         """Build from the words' bytes, their bounds (W + 1,) and counts (W,); raises ValueError for wild bounds."""
         if len(starts) != len(counts) + 1 or starts[0] != 0 or starts[-1] > len(arena) or (np.diff(starts) < 1).any():
             raise ValueError(

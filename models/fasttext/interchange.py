@@ -107,5 +107,5 @@ def _write_dictionary(classifier: FastTextClassifier, file: BinaryIO) -> None:
 
 
 def _text_only(classifier: FastTextClassifier) -> None:
-    if classifier.reads(classifier.config) != Reads(TEXT):
+    if classifier.own_reads != Reads(TEXT):
         raise ValueError(f"classifier: expected one that reads only text, got {classifier.kind!r}; export kind text")

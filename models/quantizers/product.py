@@ -3,18 +3,19 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from fuseline.models.checkpoint import checked_number, load_checkpoint, refuse, restoring, save_checkpoint
-from fuseline.models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig, own_config
 from fuseline.models.dense import F32, unit_rows, usable
 from fuseline.models.quantizers import kmeans
 from fuseline.models.quantizers.base import QuantizedRows
 from fuseline.models.threads import thread_limit
+from fuseline.plain import JsonObject
 
 
 class PQConfig(FrozenConfig):
@@ -47,8 +48,8 @@ class PQ:
     train_error: float
     seed: int
 
-    def __init__(self, config: PQConfig | None = None) -> None:
-        self.config = self.Config() if config is None else config  # type: ignore[assignment]
+    def __init__(self, config: FrozenConfig | None = None) -> None:
+        self.config = own_config(self.Config, config, PQConfig)
 
     @property
     def parts(self) -> int:
@@ -123,8 +124,9 @@ class PQ:
 
     def save(self, folder: Path) -> None:
         """Write the codebook with its permutations into an existing folder."""
-        meta = {"config": self.config.model_dump(mode="json"), "seed": self.seed, "train_error": self.train_error}
-        arrays: dict[str, NDArray[Any]] = {
+        config = self.config.model_dump(mode="json")
+        meta: JsonObject = {"config": config, "seed": self.seed, "train_error": self.train_error}
+        arrays: dict[str, NDArray[np.generic]] = {
             "centroids": self.centroids,
             "permutations": self.permutations,
             "usage": self.usage,
@@ -136,7 +138,7 @@ class PQ:
         """Read what `save` wrote; raises CheckpointError for anything else."""
         saved = load_checkpoint(folder, f"quantizer/{cls.kind}")
         with restoring(f"quantizer/{cls.kind}", "config, centroids and permutations"):
-            self = cls(cls.Config.model_validate(saved.meta["config"]))  # type: ignore[arg-type]
+            self = cls(cls.Config.model_validate(saved.meta["config"]))
             self.seed = int(checked_number("seed", saved.meta["seed"]))
             self.train_error = checked_number("train_error", saved.meta["train_error"])
             parts, Ks, repeats = self.config.parts, self.config.codewords, self.repeats

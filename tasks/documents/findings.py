@@ -2,7 +2,6 @@
 
 import logging
 from collections import defaultdict
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from fuseline.stores.forgotten import Forgotten
 from fuseline.stores.schemas import FINDINGS as FOUND
+from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.documents.routing import HashSet
 from fuseline.tasks.documents.source_files import name_hashes
 from fuseline.tasks.readers import READERS
@@ -42,12 +42,12 @@ class References:
         return self._seen.has(name_hashes(names))
 
 
-def findings_table(label: str, source: Any, references: References, forgotten: Forgotten) -> pa.Table:
+def findings_table(label: str, source: SourceConfig, references: References, forgotten: Forgotten) -> pa.Table:
     """Return the findings, in the schema FINDINGS, and log one line per kind.
 
     Args:
         label: of the ingest.
-        source: a fuseline.tasks.documents.ingest.SourceConfig.
+        source: where the documents come from.
         references: the files that its rows refer to.
         forgotten: documents that are left out.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from fuseline.tasks.documents.source_files import Listing, name_hashes
-from fuseline.tasks.engine.images import REMOTE, XXH3, ImageError, ImageLimits, image_digest, open_image
+from fuseline.tasks.engine.images import REMOTE, XXH3, ImageError, ImageLimits, ImageReference, image_digest, open_image
 
 SCHEMA = pa.schema([("place", pa.uint64()), ("digest", pa.binary(16))])
 Digests = NDArray[np.uint8]  # (n, 16)
@@ -144,7 +144,7 @@ class ImageDigests:
         data = b"".join(bytes.fromhex(text[len(XXH3) :]) for text in digests if text and text.startswith(XXH3))
         self._now.append((places[np.array(good, bool)], np.frombuffer(data, np.uint8).reshape(-1, 16)))
 
-    def _read(self, image: dict[str, Any]) -> str:
+    def _read(self, image: ImageReference) -> str:
         try:
             data = open_image(image, self._root, self._limits)
         except ImageError as error:

@@ -4,14 +4,13 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal, Required, TypedDict, Unpack
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
 
-from fuseline.models.config import FrozenConfig, key_values, runtime_option
+from fuseline.models.config import key_values
 from fuseline.models.progress import note
 from fuseline.stores.dataset import ROW_INPUTS, Dataset
 from fuseline.stores.digests import row_digests
@@ -23,6 +22,7 @@ from fuseline.stores.redaction import redacted_values
 from fuseline.stores.root import Root
 from fuseline.stores.schemas import QUARANTINE
 from fuseline.tasks.documents.assignment import Assignment, SplitConfig, settle_splits
+from fuseline.tasks.documents.documents_node import DocumentsNode, IngestConfig, SourceConfig
 from fuseline.tasks.documents.duplicate_ids import LastOfEach
 from fuseline.tasks.documents.findings import References, findings_table
 from fuseline.tasks.documents.image_digests import ImageDigests
@@ -43,11 +43,10 @@ from fuseline.tasks.documents.side_files import (
 from fuseline.tasks.documents.source_files import Listing
 from fuseline.tasks.documents.sources import source_text, split_source
 from fuseline.tasks.engine.images import DIGEST
-from fuseline.tasks.engine.nodes import Ingest, Scan
-from fuseline.tasks.engine.shard import ShardReport
-from fuseline.tasks.options import parse_options
+from fuseline.tasks.engine.nodes import Scan
+from fuseline.tasks.engine.timings import ShardReport
 from fuseline.tasks.readers import READERS, looks_for
-from fuseline.tasks.readers.places import image_root, source_names
+from fuseline.tasks.readers.places import source_names
 
 logger = logging.getLogger(__name__)
 lines = logging.getLogger("fuseline")  # what the user reads
@@ -56,43 +55,8 @@ ROLE = "documents"
 INGEST = 5  # version: raised whenever the same source would give other documents
 
 
-class SourceConfig(FrozenConfig):
-    """Where documents come from; the path is no part of any key, so a folder may move."""
-
-    reader: str = Field("jsonl", description="Name of a reader; `fuseline list readers` shows them")
-    path: str = runtime_option("", description="File, folder or URL; FSSPEC_S3='{...}' holds the options of s3:// URLs")
-    options: dict[str, Any] = Field({}, description="Options of the reader")
-
-    @model_validator(mode="after")
-    def _check(self) -> "SourceConfig":
-        if self.reader not in READERS:
-            raise ValueError(mismatch("source.reader", sorted(READERS), self.reader, "choose one of these"))
-        self.parsed()
-        return self
-
-    def parsed(self) -> Any:
-        """Return the options as the reader's own type."""
-        return parse_options(READERS[self.reader].options, self.options)
-
-    def image_root(self) -> str:
-        """Return the folder or URL where image references start."""
-        return image_root(self.path, self.parsed())
-
-
-class IngestConfig(FrozenConfig):
-    """Everything that determines the documents dataset, except where the source lies."""
-
-    dataset: str
-    reader: str
-    options: dict[str, Any]
-    shard_size: int | Literal["auto"]
-    split: SplitConfig
-    duplicates: DuplicatesConfig = DuplicatesConfig()
-    workers: int = runtime_option(1)  # what an automatic shard size is chosen for
-
-
 def scan(
-    node: Ingest,
+    node: DocumentsNode,
     root: Root,
     *,
     broken: frozenset[int] = frozenset(),
@@ -130,7 +94,7 @@ def scan(
 
 
 def ingest(
-    node: Ingest,
+    node: DocumentsNode,
     root: Root,
     *,
     broken: frozenset[int] = frozenset(),
@@ -180,7 +144,7 @@ def ingest(
     State.of(dataset, listing.digest).save(dataset)
 
 
-def ingest_quarantine(node: Ingest, root: Root) -> pa.Table:
+def ingest_quarantine(node: DocumentsNode, root: Root) -> pa.Table:
     """Return the rows of the source that could not become documents; raises DamagedError when the list is damaged."""
     return quarantined(node.dataset(root))
 
@@ -189,7 +153,7 @@ class _Changes:
     """One pass over a source, compared with what was ingested."""
 
     def __init__(
-        self, node: Ingest, root: Root, broken: frozenset[int], listing: Listing, again: frozenset[int]
+        self, node: DocumentsNode, root: Root, broken: frozenset[int], listing: Listing, again: frozenset[int]
     ) -> None:
         self.node, self.dataset, self.total = node, node.dataset(root), 0
         self.forgotten, dataset = Forgotten.load(root), self.dataset
@@ -336,12 +300,23 @@ class _Changes:
         return table.append_column(pa.field(ROW_INPUTS, pa.binary(16)), rows)
 
 
-def stage(name: str, source: SourceConfig, **chosen: Any) -> Ingest:
+class Chosen(TypedDict, total=False):
+    """Fields of an `IngestConfig` that do not follow from the source."""
+
+    shard_size: Required[int | Literal["auto"]]
+    split: Required[SplitConfig]
+    duplicates: DuplicatesConfig
+    workers: int
+
+
+def stage(name: str, source: SourceConfig, **chosen: Unpack[Chosen]) -> DocumentsNode:
     """Return the node that makes the documents of a source; `chosen` holds the other fields of its configuration."""
     options = redacted_values(key_values(source.parsed()))  # a signature of today must not decide a key
     config = IngestConfig(dataset=name, reader=source.reader, options=options, **chosen)
-    ways: Any = {"scan": scan, "make": ingest, "note": images_note}
-    return Ingest(role=ROLE, short=name, flow="ingest", version=INGEST, source=source, config=config, **ways)
+    return DocumentsNode(
+        role=ROLE, short=name, flow="ingest", version=INGEST, source=source, config=config, scan=scan, make=ingest,
+        note=images_note,
+    )  # fmt: skip
 
 
 def _listed(source: SourceConfig) -> Listing:

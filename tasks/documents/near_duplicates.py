@@ -1,6 +1,6 @@
 """Find images that look the same: a difference hash of 64 bits (paper R removes duplicate ads before its folds)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import Field
 
 from fuseline.models.config import FrozenConfig
-from fuseline.tasks.engine.images import ImageError, ImageLimits, decode, open_image
+from fuseline.tasks.engine.images import ImageError, ImageLimits, ImageReference, decode, open_image
 
 SIDE = 8
 
@@ -62,7 +62,7 @@ class ImageDuplicates:
         nearest = int(distances.argmin())
         return self._documents[int(self._hashes[nearest])] if distances[nearest] <= self.config.distance else None
 
-    def _hash(self, image: Any) -> str | None:
+    def _hash(self, image: ImageReference | None) -> str | None:
         if image is None:
             return None
         try:

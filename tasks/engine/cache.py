@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 from fuseline.models.errors import CheckpointError
 from fuseline.models.features import Shared
@@ -21,7 +21,7 @@ Fitted = TypeVar("Fitted")
 
 @dataclass
 class _Item:
-    value: Any = None
+    value: Shared | None = None
     users: int = 0
     making: Lock = field(default_factory=Lock)
 
@@ -48,7 +48,7 @@ class Cache:
             with item.making:
                 if item.value is None:
                     item.value = make()
-            yield item.value
+            yield cast(T, item.value)
         finally:
             with self._lock:
                 item.users -= 1

@@ -1,11 +1,11 @@
 """Fit one checkpoint from the training rows of all shards."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Never, cast
+from typing import Never, cast
 
+from fuseline.plain import number
 from fuseline.stores.errors import DataError, FuselineError, mismatch
 from fuseline.stores.fitted import ScratchFolder, scratch_folders, scratch_name
 from fuseline.stores.root import Root
@@ -14,8 +14,8 @@ from fuseline.tasks.engine.inputs import context, fitted_digests
 from fuseline.tasks.engine.leaks import check_seen
 from fuseline.tasks.engine.nodes import Fit, Node
 from fuseline.tasks.engine.planner import InputsSnapshot, snapshot_of
-from fuseline.tasks.engine.shard import ShardReport
 from fuseline.tasks.engine.shard_features import CachedFeatures, ShardFeatures
+from fuseline.tasks.engine.timings import ShardReport
 
 
 def make_fit(
@@ -64,7 +64,7 @@ def make_fit(
         # Models know no stores: their refusals (no labels, too few rows, NaN) become errors of ours here.
         raise DataError(f"{node.label}: {error}") from error
     # What a machine compiles once is no cost of this model: tables would show the first model as the dearest.
-    compiling = facts.get("compile_seconds", 0.0)
+    compiling = number(facts.get("compile_seconds", 0.0))
     facts = {**facts, "seconds": time.perf_counter() - started - compiling}
     before = fitted.last_name()
     record = fitted.commit(save, n_rows=n_rows, shards=snapshot.shards, fitted=fits, facts=facts, saw=saw)
@@ -91,8 +91,6 @@ def _is_awaited(folder: str, node: Fit | None, root: Root) -> bool:
 
 
 COMPILED = 5.0  # seconds; to read compiled kernels from the disk takes less
-Save = Callable[[Path], None]
-FitResult = tuple[Save, int, dict[str, Any]]
 
 
 def _features(

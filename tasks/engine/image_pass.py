@@ -5,28 +5,45 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Never, Protocol
+from typing import Generic, NamedTuple, Never, Protocol, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from fuseline.models.progress import note
-from fuseline.tasks.engine.images import ImageError, ImageLimits, Rgb, decode, decoded_size, image_digests, open_image
+from fuseline.tasks.engine.images import (
+    ImageError,
+    ImageLimits,
+    ImageReference,
+    Rgb,
+    decode,
+    decoded_size,
+    image_digests,
+    open_image,
+)
 from fuseline.tasks.engine.timings import Kind, Timings
 
 AHEAD_BYTES = 256 << 20  # of images prepared and not yet computed
 
 
-class Outcome(NamedTuple):
+T = TypeVar("T")
+Value_co = TypeVar("Value_co", covariant=True)
+
+
+class Outcome(NamedTuple, Generic[Value_co]):
     """What a consumer made of one image: `value` is None unless the status is ok."""
 
     status: str
-    value: Any
+    value: Value_co | None
 
 
 class Consumer(Protocol):
-    """Something computed from images, one outcome per document."""
+    """Something computed from images, one outcome per document.
+
+    What `prepare` returns goes to `compute`, and what that returns to `table`, in types of the consumer's own: `Never`
+    says that no others will do.
+    """
 
     limits: ImageLimits
     background: tuple[int, int, int]
@@ -34,16 +51,16 @@ class Consumer(Protocol):
     batch_size: int
     decode_threads: int
 
-    def given(self, row: int) -> Outcome | None:
+    def given(self, row: int) -> Outcome[object] | None:
         """Return the outcome of a row whose image need not be read, or None."""
 
-    def prepare(self, pixels: Rgb, row: int) -> Any:
+    def prepare(self, pixels: Rgb, row: int) -> object:
         """Return what `compute` needs of the pixels (h, w, 3) uint8 of a row; called in decoding threads."""
 
-    def compute(self, items: list[Any]) -> list[Outcome]:
+    def compute(self, items: Sequence[Never]) -> Sequence[Outcome[object]]:
         """Return one outcome per prepared item."""
 
-    def table(self, ids: pa.Array, outcomes: list[Outcome]) -> pa.Table:
+    def table(self, ids: pa.Array, outcomes: Sequence[Outcome[Never]]) -> pa.Table:
         """Return the stage's output, one row per document."""
 
 
@@ -63,12 +80,12 @@ class ConsumerPass:
 
     consumer: Consumer
     wanted: NDArray[np.bool_]  # (n,) rows to compute
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    outcomes: dict[int, Outcome[object]] = field(default_factory=dict)
     timings: Timings = field(default_factory=Timings)
-    made: pa.Table | None = None
+    rows: pa.Table | None = None  # one per wanted document
     error: Exception | None = None
     pending: NDArray[np.bool_] = field(init=False)  # (n,) wanted rows whose image is needed
-    _batch: list[tuple[int, Any]] = field(default_factory=list)
+    _batch: list[tuple[int, object]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for row in np.flatnonzero(self.wanted).tolist():
@@ -110,7 +127,7 @@ class ConsumerPass:
             return
         try:
             with self.timings.on("compute"):
-                computed = self.consumer.compute([item for _, item in batch])
+                computed = self.consumer.compute(cast("Sequence[Never]", [item for _, item in batch]))
             self.outcomes.update({row: one for (row, _), one in zip(batch, computed, strict=True)})
         except Exception as error:
             self.error = error
@@ -120,11 +137,12 @@ class ConsumerPass:
         self.flush()
         if self.error is not None:
             return
-        missing = Outcome("missing", None)
-        found = [self.outcomes.get(row, missing) for row in np.flatnonzero(self.wanted).tolist()]
+        missing: Outcome[object] = Outcome("missing", None)
+        outcomes = [self.outcomes.get(row, missing) for row in np.flatnonzero(self.wanted).tolist()]
         try:
             with self.timings.on("compute"):
-                self.made = self.consumer.table(ids.filter(pa.array(self.wanted)), found)
+                own = cast("list[Outcome[Never]]", outcomes)
+                self.rows = self.consumer.table(ids.filter(pa.array(self.wanted)), own)
         except Exception as error:
             self.error = error
 
@@ -132,13 +150,13 @@ class ConsumerPass:
         """Return one row per wanted document; raises what the consumer raised."""
         if self.error is not None:
             raise self.error
-        return self.made
+        return self.rows
 
 
 class Item(NamedTuple):
     """What a decoding thread made of one row for one part: an outcome to compute or to keep, or an error."""
 
-    outcome: Outcome | None
+    outcome: Outcome[object] | None
     error: Exception | None
     timings: Timings
 
@@ -160,7 +178,7 @@ class PassResult:
 class SharedImage:
     """One document's image while it is in use: bytes are read once, and decoded once per size that is needed."""
 
-    def __init__(self, reference: dict[str, Any] | None, root: str, *, digest: str | None = None) -> None:
+    def __init__(self, reference: ImageReference | None, root: str, *, digest: str | None = None) -> None:
         self._reference, self._root, self._digest = reference, root, digest
         self._made: dict[Hashable, _Made] = {}
 
@@ -178,10 +196,9 @@ class SharedImage:
         reference, root, digest = self._reference, self._root, self._digest
         data = self._once("read", limits, lambda: open_image(reference, root, limits, digest=digest), user)
         key = (limits, background, decoded_size(data, side))
-        pixels: Rgb = self._once(
+        return self._once(
             "decode", key, lambda: decode(data, limits=limits, min_side=side, background=background), user
         )
-        return pixels
 
     def charge(self) -> None:
         """Share the cost of what was read and decoded among those who used it."""
@@ -189,9 +206,10 @@ class SharedImage:
             for user in made.users:
                 user.add(made.kind, made.seconds / len(made.users))
 
-    def _once(self, kind: Kind, key: Hashable, make: Callable[[], Any], user: Timings) -> Any:
+    def _once(self, kind: Kind, key: Hashable, make: Callable[[], T], user: Timings) -> T:
         if (kind, key) not in self._made:
-            started, value = time.perf_counter(), None
+            started = time.perf_counter()
+            value: object
             try:
                 value = make()
             except ImageError as refused:
@@ -201,12 +219,12 @@ class SharedImage:
         made.users.append(user)
         if isinstance(made.value, ImageError):
             raise made.value
-        return made.value
+        return cast(T, made.value)  # of this kind and key
 
 
 class _Made(NamedTuple):
     kind: Kind
-    value: Any  # or the ImageError that came instead
+    value: object  # or the ImageError that came instead
     seconds: float
     users: list[Timings]
 
@@ -304,7 +322,7 @@ def _ahead(
             future.cancel()
 
 
-def _nbytes(value: Any) -> int:
+def _nbytes(value: object) -> int:
     """Return the bytes of the arrays in something prepared."""
     if isinstance(value, np.ndarray):
         return value.nbytes

@@ -9,7 +9,7 @@ import time
 import zlib
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -81,18 +81,29 @@ class ImageHeader(NamedTuple):
     height: int
 
 
-def open_image(image: dict[str, Any] | None, root: str, limits: ImageLimits, *, digest: str | None = None) -> bytes:
+class ImageReference(TypedDict, total=False):
+    """What a document holds of its image: where its encoded bytes lie, or the bytes themselves."""
+
+    uri: str | None
+    offset: int | None
+    length: int | None
+    bytes: "bytes | None"
+
+
+def open_image(image: ImageReference | None, root: str, limits: ImageLimits, *, digest: str | None = None) -> bytes:
     """Return the encoded bytes behind a reference {uri, offset, length, bytes}.
 
     `root` is a folder or an fsspec URL; `uri` lies below it. Symbolic links are followed. `digest` is what the
     documents hold of them; one that tells why there were none is not compared.
     Raises ImageError: missing, bad_uri, remote, no_image, too_large, changed.
     """
-    if image is None or (image.get("uri") is None and image.get("bytes") is None):
+    if image is None:
         raise ImageError("missing")
-    data = image.get("bytes")
+    uri, data = image.get("uri"), image.get("bytes")
     if data is None:
-        data = _read(_inside(image["uri"]), root, image.get("offset"), image.get("length"), limits.max_bytes)
+        if uri is None:
+            raise ImageError("missing")
+        data = _read(_inside(uri), root, image.get("offset"), image.get("length"), limits.max_bytes)
     if len(data) > limits.max_bytes:
         raise ImageError("too_large", f"more than {limits.max_bytes} bytes")
     data = bytes(data)

@@ -8,19 +8,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Never, Protocol
+from typing import ClassVar, Never, Protocol, cast
 
 import pyarrow as pa
 
 from fuseline.models.columns import Column, Text
 from fuseline.models.config import FrozenConfig, key_values
 from fuseline.models.features import Features
+from fuseline.plain import JsonObject
 from fuseline.stores.dataset import Dataset
 from fuseline.stores.fitted import Fitted, SavedCheckpoint
 from fuseline.stores.manifest import Kind, Manifest
 from fuseline.stores.root import Root
 from fuseline.tasks.engine.image_pass import ImageTransform
 from fuseline.tasks.engine.rows import ORDINARY, Fold, Rows
+from fuseline.tasks.engine.timings import ShardReport
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Context:
     lineage: dict[str, str]  # upstream name -> dataset key, the node's own under "self"
     reads: tuple[Read, ...] = ()  # what the tables are
     scratch: Path | None = None  # of a fit: where it may keep what it goes on from when it is cut short
-    facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # what the records of fitted upstreams tell
+    facts: dict[str, JsonObject] = field(default_factory=dict)  # of the records of fitted upstreams, by their names
     fold: Fold | None = None  # of the node
     seen: tuple[bool, ...] = ()  # of a summary that compares: per shard, in order, whether the fit saw it as it is now
 
@@ -157,18 +159,46 @@ class Scan:
     images: str = field(default="", compare=False)  # what to tell of images that were looked for in vain
 
 
+class Source(Protocol):
+    """Where documents come from."""
+
+    def image_root(self) -> str:
+        """Return the folder or URL where image references start."""
+
+
+class ScanFunction(Protocol):
+    """What an ingest has to do; `broken` shards lost their file, images of the shards `again` are read again."""
+
+    def __call__(
+        self, node: Never, root: Root, *, broken: frozenset[int] = ..., again: frozenset[int] = ..., look: bool = ...
+    ) -> Scan: ...
+
+
+class IngestFunction(Protocol):
+    """Reads the source and commits its documents; `listing` is that of the scan, `done` gets a report per shard."""
+
+    def __call__(
+        self,
+        node: Never,
+        root: Root,
+        *,
+        broken: frozenset[int] = ...,
+        listing: Never = ...,
+        again: frozenset[int] = ...,
+        done: Callable[[ShardReport], None],
+    ) -> None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ingest(Node):
     """The first node: a source becomes shards of documents, by functions that the node carries as a fit carries its.
 
-    `scan(node, root, broken=, again=, look=)` says what there is to do, `make(node, root, broken=, again=, listing=,
-    done=)` does it, and `note(node, root)` is what the plan tells of documents that need nothing.
+    `note(node, root)` is what the plan tells of documents that need nothing.
     """
 
-    config: Any  # of the documents module
-    source: Any  # where the documents come from; where they lie is no part of the key
-    scan: Callable[..., Scan]
-    make: Callable[..., None]
+    source: Source  # no part of the key: documents may move
+    scan: ScanFunction
+    make: IngestFunction
     note: Callable[["Ingest", Root], str]
 
     kind: ClassVar[Kind] = "documents"
@@ -196,7 +226,9 @@ class TrainingRows(Features, Protocol):
         """Yield one table per read of a shard, rows of the split alone."""
 
 
-FitFunction = Callable[[TrainingRows, TrainingRows, Never, Context], tuple[Callable[[Path], None], int, dict[str, Any]]]
+Save = Callable[[Path], None]
+FitResult = tuple[Save, int, JsonObject]  # see `Fit`
+FitFunction = Callable[[TrainingRows, TrainingRows, Never, Context], FitResult]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,15 +321,16 @@ def in_fold(nodes: Iterable[Node], fold: Fold) -> list[Node]:
 
 
 def _moved(node: Node, move: Callable[[Node], Node], fold: Fold) -> Node:
-    reads, fits = [replace(read, node=move(read.node)) for read in node.reads], tuple(map(move, node.fits))
+    reads = [replace(read, node=move(read.node)) for read in node.reads]
+    fits = cast("tuple[Fit, ...]", tuple(map(move, node.fits)))
     rests = isinstance(node, Fit) or fits or any(read.node.fold for read in reads)
     if not rests:
         return node
     reads = [_with_fold(read) if isinstance(read.node, Ingest) and "split" in read.columns else read for read in reads]
-    changes: dict[str, Any] = {"reads": tuple(reads), "fits": fits, "rows": replace(node.rows, fold=fold)}
-    if isinstance(node, Summary) and node.compares is not None:
-        changes["compares"] = move(node.compares)
-    return replace(node, **changes)
+    moved = replace(node, reads=tuple(reads), fits=fits, rows=replace(node.rows, fold=fold))
+    if isinstance(moved, Summary) and moved.compares is not None:
+        return replace(moved, compares=cast(Fit, move(moved.compares)))
+    return moved
 
 
 def _with_fold(read: Read) -> Read:

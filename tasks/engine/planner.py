@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Never, cast
 
+from fuseline.plain import JsonObject
 from fuseline.stores.dataset import MANIFEST, Dataset, versions
 from fuseline.stores.digests import combine
 from fuseline.stores.fitted import FittedRecord
@@ -59,7 +60,7 @@ class Plan:
         reasons = [reason if n == 1 else f"{reason} ({n} shards)" for reason, n in counts.items()]
         return "; ".join([*reasons, *([self.note] if self.note else [])])
 
-    def to_row(self) -> dict[str, Any]:
+    def to_row(self) -> JsonObject:
         """Return the row that `fuseline plan --json` prints."""
         return {
             "stage": self.node.label,
@@ -114,14 +115,16 @@ def plan_node(node: Node, root: Root, options: PlanOptions, before: dict[str, Pl
         before: plans of the upstream nodes that have not run yet; without them, what lies on disk is taken as final.
     """
     upstream = {n.name: before[n.name] for n in node.upstream if before and n.name in before}
-    return _PLANS[node.kind](node, root, options, upstream)
+    return _PLANS[node.kind](cast(Never, node), root, options, upstream)
 
 
 def _plan_ingest(node: Ingest, root: Root, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
     dataset = node.dataset(root)
     records = dataset.records()
     gone = {i: "its file is missing" for i, r in records.items() if not dataset.store.has(r.files)}
-    found = node.scan(node, root, broken=frozenset(gone), again=options.changed & records.keys(), look=options.look)
+    found = node.scan(
+        cast(Never, node), root, broken=frozenset(gone), again=options.changed & records.keys(), look=options.look
+    )
     gone |= dict.fromkeys(found.lost, "its record is lost")
     why = explain_key(node, root, options.last) if not records else "new documents"
     stale = {**{i: "documents changed or gone" for i in found.changed if i in records and i not in gone}}
@@ -336,7 +339,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> 
     return found
 
 
-_PLANS: dict[Kind, Callable[[Any, Root, PlanOptions, dict[str, Plan]], Plan]] = {
+_PLANS: dict[Kind, Callable[[Never, Root, PlanOptions, dict[str, Plan]], Plan]] = {
     "documents": _plan_ingest,
     "shards": _plan_shards,
     "checkpoint": _plan_fit,

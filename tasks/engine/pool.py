@@ -19,7 +19,8 @@ from fuseline.stores.errors import DataError
 from fuseline.stores.root import Root
 from fuseline.tasks.engine.meters import Meters, SharedMeter
 from fuseline.tasks.engine.nodes import ShardStage
-from fuseline.tasks.engine.shard import ShardReport, failed, make_shards
+from fuseline.tasks.engine.shard import make_shards
+from fuseline.tasks.engine.timings import ShardReport, failed
 
 Watch = Callable[[Meter], AbstractContextManager[None]]
 

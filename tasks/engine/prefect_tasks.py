@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Never, Protocol, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -20,7 +20,8 @@ from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Scan, ShardStage, Summary
 from fuseline.tasks.engine.planner import Plan, over_images
 from fuseline.tasks.engine.pool import close_pool, shared_pool
-from fuseline.tasks.engine.shard import ShardReport, failed, make_shards, make_summary
+from fuseline.tasks.engine.shard import make_shards, make_summary
+from fuseline.tasks.engine.timings import ShardReport, failed
 
 logger = logging.getLogger(__name__)
 
@@ -122,15 +123,17 @@ def one(node: Node, plan: Plan, execution: Execution, listen: Listener) -> list[
 
     meter = LocalMeter()
     with listen.watch([node.label], meter), metering(meter):
-        _WHOLE[node.kind](node, plan, execution, done)
+        _WHOLE[node.kind](cast(Never, node), plan, execution, done)
     return reports
 
 
 def _ingest(node: Ingest, plan: Plan, execution: Execution, done: Done) -> None:
     records = node.dataset(execution.root).records()
     broken = frozenset(i for i in plan.missing if i in records)
-    found = plan.scan or Scan({})
-    node.make(node, execution.root, broken=broken, listing=found.listing, again=found.again, done=done)
+    scan = plan.scan or Scan({})
+    node.make(
+        cast(Never, node), execution.root, broken=broken, listing=cast(Never, scan.listing), again=scan.again, done=done
+    )
 
 
 def _fit(node: Fit, plan: Plan, execution: Execution, done: Done) -> None:
@@ -141,7 +144,7 @@ def _summary(node: Summary, plan: Plan, execution: Execution, done: Done) -> Non
     done(make_summary(node, execution.root, source=execution.source))
 
 
-_WHOLE: dict[Kind, Callable[[Any, Plan, Execution, Done], None]] = {
+_WHOLE: dict[Kind, Callable[[Never, Plan, Execution, Done], None]] = {
     "documents": _ingest, "checkpoint": _fit, "tables": _summary,
 }  # fmt: skip
 

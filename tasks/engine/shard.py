@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Never, cast
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fuseline.models.progress import noted
 from fuseline.stores.dataset import ROW_INPUTS, Dataset, changed_rows, check_ids
-from fuseline.stores.errors import AlignmentError, DamagedError, FuselineError, StorageError, mismatch
+from fuseline.stores.errors import AlignmentError, DamagedError, StorageError, mismatch
 from fuseline.stores.manifest import ShardRecord
 from fuseline.stores.root import Root
 from fuseline.tasks.engine.image_pass import ConsumerPass, ImageTransform, run_pass
@@ -22,34 +22,12 @@ from fuseline.tasks.engine.inputs import Tables, context, row_inputs, shard_inpu
 from fuseline.tasks.engine.leaks import check_seen
 from fuseline.tasks.engine.nodes import ShardStage, Summary, Transform
 from fuseline.tasks.engine.snapshot import seen_input, seen_shards
-from fuseline.tasks.engine.timings import Kind, Timings
+from fuseline.tasks.engine.timings import Kind, ShardReport, Timings, failed
 
 logger = logging.getLogger(__name__)
 
 # These say something about the document, not about a failed try.
 SETTLED = ("ok", "missing")
-
-
-@dataclass(frozen=True)
-class ShardReport:
-    """What making one shard of one stage took: all that a worker sends back."""
-
-    stage: str  # the node's label
-    index: int
-    n_rows: int = 0
-    computed: int = 0
-    reused: int = 0
-    seconds: float = 0.0
-    timings: Timings = field(default_factory=Timings)
-    error: str = ""
-    apart: float = 0.0  # of `seconds`, what is no work of the stage: compiling, once on a machine
-    note: str = ""  # what the user must know of it
-
-
-def failed(stage: str, index: int, error: Exception) -> ShardReport:
-    """Return the report of a shard that could not be made."""
-    told = str(error) if isinstance(error, FuselineError) else f"{type(error).__name__}: {error}"
-    return ShardReport(stage, index, error=told)
 
 
 def make_shards(

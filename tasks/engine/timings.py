@@ -1,10 +1,12 @@
-"""Where the time of a stage goes."""
+"""Where the time of a stage goes, and what making one of its shards took."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
+
+from fuseline.stores.errors import FuselineError
 
 Kind = Literal["read", "decode", "prepare", "compute", "write", "wait"]
 
@@ -44,3 +46,25 @@ class Timings:
     def to_dict(self) -> dict[str, float]:
         """Return seconds by kind."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What making one shard of one stage took: all that a worker sends back."""
+
+    stage: str  # the node's label
+    index: int
+    n_rows: int = 0
+    computed: int = 0
+    reused: int = 0
+    seconds: float = 0.0
+    timings: Timings = field(default_factory=Timings)
+    error: str = ""
+    apart: float = 0.0  # of `seconds`, what is no work of the stage: compiling, once on a machine
+    note: str = ""  # what the user must know of it
+
+
+def failed(stage: str, index: int, error: Exception) -> ShardReport:
+    """Return the report of a shard that could not be made."""
+    message = str(error) if isinstance(error, FuselineError) else f"{type(error).__name__}: {error}"
+    return ShardReport(stage, index, error=message)

@@ -134,7 +134,7 @@ def _tally(predictions: pa.Table, documents: pa.Table, *, multi_label: bool) -> 
 def score_model(shards: Shards, config: EvaluateConfig, context: Context) -> dict[str, pa.Table]:
     """Return metrics, class scores, confusion counts and importance of one model."""
     (facts,) = context.facts.values()
-    multi_label: bool = facts[MULTI_LABEL]
+    multi_label = bool(facts[MULTI_LABEL])
     tallies = count(*streams(shards, 2), splits=config.splits, multi_label=multi_label)
     part = None if context.fold is None else context.fold.k
     return {

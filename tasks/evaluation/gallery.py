@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +12,15 @@ from PIL import Image
 from fuseline.models.config import FrozenConfig
 from fuseline.stores.errors import AlignmentError, mismatch
 from fuseline.stores.report_schemas import GALLERY
-from fuseline.tasks.engine.images import DIGEST, ImageError, ImageLimits, decode, image_digests, open_image
+from fuseline.tasks.engine.images import (
+    DIGEST,
+    ImageError,
+    ImageLimits,
+    ImageReference,
+    decode,
+    image_digests,
+    open_image,
+)
 from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
 from fuseline.tasks.evaluation.shard_streams import streams
 
@@ -81,7 +89,9 @@ def thumbnail(
     if not isinstance(image, dict):
         return None
     try:
-        pixels = decode(open_image(image, source, limits, digest=digest), limits=limits, min_side=side)
+        pixels = decode(
+            open_image(cast(ImageReference, image), source, limits, digest=digest), limits=limits, min_side=side
+        )
     except ImageError:
         return None
     small = Image.fromarray(pixels)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fuseline.models.features import Classifier, Features
+from fuseline.plain import number
 
 REPEATS = 3
 ENOUGH = 120.0  # seconds after which no further fit begins
@@ -35,7 +36,7 @@ def timed_fits(
         classifier, wall, processor = make({}), time.perf_counter(), time.process_time()
         classifier.fit(train, None, seed=seed)
         processor, wall = time.process_time() - processor, time.perf_counter() - wall
-        seconds = float(classifier.describe().get("train_seconds", wall))
+        seconds = float(number(classifier.describe().get("train_seconds", wall)))
         times.append({"seconds": seconds, "processor_seconds": processor})
         if len(times) == REPEATS or time.perf_counter() - started > ENOUGH:
             return times, classifier

@@ -21,8 +21,7 @@ from fuseline.models.scoring import count, guesses
 from fuseline.stores.digests import column_digest
 from fuseline.stores.errors import mismatch
 from fuseline.stores.root import Root
-from fuseline.tasks.engine.fit import FitResult
-from fuseline.tasks.engine.nodes import Context, Fit, Node
+from fuseline.tasks.engine.nodes import Context, Fit, FitResult, Node
 from fuseline.tasks.engine.shard_features import ShardFeatures
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig, has_tokens
 from fuseline.tasks.evaluation.visual_words import visual_words

@@ -1,9 +1,11 @@
 """Detected faces, objects or lines -> one embedding per element: the crop stages."""
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, TypedDict
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
 from fuseline.models.columns import Ragged
@@ -16,6 +18,17 @@ from fuseline.tasks.engine.image_pass import ImageTransform, Outcome, run_pass
 from fuseline.tasks.engine.images import DECODER, WHITE, ImageLimits, Rgb
 from fuseline.tasks.engine.nodes import Feature, Ingest, Read, ShardStage
 from fuseline.tasks.stages.embed import Dtype, EncoderChoice
+
+Crops = tuple[int, list[Rgb]]  # row, and the prepared pixels of each of its chosen elements
+Embedded = tuple[int, NDArray[np.float32]]  # row, and the embeddings (n, dim) of its chosen elements
+
+
+class DetectedElement(TypedDict):
+    """One row of the `elements` of DETECTIONS, as far as it is read here."""
+
+    box: list[float]  # left, top, right, bottom, fractions of the image's sides
+    score: float
+    points: list[float]
 
 
 class CropEmbedConfig(EncoderChoice):
@@ -60,7 +73,7 @@ def crop_digest(config: CropEmbedConfig) -> str:
     return f"{get_encoder(config.encoder, config.options).digest} crops-1 {DECODER}"
 
 
-def chosen(elements: list[dict[str, Any]], *, min_score: float, limit: int) -> list[int]:
+def chosen(elements: list[DetectedElement], *, min_score: float, limit: int) -> list[int]:
     """Return the places of the elements to use: highest score first, equal ones in their order."""
     strong = [place for place, element in enumerate(elements) if element["score"] >= min_score]
     return sorted(strong, key=lambda place: -elements[place]["score"])[:limit]
@@ -71,35 +84,35 @@ class CropEmbedder:
 
     def __init__(self, config: CropEmbedConfig, detections: pa.Table) -> None:
         self.config = config
-        self.encoder: Encoder = get_encoder(config.encoder, config.options)
+        self.encoder: Encoder[Rgb] = get_encoder(config.encoder, config.options)
         self.limits, self.background = config.limits, config.background
         self.batch_size, self.decode_threads = config.batch_size, config.decode_threads
         self.min_side: int | None = None  # a crop may be a small part of the image
         self._status, self._elements = detections["status"].to_pylist(), detections["elements"].to_pylist()
         self._chosen = [chosen(one, min_score=config.min_score, limit=config.limit) for one in self._elements]
 
-    def given(self, row: int) -> Outcome | None:
+    def given(self, row: int) -> Outcome[Embedded] | None:
         """Return why a row has no embedding, when it has no chosen element; its image is not read."""
         if self._chosen[row]:
             return None
         status = self._status[row]
         return Outcome("missing" if status == "ok" else status, None)
 
-    def prepare(self, pixels: Rgb, row: int) -> tuple[int, list[Any]]:
+    def prepare(self, pixels: Rgb, row: int) -> Crops:
         """Return the row and its prepared crops."""
         elements = [self._elements[row][place] for place in self._chosen[row]]
         return row, [self.encoder.prepare(self._crop(pixels, element)) for element in elements]
 
-    def compute(self, items: list[tuple[int, list[Any]]]) -> list[Outcome]:
+    def compute(self, items: Sequence[Crops]) -> list[Outcome[Embedded]]:
         """Return (row, embeddings (n, dim)) per document."""
-        crops = [crop for _, some in items for crop in some]
+        crops = [crop for _, of_row in items for crop in of_row]
         step = max(1, self.batch_size)
         vectors = np.concatenate([self.encoder.encode(crops[at : at + step]) for at in range(0, len(crops), step)])
-        ends = np.cumsum([len(some) for _, some in items])
+        ends = np.cumsum([len(of_row) for _, of_row in items])
         parts = np.split(vectors, ends[:-1])
         return [Outcome("ok", (row, part)) for (row, _), part in zip(items, parts, strict=True)]
 
-    def table(self, ids: pa.Array, outcomes: list[Outcome]) -> pa.Table:
+    def table(self, ids: pa.Array, outcomes: Sequence[Outcome[Embedded]]) -> pa.Table:
         """Return the stage's output; see `crop_embeddings`."""
         schema = crop_embeddings(self.encoder.dim, pa.from_numpy_dtype(self.config.dtype))
         rows = [self._row(outcome) for outcome in outcomes]
@@ -109,7 +122,7 @@ class CropEmbedder:
             [pa.array(column, one.type) for column, one in zip(columns, schema, strict=True)], schema=schema
         )
 
-    def _row(self, outcome: Outcome) -> tuple[str, list[int], list[Any]]:
+    def _row(self, outcome: Outcome[Embedded]) -> tuple[str, list[int], list[NDArray[np.floating]]]:
         if outcome.value is None:
             return outcome.status, [], []
         row, vectors = outcome.value
@@ -120,7 +133,7 @@ class CropEmbedder:
             return "overflow", [], []
         return "ok", self._chosen[row], list(vectors.astype(self.config.dtype))
 
-    def _crop(self, pixels: Rgb, element: dict[str, Any]) -> Rgb:
+    def _crop(self, pixels: Rgb, element: DetectedElement) -> Rgb:
         height, width = pixels.shape[:2]
         if getattr(self.encoder, "aligned", False) and len(element["points"]) == 10:
             points = np.array(element["points"], np.float64).reshape(5, 2) * (width, height)

@@ -1,7 +1,8 @@
 """Images -> text lines, faces or objects: the detect stages."""
 
 import logging
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import pyarrow as pa
 from pydantic import Field
@@ -10,6 +11,7 @@ from fuseline.models.columns import Text
 from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.detectors import detector_config, get_detector
 from fuseline.models.detectors.base import Detector, Element, strongest
+from fuseline.plain import JsonObject
 from fuseline.stores.schemas import DETECTIONS
 from fuseline.tasks.engine.image_pass import ImageTransform, Outcome, run_pass
 from fuseline.tasks.engine.images import DECODER, WHITE, ImageLimits, Rgb
@@ -17,6 +19,10 @@ from fuseline.tasks.engine.nodes import Feature, Ingest, Read, ShardStage
 from fuseline.tasks.options import ChosenConfig, Options
 
 logger = logging.getLogger(__name__)
+
+
+Prepared = tuple[int, int, Rgb]  # width and height of an image, and what its detector reads
+Detected = tuple[int, int, list[Element]]  # width and height of an image, and its elements
 
 
 class DetectConfig(ChosenConfig):
@@ -70,15 +76,15 @@ class ImageDetector:
     def given(self, row: int) -> None:
         """Return None: every image is looked at."""
 
-    def prepare(self, pixels: Rgb, row: int) -> tuple[int, int, Any]:
+    def prepare(self, pixels: Rgb, row: int) -> Prepared:
         """Return width and height of the image, and what the detector needs."""
         return pixels.shape[1], pixels.shape[0], self.detector.prepare(pixels)
 
-    def compute(self, items: list[tuple[int, int, Any]]) -> list[Outcome]:
+    def compute(self, items: Sequence[Prepared]) -> list[Outcome[Detected]]:
         """Return (width, height, elements) per image."""
-        return [self._found(*item) for item in items]
+        return [self._detected(*item) for item in items]
 
-    def _found(self, width: int, height: int, prepared: Any) -> Outcome:
+    def _detected(self, width: int, height: int, prepared: Rgb) -> Outcome[Detected]:
         try:
             elements = self.detector.detect(prepared)
         except (ArithmeticError, LookupError, ValueError, RuntimeError, _cv_error()) as error:
@@ -87,7 +93,7 @@ class ImageDetector:
             return Outcome("detect_failed", None)
         return Outcome("ok", (width, height, strongest(elements, self.config.limit)))
 
-    def table(self, ids: pa.Array, outcomes: list[Outcome]) -> pa.Table:
+    def table(self, ids: pa.Array, outcomes: Sequence[Outcome[Detected]]) -> pa.Table:
         """Return the stage's output in the DETECTIONS schema."""
         rows = [_row(outcome, self.config.text_score) for outcome in outcomes]
         arrays = [pa.array([row[one.name] for row in rows], one.type) for one in list(DETECTIONS)[1:]]
@@ -101,7 +107,7 @@ def _cv_error() -> type[Exception]:
     return sys.modules["cv2"].error if "cv2" in sys.modules else RuntimeError
 
 
-def _row(outcome: Outcome, text_score: float) -> dict[str, Any]:
+def _row(outcome: Outcome[Detected], text_score: float) -> JsonObject:
     width, height, elements = outcome.value or (None, None, [])
     words = [element.text for element in elements if element.text and element.score >= text_score]
     return {
@@ -110,7 +116,7 @@ def _row(outcome: Outcome, text_score: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _struct(element: Element) -> dict[str, Any]:
+def _struct(element: Element) -> JsonObject:
     flat = [value for point in element.points for value in point]
     return {**element._asdict(), "points": flat}
 

@@ -1,8 +1,8 @@
 """Images and texts -> embeddings: the embed stages."""
 
 import logging
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, NamedTuple, Never, Self
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from fuseline.models.columns import Dense
 from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.encoders import encoder_config, get_encoder
-from fuseline.models.encoders.base import Encoder, Modality
+from fuseline.models.encoders.base import Encoder, Item, Modality
 from fuseline.models.progress import note
 from fuseline.stores.errors import MismatchError, mismatch
 from fuseline.stores.schemas import embedding
@@ -24,6 +24,7 @@ from fuseline.tasks.options import ChosenConfig, Options
 
 logger = logging.getLogger(__name__)
 
+Vector = NDArray[np.float32]  # (dim,)
 Dtype = Literal["float16", "float32"]
 _TINY = 1e-12  # a norm below this is a zero vector
 
@@ -111,7 +112,8 @@ class ImageEmbedder:
     """An encoder's part of a pass over images."""
 
     def __init__(self, config: ImageEmbedConfig) -> None:
-        self.config, self.encoder = config, _encoder(config)
+        self.config = config
+        self.encoder: Encoder[Rgb] = get_encoder(config.encoder, config.options)
         self.limits, self.background = config.limits, config.background
         self.batch_size, self.decode_threads = config.batch_size, config.decode_threads
         self.min_side = self.encoder.min_side
@@ -119,15 +121,15 @@ class ImageEmbedder:
     def given(self, row: int) -> None:
         """Return None: every image is looked at."""
 
-    def prepare(self, pixels: Rgb, row: int) -> Any:
+    def prepare(self, pixels: Rgb, row: int) -> Rgb:
         """Return the pixels as the network wants them."""
         return self.encoder.prepare(pixels)
 
-    def compute(self, items: list[Any]) -> list[Outcome]:
+    def compute(self, items: Sequence[Rgb]) -> list[Outcome[Vector]]:
         """Return one vector (dim,) float32 per item."""
         return [Outcome("ok", vector) for vector in _vectors(self.encoder, items)]
 
-    def table(self, ids: pa.Array, outcomes: list[Outcome]) -> pa.Table:
+    def table(self, ids: pa.Array, outcomes: Sequence[Outcome[Vector]]) -> pa.Table:
         """Return the stage's output in the schema `embedding(dim, dtype)`."""
         return _table(ids, outcomes, self.encoder.dim, self.config)
 
@@ -138,8 +140,9 @@ def embed_text(cleaned: pa.Table, config: TextEmbedConfig) -> pa.Table:
     Texts are encoded from the longest to the shortest, so that a batch holds little padding. Only the part that the
     network may read is ever taken out of the table, one text at a time. Raises MissingWeights.
     """
-    encoder, texts = _encoder(config), cleaned[config.column]
-    outcomes = [Outcome("missing", None)] * len(texts)
+    encoder: Encoder[str] = get_encoder(config.encoder, config.options)
+    texts = cleaned[config.column]
+    outcomes: list[Outcome[Vector]] = [Outcome("missing", None)] * len(texts)
     lengths = np.asarray(pc.fill_null(pc.utf8_length(texts), 0))
     # A text of white space alone counts as none; null stays null.
     filled = np.asarray(pc.fill_null(pc.invert(pc.utf8_is_space(texts)), False)) & (lengths > 0)
@@ -159,15 +162,12 @@ def weights_digest(config: ImageEmbedConfig | TextEmbedConfig) -> str:
 
     Reads the weight file once per process and imports no torch. Raises MissingWeights.
     """
-    digest = _encoder(config).digest
+    encoder: Encoder[Never] = get_encoder(config.encoder, config.options)
+    digest = encoder.digest
     return f"{digest} {DECODER}" if isinstance(config, ImageEmbedConfig) else digest
 
 
-def _encoder(config: _EmbedConfig) -> Encoder:
-    return get_encoder(config.encoder, config.options)
-
-
-def _vectors(encoder: Encoder, items: list[Any]) -> NDArray[np.float32]:
+def _vectors(encoder: Encoder[Item], items: Sequence[Item]) -> NDArray[np.float32]:
     """Return the vectors (n, dim) of n items; raises MismatchError when the network gives another shape."""
     vectors, expected = encoder.encode(items), (len(items), encoder.dim)
     if vectors.shape != expected:
@@ -176,18 +176,19 @@ def _vectors(encoder: Encoder, items: list[Any]) -> NDArray[np.float32]:
     return vectors
 
 
-def _table(ids: pa.Array, outcomes: list[Outcome], dim: int, config: _EmbedConfig) -> pa.Table:
+def _table(ids: pa.Array, outcomes: Sequence[Outcome[Vector]], dim: int, config: _EmbedConfig) -> pa.Table:
     """Return the stage's output; a vector that its dtype can't hold is marked and zeroed."""
     values = np.zeros((len(outcomes), dim), np.float32)
     status = np.array([outcome.status for outcome in outcomes], dtype=object)
     for row, outcome in enumerate(outcomes):
         if outcome.value is not None:
             values[row] = outcome.value
-    _refuse(values, status, ~np.isfinite(values).all(axis=1), "not_finite")
+    _refuse(values, status, np.asarray(~np.isfinite(values).all(axis=1)), "not_finite")
     if config.normalise == "l2":
         norms = np.linalg.norm(values.astype(np.float64), axis=1, keepdims=True)
         values = (values / np.where(norms < _TINY, 1.0, norms)).astype(np.float32)
-    _refuse(values, status, (np.abs(values) > float(np.finfo(config.dtype).max)).any(axis=1), "overflow")
+    too_large = np.abs(values) > float(np.finfo(config.dtype).max)
+    _refuse(values, status, np.asarray(too_large.any(axis=1)), "overflow")
     flat = pa.array(values.astype(config.dtype).reshape(-1))
     columns = [
         ids,
@@ -198,7 +199,7 @@ def _table(ids: pa.Array, outcomes: list[Outcome], dim: int, config: _EmbedConfi
     return pa.Table.from_arrays(columns, schema=embedding(dim, pa.from_numpy_dtype(config.dtype)))
 
 
-def _refuse(values: NDArray[np.float32], status: NDArray[Any], bad: Any, slug: str) -> None:
+def _refuse(values: NDArray[np.float32], status: NDArray[np.object_], bad: NDArray[np.bool_], slug: str) -> None:
     """Mark the rows of a mask (n,) and zero their vectors."""
     if bad.any():
         logger.warning("%d embeddings are %s: their rows are marked", int(bad.sum()), slug)

@@ -16,8 +16,7 @@ from fuseline.models.features import Features
 from fuseline.stores.errors import mismatch
 from fuseline.stores.schemas import embedding, indices
 from fuseline.tasks.engine.cache import loaded
-from fuseline.tasks.engine.fit import FitResult
-from fuseline.tasks.engine.nodes import Context, Feature, Fit, Read, ShardStage, TrainingRows
+from fuseline.tasks.engine.nodes import Context, Feature, Fit, FitResult, Read, ShardStage, TrainingRows
 from fuseline.tasks.stages.embed import Dtype, EncoderChoice, Sources
 
 

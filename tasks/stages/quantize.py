@@ -12,11 +12,11 @@ from fuseline.models.features import Features, embedding_name
 from fuseline.models.quantizers import QUANTIZERS, Quantizer
 from fuseline.models.quantizers.drift import DriftConfig
 from fuseline.models.quantizers.reservoir import Reservoir
+from fuseline.plain import JsonObject
 from fuseline.stores.fitted import SavedCheckpoint
 from fuseline.stores.schemas import codes
 from fuseline.tasks.engine.cache import loaded
-from fuseline.tasks.engine.fit import FitResult
-from fuseline.tasks.engine.nodes import Context, Feature, Fit, Ingest, Read, ShardStage
+from fuseline.tasks.engine.nodes import Context, Feature, Fit, FitResult, Ingest, Read, ShardStage
 from fuseline.tasks.options import parse_options
 
 
@@ -25,7 +25,7 @@ class QuantizeConfig(FrozenConfig):
 
     quantizer: str = Field("pq", description="Name of a quantizer; `fuseline list quantizers` shows them")
     embedding: str = Field("image", description="Name of the embedding in `embed` to quantize")
-    options: dict[str, Any] = Field({}, description="Options of the quantizer")
+    options: dict[str, object] = Field({}, description="Options of the quantizer")
     seed: int = Field(0, description="Seed of all random draws")
     drift: DriftConfig = runtime_option(DriftConfig(), description="From when on new data ask for another codebook")
 
@@ -57,7 +57,7 @@ def fit_codebook(train: Features, valid: Features, config: QuantizeConfig, conte
         column = block.column(embedding_name(config.embedding), Dense)
         sample.add(column.values[usable(column.values, column.present, unit=options.unit)])
     quantizer = QUANTIZERS[config.quantizer](options).fit(sample.rows(), seed=config.seed)
-    facts = {
+    facts: JsonObject = {
         "train_error": quantizer.train_error,
         "tokens": quantizer.tokens,
         "vectors": len(sample.rows()),

@@ -1,6 +1,6 @@
 """Stages that a configuration adds by name under `stages`: each makes one more dataset for models to read."""
 
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Never, Protocol
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,7 @@ class Stage(Protocol):
     Config: ClassVar[type[FrozenConfig]]
 
     @staticmethod
-    def node(name: str, config: Any, sources: Readable) -> ShardStage:
+    def node(name: str, config: Never, sources: Readable) -> ShardStage:
         """Return the node `embed/NAME` of a stage that makes vectors, which models and codebooks read by that name.
 
         It reads documents, clean text, detections and embeddings; `config` is of the type `Config`.
@@ -35,7 +35,7 @@ class StageConfig(FrozenConfig):
     """One more stage."""
 
     stage: str = Field(description="Name of a stage; `fuseline list stages` shows them")
-    options: dict[str, Any] = Field({}, description="Options of the stage")
+    options: dict[str, object] = Field({}, description="Options of the stage")
 
     @model_validator(mode="after")
     def _check(self) -> "StageConfig":

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -13,8 +13,7 @@ from fuseline.models.fasttext.pretrained import vectors_digest
 from fuseline.models.features import Features, Input, inputs_of, logits_name, reads_text
 from fuseline.models.registry import MODELS, new_classifier
 from fuseline.stores.errors import ConfigError, mismatch
-from fuseline.tasks.engine.fit import FitResult
-from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Read, ShardStage
+from fuseline.tasks.engine.nodes import Context, Fit, FitResult, Ingest, Read, ShardStage
 from fuseline.tasks.options import parse_options
 
 
@@ -22,7 +21,7 @@ class ModelConfig(FrozenConfig):
     """One classifier to train, evaluate and predict with."""
 
     kind: str = Field(description="Name of a model; `fuseline list models` shows them")
-    options: dict[str, Any] = Field({}, description="Options of the model")
+    options: dict[str, object] = Field({}, description="Options of the model")
     ocr: tuple[str, ...] = Field((), description="Detectors whose words are added to the text, for models that read it")
     seed: int = Field(0, description="Seed of all random draws")
 
@@ -73,9 +72,9 @@ class TrainConfig(FrozenConfig):
     """What decides a classifier: its kind, its options (defaults included), its seed."""
 
     kind: str
-    options: dict[str, Any]
+    options: dict[str, object]
     seed: int
-    runtime_options: dict[str, Any] = runtime_option({})  # options that change no bytes
+    runtime_options: dict[str, object] = runtime_option({})  # options that change no bytes
 
 
 def train_config(model: ModelConfig) -> TrainConfig:
@@ -85,7 +84,7 @@ def train_config(model: ModelConfig) -> TrainConfig:
     return TrainConfig(kind=model.kind, options=options, seed=model.seed, runtime_options=runtime_options)
 
 
-def start_digest(kind: str, options: dict[str, Any]) -> str:
+def start_digest(kind: str, options: dict[str, object]) -> str:
     """Return the digest of the file that a training of a model with these options starts from, "" without one.
 
     Raises MissingWeights when it is absent, ConfigError when it does not fit the other options.

@@ -20,7 +20,7 @@ from fuseline.flows.upkeep.damage import find_all_damage
 from fuseline.flows.upkeep.forget import forget
 from fuseline.stores.errors import ConfigError
 from fuseline.stores.places import open_root
-from fuseline.tasks.documents.ingest import SourceConfig
+from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.engine.leaks import check_leaks
 from fuseline.tasks.engine.nodes import Node, whole
 from fuseline.tasks.engine.planner import PlanOptions, plan_all

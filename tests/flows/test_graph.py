@@ -9,7 +9,7 @@ from fuseline.flows.experiments.trials import Grid
 from fuseline.flows.graph import build, build_prediction
 from fuseline.models.errors import MissingWeights
 from fuseline.stores.errors import ConfigError
-from fuseline.tasks.documents.ingest import SourceConfig
+from fuseline.tasks.documents.documents_node import SourceConfig
 from tests.flows.conftest import settings
 
 

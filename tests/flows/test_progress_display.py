@@ -12,7 +12,7 @@ from rich.progress import Progress, TextColumn
 from fuseline.flows import progress_display
 from fuseline.flows.progress_display import Expected, ProgressReporter
 from fuseline.models.progress import LocalMeter, metering, note, note_doing, noted
-from fuseline.tasks.engine.shard import ShardReport
+from fuseline.tasks.engine.timings import ShardReport
 
 
 @pytest.fixture

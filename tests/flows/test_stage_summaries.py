@@ -12,8 +12,7 @@ from fuseline.flows.graph import build
 from fuseline.flows.runtime import shares_of
 from fuseline.flows.step import _summaries
 from fuseline.tasks.engine.planner import Plan
-from fuseline.tasks.engine.shard import ShardReport
-from fuseline.tasks.engine.timings import Timings
+from fuseline.tasks.engine.timings import ShardReport, Timings
 from tests.flows.conftest import settings
 
 

@@ -10,7 +10,7 @@ from fuseline.stores.places import open_root
 from fuseline.stores.root import Root
 from fuseline.stores.schemas import DETECTIONS, ragged_indices
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig
+from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.engine.fit import make_fit
 from fuseline.tasks.engine.nodes import Fit, Read, ShardStage

@@ -16,7 +16,7 @@ from fuseline.stores.fitted import SavedCheckpoint
 from fuseline.stores.places import open_root
 from fuseline.stores.schemas import embedding, indices
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig
+from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Read, ShardStage
 from fuseline.tasks.stages.embed_columns import TabularEmbedConfig, embed_tabular, fit_tabular

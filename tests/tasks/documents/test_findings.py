@@ -14,7 +14,8 @@ from fuseline.stores.errors import DataError
 from fuseline.stores.forgotten import Forgotten
 from fuseline.stores.places import open_root
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_quarantine
+from fuseline.tasks.documents.documents_node import SourceConfig
+from fuseline.tasks.documents.ingest import ingest, ingest_quarantine
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.documents.side_files import found_beside
 

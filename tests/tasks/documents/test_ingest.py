@@ -11,7 +11,8 @@ from faults import failing
 
 from fuseline.stores.errors import ConfigError, DataError, StorageError
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, scan
+from fuseline.tasks.documents.documents_node import SourceConfig
+from fuseline.tasks.documents.ingest import scan
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.engine.planner import PlanOptions, plan_node
 from fuseline.tasks.readers import READERS

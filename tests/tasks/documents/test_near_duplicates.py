@@ -11,7 +11,8 @@ from PIL import Image
 from fuseline.stores.places import open_root
 from fuseline.stores.schemas import IMAGE
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_quarantine, scan
+from fuseline.tasks.documents.documents_node import SourceConfig
+from fuseline.tasks.documents.ingest import ingest, ingest_quarantine, scan
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.documents.near_duplicates import DuplicatesConfig, ImageDuplicates, difference_hash
 from fuseline.tasks.engine.nodes import Ingest

@@ -10,7 +10,8 @@ from drive import content, documents, nodes, run
 
 from fuseline.stores.errors import DataError
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest_quarantine
+from fuseline.tasks.documents.documents_node import SourceConfig
+from fuseline.tasks.documents.ingest import ingest_quarantine
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.documents.near_duplicates import DuplicatesConfig
 from fuseline.tasks.engine.nodes import Ingest

@@ -8,7 +8,8 @@ from drive import Source, run
 from fuseline.stores.errors import ConfigError
 from fuseline.stores.root import Root
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, stage
+from fuseline.tasks.documents.documents_node import SourceConfig
+from fuseline.tasks.documents.ingest import stage
 from fuseline.tasks.engine.nodes import Ingest
 from fuseline.tasks.experiments.folds import check_folds, divided
 

@@ -10,7 +10,8 @@ from fixtures.layouts import LAYOUTS
 
 from fuseline.stores.places import open_root
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_quarantine
+from fuseline.tasks.documents.documents_node import SourceConfig
+from fuseline.tasks.documents.ingest import ingest, ingest_quarantine
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 
 ROWS, BROKEN = 60, 5

@@ -28,7 +28,8 @@ SCRIPT = """
 import json, resource
 from pathlib import Path
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest
+from fuseline.tasks.documents.documents_node import SourceConfig
+from fuseline.tasks.documents.ingest import ingest
 from fuseline.tasks.engine.nodes import Ingest
 from fuseline.tasks.readers import READERS
 def peak():

@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 
 from fuseline.stores.places import open_root
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, ingest_quarantine
+from fuseline.tasks.documents.documents_node import SourceConfig
+from fuseline.tasks.documents.ingest import ingest, ingest_quarantine
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 
 PETS = sources(

@@ -10,7 +10,8 @@ from fixtures.pieces import put
 from fuseline.stores.errors import ConfigError, DataError
 from fuseline.stores.places import open_root
 from fuseline.tasks.documents.assignment import SplitConfig
-from fuseline.tasks.documents.ingest import SourceConfig, ingest, scan
+from fuseline.tasks.documents.documents_node import SourceConfig
+from fuseline.tasks.documents.ingest import ingest, scan
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.readers import READERS, looks_for
 
