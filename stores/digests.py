@@ -12,12 +12,13 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
+from fuseline.plain import Json
 from fuseline.stores.errors import DataError, mismatch
 
 CELL_BYTES = 16
 
 
-def key_digest(parts: Any) -> str:
+def key_digest(parts: Json) -> str:
     """Return the dataset key of plain JSON values: 20 hex characters, independent of the order of mapping keys."""
     return blake3.blake3(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:20]
 

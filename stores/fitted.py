@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 
+from fuseline.plain import JsonObject
 from fuseline.stores.dataset import MANIFEST, list_datasets
 from fuseline.stores.digests import combine
 from fuseline.stores.errors import DamagedError, DataError
@@ -27,7 +28,7 @@ class FittedRecord:
     shards: dict[str, str]  # shard index -> digest of its inputs then
     fitted: dict[str, str]  # fitted upstream -> its digest then
     files: dict[str, FileRecord]
-    facts: dict[str, Any] = field(default_factory=dict)  # what the classifier says of its training
+    facts: JsonObject = field(default_factory=dict)  # what the classifier says of its training
     saw: dict[str, int] = field(default_factory=dict)  # split, as it is in the fold -> documents that were read of it
 
     def to_bytes(self) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, TypeVar
 
 import orjson
 
+from fuseline.plain import JsonObject
 from fuseline.stores.digests import bytes_digest, combine, key_digest
 from fuseline.stores.errors import DamagedError, DataError, mismatch
 
@@ -29,7 +30,7 @@ class Manifest:
 
     stage: str  # "clean", "embed/image", ...
     version: int
-    config: dict[str, Any]
+    config: JsonObject
     upstream: dict[str, str]
     layout: str  # name of the store that holds the shards
     role: str = ""  # what it is to those who look for it: "documents", "predictions", "models"
@@ -109,7 +110,7 @@ def expanded(names: Iterable[str], columns: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for matches in found for name in matches)
 
 
-def sealed(values: dict[str, Any]) -> bytes:
+def sealed(values: JsonObject) -> bytes:
     """Return plain values as JSON with the format version and a seal, by which a changed byte is found."""
     body = {"format": FORMAT, **values}
     return orjson.dumps({**body, SEAL: _seal(body)}, option=_JSON)
@@ -144,7 +145,7 @@ def _unsaid(stage: str) -> dict[str, Any]:
     return {"role": role, "kind": kinds.get(role, "shards")}
 
 
-def _seal(body: dict[str, Any]) -> str:
+def _seal(body: JsonObject) -> str:
     return bytes_digest(orjson.dumps(body, option=_JSON))
 
 
