@@ -139,8 +139,8 @@ def _fits(config: Config, features: Readable) -> tuple[dict[str, Fit], Readable]
         spec = config.models[name]
         fits[name] = train.stage(name, spec, features)
         if name in read:
-            said = logits.stage(name, spec, features, fits[name])
-            features = features._replace(others=(*features.others, said))
+            logit_node = logits.stage(name, spec, features, fits[name])
+            features = features._replace(others=(*features.others, logit_node))
     return fits, features
 
 
@@ -170,8 +170,8 @@ def _results(
     for name, spec in models:
         yield evaluate.stage(name, spec, predictions[name], documents, splits=config.evaluation.splits)
     for name, spec in models:
-        shown = GalleryConfig(count=report.gallery, seed=spec.seed, split=report.split)
-        yield gallery.stage(name, shown, predictions[name], documents, features.clean)
+        examples = GalleryConfig(count=report.gallery, seed=spec.seed, split=report.split)
+        yield gallery.stage(name, examples, predictions[name], documents, features.clean)
     for name, spec in models:
         if token_dictionary.has_tokens(spec.kind):
             fit = fits[name]

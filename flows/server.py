@@ -147,13 +147,13 @@ def end_run(message: str) -> None:
 
 def main() -> None:
     """Serve the listening socket until standard input ends; say `ready` on standard output when it answers."""
-    told = os.fdopen(os.dup(1), "w")
+    output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else is printed belongs into the log
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=int(sys.argv[1]))
     running: list[Any] = []  # the server, once it is there
     # From the first moment: a run that is killed while its server starts must not leave it behind.
     threading.Thread(target=_follow, args=(running,), daemon=True).start()
-    _serve(listener, running, told)
+    _serve(listener, running, output)
 
 
 def _follow(running: list[Any]) -> None:
@@ -169,7 +169,7 @@ def _follow(running: list[Any]) -> None:
     os._exit(1)  # a connection that never closes, say
 
 
-def _serve(listener: socket.socket, running: list[Any], told: Any) -> None:
+def _serve(listener: socket.socket, running: list[Any], output: Any) -> None:
     with uncollected():
         import uvicorn
         from prefect.server.api.server import create_app
@@ -182,7 +182,7 @@ def _serve(listener: socket.socket, running: list[Any], told: Any) -> None:
     def announce() -> None:
         while not server.started:
             time.sleep(0.05)
-        print("ready", file=told, flush=True)
+        print("ready", file=output, flush=True)
 
     threading.Thread(target=announce, daemon=True).start()
     asyncio.run(server.serve([listener]))

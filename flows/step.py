@@ -156,7 +156,7 @@ def _summaries(plans: list[Plan], reports: list[ShardReport], seconds: float) ->
     """Return a summary per stage; those of a pass share its wall time as they shared the work."""
     seconds -= sum(report.apart for report in reports)
     work = sum(report.seconds - report.apart for report in reports)
-    found = {}
+    summaries = {}
     for plan in plans:
         label, own = plan.node.label, [report for report in reports if report.stage == plan.node.label]
         errors = tuple(f"shard {report.index}: {report.error}" for report in own if report.error)
@@ -164,7 +164,7 @@ def _summaries(plans: list[Plan], reports: list[ShardReport], seconds: float) ->
         for report in own:
             timings += report.timings
         share = sum(report.seconds - report.apart for report in own) / work if work else 1 / len(plans)
-        found[label] = StageSummary(
+        summaries[label] = StageSummary(
             stage=label,
             fresh=len(set(plan.fresh) - {report.index for report in own}),
             computed_shards=len(own) - len(errors),
@@ -176,7 +176,7 @@ def _summaries(plans: list[Plan], reports: list[ShardReport], seconds: float) ->
             errors=errors,
             notes=tuple(report.note for report in own if report.note),
         )
-    return found
+    return summaries
 
 
 @contextmanager

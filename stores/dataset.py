@@ -239,14 +239,14 @@ def changed_rows(before: pa.Table | None, ids: pa.ChunkedArray, inputs: NDArray[
 
 def list_datasets(root: Root) -> list[Dataset]:
     """Return every dataset that lies under the output root, of any key, but those whose manifest cannot be read."""
-    found = (manifest_in(root, folder) for folder in dataset_folders(root))
-    return [Dataset(root, manifest) for manifest in found if manifest is not None]
+    manifests = (manifest_in(root, folder) for folder in dataset_folders(root))
+    return [Dataset(root, manifest) for manifest in manifests if manifest is not None]
 
 
 def versions(root: Root, stage: str) -> list[Dataset]:
     """Return the datasets of one stage, whatever their key, but those whose manifest cannot be read."""
-    found = (manifest_in(root, f"{stage}/{key}") for key in root.children(stage))
-    return [Dataset(root, manifest) for manifest in found if manifest is not None]
+    manifests = (manifest_in(root, f"{stage}/{key}") for key in root.children(stage))
+    return [Dataset(root, manifest) for manifest in manifests if manifest is not None]
 
 
 def dataset_folders(root: Root, below: str = "") -> Iterator[str]:

@@ -50,26 +50,26 @@ class Forgotten:
         """
         lists = [one for name in (FILE, COPY) if (one := cls._read(root, name)) is not None]
         # Nothing ever leaves the list: after a kill between the two copies the longer one is the last.
-        found = max(lists, key=len, default=cls())
+        longest = max(lists, key=len, default=cls())
         wanted = _noted(root) if lists else Published.load(root).forgotten
-        if len(found) < wanted:
+        if len(longest) < wanted:
             if len(set(again)) >= wanted:
                 return cls()
             cure = f"{_CURE}, or give the ids of all {wanted:,} again: fuseline forget CONFIG --ids FILE --missing-ok"
-            raise DataError(mismatch(root.uri(FILE), f"a list of {wanted} documents", f"{len(found)} of them", cure))
+            raise DataError(mismatch(root.uri(FILE), f"a list of {wanted} documents", f"{len(longest)} of them", cure))
         if not lists:
             cls._check(root, FILE)
             cls._check(root, COPY)
-        return found
+        return longest
 
     @classmethod
     def damaged(cls, root: Root) -> list[str]:
         """Return the copies of the list that are missing, damaged or shorter than it is."""
         copies = {name: cls._read(root, name) for name in (FILE, COPY)}
-        found, wanted = max((one for one in copies.values() if one is not None), key=len, default=None), _noted(root)
+        longest, wanted = max((one for one in copies.values() if one is not None), key=len, default=None), _noted(root)
         if not cls.copies(root) and not wanted:
             return []
-        return [name for name, one in copies.items() if one is None or one != found or len(one) < wanted]
+        return [name for name, one in copies.items() if one is None or one != longest or len(one) < wanted]
 
     @staticmethod
     def copies(root: Root) -> set[str]:
@@ -79,9 +79,9 @@ class Forgotten:
     @classmethod
     def restore(cls, root: Root) -> list[str]:
         """Write damaged copies again from the other one and return their names; raises DataError when both are lost."""
-        damaged, found = cls.damaged(root), cls.load(root)
-        if damaged or len(found) > _noted(root):
-            found.save(root)
+        damaged, forgotten = cls.damaged(root), cls.load(root)
+        if damaged or len(forgotten) > _noted(root):
+            forgotten.save(root)
         return damaged
 
     def save(self, root: Root) -> None:

@@ -106,8 +106,8 @@ class ShardRecord:
 def expanded(names: Iterable[str], columns: Iterable[str]) -> tuple[str, ...]:
     """Return names with each pattern such as "num_*" replaced by those of `columns` that it matches, sorted."""
     known = sorted(columns)
-    found = (fnmatch.filter(known, name) if "*" in name else [name] for name in names)
-    return tuple(name for matches in found for name in matches)
+    matched = (fnmatch.filter(known, name) if "*" in name else [name] for name in names)
+    return tuple(name for matches in matched for name in matches)
 
 
 def sealed(values: JsonObject) -> bytes:

@@ -69,7 +69,7 @@ def publishing(root: Root, *places: str, inputs: str | None = None, run: str = "
         inputs: where the block makes what is CURRENT: digest of the datasets that it shows.
         run: which does so.
     """
-    before = Published.load(root) if root.exists(FILE) else _found(root)
+    before = Published.load(root) if root.exists(FILE) else _listed(root)
     others = {name: file for name, file in before.files.items() if not _is_below(name, places)}
     begun = replace(before, files=others) if inputs is None else replace(before, files=others, inputs="")
     begun.save(root)
@@ -86,7 +86,7 @@ def note_forgotten(root: Root, count: int) -> None:
 
 def relist(root: Root) -> None:
     """Make the list again, of everything that lies there; what is CURRENT has to be published again."""
-    _found(root).save(root)
+    _listed(root).save(root)
 
 
 def repair(root: Root, name: str) -> str | None:
@@ -113,7 +113,7 @@ def _is_below(name: str, places: tuple[str, ...]) -> bool:
     return any(name == place or name.startswith(f"{place}/") for place in places)
 
 
-def _found(root: Root) -> Published:
+def _listed(root: Root) -> Published:
     return Published(files={name: record_file(root, name) for name in _there(root, PLACES)})
 
 

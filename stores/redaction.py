@@ -44,15 +44,15 @@ def redact_logs(*brief: type[BaseException]) -> None:
     formatter = logging.Formatter()
 
     def record(*arguments: Any, **named: Any) -> logging.LogRecord:
-        made = make(*arguments, **named)
-        message = made.getMessage() if made.args or "://" in str(made.msg) else None
+        entry = make(*arguments, **named)
+        message = entry.getMessage() if entry.args or "://" in str(entry.msg) else None
         if message is not None and (hidden := redacted(message)) != message:
-            made.msg, made.args = hidden, None
-        if made.exc_info and isinstance(made.exc_info[1], brief):
-            made.exc_info = None
-        if made.exc_info and made.exc_info[0] is not None:
-            made.exc_text = redacted(formatter.formatException(made.exc_info))
-        return made
+            entry.msg, entry.args = hidden, None
+        if entry.exc_info and isinstance(entry.exc_info[1], brief):
+            entry.exc_info = None
+        if entry.exc_info and entry.exc_info[0] is not None:
+            entry.exc_text = redacted(formatter.formatException(entry.exc_info))
+        return entry
 
     record.redacts = True  # type: ignore[attr-defined]
     logging.setLogRecordFactory(record)

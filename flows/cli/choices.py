@@ -118,13 +118,13 @@ def wanted_networks(config: Config) -> list[Network]:
 
     encoders = [("embed", name, spec) for name, spec in config.embed.items() if ENCODERS[spec.encoder].origin]
     crops = [("crops", name, spec) for name, spec in config.crops.items()]
-    found = [
+    networks = [
         Network(
             f"{part}.{name} ({spec.encoder})", ENCODERS[spec.encoder].modality, ENCODERS[spec.encoder], spec.options
         )
         for part, name, spec in [*encoders, *crops]
     ]
-    return found + [
+    return networks + [
         Network(
             f"detect.{name} ({spec.detector})", DETECTORS[spec.detector].finds, DETECTORS[spec.detector], spec.options
         )

@@ -77,8 +77,8 @@ def status(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> No
     """
     with error_boundary():
         settings = load_config(config, set_)
-        found = show.status_of(settings, build(settings))
-        print_rows(found, json, lambda: show.status_table(found))
+        status = show.status_of(settings, build(settings))
+        print_rows(status, json, lambda: show.status_table(status))
 
 
 @commands.command()
@@ -103,11 +103,11 @@ def predict(
             prepare_prefect(root, verbose=verbose)
             from fuseline.flows.prediction import predict_new
 
-            made = predict_new(settings, model, source, output, reader=reader, options=option)
-        err.print(f"{made.rows:,} predictions in {output}")
-        for note in absent(made.nodes, root):
+            prediction = predict_new(settings, model, source, output, reader=reader, options=option)
+        err.print(f"{prediction.rows:,} predictions in {output}")
+        for note in absent(prediction.nodes, root):
             err.print(note)
-        check_failures(made.nodes, root, settings.run.allowed_failures, predictions=True)
+        check_failures(prediction.nodes, root, settings.run.allowed_failures, predictions=True)
 
 
 @commands.command()

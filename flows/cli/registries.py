@@ -52,12 +52,12 @@ def describe_(
     from fuseline.flows.cli.describe import describe
 
     with error_boundary():
-        found = describe(kind, name)
+        description = describe(kind, name)
         if not json:
-            for line in row_tables.head_lines(found):
+            for line in row_tables.head_lines(description):
                 out.print(line, soft_wrap=True)
-        if json or found["options"]:
-            print_rows(found, json, lambda: row_tables.options_table(found["options"]))
+        if json or description["options"]:
+            print_rows(description, json, lambda: row_tables.options_table(description["options"]))
 
 
 weights = typer.Typer(no_args_is_help=True, help="Pretrained weights: which there are, and whether they are here.")

@@ -16,10 +16,10 @@ def registry_table(rows: list[dict[str, str]]) -> Table:
     return table
 
 
-def head_lines(found: dict[str, Any]) -> Iterator[str]:
+def head_lines(description: dict[str, Any]) -> Iterator[str]:
     """Yield what is said of one thing above its options."""
-    yield f"{found['name']}: {found['summary']}"
-    for fact, value in found.items():
+    yield f"{description['name']}: {description['summary']}"
+    for fact, value in description.items():
         if fact not in ("kind", "name", "summary", "options") and value:
             yield f"{fact}: {value}"
 

@@ -24,7 +24,7 @@ def starting_config(source: str, *, file: str, reader: str | None = None) -> str
     Raises:
         ConfigError: no reader reads the source.
     """
-    found = guess(source, reader)
+    guessed = guess(source, reader)
     name = configuration_name(source)
     lines = [
         f"# fuseline run {file}",
@@ -33,38 +33,39 @@ def starting_config(source: str, *, file: str, reader: str | None = None) -> str
         _line("name", name),
         _line("root", f"runs/{name}") + "  # everything is written below this folder",
         "source:",
-        *_source(source, found),
-        *_models(found),
+        *_source(source, guessed),
+        *_models(guessed),
     ]
     text = "\n".join(lines) + "\n"
     parse_config(yaml.safe_load(text))
     return text
 
 
-def _source(source: str, found: Guess) -> list[str]:
+def _source(source: str, guessed: Guess) -> list[str]:
     lines = [
-        f"  {_line('reader', found.reader)}  # the others: `fuseline list readers`",
+        f"  {_line('reader', guessed.reader)}  # the others: `fuseline list readers`",
         f"  {_line('path', source)}",
     ]
-    options = [_line(name, value) for name, value in found.options.items() if value]
-    if found.columns:
-        options.insert(0, f"# found: {', '.join(map(_flow, found.columns))}; {ROLES}")
-    if found.tabular:
-        options.append(f"# {_line('tabular', found.tabular)}  # for models: number or category")
+    options = [_line(name, value) for name, value in guessed.options.items() if value]
+    if guessed.columns:
+        options.insert(0, f"# guessed: {', '.join(map(_flow, guessed.columns))}; {ROLES}")
+    if guessed.tabular:
+        options.append(f"# {_line('tabular', guessed.tabular)}  # for models: number or category")
     # A mapping of comments alone would be null.
     head = ["  options:"] if any(not line.startswith("#") for line in options) else []
     return [*lines, *head, *(f"    {line}" for line in options)]
 
 
-def _models(found: Guess) -> list[str]:
-    texts = any(found.sample[name].null_count < len(found.sample) for name in ("title", "description", "text", "html"))
-    images = found.sample["image"].null_count < len(found.sample)
+def _models(guessed: Guess) -> list[str]:
+    sample = guessed.sample
+    texts = any(sample[name].null_count < len(sample) for name in ("title", "description", "text", "html"))
+    images = sample["image"].null_count < len(sample)
     lines: list[str] = []
     if images:
         lines += ["embed:", f"  image: {{encoder: {DEFAULT_IMAGES}}}  # the others: `fuseline list encoders`"]
     if images and texts:
         lines += ["quantize:", "  pq: {quantizer: pq, embedding: image}  # visual tokens, for the model pq"]
-    if not has_labels(found.sample):
+    if not has_labels(sample):
         lines.append("# No row that was looked at has a label: models learn from labels, so name their column first.")
         return lines
     lines.append("models:  # the others: `fuseline list models`; small collections want more epochs and a higher lr")

@@ -36,11 +36,11 @@ def verify(config: ConfigPath, set_: Overrides = [], json: AsJson = False) -> No
     from fuseline.flows.upkeep.verification import verified
 
     with error_boundary():
-        found = verified(load_config(config, set_))
-        print_rows(found.rows, json, lambda: show.verify_table(found.rows))
-        for line in found.lines:
+        verification = verified(load_config(config, set_))
+        print_rows(verification.rows, json, lambda: show.verify_table(verification.rows))
+        for line in verification.lines:
             err.print(line)
-        if any(row["damaged"] for row in found.rows):
+        if any(row["damaged"] for row in verification.rows):
             raise typer.Exit(1)
 
 
@@ -88,8 +88,8 @@ def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
             for label, _, damage in find_all_damage(settings):
                 for one in damage:
                     err.print(f"damaged: {label} {one}")
-                    if said := one.repair():
-                        err.print(said)
+                    if note := one.repair():
+                        err.print(note)
             run_settings(settings, verbose=verbose)
 
 

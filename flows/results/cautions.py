@@ -65,8 +65,8 @@ def _of_splits(splits: dict[str, Split]) -> Iterator[str]:
     if few:
         n = min(few.values())
         points = max(100 * (1 - share_interval(1, n).low), 100 * (0.5 - share_interval(0.5, n).low))
-        told = ", ".join(f"{n:,} in {name}" for name, n in few.items())
+        counts = ", ".join(f"{n:,} in {name}" for name, n in few.items())
         yield (
-            f"few documents to judge by ({told}): scores are uncertain by up to {points:.0f} points; "
+            f"few documents to judge by ({counts}): scores are uncertain by up to {points:.0f} points; "
             "more documents, or larger shares of them (split.valid, split.test), tell more"
         )

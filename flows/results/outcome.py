@@ -38,8 +38,8 @@ class Failures(NamedTuple):
 
     def line(self) -> str:
         """Return how many failed and why."""
-        told = ", ".join(f"{n:,} {reason}" for reason, n in self.reasons.items())
-        return f"{self.failed:,} of {self.total:,} ({self.failed / self.total:.1%}: {told}); first: {self.first}"
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.reasons.items())
+        return f"{self.failed:,} of {self.total:,} ({self.failed / self.total:.1%}: {reasons}); first: {self.first}"
 
 
 def findings_of(nodes: list[Node], root: Root) -> pa.Table:
@@ -72,13 +72,15 @@ def failures(nodes: list[Node], root: Root, *, predictions: bool = False) -> Ite
 
 def check_failures(nodes: list[Node], root: Root, allowed: float, *, predictions: bool = False) -> None:
     """Raise TooManyFailuresError when more than the allowed share of the rows of a stage failed; see `failures`."""
-    for found in failures(nodes, root, predictions=predictions):
-        if found.failed > allowed * found.total:
+    for failed in failures(nodes, root, predictions=predictions):
+        if failed.failed > allowed * failed.total:
             expected = f"at most {allowed:.1%} (run.allowed_failures)"
             cure = "correct the source or its options, or allow more"
             if not predictions:
                 cure += "; a complete run lists them in latest/quarantine.parquet"
-            raise TooManyFailuresError(f"failed rows of {found.stage}: expected {expected}, got {found.line()}; {cure}")
+            raise TooManyFailuresError(
+                f"failed rows of {failed.stage}: expected {expected}, got {failed.line()}; {cure}"
+            )
 
 
 def absent(nodes: list[Node], root: Root) -> Iterator[str]:
@@ -94,20 +96,20 @@ def absent(nodes: list[Node], root: Root) -> Iterator[str]:
 def notes(nodes: list[Node], root: Root) -> tuple[str, ...]:
     """Return sentences on drifted codebooks, models that saw fewer documents than there are, and a cross-validation."""
     again = "--refit fits it again (refit: drift does so by itself)"
-    found = [f"{name}: {why}; {again}" for name, why in sorted(refits(nodes, root).items())]
+    cautions = [f"{name}: {why}; {again}" for name, why in sorted(refits(nodes, root).items())]
     for node in whole(nodes):
         if isinstance(node, Fit) and node.role == train.ROLE:
             record, now = node.fitted(root).record(), training_rows(node, root)
             if record is not None and record.n_rows != now:
-                found.append(
+                cautions.append(
                     f"{node.label}: fitted on {record.n_rows:,} of {now:,} training documents; --refit fits again"
                 )
     folds = max((node.fold.of for node in nodes if node.fold is not None), default=0)
     if folds:
         documents = next(node for node in nodes if isinstance(node, Ingest))
         there, aside = divided(documents, root)
-        found.append(f"cross-validation: {folds} folds of {there:,} documents; {aside:,} of split test take no part")
-    return tuple(found)
+        cautions.append(f"cross-validation: {folds} folds of {there:,} documents; {aside:,} of split test take no part")
+    return tuple(cautions)
 
 
 def _by_row(node: Node) -> bool:

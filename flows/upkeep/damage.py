@@ -48,8 +48,8 @@ class Checked(NamedTuple):
 def find_all_damage(config: Config) -> Iterator[Checked]:
     """Re-read every byte below the root of a configuration: its datasets and all others, and what lies beside them."""
     root, nodes = open_root(config.root), build(config)
-    if found := _forgotten_damage(root):
-        yield found
+    if damage := _forgotten_damage(root):
+        yield damage
     yield from find_damage(nodes, root)
     yield _damage_of_others(config, nodes, root)
     yield _published_damage(root)
@@ -94,11 +94,11 @@ def _damage_of_others(config: Config, nodes: Sequence[Node], root: Root) -> Chec
     checked, damage = 0, list[Damage]()
     for folder in sorted(set(dataset_folders(root)) - mine):
         if folder in known:
-            ((_, n, found),) = find_damage([known[folder]], root)
+            ((_, n, damages),) = find_damage([known[folder]], root)
         else:
-            n, found = _stranger_damage(folder, root)
+            n, damages = _stranger_damage(folder, root)
         checked += n
-        damage += [replace(one, where=f"{folder} {one.where}".rstrip()) for one in found]
+        damage += [replace(one, where=f"{folder} {one.where}".rstrip()) for one in damages]
     return Checked("other datasets", checked, damage)
 
 
@@ -133,17 +133,17 @@ def _fit_damage(fitted: Fitted) -> tuple[int, list[Damage]]:
 
 def _shard_damage(dataset: Dataset, *, documents: bool) -> tuple[int, list[Damage]]:
     records = dataset.readable_records()
-    found = {index: tuple(dataset.damaged(record)) for index, record in records.items()}
+    damaged = {index: tuple(dataset.damaged(record)) for index, record in records.items()}
     lost = State.load(dataset).lost(dataset, records) if documents else dataset.lost_records()
-    found |= {index: (dataset.record_name(index),) for index in lost}
+    damaged |= {index: (dataset.record_name(index),) for index in lost}
     repair = _repair_documents if documents else _repair_shard
     damage = [
-        Damage(files, partial(repair, dataset, index), str(index)) for index, files in sorted(found.items()) if files
+        Damage(files, partial(repair, dataset, index), str(index)) for index, files in sorted(damaged.items()) if files
     ]
     earlier = [name for name in dataset.superseded() if not dataset.sound(name)]
     damage += [Damage((name,), partial(dataset.store.delete, name)) for name in earlier]
     beside = tuple(damaged_beside(dataset)) if documents else ()
-    return len(found), [*damage, *([Damage(beside, partial(drop_beside, dataset))] if beside else [])]
+    return len(damaged), [*damage, *([Damage(beside, partial(drop_beside, dataset))] if beside else [])]
 
 
 def _repair_shard(dataset: Dataset, index: int) -> None:

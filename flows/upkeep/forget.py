@@ -83,22 +83,22 @@ def forget(config: Config, ids: Sequence[str], *, missing_ok: bool = False, dry_
         raise ConfigError(mismatch("--ids", "ids of documents", "none", "name a file or an id"))
     nodes = known_nodes(config, root)
     datasets = datasets_of(root, nodes)
-    found = list(find_rows(datasets, forgotten))
-    known = {document for one in found for document in one.ids} | find_listed(datasets, forgotten)
+    affected = list(find_rows(datasets, forgotten))
+    known = {document for one in affected for document in one.ids} | find_listed(datasets, forgotten)
     unknown = [document for document in ids if document not in known and document not in earlier]
     if unknown and not missing_ok:
         cure = "check them, or give --missing-ok to keep ids out that were never read"
         raise ConfigError(mismatch("--ids", f"ids of documents under {root}", _some(unknown), cure))
-    fitted, current = tuple(_fitted_on(root, found)), _is_current(config, root)
+    fitted, current = tuple(_fitted_on(root, affected)), _is_current(config, root)
     pages = tuple(_showing(root, forgotten))
     if not dry_run:
         forgotten.save(root)
-        erase_rows(root, nodes, datasets, found, forgotten)
+        erase_rows(root, nodes, datasets, affected, forgotten)
         _erase_published(config, root, forgotten, pages)
     return Erasure(
-        forgotten=len(forgotten), unknown=len(unknown), rows=_counts(found), fitted=fitted, current=current,
-        tables=tuple(f"{one.name} shard {one.index}" for one in found if not one.by_row),
-        unreadable=tuple(f"{one.name} shard {one.index}" for one in found if not one.ids),
+        forgotten=len(forgotten), unknown=len(unknown), rows=_counts(affected), fitted=fitted, current=current,
+        tables=tuple(f"{one.name} shard {one.index}" for one in affected if not one.by_row),
+        unreadable=tuple(f"{one.name} shard {one.index}" for one in affected if not one.ids),
         pages=pages,
     )  # fmt: skip
 
@@ -140,23 +140,23 @@ def renew(config: Config) -> str:
                 make_summary(node, root, source=images)
         elif isinstance(node, ShardStage) and not node.by_row:
             for index in plan_node(node, root, PlanOptions(images)).todo:
-                (made,) = make_shards([node], root, index, source=images)
-                if made.error:
-                    raise DataError(f"{node.label} shard {index}: {made.error}")
+                (report,) = make_shards([node], root, index, source=images)
+                if report.error:
+                    raise DataError(f"{node.label} shard {index}: {report.error}")
     return publish_results(config, last_summaries(root), new_run())
 
 
-def _counts(found: Iterable[AffectedShard]) -> dict[str, int]:
+def _counts(affected: Iterable[AffectedShard]) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for one in found:
+    for one in affected:
         if one.ids and one.by_row:
             counts[one.name] = counts.get(one.name, 0) + len(one.ids)
     return counts
 
 
-def _fitted_on(root: Root, found: Sequence[AffectedShard]) -> Iterator[str]:
+def _fitted_on(root: Root, affected: Sequence[AffectedShard]) -> Iterator[str]:
     """Yield models and codebooks that saw one of the documents, for training or to choose by."""
-    seen = {(one.name, str(one.index)) for one in found if one.is_documents and _was_seen(one)}
+    seen = {(one.name, str(one.index)) for one in affected if one.is_documents and _was_seen(one)}
     for dataset in list_datasets(root):
         manifest = dataset.manifest
         if manifest.kind != "checkpoint" or manifest.role == FOLDER:  # a trial keeps scores alone

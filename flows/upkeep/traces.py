@@ -30,9 +30,9 @@ def find_traces(root: Root, forgotten: Forgotten) -> tuple[int, list[str]]:
             places.append(f"{name}: cannot be read ({type(error).__name__})")
             continue
         checked += ids is not None
-        found = int(forgotten.mask(pa.array(ids, pa.string())).sum()) if ids else 0
-        if found:
-            places.append(f"{name}: {found} forgotten")
+        count = int(forgotten.mask(pa.array(ids, pa.string())).sum()) if ids else 0
+        if count:
+            places.append(f"{name}: {count} forgotten")
         elif name.endswith(".html") and not tells_all(root.get(name).decode()):
             places.append(f"{name}: shows pictures without saying of which documents")
     return checked, places

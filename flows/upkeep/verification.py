@@ -35,7 +35,7 @@ def verified(config: Config) -> Verification:
     if len(forgotten):
         checked, left = find_traces(root, forgotten)
         rows.append({"stage": FORGOTTEN, "checked": checked, "damaged": left})
-        told = f"{checked:,} files hold ids, none of them theirs"
+        line = f"{checked:,} files hold ids, none of them theirs"
         cure = f"they may be left in {len(left)} places; `fuseline forget CONFIG` erases them, `repair` what is damaged"
-        lines.append(f"{len(forgotten):,} documents are forgotten; {cure if left else told}")
+        lines.append(f"{len(forgotten):,} documents are forgotten; {cure if left else line}")
     return Verification(rows, lines)

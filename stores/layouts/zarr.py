@@ -43,8 +43,8 @@ class ZarrStore:
         with self.folder.writing_folder(self.file(name)) as partial:
             group = zarr.open_group(str(partial), mode="w", zarr_format=3)
             group.attrs["columns"] = {field.name: str(field.type) for field in table.schema}
-            if told := {field.name: kept for field in table.schema if (kept := _metadata(field))}:
-                group.attrs["metadata"] = told
+            if metadata := {field.name: kept for field in table.schema if (kept := _metadata(field))}:
+                group.attrs["metadata"] = metadata
             for field in table.schema:
                 _write_array(group, field, table[field.name].combine_chunks())
             files = [file for file in sorted(partial.rglob("*")) if file.is_file()]
@@ -63,10 +63,11 @@ class ZarrStore:
             group = zarr.open_group(str(path), mode="r")
             types: dict[str, str] = group.attrs["columns"]
             names = list(types) if columns is None else list(columns)
-            told: dict[str, dict[str, str]] = group.attrs.get("metadata", {})
+            metadata: dict[str, dict[str, str]] = group.attrs.get("metadata", {})
             arrays = [_read_array(np.asarray(group[column][:]), types[column]) for column in names]
         fields = [
-            pa.field(column, array.type, metadata=told.get(column)) for column, array in zip(names, arrays, strict=True)
+            pa.field(column, array.type, metadata=metadata.get(column))
+            for column, array in zip(names, arrays, strict=True)
         ]
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 

@@ -69,12 +69,12 @@ class LocalRoot(Root):
 
     def list(self, below: str = "") -> Names:
         """Return the names of all files below a folder, left-overs of killed writes aside."""
-        found, top = [], str(self.local(below))
+        names, top = [], str(self.local(below))
         for folder, folders, files in os.walk(top):
             folders[:] = [name for name in folders if not _is_partial(name)]
             start = "/".join(filter(None, [below, folder[len(top) :].lstrip("/")]))
-            found += [f"{start}/{name}" if start else name for name in files if not _is_partial(name)]
-        return sorted(found)
+            names += [f"{start}/{name}" if start else name for name in files if not _is_partial(name)]
+        return sorted(names)
 
     def children(self, below: str = "") -> Names:
         """Return the names in a folder, which alone is read."""
@@ -90,12 +90,12 @@ class LocalRoot(Root):
     def stat(self, name: str) -> Stat | None:
         """Return what the file system says of a file."""
         try:
-            found = self.local(name).stat()
+            status = self.local(name).stat()
         except OSError:
             return None
         # Size and modification time can be kept while bytes change; the time of the last change of any kind cannot.
-        mark = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        return Stat(found.st_size, found.st_mtime_ns, mark) if stat.S_ISREG(found.st_mode) else None
+        mark = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return Stat(status.st_size, status.st_mtime_ns, mark) if stat.S_ISREG(status.st_mode) else None
 
     def digest(self, name: str) -> str:
         """Return the digest of a file, read piece by piece."""
@@ -111,8 +111,8 @@ class LocalRoot(Root):
 
     def leftovers(self) -> Names:
         """Return what killed writes left beside the files they were to become."""
-        found = self.folder.rglob(f".*{PARTIAL}")
-        return sorted(path.relative_to(self.folder).as_posix() for path in found if is_partial(path))
+        paths = self.folder.rglob(f".*{PARTIAL}")
+        return sorted(path.relative_to(self.folder).as_posix() for path in paths if is_partial(path))
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:

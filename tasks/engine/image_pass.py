@@ -180,12 +180,12 @@ class SharedImage:
 
     def __init__(self, reference: ImageReference | None, root: str, *, digest: str | None = None) -> None:
         self._reference, self._root, self._digest = reference, root, digest
-        self._made: dict[Hashable, _Made] = {}
+        self._steps: dict[Hashable, _Step] = {}
 
     @property
     def decodes(self) -> int:
         """How often it was decoded."""
-        return sum(made.kind == "decode" for made in self._made.values())
+        return sum(step.kind == "decode" for step in self._steps.values())
 
     def pixels(self, consumer: Consumer, user: Timings) -> Rgb:
         """Return pixels (h, w, 3) uint8 for a consumer, and note what they cost; raises ImageError.
@@ -202,27 +202,27 @@ class SharedImage:
 
     def charge(self) -> None:
         """Share the cost of what was read and decoded among those who used it."""
-        for made in self._made.values():
-            for user in made.users:
-                user.add(made.kind, made.seconds / len(made.users))
+        for step in self._steps.values():
+            for user in step.users:
+                user.add(step.kind, step.seconds / len(step.users))
 
     def _once(self, kind: Kind, key: Hashable, make: Callable[[], T], user: Timings) -> T:
-        if (kind, key) not in self._made:
+        if (kind, key) not in self._steps:
             started = time.perf_counter()
             value: object
             try:
                 value = make()
             except ImageError as refused:
                 value = refused
-            self._made[kind, key] = _Made(kind, value, time.perf_counter() - started, [])
-        made = self._made[kind, key]
-        made.users.append(user)
-        if isinstance(made.value, ImageError):
-            raise made.value
-        return cast(T, made.value)  # of this kind and key
+            self._steps[kind, key] = _Step(kind, value, time.perf_counter() - started, [])
+        step = self._steps[kind, key]
+        step.users.append(user)
+        if isinstance(step.value, ImageError):
+            raise step.value
+        return cast(T, step.value)  # of this kind and key
 
 
-class _Made(NamedTuple):
+class _Step(NamedTuple):
     kind: Kind
     value: object  # or the ImageError that came instead
     seconds: float
@@ -264,13 +264,13 @@ def run_pass(
     images = decodes = 0
     if "image" in documents.column_names and parts:
         pending = int(np.any([part.pending for part in parts], axis=0).sum())
-        for found, waited in _rows(documents, parts, source):
+        for prepared, waited in _rows(documents, parts, source):
             note(images, pending)
-            images, decodes = images + 1, decodes + found.decodes
-            takers = [(part, item) for part, item in zip(parts, found.items, strict=True) if item is not None]
+            images, decodes = images + 1, decodes + prepared.decodes
+            takers = [(part, item) for part, item in zip(parts, prepared.items, strict=True) if item is not None]
             for part, item in takers:
                 part.timings.add("wait", waited / len(takers))
-                part.take(found.row, item)
+                part.take(prepared.row, item)
     ids = documents["id"].combine_chunks().cast(pa.string())
     for part in parts:
         part.finish(ids)
@@ -304,10 +304,10 @@ def _ahead(
     def next_result() -> tuple[_Row, float]:
         nonlocal nbytes
         future, started = waiting.popleft(), time.perf_counter()
-        found = future.result()
+        prepared = future.result()
         waited = time.perf_counter() - started
-        nbytes = (3 * nbytes + found.nbytes) / 4 if nbytes else float(max(1, found.nbytes))
-        return found, waited
+        nbytes = (3 * nbytes + prepared.nbytes) / 4 if nbytes else float(max(1, prepared.nbytes))
+        return prepared, waited
 
     try:
         for row in rows:

@@ -16,19 +16,19 @@ from fuseline.tasks.engine.rows import Fold, split_in
 
 def shard_inputs(node: Node, root: Root, index: int) -> dict[str, str]:
     """Return what a shard of `node` would be made from now: upstream name -> digest."""
-    found = {read.node.name: record_of(read, root, index).digest(read.key_columns) for read in node.reads}
-    return {**found, **fitted_digests(node.fits, root)}
+    digests = {read.node.name: record_of(read, root, index).digest(read.key_columns) for read in node.reads}
+    return {**digests, **fitted_digests(node.fits, root)}
 
 
 def fitted_digests(fits: tuple[Fit, ...], root: Root) -> dict[str, str]:
     """Return the digest of every fitted upstream; raises DataError when one was never fitted."""
-    found = {}
+    digests = {}
     for fit in fits:
         record = fit.fitted(root).record()
         if record is None:
             raise DataError(f"{fit.name}: is not fitted yet; run `fuseline run` first")
-        found[fit.name] = record.digest
-    return found
+        digests[fit.name] = record.digest
+    return digests
 
 
 def record_of(read: Read, root: Root, index: int) -> ShardRecord:
@@ -104,10 +104,10 @@ def check_fitted(node: Node, root: Root, records: dict[str, ShardRecord]) -> Non
         known |= {} if record is None else {**record.fitted, fit.name: record.digest}
     for read in node.reads:
         for fit in read.node.fits:
-            made, expected = records[read.node.name].inputs.get(fit.name), known.get(fit.name)
-            if expected is not None and made != expected:
+            seen, expected = records[read.node.name].inputs.get(fit.name), known.get(fit.name)
+            if expected is not None and seen != expected:
                 what = f"{read.node.name} shard {records[read.node.name].index} for {node.label}: version of {fit.name}"
-                raise MismatchError(mismatch(what, _short(expected), _short(made), "run `fuseline run`, which follows"))
+                raise MismatchError(mismatch(what, _short(expected), _short(seen), "run `fuseline run`, which follows"))
 
 
 def _short(digest: str | None) -> str:
@@ -129,11 +129,11 @@ def context(node: Node, root: Root, source: str) -> Context:
 
 def summary_inputs(node: Node, root: Root) -> dict[str, str]:
     """Return what a summary would be made from now: upstream name -> digest over all its shards."""
-    found = {}
+    digests = {}
     for read in node.reads:
         records = read.node.dataset(root).records()
-        found[read.node.name] = combine(records[index].digest(read.key_columns) for index in sorted(records))
-    return {**found, **fitted_digests(node.fits, root)}
+        digests[read.node.name] = combine(records[index].digest(read.key_columns) for index in sorted(records))
+    return {**digests, **fitted_digests(node.fits, root)}
 
 
 def row_inputs(stage: ShardStage, tables: list[pa.Table], root: Root) -> NDArray[np.uint8]:

@@ -27,7 +27,7 @@ def check_leaks(nodes: Iterable[Node]) -> None:
             if isinstance(above, Fit):
                 _check(node, above, (above.rows.fit, above.rows.tune), ValueError)
             elif isinstance(above, Summary) or (isinstance(above, ShardStage) and not above.by_row):
-                raise ValueError(_told(node, f"{above.label}, made of every row", "make it a fit"))
+                raise ValueError(_leak_message(node, f"{above.label}, made of every row", "make it a fit"))
 
 
 def check_seen(node: Node, root: Root) -> None:
@@ -57,7 +57,7 @@ def _check(node: Node, fit: Fit, saw: tuple[str, ...], error: type[Exception]) -
             if (_documents(split, fit.fold, of) & _documents(scored, node.fold, of)).any():
                 frame = "all documents" if fit.fold is None else f"fold {fit.fold.k} of {fit.fold.of}"
                 cure = "fit it in the same fold (in_fold), on rows that it leaves for scoring"
-                raise error(_told(node, f"{fit.label}, which saw {split} of {frame}", cure))
+                raise error(_leak_message(node, f"{fit.label}, which saw {split} of {frame}", cure))
 
 
 def _documents(split: str, fold: Fold | None, of: int) -> NDArray[np.bool_]:
@@ -65,9 +65,9 @@ def _documents(split: str, fold: Fold | None, of: int) -> NDArray[np.bool_]:
     own, parts = np.repeat(["train", "valid", "test"], of), np.tile(np.arange(of), 3)
     if fold is None:
         return np.asarray(own == split)  # Arrow would import pandas, where it is installed, in every plan
-    return np.array([found == split for found in split_in(fold, pa.array(own), pa.array(parts)).to_pylist()])
+    return np.array([name == split for name in split_in(fold, pa.array(own), pa.array(parts)).to_pylist()])
 
 
-def _told(node: Node, saw: str, cure: str) -> str:
+def _leak_message(node: Node, saw: str, cure: str) -> str:
     frame = "" if node.fold is None else f" in fold {node.fold.k} of {node.fold.of}"
     return mismatch(f"{node.label}: documents of {', '.join(node.unseen)}{frame}", "seen by no fit above", saw, cure)

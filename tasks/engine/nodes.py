@@ -278,17 +278,17 @@ def ordered(nodes: Iterable[Node], *, fitted: bool = True) -> list[Node]:
 
     With `fitted`, what they were fitted by is among them.
     """
-    found: dict[str, Node] = {}
+    nodes_by_name: dict[str, Node] = {}
 
     def add(node: Node) -> None:
-        if node.name not in found:
+        if node.name not in nodes_by_name:
             for upstream in node.upstream if fitted else [read.node for read in node.reads]:
                 add(upstream)
-            found[node.name] = node
+            nodes_by_name[node.name] = node
 
     for node in nodes:
         add(node)
-    return list(found.values())
+    return list(nodes_by_name.values())
 
 
 def over(node: Node, documents: Ingest) -> Node:

@@ -122,19 +122,19 @@ def _plan_ingest(node: Ingest, root: Root, options: PlanOptions, upstream: dict[
     dataset = node.dataset(root)
     records = dataset.records()
     gone = {i: "its file is missing" for i, r in records.items() if not dataset.store.has(r.files)}
-    found = node.scan(
+    scan = node.scan(
         cast(Never, node), root, broken=frozenset(gone), again=options.changed & records.keys(), look=options.look
     )
-    gone |= dict.fromkeys(found.lost, "its record is lost")
+    gone |= dict.fromkeys(scan.lost, "its record is lost")
     why = explain_key(node, root, options.last) if not records else "new documents"
-    stale = {**{i: "documents changed or gone" for i in found.changed if i in records and i not in gone}}
-    missing = {**gone, **dict.fromkeys(found.new, why)}
+    stale = {**{i: "documents changed or gone" for i in scan.changed if i in records and i not in gone}}
+    missing = {**gone, **dict.fromkeys(scan.new, why)}
     fresh = tuple(i for i in records if i not in stale and i not in missing)
-    read = stale or missing or found.stale_state
-    note = found.images if read else node.note(node, root)
-    if found.stale_state and not options.look:
+    read = stale or missing or scan.stale_state
+    note = scan.images if read else node.note(node, root)
+    if scan.stale_state and not options.look:
         note = f"the source is read: {'it changed' if records else why}"
-    return Plan(node, fresh, stale, missing, note, scan=found if read else None)
+    return Plan(node, fresh, stale, missing, note, scan=scan if read else None)
 
 
 def _plan_shards(node: Node, root: Root, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
@@ -194,8 +194,8 @@ def over_images(node: Node) -> bool:
 
 def changed_images(nodes: Sequence[Node], root: Root) -> frozenset[int]:
     """Return the shards in which a stage found images that are not those whose digests the documents hold."""
-    found = (node.dataset(root).readable_records() for node in nodes if over_images(node))
-    return frozenset(i for records in found for i, record in records.items() if _has_changed(record))
+    records_of_nodes = (node.dataset(root).readable_records() for node in nodes if over_images(node))
+    return frozenset(i for records in records_of_nodes for i, record in records.items() if _has_changed(record))
 
 
 def _has_changed(record: ShardRecord) -> bool:
@@ -203,21 +203,21 @@ def _has_changed(record: ShardRecord) -> bool:
 
 
 def _fitted_now(node: Node, root: Root, upstream: dict[str, Plan]) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
+    digests: dict[str, str | None] = {}
     for fit in node.fits:
         plan, record = upstream.get(fit.name), fit.fitted(root).record()
-        found[fit.name] = None if record is None or (plan and plan.todo) else record.digest
-    return found
+        digests[fit.name] = None if record is None or (plan and plan.todo) else record.digest
+    return digests
 
 
 def _plan_summary(node: Summary, root: Root, options: PlanOptions, upstream: dict[str, Plan]) -> Plan:
     """Plan the tables of a summary, which are made together and count as one piece of work."""
     dataset = node.dataset(root)
-    found = [dataset.record(index) for index in range(len(node.tables))]
-    records = [record for record in found if record is not None]
+    all_records = [dataset.record(index) for index in range(len(node.tables))]
+    records = [record for record in all_records if record is not None]
     if not records:
         return Plan(node, missing={0: explain_key(node, root, options.last)})
-    if len(records) < len(found) or not all(dataset.store.has(record.files) for record in records):
+    if len(records) < len(all_records) or not all(dataset.store.has(record.files) for record in records):
         return Plan(node, missing={0: "its file is missing or cut"})
 
     def differs(name: str, digest: str | None) -> bool:
@@ -329,14 +329,14 @@ def explain_key(node: Node, root: Root, last: Mapping[str, str] | None = None) -
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
-    found: list[tuple[str, Any, Any]] = []
+    differences: list[tuple[str, Any, Any]] = []
     for name in sorted({*old, *new}):
         a, b = old.get(name), new.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += _differences(a, b, f"{prefix}{name}.")
+            differences += _differences(a, b, f"{prefix}{name}.")
         elif a != b:
-            found.append((f"{prefix}{name}", a, b))
-    return found
+            differences.append((f"{prefix}{name}", a, b))
+    return differences
 
 
 _PLANS: dict[Kind, Callable[[Never, Root, PlanOptions, dict[str, Plan]], Plan]] = {

@@ -10,8 +10,8 @@ SEEN = "seen"  # among the inputs of a summary that compares
 def fit_shards(node: Fit, root: Root) -> dict[str, str]:
     """Return the digest of what a fit would read of every shard: index -> digest."""
     records = [(read, read.node.dataset(root).records()) for read in node.reads]
-    indices = set.intersection(*(set(found) for _, found in records)) if records else set()
-    return {str(i): combine(found[i].digest(read.key_columns) for read, found in records) for i in sorted(indices)}
+    indices = set.intersection(*(set(shards) for _, shards in records)) if records else set()
+    return {str(i): combine(shards[i].digest(read.key_columns) for read, shards in records) for i in sorted(indices)}
 
 
 def seen_shards(node: Summary, root: Root) -> tuple[bool, ...]:

@@ -68,8 +68,8 @@ def gallery(
         joined = _joined(guessed, known, text, split)
         for kind, candidates in _candidates(joined, seed, 2 * count).items():
             kept[kind] = sorted([*kept[kind], *candidates], key=_order)[: 2 * count]
-    shown = {candidate.row["id"] for candidate in kept["confident_error"][:count]}
-    kept["wrong"] = [candidate for candidate in kept["wrong"] if candidate.row["id"] not in shown]
+    errors = {candidate.row["id"] for candidate in kept["confident_error"][:count]}
+    kept["wrong"] = [candidate for candidate in kept["wrong"] if candidate.row["id"] not in errors]
     limits = limits or ImageLimits()
     rows = [
         {**candidate.row, "kind": kind, "thumbnail": _thumbnail(candidate.row, source, limits)}

@@ -77,8 +77,8 @@ def describe_tokens(shards: Shards, config: DictionaryConfig, context: Context) 
     for row, token in zip(rows, used, strict=True):
         if neighbours is not None and int(token) in place:
             row |= nearest_words(place[int(token)], neighbours, known)
-    shown = sorted((row for row in rows if row["clarity"] is not None), key=lambda row: -row["clarity"])
-    _picture(shown[: options.pictured], shards, source=context.source, side=options.side)
+    clear = sorted((row for row in rows if row["clarity"] is not None), key=lambda row: -row["clarity"])
+    _picture(clear[: options.pictured], shards, source=context.source, side=options.side)
     return {
         "tokens": pa.Table.from_pylist(rows, schema=TOKENS),
         "words": _words_table(known, _nearest(known.vectors, vectors[learned], options.words), learned, config),

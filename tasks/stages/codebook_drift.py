@@ -38,8 +38,8 @@ def measure_drift(shards: Shards, config: MeasureConfig, context: Context) -> di
             continue
         train = _tally(counts, "n_train", "error_train", shape)
         held_out = held_out.plus(CodewordUsage(everything.usage - train.usage, everything.error - train.error))
-    found = drift(book.usage, book.train_error, new=new, held_out=held_out, config=config.thresholds)
-    return {ROLE: _table(found, book, config, shards=context.seen.count(False), held_out=held_out.rows)}
+    measured = drift(book.usage, book.train_error, new=new, held_out=held_out, config=config.thresholds)
+    return {ROLE: _table(measured, book, config, shards=context.seen.count(False), held_out=held_out.rows)}
 
 
 def refits(nodes: list[Node], root: Root) -> dict[str, str]:
@@ -47,7 +47,7 @@ def refits(nodes: list[Node], root: Root) -> dict[str, str]:
 
     A report on another version of a codebook than the one in force says nothing.
     """
-    found: dict[str, str] = {}
+    warnings: dict[str, str] = {}
     for node in nodes:
         if isinstance(node, Summary) and node.role == ROLE and node.compares is not None:
             dataset, fitted = node.dataset(root), node.compares.fitted(root).record()
@@ -56,8 +56,8 @@ def refits(nodes: list[Node], root: Root) -> dict[str, str]:
                 continue
             if dataset.store.has(record.files):
                 row = dataset.read(record, ("rows", "why")).slice(0, 1).to_pylist()[0]
-                found |= {name: f"{row['rows']:,} new rows drifted: {row['why']}"} if row["why"] else {}
-    return found
+                warnings |= {name: f"{row['rows']:,} new rows drifted: {row['why']}"} if row["why"] else {}
+    return warnings
 
 
 def _tally(counts: pa.Table, n: str, error: str, shape: tuple[int, int]) -> CodewordUsage:
@@ -68,19 +68,19 @@ def _tally(counts: pa.Table, n: str, error: str, shape: tuple[int, int]) -> Code
     return CodewordUsage(usage, float(counts[error].to_numpy()[tokens < CODEWORDS].sum()))
 
 
-def _table(found: Drift, book: Quantizer, config: MeasureConfig, *, shards: int, held_out: int) -> pa.Table:
+def _table(measured: Drift, book: Quantizer, config: MeasureConfig, *, shards: int, held_out: int) -> pa.Table:
     parts, used = book.parts, (book.usage > 0).sum(axis=1)
     compared = held_out if held_out >= config.thresholds.held_out else 0
     fixed = {
         "codebook": config.codebook,
         "shards": shards,
-        "rows": found.rows,
-        "error": found.error if found.rows else None,
-        "known_error": found.known_error,
+        "rows": measured.rows,
+        "error": measured.error if measured.rows else None,
+        "known_error": measured.known_error,
         "held_out": compared,
-        "error_ratio": found.error_ratio if found.rows else None,
-        "refit": found.refit,
-        "why": "; ".join(found.reasons),
+        "error_ratio": measured.error_ratio if measured.rows else None,
+        "refit": measured.refit,
+        "why": "; ".join(measured.reasons),
     }
     rows = [
         {
@@ -88,10 +88,10 @@ def _table(found: Drift, book: Quantizer, config: MeasureConfig, *, shards: int,
             "repeat": m // parts,
             "part": m % parts,
             "used": used[m],
-            "empty": found.empty[m] if found.rows else 0,
-            "expected_empty": found.expected[m] if found.rows else 0.0,
-            "hot": found.hot[m],
-            "divergence": found.divergence[m] if found.rows else None,
+            "empty": measured.empty[m] if measured.rows else 0,
+            "expected_empty": measured.expected[m] if measured.rows else 0.0,
+            "hot": measured.hot[m],
+            "divergence": measured.divergence[m] if measured.rows else None,
         }
         for m in range(book.tokens)
     ]

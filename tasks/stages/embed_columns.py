@@ -77,8 +77,8 @@ def embed_tabular(tables: list[pa.Table], config: TabularEmbedConfig, context: C
     (documents,), (saved,) = tables, context.checkpoints.values()
     encoder: Any = loaded(column_encoder(config.encoder).load, saved)
     if config.output == "indices":
-        found = encoder.indices(documents)
-        return _table(documents["id"], found, np.any(found > 0, axis=1), indices(found.shape[1]))
+        places = encoder.indices(documents)
+        return _table(documents["id"], places, np.any(places > 0, axis=1), indices(places.shape[1]))
     vectors, present = encoder.encode(documents, missing=np.nan)
     vectors[~present] = 0.0
     schema = embedding(encoder.dim, pa.from_numpy_dtype(config.dtype))

@@ -79,11 +79,11 @@ def embed_indices(tables: list[pa.Table], config: IndexEmbedConfig, context: Con
     A document without values is missing.
     """
     (source,), (saved,) = tables, context.checkpoints.values()
-    found = loaded(ClassIndex.load, saved).encode(values_of(source, config.fit_config()))
-    present = pc.greater(pc.list_value_length(found), 0)
+    elements = loaded(ClassIndex.load, saved).encode(values_of(source, config.fit_config()))
+    present = pc.greater(pc.list_value_length(elements), 0)
     status = pc.if_else(present, "ok", "missing")
     ids = source["id"].combine_chunks().cast(pa.string())
-    return pa.Table.from_arrays([ids, status, present, found], schema=ragged_indices())
+    return pa.Table.from_arrays([ids, status, present, elements], schema=ragged_indices())
 
 
 def values_of(source: pa.Table, config: IndexFitConfig) -> pa.ListArray:
@@ -91,8 +91,8 @@ def values_of(source: pa.Table, config: IndexFitConfig) -> pa.ListArray:
     if config.field == "labels":
         rows: list[Any] = source["elements"].to_pylist()
         places = (chosen(row, min_score=config.min_score, limit=config.limit) for row in rows)
-        found = [[row[place]["label"] for place in some] for row, some in zip(rows, places, strict=True)]
-        return pa.array(found, pa.list_(pa.string()))
+        labels = [[row[place]["label"] for place in some] for row, some in zip(rows, places, strict=True)]
+        return pa.array(labels, pa.list_(pa.string()))
     column = source["text" if config.field == "ocr" else config.field]
     words = ((text.as_py() or "").split(maxsplit=config.limit)[: config.limit] for text in column)
     return pa.array(words, pa.list_(pa.string()))

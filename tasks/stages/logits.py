@@ -28,10 +28,10 @@ def predict_logits(tables: list[pa.Table], config: LogitsConfig, context: Contex
     classifier = load_classifier(config.kind, folder)
     block, width = block_of(context.reads, tables), len(classifier.labels)
     parts = [logits for _, logits in logit_parts(classifier, block)]
-    found, present = np.concatenate([np.zeros((0, width), np.float32), *parts]), has_input(classifier, block)
-    found[~present] = 0
-    told = {"labels": orjson.dumps(classifier.labels).decode(), "link": classifier.link}
-    values = pa.FixedSizeListArray.from_arrays(pa.array(found.reshape(-1), pa.float32()), width)
+    scores, present = np.concatenate([np.zeros((0, width), np.float32), *parts]), has_input(classifier, block)
+    scores[~present] = 0
+    metadata = {"labels": orjson.dumps(classifier.labels).decode(), "link": classifier.link}
+    values = pa.FixedSizeListArray.from_arrays(pa.array(scores.reshape(-1), pa.float32()), width)
     columns = {
         "id": block.ids.cast(pa.string()),
         "status": pa.array(np.where(present, "ok", "no_input").tolist(), pa.string()),
@@ -39,7 +39,7 @@ def predict_logits(tables: list[pa.Table], config: LogitsConfig, context: Contex
         "logits": values,
     }
     fields = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
-    fields[-1] = fields[-1].with_metadata(told)
+    fields[-1] = fields[-1].with_metadata(metadata)
     return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
 
 

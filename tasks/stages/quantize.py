@@ -72,10 +72,10 @@ def encode(tables: list[pa.Table], config: QuantizeConfig, context: Context) -> 
     (saved,) = context.checkpoints.values()
     quantizer = load_codebook(config.quantizer, saved)
     embeddings = Dense.of(table, "embedding")
-    found = quantizer.encode(embeddings.values, embeddings.present)
-    errors = pa.array(quantizer.errors(embeddings.values, found.codes), pa.float32(), mask=~found.present)
-    matrix = pa.FixedSizeListArray.from_arrays(pa.array(found.codes.reshape(-1)), quantizer.tokens)
-    values = [table["id"], table["status"], pa.array(found.present), matrix, errors]
+    quantized = quantizer.encode(embeddings.values, embeddings.present)
+    errors = pa.array(quantizer.errors(embeddings.values, quantized.codes), pa.float32(), mask=~quantized.present)
+    matrix = pa.FixedSizeListArray.from_arrays(pa.array(quantized.codes.reshape(-1)), quantizer.tokens)
+    values = [table["id"], table["status"], pa.array(quantized.present), matrix, errors]
     return pa.table(values, schema=codes(quantizer.tokens))
 
 

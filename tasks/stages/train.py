@@ -62,10 +62,10 @@ def in_order(models: Mapping[str, ModelConfig]) -> list[str]:
 
 def with_bases(models: Mapping[str, ModelConfig], name: str) -> dict[str, ModelConfig]:
     """Return a model with all whose logits it reads, however far up."""
-    found = {name: models[name]}
+    wanted = {name: models[name]}
     for base in models[name].reads():
-        found |= with_bases(models, base)
-    return found
+        wanted |= with_bases(models, base)
+    return wanted
 
 
 class TrainConfig(FrozenConfig):
