@@ -203,11 +203,11 @@ class Config(FrozenConfig):
         for name in self.report.vectors:
             self._dense("report.vectors", name)
         for name, model in self.models.items():
-            for one in model.inputs():
-                short = one.name.removeprefix(codes_name("") if one.kind is Codes else embedding_name(""))
-                if one.kind is Dense:
+            for column in model.inputs():
+                short = column.name.removeprefix(codes_name("") if column.kind is Codes else embedding_name(""))
+                if column.kind is Dense:
                     self._dense(f"models.{name}.options (embedding)", short)
-                elif one.kind is Codes:
+                elif column.kind is Codes:
                     _known(f"models.{name}.options (codes)", short, self.quantize)
             for base in sorted(model.reads()):
                 _known(f"models.{name}.options.models", base, self.models)

@@ -117,5 +117,5 @@ def folders_of(path: Path) -> Iterator[Path]:
     """Yield where a configuration may find files to extend: its folder, its project, the working directory."""
     folder = path.resolve().parent
     yield folder
-    yield from (one for one in folder.parents if any((one / name).exists() for name in PROJECT_FILES))
+    yield from (parent for parent in folder.parents if any((parent / name).exists() for name in PROJECT_FILES))
     yield Path.cwd()

@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from fuseline.flows.cli.app import err, told
+from fuseline.flows.cli.app import err, error_line
 from fuseline.flows.config import parse_config
 from fuseline.flows.config_files import folders_of, read_yaml, relative_to
 from fuseline.stores.errors import ConfigError, FuselineError, mismatch
@@ -20,7 +20,7 @@ def chosen_config(config: str = "") -> dict[str, str]:
     try:
         chosen = checked_config(config)
     except FuselineError as error:
-        code, line = told(error)
+        code, line = error_line(error)
         err.print(f"error: {line}", style="red", soft_wrap=True)
         raise SystemExit(code) from None
     err.print(f"every deployment runs {chosen['config']}, data set {chosen['name']}", soft_wrap=True)

@@ -41,7 +41,7 @@ class ProgressReporter:
     @contextmanager
     def making(self, expected: Iterable[Expected]) -> Iterator[None]:
         """Show some stages while the block makes them, and what they took when it is over."""
-        own = [_Stage(one) for one in expected]
+        own = [_Stage(stage) for stage in expected]
         self._stages |= {stage.label: stage for stage in own}
         for stage in own:
             if self.bars is not None:
@@ -115,13 +115,13 @@ class _Stage:
 
     def extent(self) -> tuple[int, int | None]:
         """Return how much is done of how much: documents, or whatever one piece of work counts; None = not known."""
-        one = self.expected
-        if one.unit != "docs" and (one.shards or 0) > 1:
-            return self.shards, one.shards
+        expected = self.expected
+        if expected.unit != "docs" and (expected.shards or 0) > 1:
+            return self.shards, expected.shards
         noted = [(meter.done, meter.total) for meter in list(self.meters.values())]
         done, total = sum(done for done, _ in noted), sum(total for _, total in noted)
-        if one.documents is not None:
-            return min(self.documents + done, one.documents), one.documents
+        if expected.documents is not None:
+            return min(self.documents + done, expected.documents), expected.documents
         return done, total or None
 
     def progress(self) -> str:

@@ -19,7 +19,7 @@ class FuselineError(Exception):
     """Base of the tree: the command line prints its message without a traceback; secrets in it are hidden."""
 
     def __init__(self, *arguments: object) -> None:
-        super().__init__(*(redacted(one) if isinstance(one, str) else one for one in arguments))
+        super().__init__(*(redacted(argument) if isinstance(argument, str) else argument for argument in arguments))
 
 
 class ConfigError(FuselineError, ValueError):

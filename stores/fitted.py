@@ -205,7 +205,7 @@ class ScratchFolder(NamedTuple):
 
 def scratch_folders(root: Root) -> list[ScratchFolder]:
     """Return what fits below a root that were cut short have kept."""
-    return [ScratchFolder(one.name, name) for one in list_datasets(root) for name in _scratch(one.folder)]
+    return [ScratchFolder(dataset.name, name) for dataset in list_datasets(root) for name in _scratch(dataset.folder)]
 
 
 def _scratch(folder: Root) -> list[str]:

@@ -48,7 +48,7 @@ class Forgotten:
             DataError: both copies are lost: without the list forgotten documents would come back, and better no run
                 than such a run.
         """
-        lists = [one for name in (FILE, COPY) if (one := cls._read(root, name)) is not None]
+        lists = [copy for name in (FILE, COPY) if (copy := cls._read(root, name)) is not None]
         # Nothing ever leaves the list: after a kill between the two copies the longer one is the last.
         longest = max(lists, key=len, default=cls())
         wanted = _noted(root) if lists else Published.load(root).forgotten
@@ -66,10 +66,13 @@ class Forgotten:
     def damaged(cls, root: Root) -> list[str]:
         """Return the copies of the list that are missing, damaged or shorter than it is."""
         copies = {name: cls._read(root, name) for name in (FILE, COPY)}
-        longest, wanted = max((one for one in copies.values() if one is not None), key=len, default=None), _noted(root)
+        longest, wanted = (
+            max((copy for copy in copies.values() if copy is not None), key=len, default=None),
+            _noted(root),
+        )
         if not cls.copies(root) and not wanted:
             return []
-        return [name for name, one in copies.items() if one is None or one != longest or len(one) < wanted]
+        return [name for name, copy in copies.items() if copy is None or copy != longest or len(copy) < wanted]
 
     @staticmethod
     def copies(root: Root) -> set[str]:
@@ -86,7 +89,7 @@ class Forgotten:
 
     def save(self, root: Root) -> None:
         """Write the list, twice, and note how long it is."""
-        hashes = sorted(one.hex() for one in self.hashes)
+        hashes = sorted(digest.hex() for digest in self.hashes)
         for name in (FILE, COPY):
             root.put(name, sealed({"key": self.key.hex(), "ids": hashes}), private=True)
         note_forgotten(root, len(self))
@@ -115,7 +118,7 @@ class Forgotten:
 
     def with_ids(self, ids: Iterable[str]) -> Self:
         """Return the list with more ids on it."""
-        return replace(self, hashes=self.hashes | {self._hash(one) for one in ids})
+        return replace(self, hashes=self.hashes | {self._hash(document) for document in ids})
 
     def mask(self, ids: pa.ChunkedArray | pa.Array) -> NDArray[np.bool_]:
         """Tell for each id whether it is on the list, (n,) bool; null is not."""
@@ -128,7 +131,7 @@ class Forgotten:
         return cls(bytes.fromhex(values["key"]), frozenset(map(bytes.fromhex, values["ids"])))
 
     def _members(self, ids: Iterable[str | None]) -> Iterator[bool]:
-        return (one is not None and self._hash(one) in self.hashes for one in ids)
+        return (document is not None and self._hash(document) in self.hashes for document in ids)
 
     def _hash(self, document: str) -> bytes:
         return blake3.blake3(document.encode(errors="surrogatepass"), key=self.key).digest(HASH_BYTES)

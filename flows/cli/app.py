@@ -90,14 +90,14 @@ def error_boundary(verbose: bool = False) -> Iterator[None]:
         raise
     except Exception as error:
         _close_workers()
-        code, message = told(error)
+        code, message = error_line(error)
         if verbose or os.environ.get(VERBOSE):
             sys.stderr.write(redacted(traceback.format_exc()))
         err.print(f"error: {message}", style="red", soft_wrap=True)
         raise typer.Exit(code) from None
 
 
-def told(error: Exception) -> tuple[int, str]:
+def error_line(error: Exception) -> tuple[int, str]:
     """Return the exit code and the line for an error."""
     if isinstance(error, FuselineError | ModelError | PluginError):
         message = error.args[-1] if isinstance(error, OSError) else error

@@ -74,12 +74,12 @@ def option_rows(options: Options, *names: str, prefix: str = "") -> Iterator[dic
             "meaning": field.description or "",
         }
         yield row
-        inner = [one for one in _inner(field.annotation) if one.model_fields]
+        inner = [model for model in _inner(field.annotation) if model.model_fields]
         place = f"{prefix}{name}.NAME" if get_origin(field.annotation) is dict else f"{prefix}{name}"
-        for one in inner:
+        for model in inner:
             if len(inner) > 1:
-                yield {**row, "option": place, "type": "settings", "default": None, "meaning": _summary(one)}
-            yield from option_rows(one, prefix=f"{place}.")
+                yield {**row, "option": place, "type": "settings", "default": None, "meaning": _summary(model)}
+            yield from option_rows(model, prefix=f"{place}.")
 
 
 def _summary(options: Options) -> str:
@@ -101,7 +101,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     """Word a JSON schema: "integer, at least 1, or none"."""
     choices = schema.get("anyOf", schema.get("oneOf"))
     if choices:
-        kinds = dict.fromkeys(_type(one) for one in choices)
+        kinds = dict.fromkeys(_type(choice) for choice in choices)
         return ", or ".join(sorted(kinds, key=lambda kind: kind == "none"))
     if "$ref" in schema:
         return "settings"
@@ -132,7 +132,7 @@ def _reader(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
 
 
 def _model(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
-    kinds = (one.kind.kind for one in inputs_of(MODELS[name], MODELS[name].Config()))
+    kinds = (column.kind.kind for column in inputs_of(MODELS[name], MODELS[name].Config()))
     return {"reads": ", ".join(dict.fromkeys(kinds))}, option_rows(MODELS[name].Config)
 
 

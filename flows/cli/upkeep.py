@@ -63,7 +63,7 @@ def forget(
         with locked(settings, wait=wait):
             done = forgetting.forget(settings, forgetting.read_ids(ids), missing_ok=missing_ok, dry_run=dry_run)
             print_rows(done.to_json(), json, lambda: show.erasure_table(done.rows))
-            for line in forgetting.told(done, settings, dry_run=dry_run):
+            for line in forgetting.report_lines(done, settings, dry_run=dry_run):
                 err.print(line)
             if dry_run:
                 return
@@ -86,9 +86,9 @@ def repair(config: ConfigPath, set_: Overrides = [], wait: Wait = -1, verbose: V
         settings = load_config(config, set_)
         with locked(settings, wait=wait):
             for label, _, damage in find_all_damage(settings):
-                for one in damage:
-                    err.print(f"damaged: {label} {one}")
-                    if note := one.repair():
+                for fault in damage:
+                    err.print(f"damaged: {label} {fault}")
+                    if note := fault.repair():
                         err.print(note)
             run_settings(settings, verbose=verbose)
 

@@ -36,7 +36,7 @@ def check_output(output: str, source: str) -> None:
         raise ConfigError(mismatch("--output", "a new or a regular file", f"{output} ({kind})", "choose another path"))
     if kind and "://" not in source and Path(source).exists() and path.samefile(source):
         raise ConfigError(mismatch("--output", "another file than --source", output, "choose another path"))
-    folder = next(one for one in path.parents if one.exists())
+    folder = next(parent for parent in path.parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(mismatch("--output", "a folder that can be written", str(folder), "choose another path"))
 

@@ -123,12 +123,12 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, summar
 
 
 def _put_latest(latest: Root, tables: Tables, nodes: list[Node], root: Root) -> None:
-    for name, one in TABLES.items():
-        if one.form == "table":
-            put_table(latest, f"{name}.parquet", commented(tables[name], one.schema))
-        if one.columns:
-            schema = pa.schema([one.schema.field(column) for column in one.columns])
-            _put_stream(latest, f"{name}.parquet", schema, _shards(nodes, root, one))
+    for name, definition in TABLES.items():
+        if definition.form == "table":
+            put_table(latest, f"{name}.parquet", commented(tables[name], definition.schema))
+        if definition.columns:
+            schema = pa.schema([definition.schema.field(column) for column in definition.columns])
+            _put_stream(latest, f"{name}.parquet", schema, _shards(nodes, root, definition))
 
 
 def _multi_label(nodes: list[Node], root: Root) -> bool:

@@ -41,19 +41,19 @@ class Source(NamedTuple):
 def published_tables(config: Config, nodes: list[Node], *, run: str, summaries: list[dict[str, Any]]) -> Tables:
     """Return every table of the forms `table` and `report`, by name: what nodes wrote, and what is made of records."""
     root, tables = open_root(config.root), Tables()
-    listed = {name: one for name, one in TABLES.items() if one.form in ("table", "report")}
-    for name, one in listed.items():
-        if one.roles:
+    listed = {name: definition for name, definition in TABLES.items() if definition.form in ("table", "report")}
+    for name, definition in listed.items():
+        if definition.roles:
             own = nodes if name == "metrics" else whole(nodes)  # folds are rows of the results table alone
-            written = (table for role in one.roles for table in node_tables(own, root, role, name))
+            written = (table for role in definition.roles for table in node_tables(own, root, role, name))
             tables[name] = pa.concat_tables(
-                [one.schema.empty_table(), *(conform(table, one.schema) for table in written)]
+                [definition.schema.empty_table(), *(conform(table, definition.schema) for table in written)]
             )
     at = RESULTS.get_field_index("run")
     metrics = tables["metrics"]
     tables["metrics"] = metrics.set_column(at, RESULTS.field("run"), pa.repeat(run, metrics.num_rows))
     source = Source(config, whole(nodes), root, summaries, tables)
-    others = {name: MAKERS[name](source) for name, one in listed.items() if not one.roles}
+    others = {name: MAKERS[name](source) for name, definition in listed.items() if not definition.roles}
     return {name: table.combine_chunks() for name, table in (tables | others).items()}
 
 

@@ -78,7 +78,7 @@ def _published_damage(root: Root) -> Checked:
         Damage((name,), partial(_relist, root) if name == PUBLISHED else partial(repair_published, root, name))
         for name in Published.damaged(root)
     ]
-    listed = 0 if any(PUBLISHED in one.files for one in damage) else len(Published.load(root).files)
+    listed = 0 if any(PUBLISHED in fault.files for fault in damage) else len(Published.load(root).files)
     return Checked("published files", listed, damage)
 
 
@@ -98,7 +98,7 @@ def _damage_of_others(config: Config, nodes: Sequence[Node], root: Root) -> Chec
         else:
             n, damages = _stranger_damage(folder, root)
         checked += n
-        damage += [replace(one, where=f"{folder} {one.where}".rstrip()) for one in damages]
+        damage += [replace(fault, where=f"{folder} {fault.where}".rstrip()) for fault in damages]
     return Checked("other datasets", checked, damage)
 
 
@@ -108,7 +108,7 @@ def _stranger_damage(folder: str, root: Root) -> tuple[int, list[Damage]]:
     if manifest is None:
         return 0, [Damage((MANIFEST,), partial(root.remove, folder))]
     checked, damage = _damage_of(manifest, root)
-    return checked, [replace(one, repair=partial(root.remove, folder)) for one in damage]
+    return checked, [replace(fault, repair=partial(root.remove, folder)) for fault in damage]
 
 
 def _damage_of(manifest: Manifest, root: Root) -> tuple[int, list[Damage]]:

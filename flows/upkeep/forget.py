@@ -84,7 +84,7 @@ def forget(config: Config, ids: Sequence[str], *, missing_ok: bool = False, dry_
     nodes = known_nodes(config, root)
     datasets = datasets_of(root, nodes)
     affected = list(find_rows(datasets, forgotten))
-    known = {document for one in affected for document in one.ids} | find_listed(datasets, forgotten)
+    known = {document for shard in affected for document in shard.ids} | find_listed(datasets, forgotten)
     unknown = [document for document in ids if document not in known and document not in earlier]
     if unknown and not missing_ok:
         cure = "check them, or give --missing-ok to keep ids out that were never read"
@@ -97,13 +97,13 @@ def forget(config: Config, ids: Sequence[str], *, missing_ok: bool = False, dry_
         _erase_published(config, root, forgotten, pages)
     return Erasure(
         forgotten=len(forgotten), unknown=len(unknown), rows=_counts(affected), fitted=fitted, current=current,
-        tables=tuple(f"{one.name} shard {one.index}" for one in affected if not one.by_row),
-        unreadable=tuple(f"{one.name} shard {one.index}" for one in affected if not one.ids),
+        tables=tuple(f"{shard.name} shard {shard.index}" for shard in affected if not shard.by_row),
+        unreadable=tuple(f"{shard.name} shard {shard.index}" for shard in affected if not shard.ids),
         pages=pages,
     )  # fmt: skip
 
 
-def told(done: Erasure, config: Config, *, dry_run: bool) -> Iterator[str]:
+def report_lines(done: Erasure, config: Config, *, dry_run: bool) -> Iterator[str]:
     """Yield what people should know about an erasure, line by line."""
     went = "would go" if dry_run else "went"
     yield f"{sum(done.rows.values()):,} rows of {len(done.rows)} datasets {went}; {len(done.pages)} reports showed them"
@@ -148,15 +148,15 @@ def renew(config: Config) -> str:
 
 def _counts(affected: Iterable[AffectedShard]) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for one in affected:
-        if one.ids and one.by_row:
-            counts[one.name] = counts.get(one.name, 0) + len(one.ids)
+    for shard in affected:
+        if shard.ids and shard.by_row:
+            counts[shard.name] = counts.get(shard.name, 0) + len(shard.ids)
     return counts
 
 
 def _fitted_on(root: Root, affected: Sequence[AffectedShard]) -> Iterator[str]:
     """Yield models and codebooks that saw one of the documents, for training or to choose by."""
-    seen = {(one.name, str(one.index)) for one in affected if one.is_documents and _was_seen(one)}
+    seen = {(shard.name, str(shard.index)) for shard in affected if shard.is_documents and _was_seen(shard)}
     for dataset in list_datasets(root):
         manifest = dataset.manifest
         if manifest.kind != "checkpoint" or manifest.role == FOLDER:  # a trial keeps scores alone
@@ -167,11 +167,11 @@ def _fitted_on(root: Root, affected: Sequence[AffectedShard]) -> Iterator[str]:
             yield f"{manifest.stage}/{dataset.key}"
 
 
-def _was_seen(one: AffectedShard) -> bool:
-    if one.record is None:
+def _was_seen(shard: AffectedShard) -> bool:
+    if shard.record is None:
         return False
-    table = one.dataset.read(one.record, ("id", "split"))
-    gone = set(one.ids)
+    table = shard.dataset.read(shard.record, ("id", "split"))
+    gone = set(shard.ids)
     return any(split in ("train", "valid") for document, split in zip(*table.to_pydict().values(), strict=True)
                if document in gone)  # fmt: skip
 

@@ -23,7 +23,7 @@ def find_garbage(config: Config) -> list[str]:
         cure = "run `fuseline repair` first"
         raise DataError(mismatch(root.uri(unknown[0]), "a record that tells what runs need", "a damaged one", cure))
     configs = {**last_configs(root), config.name: config}.values()
-    nodes = [node for one in configs for node in [*build(one), *sweep_nodes(one)]]
+    nodes = [node for config in configs for node in [*build(config), *sweep_nodes(config)]]
     kept = {(node.name, node.key) for node in nodes}
     garbage = root.leftovers()
     for dataset in list_datasets(root):

@@ -23,7 +23,7 @@ def verified(config: Config) -> Verification:
     """Re-read every byte of a configuration's datasets, and look for forgotten documents in every file of its root."""
     root, lines = open_root(config.root), list[str]()
     rows: list[dict[str, Any]] = [
-        {"stage": label, "checked": checked, "damaged": [str(one) for one in damage]}
+        {"stage": label, "checked": checked, "damaged": [str(fault) for fault in damage]}
         for label, checked, damage in find_all_damage(config)
     ]
     if any(row["damaged"] for row in rows):

@@ -105,29 +105,31 @@ def erase_rows(
         forgotten: the list.
     """
     known = {node.key: node for node in nodes if isinstance(node, ShardStage) and node.by_row}
-    fresh = {one: node for one in affected if (node := known.get(one.dataset.key)) and _is_fresh(one, node, root)}
+    fresh = {
+        shard: node for shard in affected if (node := known.get(shard.dataset.key)) and _is_fresh(shard, node, root)
+    }
     for dataset in datasets:
-        mine = [one for one in affected if one.dataset is dataset]
+        mine = [shard for shard in affected if shard.dataset is dataset]
         documents = dataset.manifest.kind == "documents"
         for index in dataset.lost_records():
             recover_documents(dataset, index) if documents else dataset.recover(index)
         with state_kept(dataset) if documents else nullcontext():
             if mine and documents:
                 erase_images(dataset)
-            for one in mine:
-                _erase(one, forgotten, root, fresh.get(one))
+            for shard in mine:
+                _erase(shard, forgotten, root, fresh.get(shard))
             if documents:
                 erase_listed(dataset, forgotten)
         for name in dataset.superseded():
             dataset.store.delete(name)
     for name in root.leftovers():
         root.remove(name)
-    for fit in {one.fit for one in scratch_folders(root)}:
+    for fit in {scratch.fit for scratch in scratch_folders(root)}:
         root.remove(f"{fit}/{SCRATCH}")
 
 
-def _erase(one: AffectedShard, forgotten: Forgotten, root: Root, fresh: Node | None) -> None:
-    dataset, index = one.dataset, one.index
+def _erase(shard: AffectedShard, forgotten: Forgotten, root: Root, fresh: Node | None) -> None:
+    dataset, index = shard.dataset, shard.index
     record = dataset.readable_records().get(index)
     try:
         table = dataset.read(record) if record is not None and record.ids else None
@@ -136,20 +138,20 @@ def _erase(one: AffectedShard, forgotten: Forgotten, root: Root, fresh: Node | N
     if record is not None and table is not None:
         kept = table.filter(pc.invert(pa.array(forgotten.mask(table["id"])))).combine_chunks()
         inputs = _inputs(fresh, root, index) if fresh is not None else None
-        if one.is_documents:
+        if shard.is_documents:
             commit_documents(dataset, index, kept)
         else:
             dataset.commit(index, kept, record.inputs if inputs is None else inputs)
-    elif record is None or not one.is_documents:
+    elif record is None or not shard.is_documents:
         dataset.drop(index)
     elif forgotten.mask(listed_ids(dataset, index)).any():
         # Its record must stay: the next run ingests the shard again.
         dataset.store.delete(record.name)
 
 
-def _is_fresh(one: AffectedShard, node: Node, root: Root) -> bool:
-    record = one.dataset.readable_records().get(one.index)
-    return record is not None and record.inputs == _inputs(node, root, one.index)
+def _is_fresh(shard: AffectedShard, node: Node, root: Root) -> bool:
+    record = shard.dataset.readable_records().get(shard.index)
+    return record is not None and record.inputs == _inputs(node, root, shard.index)
 
 
 def _inputs(node: Node, root: Root, index: int) -> dict[str, str] | None:

@@ -57,17 +57,21 @@ def findings_table(label: str, source: SourceConfig, references: References, for
     search = READERS[source.reader].findings
     kinds: dict[str, list[Finding]] = defaultdict(list)
     counts: dict[str, int] = defaultdict(int)
-    for one in search(source.path, source.parsed(), references.has) if search else ():
-        if one.id is not None and one.id in forgotten:
+    for finding in search(source.path, source.parsed(), references.has) if search else ():
+        if finding.id is not None and finding.id in forgotten:
             continue
-        counts[one.slug] += 1
-        if counts[one.slug] <= LISTED:
-            kinds[one.slug].append(one)
+        counts[finding.slug] += 1
+        if counts[finding.slug] <= LISTED:
+            kinds[finding.slug].append(finding)
     rows: list[Finding] = []
-    for slug, some in sorted(kinds.items()):
-        first = ", ".join(one.place for one in some[:NAMED])
+    for slug, listed in sorted(kinds.items()):
+        first = ", ".join(finding.place for finding in listed[:NAMED])
         lines.info("%s: %s %s (%s); first: %s", label, f"{counts[slug]:,}", FINDINGS[slug], slug, first)
-        rest = counts[slug] - len(some)
-        rows += [*some, *([Finding(slug, f"and {rest:,} more")] if rest else [])]
-    columns = [[one.slug for one in rows], [one.place for one in rows], [one.id for one in rows]]
+        rest = counts[slug] - len(listed)
+        rows += [*listed, *([Finding(slug, f"and {rest:,} more")] if rest else [])]
+    columns = [
+        [finding.slug for finding in rows],
+        [finding.place for finding in rows],
+        [finding.id for finding in rows],
+    ]
     return pa.table(columns, schema=FOUND)

@@ -32,7 +32,7 @@ class ImageCounts:
         """Count some documents: their images, and their digests by `ImageDigests.of`."""
         kinds = pc.replace_substring_regex(digests, ":.*", "")
         self.name(images, kinds)
-        return self.tallied({str(one["values"]): one["counts"] for one in pc.value_counts(kinds).to_pylist()})
+        return self.tallied({str(kind["values"]): kind["counts"] for kind in pc.value_counts(kinds).to_pylist()})
 
     def tallied(self, tally: Mapping[str, int]) -> Self:
         """Count documents by the kind of their image's digest: "None" without an image, or why it is absent."""
@@ -127,7 +127,7 @@ class ImageDigests:
         """Return hashes of the name and of (name, offset, length, stamp) per reference, and whether it is listed."""
         names, stamps, listed = self._listing.find(pc.struct_field(images, "uri").to_pylist())
         ranges = (pc.fill_null(pc.struct_field(images, name), -1).to_numpy() for name in ("offset", "length"))
-        rows = np.stack([names, *(some.astype(np.uint64) for some in ranges), stamps], axis=1)
+        rows = np.stack([names, *(numbers.astype(np.uint64) for numbers in ranges), stamps], axis=1)
         view, digest = memoryview(rows.tobytes()), xxhash.xxh3_64_intdigest
         places = np.fromiter((digest(view[32 * row : 32 * row + 32]) for row in range(len(rows))), np.uint64, len(rows))
         return names, places, listed

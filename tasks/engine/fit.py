@@ -78,7 +78,9 @@ def make_fit(
 def stale_scratch(nodes: Iterable[Node], root: Root) -> list[ScratchFolder]:
     """Return what fits that were cut short have kept and none of `nodes` would go on from: what they see changed."""
     mine = {f"{node.name}/{node.key}": node for node in nodes if isinstance(node, Fit)}
-    return [one for one in scratch_folders(root) if not _is_awaited(one.folder, mine.get(one.fit), root)]
+    return [
+        scratch for scratch in scratch_folders(root) if not _is_awaited(scratch.folder, mine.get(scratch.fit), root)
+    ]
 
 
 def _is_awaited(folder: str, node: Fit | None, root: Root) -> bool:

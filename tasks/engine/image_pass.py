@@ -128,7 +128,7 @@ class ConsumerPass:
         try:
             with self.timings.on("compute"):
                 computed = self.consumer.compute(cast("Sequence[Never]", [item for _, item in batch]))
-            self.outcomes.update({row: one for (row, _), one in zip(batch, computed, strict=True)})
+            self.outcomes.update({row: outcome for (row, _), outcome in zip(batch, computed, strict=True)})
         except Exception as error:
             self.error = error
 
@@ -260,7 +260,7 @@ def run_pass(
     """
     n = documents.num_rows
     masks = [np.ones(n, np.bool_) for _ in consumers] if wanted is None else wanted
-    parts = [ConsumerPass(one, mask) for one, mask in zip(consumers, masks, strict=True)]
+    parts = [ConsumerPass(consumer, mask) for consumer, mask in zip(consumers, masks, strict=True)]
     images = decodes = 0
     if "image" in documents.column_names and parts:
         pending = int(np.any([part.pending for part in parts], axis=0).sum())

@@ -77,7 +77,9 @@ def run_plans(
     if not plan.todo and not (plan.scan and plan.scan.stale_state):
         return []
     opaque: Any = quote
-    return one.with_options(task_run_name=node.label)(opaque(node), opaque(plan), opaque(execution), opaque(listen))
+    return run_whole.with_options(task_run_name=node.label)(
+        opaque(node), opaque(plan), opaque(execution), opaque(listen)
+    )
 
 
 class Work:
@@ -113,7 +115,7 @@ def batch(work: Work) -> list[ShardReport]:
 
 
 @task(name="whole", cache_policy=NO_CACHE, persist_result=False, retries=0)
-def one(node: Node, plan: Plan, execution: Execution, listen: Listener) -> list[ShardReport]:
+def run_whole(node: Node, plan: Plan, execution: Execution, listen: Listener) -> list[ShardReport]:
     """Run a node that is one piece of work: an ingest, a fit or a summary."""
     reports: list[ShardReport] = []
 

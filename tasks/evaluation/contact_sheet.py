@@ -66,8 +66,8 @@ def contact_sheet(shards: Iterable[list[pa.Table]], config: ContactSheetConfig, 
         for name, table in zip(names, detections, strict=True):
             check_ids(f"contact sheet, {name}", documents["id"], table["id"])
         more = _candidates(documents, dict(zip(names, detections, strict=True)), config)
-        kept = sorted([*kept, *more], key=lambda one: one.order)[: config.count]
-    return pa.Table.from_pylist([_row(one, config, source) for one in kept], schema=CONTACT_SHEET)
+        kept = sorted([*kept, *more], key=lambda sheet_image: sheet_image.order)[: config.count]
+    return pa.Table.from_pylist([_row(sheet_image, config, source) for sheet_image in kept], schema=CONTACT_SHEET)
 
 
 def draw_sheet(table: pa.Table, detectors: Sequence[str], *, columns: int = 4) -> bytes:
@@ -91,7 +91,7 @@ def draw_sheet(table: pa.Table, detectors: Sequence[str], *, columns: int = 4) -
 def drawn_documents(png: bytes) -> list[str] | None:
     """Return the ids of the documents that a PNG of `draw_sheet` shows; None for any other picture."""
     notes = Image.open(io.BytesIO(png)).info.get(SHOWN)
-    return None if notes is None else [str(one) for one in orjson.loads(str(notes))]
+    return None if notes is None else [str(note) for note in orjson.loads(str(notes))]
 
 
 def _candidates(
@@ -116,18 +116,23 @@ def _candidates(
     ]
 
 
-def _row(one: SheetImage, config: ContactSheetConfig, source: str) -> dict[str, Any]:
-    lines = [element for name in sorted(one.elements) if config.kinds[name] == "ocr" for element in one.elements[name]]
+def _row(sheet_image: SheetImage, config: ContactSheetConfig, source: str) -> dict[str, Any]:
+    lines = [
+        element
+        for name in sorted(sheet_image.elements)
+        if config.kinds[name] == "ocr"
+        for element in sheet_image.elements[name]
+    ]
     status, picture = "ok", None
     try:
-        data = open_image(one.row["image"], source, config.limits, digest=one.row[DIGEST])
-        picture = _picture(decode(data, limits=config.limits, min_side=config.side), one.elements, config)
+        data = open_image(sheet_image.row["image"], source, config.limits, digest=sheet_image.row[DIGEST])
+        picture = _picture(decode(data, limits=config.limits, min_side=config.side), sheet_image.elements, config)
     except ImageError as refused:
         status = refused.slug
     return {
-        "id": one.row["id"], "status": status, "picture": picture,
+        "id": sheet_image.row["id"], "status": status, "picture": picture,
         "words": " ".join(str(element["text"]) for element in lines),
-        "found": [{"detector": name, "n": len(elements)} for name, elements in sorted(one.elements.items())],
+        "found": [{"detector": name, "n": len(elements)} for name, elements in sorted(sheet_image.elements.items())],
     }  # fmt: skip
 
 
@@ -151,7 +156,7 @@ def colours(detectors: Iterable[str]) -> dict[str, Colour]:
 def _mark(picture: Image.Image, kind: str, elements: Elements, colour: Colour) -> None:
     """Draw the boxes and points of one detector into a picture, the strongest on top."""
     draw = ImageDraw.Draw(picture)
-    for element in sorted(elements, key=lambda one: float(one["score"])):
+    for element in sorted(elements, key=lambda each: float(each["score"])):
         left, top, right, bottom = _box(element, picture)
         # The lines of a page lie close: thick boxes would cover them.
         draw.rectangle((left, top, right, bottom), outline=colour, width=1 if bottom - top < 14 else 2)
@@ -163,7 +168,7 @@ def _name(picture: Image.Image, elements: Mapping[str, Elements], palette: Mappi
     """Write label and score on top of boxes, the strongest first; one that would hide another is left out."""
     draw, font, taken = ImageDraw.Draw(picture), _font(11), list[tuple[float, float, float, float]]()
     named = [(element, palette[name]) for name in sorted(elements) for element in elements[name]]
-    for element, colour in sorted(named, key=lambda one: -float(one[0]["score"])):
+    for element, colour in sorted(named, key=lambda pair: -float(pair[0]["score"])):
         text = f"{element['label']} {element['score']:.2f}"
         left, top, _, _ = _box(element, picture)
         width = draw.textlength(text, font=font) + 4

@@ -53,8 +53,8 @@ def merge(tables: Iterable[pa.Table]) -> pa.Table:
 
 def _measures(documents: pa.Table, cleaned: pa.Table) -> Iterator[tuple[str, str, pa.ChunkedArray]]:
     """Yield (field, measure, (n,) int or bool to be summed)."""
-    one = pc.is_valid(documents["source_file"])
-    yield "documents", "documents", one
+    has_source = pc.is_valid(documents["source_file"])
+    yield "documents", "documents", has_source
     yield "documents", "failed", pc.not_equal(documents["status"], "ok")
     yield "clean", "failed", pc.invert(pc.is_in(cleaned["status"], pa.array(["ok", "missing"])))
     yield "clean", "missing", pc.equal(cleaned["words"], 0)

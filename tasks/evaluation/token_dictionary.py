@@ -54,7 +54,7 @@ class DictionaryConfig(FrozenConfig):
 def has_tokens(kind: str) -> bool:
     """Return whether a model's words and visual tokens lie in one space."""
     classifier = MODELS[kind]
-    reads = any(one.kind is Codes for one in inputs_of(classifier, classifier.Config()))
+    reads = any(column.kind is Codes for column in inputs_of(classifier, classifier.Config()))
     return reads and issubclass(classifier, FastTextClassifier)
 
 

@@ -27,7 +27,7 @@ def visual_words(
         repeated: whether a token's name includes its repeat.
         options: how many words there are, and which may be.
     """
-    (codebook,) = (one.name for one in classifier.inputs(classifier.config) if one.kind is Codes)
+    (codebook,) = (column.name for column in classifier.inputs(classifier.config) if column.kind is Codes)
     M = classifier.sizes[codebook].width
     owned = np.zeros(M * CODEWORDS, np.int64)
     for block in train.blocks():

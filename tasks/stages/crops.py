@@ -89,7 +89,7 @@ class CropEmbedder:
         self.batch_size, self.decode_threads = config.batch_size, config.decode_threads
         self.min_side: int | None = None  # a crop may be a small part of the image
         self._status, self._elements = detections["status"].to_pylist(), detections["elements"].to_pylist()
-        self._chosen = [chosen(one, min_score=config.min_score, limit=config.limit) for one in self._elements]
+        self._chosen = [chosen(elements, min_score=config.min_score, limit=config.limit) for elements in self._elements]
 
     def given(self, row: int) -> Outcome[Embedded] | None:
         """Return why a row has no embedding, when it has no chosen element; its image is not read."""
@@ -119,7 +119,7 @@ class CropEmbedder:
         status, element, vectors = ([row[which] for row in rows] for which in range(3))
         columns = [ids, status, [bool(places) for places in element], element, vectors]
         return pa.Table.from_arrays(
-            [pa.array(column, one.type) for column, one in zip(columns, schema, strict=True)], schema=schema
+            [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
         )
 
     def _row(self, outcome: Outcome[Embedded]) -> tuple[str, list[int], list[NDArray[np.floating]]]:

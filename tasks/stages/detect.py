@@ -96,7 +96,7 @@ class ImageDetector:
     def table(self, ids: pa.Array, outcomes: Sequence[Outcome[Detected]]) -> pa.Table:
         """Return the stage's output in the DETECTIONS schema."""
         rows = [_row(outcome, self.config.text_score) for outcome in outcomes]
-        arrays = [pa.array([row[one.name] for row in rows], one.type) for one in list(DETECTIONS)[1:]]
+        arrays = [pa.array([row[field.name] for row in rows], field.type) for field in list(DETECTIONS)[1:]]
         return pa.Table.from_arrays([ids, *arrays], schema=DETECTIONS)
 
 

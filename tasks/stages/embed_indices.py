@@ -91,7 +91,7 @@ def values_of(source: pa.Table, config: IndexFitConfig) -> pa.ListArray:
     if config.field == "labels":
         rows: list[Any] = source["elements"].to_pylist()
         places = (chosen(row, min_score=config.min_score, limit=config.limit) for row in rows)
-        labels = [[row[place]["label"] for place in some] for row, some in zip(rows, places, strict=True)]
+        labels = [[row[place]["label"] for place in kept] for row, kept in zip(rows, places, strict=True)]
         return pa.array(labels, pa.list_(pa.string()))
     column = source["text" if config.field == "ocr" else config.field]
     words = ((text.as_py() or "").split(maxsplit=config.limit)[: config.limit] for text in column)

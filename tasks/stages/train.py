@@ -44,7 +44,7 @@ class ModelConfig(FrozenConfig):
 
     def reads(self) -> set[str]:
         """Return the models whose logits it reads."""
-        return {one.name.removeprefix(logits_name("")) for one in self.inputs() if one.kind is Logits}
+        return {column.name.removeprefix(logits_name("")) for column in self.inputs() if column.kind is Logits}
 
 
 def in_order(models: Mapping[str, ModelConfig]) -> list[str]:
@@ -119,7 +119,7 @@ class Readable(NamedTuple):
 
     def reads(self, model: ModelConfig, *columns: str) -> tuple[Read, ...]:
         """Return what a model reads, documents with `columns` first; words that are added to its text follow that."""
-        wanted = {one.name for one in model.inputs()}
+        wanted = {column.name for column in model.inputs()}
         words = [Read(self.detect[name], ("text",), into=self.clean.column) for name in sorted(model.ocr)]
         reads = [Read(self.documents, columns)]
         for node in (self.clean, *self.others):
