@@ -29,7 +29,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def parse_yaml(text: str, what: str) -> Any:
+def parse_yaml(text: str, what: str) -> object:
     """Return the plain values of a YAML text; raises ConfigError that says where it is wrong, not what stands there."""
     try:
         loader = yaml.SafeLoader(text)
@@ -47,7 +47,7 @@ def parse_yaml(text: str, what: str) -> Any:
         raise ConfigError(mismatch(what, "YAML", "a value that is out of range", "put it in quotes")) from error
 
 
-def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+def parse_overrides(overrides: Sequence[str]) -> dict[str, object]:
     """Turn ["run.workers=1"] into {"run": {"workers": 1}}; values are YAML."""
     values: dict[str, Any] = {}
     for override in overrides:

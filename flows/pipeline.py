@@ -74,7 +74,7 @@ def _standings(root: Root) -> Iterator[str]:
         yield f"{place}. {model[1]}: {', '.join(f'{name} {cell}' for name, cell in scores)}"
 
 
-def _line(summary: dict[str, Any]) -> str:
+def _line(summary: dict[str, object]) -> str:
     """Return what a stage did in a sentence."""
     shards, rows, reused = (summary[name] for name in ("computed_shards", "rows_computed", "rows_reused"))
     kept = f", {reused:,} rows kept" if reused else ""

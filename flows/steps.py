@@ -1,7 +1,7 @@
 """The flow of every step: it makes what its nodes lack, within the pipeline or by a deployment of its own."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fuseline.flows.config import Config
 from fuseline.flows.graph import build
@@ -11,7 +11,7 @@ from fuseline.flows.runtime import locked
 from fuseline.flows.step import RunOptions, fresh_summaries, run_step
 from fuseline.tasks.engine.nodes import Node
 
-StageSummaries = list[dict[str, Any]]
+StageSummaries = list[dict[str, object]]
 
 
 class Step(NamedTuple):

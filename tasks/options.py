@@ -78,7 +78,7 @@ def _names_at(location: tuple[int | str, ...], config: type[BaseModel]) -> list[
     return list(getattr(model, "model_fields", {}))
 
 
-def _models_in(annotation: Any) -> Iterator[Any]:
+def _models_in(annotation: object) -> Iterator[object]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in getattr(annotation, "__args__", ()):

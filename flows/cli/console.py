@@ -105,7 +105,7 @@ def status_table(status: dict[str, Any]) -> Table:
     return table
 
 
-def _stage_status(node: Node, root: Root) -> dict[str, Any]:
+def _stage_status(node: Node, root: Root) -> dict[str, object]:
     if isinstance(node, Fit):
         fitted = node.fitted(root).record()
         seen = fitted.n_rows if fitted else 0

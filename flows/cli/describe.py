@@ -56,7 +56,7 @@ def describe(kind: str, name: str) -> dict[str, Any]:
     return {"kind": kind, "name": name, "summary": known[name], **facts, "options": list(rows)}
 
 
-def option_rows(options: Options, *names: str, prefix: str = "") -> Iterator[dict[str, Any]]:
+def option_rows(options: Options, *names: str, prefix: str = "") -> Iterator[dict[str, object]]:
     """Yield a row per option (of those named, or of all), and per option below it, as "limits.max_bytes"."""
     properties = options.model_json_schema()["properties"]
     for name, field in options.model_fields.items():
@@ -86,7 +86,7 @@ def _summary(options: Options) -> str:
     return (options.__doc__ or "").partition("\n")[0].rstrip(".")
 
 
-def _inner(annotation: Any) -> Iterator[Options]:
+def _inner(annotation: object) -> Iterator[Options]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in getattr(annotation, "__args__", ()):
@@ -168,7 +168,7 @@ def _place(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
     return {"seen by": seen}, iter(())
 
 
-KINDS: dict[str, Callable[[str], tuple[dict[str, str], Iterator[dict[str, Any]]]]] = {
+KINDS: dict[str, Callable[[str], tuple[dict[str, str], Iterator[dict[str, object]]]]] = {
     "reader": _reader,
     "model": _model,
     "encoder": _encoder,

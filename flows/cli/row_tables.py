@@ -16,7 +16,7 @@ def registry_table(rows: list[dict[str, str]]) -> Table:
     return table
 
 
-def head_lines(description: dict[str, Any]) -> Iterator[str]:
+def head_lines(description: dict[str, object]) -> Iterator[str]:
     """Yield what is said of one thing above its options."""
     yield f"{description['name']}: {description['summary']}"
     for fact, value in description.items():
@@ -34,7 +34,7 @@ def options_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _default(row: dict[str, Any]) -> str:
+def _default(row: dict[str, object]) -> str:
     """Show an option's default as a configuration has it."""
     value = row["default"]
     if row["required"]:

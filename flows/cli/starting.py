@@ -2,7 +2,6 @@
 
 import re
 from pathlib import PurePosixPath
-from typing import Any
 
 import yaml
 
@@ -85,11 +84,11 @@ def configuration_name(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:100] or "documents"
 
 
-def _line(key: str, value: Any) -> str:
+def _line(key: str, value: object) -> str:
     return f"{key}: {_flow(value)}"
 
 
-def _flow(value: Any) -> str:
+def _flow(value: object) -> str:
     """Return a value in YAML, on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), sort_keys=False, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")

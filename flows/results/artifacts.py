@@ -1,7 +1,6 @@
 """What a run shows in Prefect: its leaderboard as a table, and a link to its report."""
 
 import re
-from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
@@ -19,7 +18,7 @@ def publish_artifacts(config: Config) -> None:
         root.link(REPORT), root.absolute().uri(REPORT), key=f"report-{name}", description=f"Report of {config.name}"
     )
     if standings := published_leaderboard(root):
-        table: list[dict[str, Any]] = [dict(cells(standing)) for standing in standings]
+        table: list[dict[str, object]] = [dict(cells(standing)) for standing in standings]
         create_table_artifact(table, key=f"leaderboard-{name}", description=f"{config.name}: {title(standings)}")
 
 

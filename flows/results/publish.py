@@ -50,7 +50,7 @@ def report_inputs(config: Config, nodes: list[Node], root: Root) -> str:
 
 def plan_report(config: Config, nodes: list[Node], root: Root, plans: list[Plan]) -> dict[str, Any]:
     """Return the row that `fuseline plan` prints for the report."""
-    row: dict[str, Any] = {"stage": "report", "fresh": 0, "stale": 0, "missing": 0, "why": ""}
+    row: dict[str, object] = {"stage": "report", "fresh": 0, "stale": 0, "missing": 0, "why": ""}
     published = Published.load(root)
     if any(plan.todo for plan in plans):
         before = next(plan.node.label for plan in plans if plan.todo)

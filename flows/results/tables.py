@@ -34,7 +34,7 @@ class Source(NamedTuple):
     config: Config
     nodes: list[Node]
     root: Root
-    summaries: list[dict[str, Any]]  # what each stage did
+    summaries: list[dict[str, object]]  # what each stage did
     tables: Mapping[str, pa.Table]  # of the nodes
 
 

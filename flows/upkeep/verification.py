@@ -1,6 +1,6 @@
 """What `fuseline verify` finds: damaged bytes, and documents that should be forgotten."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fuseline.flows.config import Config
 from fuseline.flows.upkeep.damage import find_all_damage
@@ -15,14 +15,14 @@ FORGOTTEN = "forgotten documents"
 class Verification(NamedTuple):
     """One row per stage (stage, checked, damaged), one for forgotten documents if there are any, and what it means."""
 
-    rows: list[dict[str, Any]]
+    rows: list[dict[str, object]]
     lines: list[str]
 
 
 def verified(config: Config) -> Verification:
     """Re-read every byte of a configuration's datasets, and look for forgotten documents in every file of its root."""
     root, lines = open_root(config.root), list[str]()
-    rows: list[dict[str, Any]] = [
+    rows: list[dict[str, object]] = [
         {"stage": label, "checked": checked, "damaged": [str(fault) for fault in damage]}
         for label, checked, damage in find_all_damage(config)
     ]

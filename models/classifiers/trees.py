@@ -1,7 +1,7 @@
 """LightGBM's text of trees, checked before LightGBM reads it: its parser trusts every offset, index and child."""
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,7 @@ class Forest(NamedTuple):
         return [int(size) for size in sizes]
 
 
-def load_booster(text: str, forest: Forest) -> Any:
+def load_booster(text: str, forest: Forest) -> object:
     """Return the lightgbm.Booster of a text that was checked; raises CheckpointError."""
     import lightgbm
 

@@ -17,7 +17,7 @@ class ParameterGroup(FrozenConfig):
 
     match: str = Field(min_length=1, description="Pattern of their names: encoder.*")
     lr: float = Field(1.0, ge=0, description="Share of the learning rate; 0 freezes them")
-    options: dict[str, Any] = Field({}, description="Options of the optimiser that differ, weight_decay for one")
+    options: dict[str, object] = Field({}, description="Options of the optimiser that differ, weight_decay for one")
 
 
 class TrainingConfig(FrozenConfig):
@@ -30,7 +30,9 @@ class TrainingConfig(FrozenConfig):
     epochs: int = Field(20, ge=1, description="Passes over the training rows")
     batch: int = Field(128, ge=1, description="Documents per step")
     optimizer: str = added("adam", description=f"One of torch.optim: {', '.join(OPTIMIZERS)}")
-    optimizer_options: dict[str, Any] = added({}, description="Options of the optimiser: momentum, weight_decay, ...")
+    optimizer_options: dict[str, object] = added(
+        {}, description="Options of the optimiser: momentum, weight_decay, ..."
+    )
     schedule: str = added("constant", description=f"How the learning rate goes: {', '.join(SCHEDULES)}")
     schedule_options: dict[str, float] = added({}, description="Options of the schedule: end, gamma, every, patience")
     warmup: float = added(0.0, ge=0, lt=1, description="Share of the training in which the learning rate rises")

@@ -72,7 +72,7 @@ def build_optimizer(
     parameters: Iterable[tuple[str, "torch.nn.Parameter"]],
     *,
     lr: float,
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     groups: Iterable[tuple[str, float, Mapping[str, Any]]] = (),
 ) -> "torch.optim.Optimizer":
     """Return an optimiser of named parameters; every group of it carries its share of the learning rate as `lr_share`.

@@ -299,7 +299,7 @@ def _rgb(image: Image.Image, background: tuple[int, int, int]) -> Rgb:
     return np.asarray(image.convert("RGB"))
 
 
-def _eight_bits(grey: NDArray[Any], mode: str) -> Rgb:
+def _eight_bits(grey: NDArray[np.generic], mode: str) -> Rgb:
     """Return grey values (h, w) as uint8: 0..65535 by range, 0..255 as they are, anything else by its extremes."""
     if mode.startswith("I;16"):
         return (grey.astype(np.uint32) >> 8).astype(np.uint8)

@@ -42,7 +42,7 @@ class Example(NamedTuple):
     """One example on its way into the gallery; sorts by `order`, smallest first."""
 
     order: float
-    row: dict[str, Any]
+    row: dict[str, object]
 
 
 def gallery(

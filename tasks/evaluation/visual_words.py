@@ -1,7 +1,5 @@
 """The words nearest to the visual tokens of a classifier that is not kept (Kiela 2018, Table 5; K-37)."""
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 
@@ -39,7 +37,7 @@ def visual_words(
     if not len(learned) or not known.words:
         return TOKENS.empty_table()
     neighbours = nearest(token_vectors(classifier)[learned], known.vectors, k=min(options.words, len(known.words)))
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for row, token in enumerate(learned.tolist()):
         repeat, part = divmod(token // CODEWORDS, parts)
         fixed = {"model": model, "repeat": repeat, "part": part, "centroid": token % CODEWORDS}

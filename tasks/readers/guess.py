@@ -36,7 +36,7 @@ class Guess(NamedTuple):
     """A reader that understands a source."""
 
     reader: str
-    options: dict[str, Any]  # those that it needs here
+    options: dict[str, object]  # those that it needs here
     columns: list[str]  # of a table; [] elsewhere
     sample: pa.Table  # first documents
     tabular: dict[str, str]  # columns without a role: number or category

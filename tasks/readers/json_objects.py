@@ -64,7 +64,7 @@ class Objects(NamedTuple):
         return values
 
 
-def _holds_float(value: Any) -> bool:
+def _holds_float(value: object) -> bool:
     return type(value) is list and float in map(type, value)
 
 

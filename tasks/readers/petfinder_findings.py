@@ -1,7 +1,6 @@
 """Faults among PetFinder's files beside its rows: photos and JSON files that do not match, by number or by name."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from fuseline.stores.errors import DataError, mismatch
 from fuseline.tasks.readers.base import Finding, ReaderOptions
@@ -52,6 +51,6 @@ def strangers(files: Mapping[str, Sequence[str]], known: Callable[[str], bool], 
 def unreadable(root: Place, files: Mapping[str, str], slug: str, options: ReaderOptions) -> Iterator[Finding]:
     """Yield the JSON files, by PetID or photo, that are no JSON object."""
     for key, path in files.items():
-        value: Any = whole_json(root / path, options)[0]
+        value: object = whole_json(root / path, options)[0]
         if not isinstance(value, dict):
             yield Finding(slug, path, key)

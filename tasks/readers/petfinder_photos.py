@@ -71,7 +71,7 @@ def vision(value: Any) -> dict[str, float | str | None]:
     }
 
 
-def objects(value: Any, *path: str) -> list[dict[str, Any]]:
+def objects(value: object, *path: str) -> list[dict[str, object]]:
     """Return the objects of the list at a path of keys; [] where there is none."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None

@@ -91,7 +91,7 @@ def _table(
     return check_ids(mark(table, climbs, "bad_path", blank=False))
 
 
-def decide(votes: Any, names: dict[str, str], options: PittAdsOptions) -> tuple[list[str], bool]:
+def decide(votes: object, names: dict[str, str], options: PittAdsOptions) -> tuple[list[str], bool]:
     """Return the labels that the annotators' votes give, and whether the first place was shared."""
     counts: dict[str, int] = {}
     for vote in votes if isinstance(votes, list) else ():

@@ -14,7 +14,7 @@ from fuseline.tasks.readers.places import Place, check_keys, safe_references, sa
 from fuseline.tasks.readers.records import csv_records
 from fuseline.tasks.readers.streams import file_blocks
 
-Columns = dict[str, Sequence[Any]]  # id, group, title, description, text, labels, image, cat_*
+Columns = dict[str, Sequence[object]]  # id, group, title, description, text, labels, image, cat_*
 SPOKEN = ("brand", "color", "style")  # categories of ABO
 
 
@@ -107,7 +107,7 @@ def amazon(path: str, options: TableOptions, chosen: str | None) -> Iterator[pa.
         check_keys("label", [chosen], seen)
 
 
-def _either(new: list[Any], old: list[Any]) -> list[Any]:
+def _either(new: list[object], old: list[object]) -> list[object]:
     return [one if one else other for one, other in zip(new, old, strict=True)]
 
 

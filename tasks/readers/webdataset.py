@@ -135,7 +135,7 @@ def _add(sample: Sample, field: str, member: Member, errors: str) -> None:
         sample.slug = "bad_json"
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str) -> dict[str, object]:
     value = orjson.loads(text)
     return value if isinstance(value, dict) else {}
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 class QueryArray(NamedTuple):
     """The array of one query."""
 
-    rows: list[Any]
+    rows: list[object]
     by_id: dict[str, dict[str, Any]]  # the first row of every id
     named: bool  # every row has an id
 
