@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from threading import Timer
 
@@ -24,7 +25,7 @@ from fuseline.stores.errors import DataError
 from fuseline.stores.places import open_root
 from fuseline.stores.root import Root
 from fuseline.tasks.engine.nodes import Fit, Node
-from fuseline.tasks.engine.planner import PlanOptions, plan_all
+from fuseline.tasks.engine.planner import PlanOptions, plan_all, snapshot_of
 
 
 @pytest.fixture
@@ -263,6 +264,17 @@ class TestGarbage:
         assert garbage_of(config) == []
         fitted.commit(lambda folder: (folder / "x").write_bytes(b"2"), **seen)
         assert garbage_of(config) == [old]
+
+    def test_what_a_training_kept_is_garbage_once_nobody_goes_on_from_it(self, tmp_path: Path):
+        values = self.config(tmp_path).model_dump(include={"name", "root", "source"})
+        config = parse_config({**values, "models": {"t": {"kind": "text"}}})
+        root, node = open_root(config.root), next(node for node in build(config) if isinstance(node, Fit))
+        mine, other = node.fitted(root), replace(node, version=99).fitted(root)  # the other one goes whole
+        for seen, garbage in (("before", ["partial/before", ""]), (snapshot_of(node, root).digest, [""])):
+            for fitted in (mine, other):
+                fitted.scratch(seen).mkdir(parents=True)
+            folders = [mine.folder.local() / name if name else other.folder.local() for name in garbage]
+            assert garbage_of(config) == sorted(folders)
 
     def test_checkpoints_are_never_garbage_without_their_record(self, made: tuple[Nodes, Path]):
         wanted, root = made
