@@ -18,7 +18,7 @@ from fuseline.flows.config import Config, parse_config
 from fuseline.flows.experiments.trials import sweep_nodes
 from fuseline.flows.graph import build
 from fuseline.flows.runs import configs_of_runs, last_configs, last_run, last_summaries, runs_of, write_run
-from fuseline.flows.upkeep.damage import Damage, find_all_damage, find_damage
+from fuseline.flows.upkeep.damage import Checked, find_all_damage, find_damage
 from fuseline.flows.upkeep.maintenance import find_garbage
 from fuseline.stores.dataset import Dataset
 from fuseline.stores.errors import DataError
@@ -368,30 +368,31 @@ class TestOtherDatasets:
         return mine, other, next(folder.glob("*.parquet"))
 
     @staticmethod
-    def found(config: Config) -> list[Damage]:
-        """Return the damage in other datasets."""
+    def found(config: Config) -> Checked:
+        """Return what was looked at in other datasets."""
         (row,) = [row for row in find_all_damage(config) if row.label == "other datasets"]
-        return row.damage
+        return row
 
     @pytest.mark.parametrize("name", ["shard", "manifest.json", "shards/000000.json"])
     @pytest.mark.parametrize("harm", [flip, cut, Path.unlink])
     def test_what_nobody_needs_goes_whole(self, configs: tuple[Config, Config, Path], name: str, harm):
         mine, _, shard = configs
-        assert self.found(mine) == []
+        assert self.found(mine).damage == []
         harm(shard if name == "shard" else shard.parent / name)
-        (damage,) = self.found(mine)
+        checked, (damage,) = self.found(mine)[1:]
+        assert checked == (1 if name == "manifest.json" else 2)  # what lies there is not known without its manifest
         assert str(damage).startswith(f"clean/text/{shard.parent.name}")
         damage.repair()
         assert not shard.parent.exists()
-        assert self.found(mine) == []
+        assert self.found(mine).damage == []
 
     def test_what_another_configuration_needs_is_made_again_by_it(self, configs: tuple[Config, Config, Path]):
         mine, other, shard = configs
         write_run(open_root(Path(mine.root)), "20260101-000000-aaaa", other, [], "")
         flip(shard)
-        (damage,) = self.found(mine)
+        (damage,) = self.found(mine).damage
         assert str(damage) == f"clean/text/{shard.parent.name} 0: {shard.name}"
         damage.repair()
-        assert self.found(mine) == []
+        assert self.found(mine).damage == []
         assert (shard.parent / "manifest.json").exists()
         assert not shard.exists()

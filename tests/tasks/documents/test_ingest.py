@@ -1,6 +1,7 @@
 """A source becomes shards once, and a second look touches only what changed."""
 
 import errno
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,16 @@ from fuseline.tasks.documents.ingest import scan
 from fuseline.tasks.documents.ingest import stage as ingest_stage
 from fuseline.tasks.engine.planner import PlanOptions, plan_node
 from fuseline.tasks.readers import READERS
+
+
+def test_the_other_rows_of_a_changed_shard_are_kept(source, root):
+    wanted = nodes(source.write(documents(15)))
+    for expected, changed in (((2, 15, 0), {}), ((1, 2, 8), {"d3": "new", "d4": "new"})):
+        source.write(documents(15, **changed))
+        started = time.perf_counter()
+        made = run([wanted.documents], root)
+        assert counts(made) == {"documents/x": expected}
+        assert 0 < sum(report.seconds for report in made["documents/x"]) <= time.perf_counter() - started
 
 
 def test_documents_fill_shards_in_order(source, root):
