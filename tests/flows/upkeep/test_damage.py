@@ -10,8 +10,11 @@ import orjson
 import pytest
 from drive import Nodes, Source, documents, nodes, run
 
-from fuseline.flows.upkeep.damage import find_damage
+from fuseline.flows.config import parse_config
+from fuseline.flows.upkeep.damage import find_all_damage, find_damage
 from fuseline.stores.fitted import RECORD
+from fuseline.stores.forgotten import FILE as FORGOTTEN
+from fuseline.stores.forgotten import Forgotten
 from fuseline.stores.places import open_root
 from fuseline.stores.published import Published
 from fuseline.stores.root import Root
@@ -209,3 +212,22 @@ def test_any_harmed_file_of_a_root_is_found_and_put_right(cli: Cli, config: Path
         repaired = cli("repair", config)
         assert repaired.exit_code == 0, (name, repaired.output)
         assert verify(cli, config) == {}, name
+
+
+def test_the_list_of_forgotten_documents_is_looked_at_where_there_is_one(tmp_path: Path) -> None:
+    source = {"path": str(tmp_path / "x.jsonl"), "options": {}}
+    config = parse_config({"name": "x", "root": str(tmp_path / "root"), "source": source})
+    root = open_root(config.root)
+
+    def looked_at() -> list[tuple[int, list[str]]]:
+        found = [one for one in find_all_damage(config) if one.label == "list of forgotten documents"]
+        for damage in (damage for one in found for damage in one.damage):
+            damage.repair()
+        return [(one.checked, [str(damage) for damage in one.damage]) for one in found]
+
+    assert looked_at() == []
+    Forgotten.load(root).with_ids(["d1"]).save(root)
+    assert looked_at() == [(2, [])]
+    flip(root.local() / FORGOTTEN)
+    assert looked_at() == [(2, [FORGOTTEN])]
+    assert looked_at() == [(2, [])]
