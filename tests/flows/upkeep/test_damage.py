@@ -231,3 +231,13 @@ def test_the_list_of_forgotten_documents_is_looked_at_where_there_is_one(tmp_pat
     flip(root.local() / FORGOTTEN)
     assert looked_at() == [(2, [FORGOTTEN])]
     assert looked_at() == [(2, [])]
+
+
+def test_other_datasets_come_by_their_names(tmp_path: Path) -> None:
+    config = parse_config({"name": "x", "root": str(tmp_path), "source": {"path": "x.jsonl", "options": {}}})
+    folders = [f"clean/text/{digit * 20}" for digit in "71350264"]
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "manifest.json").write_text("nothing")
+    (others,) = (one for one in find_all_damage(config) if one.label == "other datasets")
+    assert [str(damage) for damage in others.damage] == [f"{folder}: manifest.json" for folder in sorted(folders)]
