@@ -47,7 +47,7 @@ def _source(source: str, guessed: Guess) -> list[str]:
     ]
     options = [_line(name, value) for name, value in guessed.options.items() if value]
     if guessed.columns:
-        options.insert(0, f"# guessed: {', '.join(map(_flow, guessed.columns))}; {ROLES}")
+        options.insert(0, f"# found: {', '.join(map(_flow, guessed.columns))}; {ROLES}")
     if guessed.tabular:
         options.append(f"# {_line('tabular', guessed.tabular)}  # for models: number or category")
     # A mapping of comments alone would be null.
