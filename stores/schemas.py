@@ -223,6 +223,21 @@ RESULTS = pa.schema(
     ]
 )
 
+# What the trials of a sweep are beside their scores, which are rows of RESULTS with the same model, options and seed.
+TRIALS = pa.schema(
+    [
+        column("model", pa.string(), "name of the model in the configuration"),
+        column("options", pa.string(), "JSON of the options that the trial tried"),
+        column("seed", pa.int64(), "seed that the model was fitted with"),
+        column("phase", pa.string(), "search (on valid), final (the chosen options, on test too) or timing"),
+        column("status", pa.string(), "ok, diverged, or missing: not trained yet"),
+        column("reason", pa.string(), "why it diverged, else ''; null while missing"),
+        column("documents", pa.int64(), "training documents that it saw; null while missing"),
+        column("seconds", pa.float64(), "wall time of training and scoring, one thread; null while missing"),
+        column("key", pa.string(), "dataset key of the trial: another for every change of settings or features"),
+    ]
+)
+
 # Counts that add over shards.
 STATISTICS = pa.schema(
     [

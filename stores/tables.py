@@ -27,6 +27,7 @@ from fuseline.stores.schemas import (
     RESULTS,
     STATISTICS,
     TOKENS,
+    TRIALS,
     WORDS,
     codes,
     column,
@@ -34,7 +35,7 @@ from fuseline.stores.schemas import (
     indices,
 )
 
-Form = Literal["table", "report", "shards", "runs", "versions", "query"]
+Form = Literal["table", "report", "shards", "runs", "versions", "sweep", "query"]
 
 
 class PublishedTable(NamedTuple):
@@ -47,6 +48,7 @@ class PublishedTable(NamedTuple):
     - shards: a view of the catalog over all shards of the datasets of some roles, and with `columns` a file of latest/;
     - runs: a table of the catalog over the same table of every run that published;
     - versions: a view over every version of the datasets of some roles;
+    - sweep: a table of the catalog over `file`, which is there after a sweep;
     - query: SQL over the other tables.
 
     Rows of `table` and `report` are those that nodes of a role wrote under this name; those of no role are made of
@@ -59,6 +61,7 @@ class PublishedTable(NamedTuple):
     roles: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     query: str = ""
+    file: str = ""
 
     @property
     def named(self) -> bool:
@@ -138,6 +141,12 @@ TABLES: dict[str, PublishedTable] = {
         RESULTS, "one row per model, split and metric, of the last complete run", roles=("evaluation",)
     ),
     "metrics_history": PublishedTable(RESULTS, "metrics of every run that published", "runs"),
+    "sweep_metrics": PublishedTable(
+        RESULTS, "metrics of the trials of the last sweep", "sweep", file="sweep/metrics.parquet"
+    ),
+    "sweep_trials": PublishedTable(
+        TRIALS, "one row per trial of the last sweep: how it ended, what it took", "sweep", file="sweep/trials.parquet"
+    ),
     "models": PublishedTable(MODELS, "one row per model: size, and what fitting it took"),
     "quarantine": PublishedTable(
         QUARANTINE, "one row per document or source row that failed somewhere, with the reason"

@@ -34,7 +34,7 @@ def sweep(
     with error_boundary(verbose):
         settings = load_config(config, set_)
         from fuseline.flows.experiments.paper import publish_paper
-        from fuseline.flows.experiments.tables import publish_sweep, sweep_table
+        from fuseline.flows.experiments.tables import list_in_catalog, publish_sweep, sweep_table
         from fuseline.flows.experiments.trials import Grid, sweep_todo
 
         with locked(settings, wait=wait), show_progress(err):
@@ -45,8 +45,9 @@ def sweep(
 
                 ran = run_sweep(settings)
             grid = Grid(settings)
-            found = publish_sweep(grid, ran=ran)
-            page = publish_paper(grid, found)
-        print_rows(found.to_json(), json, lambda: sweep_table(found))
-        err.print(f"{found.line()}; tables and figure beside {page}")
+            trained = publish_sweep(grid, ran=ran)
+            page = publish_paper(grid, trained)
+            list_in_catalog(settings, grid.root)
+        print_rows(trained.to_json(), json, lambda: sweep_table(trained))
+        err.print(f"{trained.line()}; tables and figure beside {page}")
         check_failures(build(settings), open_root(settings.root), settings.run.allowed_failures)

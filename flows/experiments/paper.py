@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 
 from fuseline.flows.experiments.paper_tables import (
     data_table,
+    has_several_labels,
     hidden_table,
+    measured,
     paired_table,
     score_table,
     size_table,
@@ -15,45 +17,43 @@ from fuseline.flows.experiments.tables import Sweep, write_sweep_table
 from fuseline.flows.experiments.trials import FOLDER, Grid
 from fuseline.flows.results.tables import measure_table
 from fuseline.reports.figures.frontier import frontier_png, frontier_svg
-from fuseline.reports.papers.kiela import frontier_points, render_paper
-from fuseline.reports.papers.kiela_data import PaperData
+from fuseline.reports.papers.kiela import frontier_points, headline, render_paper
+from fuseline.reports.papers.kiela_data import MachineData, PaperData
 from fuseline.reports.papers.published import reference
 from fuseline.stores.published import publishing
 
 READERS = {"food101": "food101", "mmimdb": "mmimdb", "flickrtag": "flickrtag"}  # reader -> published results
 
 
-def publish_paper(grid: Grid, found: Sweep) -> str:
+def publish_paper(grid: Grid, sweep: Sweep) -> str:
     """Write tables, figure and report under `<root>/sweep/`, and return the report's path."""
-    finals = {name: grid.rows(grid.finals(name)) for name in grid.names}
-    rows = {name: [row for row in trials if row["status"] == "ok"] for name, trials in finals.items()}
-    timings = {name: grid.rows(grid.timings(name)) for name in grid.names}
-    facts = {name: trials[0]["facts"] for name, trials in timings.items() if trials and trials[0]["status"] == "ok"}
+    costs, multi_label = measured(grid), has_several_labels(grid)
     published = grid.config.sweep.published or READERS.get(grid.config.source.reader)
-    multi_label = any(row["facts"].get("multi_label") for trials in rows.values() for row in trials)
     tables = {
         "data": data_table(grid, published),
-        "scores": score_table(grid, rows, published, multi_label=multi_label),
+        "scores": score_table(grid, sweep, published, multi_label=multi_label),
         "paired": paired_table(grid, multi_label=multi_label),
-        "times": time_table(grid, facts),
-        "sizes": size_table(facts),
-        "hidden": hidden_table(grid, rows),
+        "times": time_table(grid, costs),
+        "sizes": size_table(costs),
+        "hidden": hidden_table(grid, sweep),
         "tokens": token_table(grid),
     }
     for name, table in {**tables, "published": reference()}.items():
-        write_sweep_table(grid, name, table)
+        write_sweep_table(grid.root, name, table)
+    machines = (MachineData(cost.machine.processor, cost.machine.cores, cost.machine.system) for cost in costs.values())
     data = PaperData(
         title=grid.config.name,
         created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         metric=grid.config.sweep.metric,
         multi_label=multi_label,
         published=published,
-        complete=found.complete,
-        line=found.line(),
-        directions=found.directions,
-        grid=found.grid,
+        complete=sweep.complete,
+        line=sweep.line(),
+        gates=sweep.gates,
+        results=sweep.results,
+        trials=sweep.trials,
         measures=measure_table(),
-        machine=next((told["machine"] for told in facts.values()), {}),
+        machine=next(machines, None),
         **tables,
     )
     root = grid.root
@@ -61,7 +61,7 @@ def publish_paper(grid: Grid, found: Sweep) -> str:
     svg, png, page = (f"{FOLDER}/{name}" for name in ("frontier.svg", "frontier.png", "report.html"))
     with publishing(root, svg, png, page):
         if points:
-            root.put(svg, frontier_svg(points, metric=data.metric).encode())
-            root.put(png, frontier_png(points, metric=data.metric))
+            root.put(svg, frontier_svg(points, headline(data)).encode())
+            root.put(png, frontier_png(points, headline(data)))
         root.put(page, render_paper(data).encode())
     return root.uri(page)

@@ -1,88 +1,132 @@
-"""The rows of Kiela 2018's tables, from what the trials of a sweep found."""
+"""The rows of Kiela 2018's tables, from the scores of a sweep and what its measured trainings took."""
 
+from collections import Counter
 from statistics import median
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
+from fuseline.flows.experiments.tables import Sweep
 from fuseline.flows.experiments.trials import Grid, Trial
 from fuseline.flows.graph import build
-from fuseline.reports.papers.kiela_data import DATA, HIDDEN, METRICS, PAIRED, SCORES, SIZES, TIMES
+from fuseline.reports.papers.kiela_data import (
+    DATA,
+    HIDDEN,
+    METRICS,
+    PAIRED,
+    SIZES,
+    TIMES,
+    chosen_means,
+    scores_schema,
+)
 from fuseline.reports.papers.published import accuracies, counts, minutes
-from fuseline.stores.results import spread
 from fuseline.stores.schemas import TOKENS
-from fuseline.tasks.experiments.paired import SUMMED, paired_rows
-from fuseline.tasks.experiments.trial import outcome_table
+from fuseline.tasks.experiments.paired import SUMMED, pairs
+from fuseline.tasks.experiments.trial import Measured, Tested, outcome_table
 
-BASELINE = "text"  # kind of the model that gains are told against
+BASELINE = "text"  # kind of the model that gains are measured against
 
-Rows = dict[str, list[dict[str, Any]]]  # model -> rows of its seeds that ended well
-Facts = dict[str, dict[str, Any]]  # model -> what its measured training told
+Costs = dict[str, Measured]  # model -> what its measured training took
+
+
+class Means:
+    """The scores of the chosen options over the seeds."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        rows = chosen_means(sweep.results, sweep.chosen).to_pylist()
+        self._rows: dict[tuple[str, str, str | None, str], dict[str, Any]] = {
+            (row["model"], row["split"], row["condition"], row["metric"]): row for row in rows
+        }
+
+    def row(self, model: str, split: str, metric: str, masked: str | None = None) -> dict[str, Any]:
+        """Return a SUMMARY row; where there is none its mean and standard deviation are None, and it is of no seed."""
+        absent = {"mean": None, "std": None, "values": 0, "n": 0}
+        return self._rows.get((model, split, masked and f"{masked} masked", metric), absent)
+
+    def mean(self, model: str | None, split: str, metric: str) -> float | None:
+        """Return the mean of a score; None without a model or a score."""
+        value: float | None = None if model is None else self.row(model, split, metric)["mean"]
+        return value
+
+
+def measured(grid: Grid) -> Costs:
+    """Return what the measured trainings that ended well took, by model."""
+    costs = {}
+    for name in grid.names:
+        for one in grid.outcomes(grid.timings(name)):
+            if one is not None and isinstance(one.record.facts, Measured):
+                costs[name] = one.record.facts
+    return costs
+
+
+def has_several_labels(grid: Grid) -> bool:
+    """Return whether documents may carry several labels, as the trials of the chosen options say."""
+    facts = [one.record.facts for name in grid.names for one in grid.outcomes(grid.finals(name)) if one is not None]
+    return any(isinstance(own, Tested) and own.multi_label for own in facts)
 
 
 def data_table(grid: Grid, published: str | None) -> pa.Table:
     """Return documents and words per split beside the published ones (K-05, Table 1)."""
     node = next(node for node in build(grid.config) if node.name == "statistics/total")
-    dataset, found = node.dataset(grid.root), dict[tuple[str, str], int]()
+    dataset, totals = node.dataset(grid.root), Counter[tuple[str, str]]()
+    counted = {("documents", "documents"): "documents", ("clean", "words"): "words"}
     for record in dataset.records().values():
         for row in dataset.read(record).to_pylist():
-            what = {("documents", "documents"): "documents", ("clean", "words"): "words"}.get(
-                (row["field"], row["measure"])
-            )
-            if what:
-                found[row["split"], what] = found.get((row["split"], what), 0) + row["value"]
+            if what := counted.get((row["field"], row["measure"])):
+                totals[row["split"], what] += row["value"]
     known = counts(published)
     rows = [
         {
             "split": split,
-            **{what: found.get((split, what), 0) for what in ("documents", "words")},
-            **{f"published_{what}": known.get((split, what)) for what in ("documents", "words")},
+            **{what: totals[split, what] for what in counted.values()},
+            **{f"published_{what}": known.get((split, what)) for what in counted.values()},
         }
         for split in ("train", "valid", "test")
     ]
-    return pa.Table.from_pylist(rows if found else [], schema=DATA)
+    return pa.Table.from_pylist(rows if totals else [], schema=DATA)
 
 
-def score_table(grid: Grid, rows: Rows, published: str | None, *, multi_label: bool) -> pa.Table:
+def score_table(grid: Grid, sweep: Sweep, published: str | None, *, multi_label: bool) -> pa.Table:
     """Return one row per model: test scores over the seeds, the published value, what it gains on `text` (K-33, K-36).
 
-    Models without a seed that ended well have a row with nulls.
+    What a model has no score of is null.
     """
-    known, made = accuracies(published), []
-    base = _mean(rows, _baseline(grid), "test", "p_at_1")
+    known, means, rows = accuracies(published), Means(sweep), []
+    schema = scores_schema(sweep.metric)
+    base = means.mean(_baseline(grid), "test", "p_at_1")
     for name in grid.names:
-        kind, point, own = grid.config.models[name].kind, grid.chosen(name), rows[name]
-        row: dict[str, Any] = {"model": name, "kind": kind, "seeds": len(own)}
-        row |= {"direction": (point or {}).get("gate"), "options": own[0]["options"] if own else None}
-        row["valid"] = _mean(rows, name, "valid", grid.config.sweep.metric)
-        for metric in METRICS:
-            row[metric], row[f"{metric}_std"] = spread(_values(own, "test", metric))
-        row["n"] = int(own[0]["splits"].get("test", {}).get("n", 0)) if own else 0
+        kind, point = grid.config.models[name].kind, grid.chosen(name) or {}
+        valid, accuracy = means.row(name, "valid", sweep.metric), means.row(name, "test", "accuracy")
+        row: dict[str, Any] = {"model": name, "kind": kind, "gate": point.get("gate"), "options": sweep.chosen[name]}
+        row |= {"valid": valid["mean"], "seeds": valid["values"], "n": accuracy["n"]}
+        for metric in dict.fromkeys((*METRICS, sweep.metric)):
+            score = means.row(name, "test", metric)
+            row |= {metric: score["mean"], f"{metric}_std": score["std"]}
         if kind in known:
             as_, value, std = known[kind]
             row |= {"published_as": as_, "published": value / 100, "published_std": None if std is None else std / 100}
             row["gap"] = _less(row["p_at_1"], value / 100)
             row["gap_f1_micro"] = _less(row["f1_micro"], value / 100) if multi_label else None
         gain = None if kind == BASELINE else _less(row["p_at_1"], base)
-        made.append({**row, "extra_correct": None if gain is None else round(gain * row["n"])})
-    return pa.Table.from_pylist(made, schema=SCORES)
+        rows.append({**row, "extra_correct": None if gain is None else round(gain * row["n"])})
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def paired_table(grid: Grid, *, multi_label: bool) -> pa.Table:
     """Return how much better every model is than every other on the same test documents."""
     metric = grid.config.sweep.metric
     metric = metric if metric in SUMMED else "f1_micro" if multi_label else "accuracy"
-    found = {name: tables for name in grid.names if (tables := _written(grid, grid.finals(name), "documents"))}
-    return pa.Table.from_pylist(list(paired_rows(found, metric=metric, multi_label=multi_label)), schema=PAIRED)
+    tested = {name: tables for name in grid.names if (tables := _written(grid, grid.finals(name), "documents"))}
+    rows = [pair._asdict() for pair in pairs(tested, metric=metric, multi_label=multi_label)]
+    return pa.Table.from_pylist(rows, schema=PAIRED)
 
 
-def time_table(grid: Grid, facts: Facts) -> pa.Table:
+def time_table(grid: Grid, costs: Costs) -> pa.Table:
     """Return the times of the fit alone, with the ratio to `text` and the published ones (K-34, Table 3)."""
-    seconds = {name: [fit["seconds"] for fit in told["times"]] for name, told in facts.items()}
+    seconds = {name: [fit.seconds for fit in cost.times] for name, cost in costs.items()}
     base, known = seconds.get(_baseline(grid) or ""), minutes()
     rows = []
-    for name, told in facts.items():
+    for name, cost in costs.items():
         own, published = seconds[name], known.get(grid.config.models[name].kind)
         rows.append(
             {
@@ -90,25 +134,27 @@ def time_table(grid: Grid, facts: Facts) -> pa.Table:
                 "seconds": median(own),
                 "fastest": min(own),
                 "slowest": max(own),
-                "processor_seconds": median(fit["processor_seconds"] for fit in told["times"]),
+                "processor_seconds": median(fit.processor_seconds for fit in cost.times),
                 "fits": len(own),
                 "ratio": median(own) / median(base) if base else None,
                 "published_minutes": published,
                 "published_ratio": None if published is None else published / known[BASELINE],
-                **{key: told["machine"][key] for key in ("processor", "cores", "load")},
+                "processor": cost.machine.processor,
+                "cores": cost.machine.cores,
+                "load": cost.machine.load,
             }
         )
     return pa.Table.from_pylist(rows, schema=TIMES)
 
 
-def size_table(facts: Facts) -> pa.Table:
+def size_table(costs: Costs) -> pa.Table:
     """Return parameters, operations, and the bytes that models and documents take (K-32, K-40)."""
     rows = []
-    for name, told in facts.items():
-        model, sizes = told["model"], told["sizes"]
-        text = sizes["text_bytes"] + 4 * sizes["text_numbers"]
-        image = 4 * sizes["image_numbers"] + sizes["image_codes"]
-        columns = 4.0 * sizes["column_numbers"]
+    for name, cost in costs.items():
+        model, sizes = cost.model, cost.sizes
+        text = sizes.text_bytes + 4 * sizes.text_numbers
+        image = 4 * sizes.image_numbers + sizes.image_codes
+        columns = 4.0 * sizes.column_numbers
         rows.append(
             {
                 "model": name,
@@ -117,7 +163,7 @@ def size_table(facts: Facts) -> pa.Table:
                 "multiply_adds": model.get("multiply_adds_per_document"),
                 "text_bytes": text,
                 "image_bytes": float(image),
-                "image_bytes_float16": 2.0 * sizes["image_numbers"] if sizes["image_numbers"] else None,
+                "image_bytes_float16": 2.0 * sizes.image_numbers if sizes.image_numbers else None,
                 "column_bytes": columns,
                 "document_bytes": text + image + columns,
             }
@@ -125,17 +171,18 @@ def size_table(facts: Facts) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SIZES)
 
 
-def hidden_table(grid: Grid, rows: Rows) -> pa.Table:
-    """Return the score on test with one modality hidden (K-39); null where a model does not read it."""
-    metric, made = grid.config.sweep.metric, []
-    for name, own in rows.items():
-        row: dict[str, Any] = {"model": name, "metric": metric, "seeds": len(own)}
-        row["test"] = _mean(rows, name, "test", metric)
+def hidden_table(grid: Grid, sweep: Sweep) -> pa.Table:
+    """Return the score on test with one modality masked (K-39); null where a model does not read it."""
+    means, rows = Means(sweep), []
+    for name in grid.names:
+        plain = means.row(name, "test", sweep.metric)
+        row: dict[str, Any] = {"model": name, "metric": sweep.metric}
+        row |= {"seeds": means.row(name, "valid", sweep.metric)["values"], "test": plain["mean"]}
         for modality in ("image", "text"):
-            values = _values(own, f"test without {modality}", metric)
-            row[f"without_{modality}"], row[f"without_{modality}_std"] = spread(values)
-        made.append(row)
-    return pa.Table.from_pylist(made, schema=HIDDEN)
+            score = means.row(name, "test", sweep.metric, modality)
+            row |= {f"without_{modality}": score["mean"], f"without_{modality}_std": score["std"]}
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=HIDDEN)
 
 
 def token_table(grid: Grid) -> pa.Table:
@@ -155,15 +202,6 @@ def _written(grid: Grid, trials: list[Trial], name: str) -> list[pa.Table]:
     """Return a table of those trials that wrote one."""
     tables = (outcome_table(trial.node, grid.root, name) for trial in trials)
     return [table for table in tables if table is not None]
-
-
-def _values(rows: list[dict[str, Any]], split: str, metric: str) -> list[float]:
-    return [row["splits"][split][metric] for row in rows if metric in row["splits"].get(split, {})]
-
-
-def _mean(rows: Rows, name: str | None, split: str, metric: str) -> float | None:
-    values = _values(rows[name], split, metric) if name is not None else []
-    return float(np.mean(values)) if values else None
 
 
 def _less(a: float | None, b: float | None) -> float | None:

@@ -1,31 +1,38 @@
-"""The tables of a sweep: what analysts read, and what the command line says."""
+"""The tables of a sweep: what analysts read, and what the command line prints."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import orjson
 import pyarrow as pa
 from rich.table import Table
 
+from fuseline.flows.config import Config
 from fuseline.flows.experiments.trials import FOLDER, Grid
+from fuseline.flows.results.catalog import rewrite_catalog
 from fuseline.flows.results.tables import measure_table
-from fuseline.reports.measures import Measure, Measures
+from fuseline.reports.measures import Measures
+from fuseline.reports.papers.kiela_data import GateScore, chosen_means
+from fuseline.reports.standings import spread_text
+from fuseline.stores.catalog import CATALOG
 from fuseline.stores.layouts.parquet import put_table
 from fuseline.stores.published import publishing
-from fuseline.stores.results import DDOF, spread
-from fuseline.tasks.experiments.grid import DIRECTIONS, RESULTS, SPLITS, axes_of, best, grid_schema, metric_names
+from fuseline.stores.root import Root
+from fuseline.stores.schemas import RESULTS
+from fuseline.tasks.experiments.grid import point_text
+
+FORMER = ("grid", "results", "directions")  # tables that sweeps of older versions wrote in place of `metrics`, `trials`
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What has been found so far."""
+    """What the trials have come to so far."""
 
-    grid: pa.Table  # GRID
     results: pa.Table  # RESULTS
-    directions: pa.Table  # DIRECTIONS
+    trials: pa.Table  # TRIALS
+    gates: tuple[GateScore, ...]
+    chosen: dict[str, str | None]  # model -> the options that are best on valid, as in RESULTS; None: none yet
     metric: str
     ran: int
-    there: int
     missing_trials: int
     missing_seeds: int
     missing_times: int
@@ -36,17 +43,28 @@ class Sweep:
         """Whether every trial, every seed and every time is there."""
         return not self.missing_trials and not self.missing_seeds and not self.missing_times
 
+    @property
+    def there(self) -> int:
+        """How many trainings were there before."""
+        present = [status for status in self.trials["status"].to_pylist() if status != "missing"]
+        return len(present) - self.ran
+
+    def means(self) -> list[dict[str, Any]]:
+        """Return the SUMMARY rows of the chosen options of every model: scores over the seeds."""
+        rows: list[dict[str, Any]] = chosen_means(self.results, self.chosen).to_pylist()
+        return rows
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         counts = {"ran": self.ran, "there": self.there}
         missing = {name: getattr(self, name) for name in ("missing_trials", "missing_seeds", "missing_times")}
-        tables = {"results": self.results.to_pylist(), "directions": self.directions.to_pylist()}
-        return {"complete": self.complete, **counts, **missing, "metric": self.metric, **tables}
+        scores = {"metric": self.metric, "chosen": self.chosen, "results": self.means()}
+        return {"complete": self.complete, **counts, **missing, **scores, "gates": [asdict(one) for one in self.gates]}
 
     def line(self) -> str:
         """Say in one sentence what was done and what is missing."""
         done = f"{self.ran:,} trainings run, {self.there:,} were there"
-        seen = sorted(set(self.grid["documents"].drop_null().to_pylist()) | {self.training})
+        seen = sorted({*self.trials["documents"].drop_null().to_pylist(), self.training})
         if len(seen) > 1:
             again = "--set refit=on_change trains them again"
             done += (
@@ -60,109 +78,88 @@ class Sweep:
 
 
 def publish_sweep(grid: Grid, *, ran: int = 0) -> Sweep:
-    """Write grid, results and directions under `<root>/sweep/`, each whole or not at all, and return them."""
-    rows: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] = []
-    directions: list[dict[str, Any]] = []
-    missing_seeds = missing_times = there = 0
+    """Write metrics and trials under `<root>/sweep/`, each whole or not at all, and return them."""
+    missing_trials = missing_seeds = missing_times = 0
     for name in grid.names:
-        found, finals = grid.rows(grid.trials(name)), grid.rows(grid.finals(name))
-        trials_missing = _missing(found)
+        finals, timings = grid.finals(name), grid.timings(name)
+        searching = len(grid.todo(grid.trials(name)))
         # Without a good trial there is nothing to train with several seeds, unless one may still come.
-        lacking = _missing(finals) if finals else grid.config.sweep.seeds if trials_missing else 0
-        results += _results(grid, name, found, finals, complete=not trials_missing and not lacking)
-        directions += _directions(grid, name, found)
-        rows += found
-        missing_seeds += lacking
-        timings = grid.rows(grid.timings(name))
-        missing_times += _missing(timings) if timings else int(grid.config.sweep.timings and bool(lacking))
-        there += sum(row["status"] != "missing" for row in (*found, *finals, *timings))
-    return Sweep(
-        grid=_written(grid, "grid", rows, grid_schema(grid.config.sweep.metric)),
-        results=_written(grid, "results", results, RESULTS),
-        directions=_written(grid, "directions", directions, DIRECTIONS),
+        seeds = len(grid.todo(finals)) if finals else grid.config.sweep.seeds if searching else 0
+        missing_trials += searching
+        missing_seeds += seeds
+        missing_times += len(grid.todo(timings)) if timings else int(grid.config.sweep.timings and bool(seeds))
+    chosen = {name: grid.chosen(name) for name in grid.names}
+    sweep = Sweep(
+        results=pa.concat_tables([RESULTS.empty_table(), *(grid.results(name) for name in grid.names)]),
+        trials=grid.table(grid.all()),
+        gates=tuple(gate for name in grid.names for gate in _gates(grid, name)),
+        chosen={name: None if point is None else point_text(point) for name, point in chosen.items()},
         metric=grid.config.sweep.metric,
         ran=ran,
-        there=there - ran,
-        missing_trials=_missing(rows),
+        missing_trials=missing_trials,
         missing_seeds=missing_seeds,
         missing_times=missing_times,
         training=grid.training(),
     )
+    write_sweep_table(grid.root, "metrics", sweep.results)
+    write_sweep_table(grid.root, "trials", sweep.trials)
+    _drop_former(grid.root)
+    return sweep
 
 
-def sweep_table(found: Sweep) -> Table:
+def list_in_catalog(config: Config, root: Root) -> None:
+    """Write the catalog again, if there is one, with the tables of the sweep in it."""
+    if root.exists(CATALOG):
+        with publishing(root, CATALOG):
+            rewrite_catalog(config, root)
+
+
+def sweep_table(sweep: Sweep) -> Table:
     """Show the chosen options of every model with its scores, mean +- standard deviation over the seeds."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (("model", "left"), ("options", "left"), ("valid", "right"), ("test", "right")):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     table.add_column("seeds", justify="right")
-    table.add_column(f"{found.metric}, gate by valid", overflow="fold")
-    metric = Measures(measure_table(), multi_label=False)[found.metric]
-    rows = [row for row in found.results.to_pylist() if row["metric"] == found.metric]
-    for name in dict.fromkeys(row["model"] for row in rows):
-        by_split = {row["split"]: row for row in rows if row["model"] == name}
-        gates = [row for row in found.directions.to_pylist() if row["model"] == name]
-        said = ", ".join(f"{row['direction']} {_text(metric, row['value'])}" for row in gates)
-        options, n = by_split["valid"]["options"] or "none yet", str(by_split["valid"]["n"])
-        table.add_row(name, options, *(_mean_text(metric, by_split.get(split)) for split in ("valid", "test")), n, said)
+    table.add_column(f"{sweep.metric}, gate by valid", overflow="fold")
+    metric = Measures(measure_table(), multi_label=False)[sweep.metric]
+    means = {
+        (row["model"], row["split"]): row
+        for row in sweep.means()
+        if row["metric"] == sweep.metric and row["condition"] is None
+    }
+    for name, options in sweep.chosen.items():
+        rows = [means.get((name, split)) for split in ("valid", "test")]
+        scores = ("-" if row is None else spread_text(metric, row).replace("±", "+-") for row in rows)
+        gates = (
+            f"{one.gate} {'-' if one.value is None else metric.text(one.value)}"
+            for one in sweep.gates
+            if one.model == name
+        )
+        seeds = max((row["values"] for row in rows if row is not None), default=0)
+        table.add_row(name, options or "none yet", *scores, str(seeds), ", ".join(gates))
     return table
 
 
-def _results(
-    grid: Grid, name: str, rows: list[dict[str, Any]], finals: list[dict[str, Any]], *, complete: bool
-) -> list[dict[str, Any]]:
-    point = grid.chosen(name)
-    fixed = {"model": name, "direction": (point or {}).get("gate"), "ddof": DDOF, "complete": complete}
-    fixed |= {"options": _json(point) if point is not None else None}
-    good = [row["splits"] for row in finals if row["status"] == "ok"]
-    made = []
-    for split in SPLITS:
-        for metric in metric_names():
-            values = [splits[split][metric] for splits in good if metric in splits.get(split, {})]
-            mean, std = spread(values)
-            if values or (split == "valid" and metric == grid.config.sweep.metric):
-                made.append({**fixed, "split": split, "metric": metric, "mean": mean, "std": std, "n": len(values)})
-    return made
-
-
-def _directions(grid: Grid, name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the best trial of either gate (K-38)."""
-    metric, chosen = grid.config.sweep.metric, best(rows, grid.config.sweep.metric)
-    made = []
-    for gate in axes_of(name, grid.config.models[name], grid.config.sweep).get("gate", ()):
-        top = best([row for row in rows if row["gate"] == gate], metric)
-        found = {"value": top[metric] if top else None, "options": top["options"] if top else None}
-        is_chosen = chosen is not None and chosen["gate"] == gate
-        made.append({"model": name, "direction": gate, "metric": metric, **found, "chosen": is_chosen})
-    return made
-
-
-def _json(point: dict[str, Any]) -> str:
-    return orjson.dumps(point).decode()
-
-
-def _written(grid: Grid, name: str, rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    return write_sweep_table(grid, name, pa.Table.from_pylist(rows, schema=schema))
-
-
-def write_sweep_table(grid: Grid, name: str, table: pa.Table) -> pa.Table:
-    """Write a table of a sweep, whole or not at all, and return it."""
+def write_sweep_table(root: Root, name: str, table: pa.Table) -> None:
+    """Write a table of a sweep, whole or not at all."""
     file = f"{FOLDER}/{name}.parquet"
-    with publishing(grid.root, file):
-        put_table(grid.root, file, table)
-    return table
+    with publishing(root, file):
+        put_table(root, file, table)
 
 
-def _missing(rows: list[dict[str, Any]]) -> int:
-    return sum(row["status"] == "missing" for row in rows)
+def _gates(grid: Grid, name: str) -> list[GateScore]:
+    chosen = grid.chosen(name)
+    return [
+        GateScore(name, gate, None, None, False)
+        if top is None
+        else GateScore(name, gate, top.value, point_text(top.point), chosen == top.point)
+        for gate, top in grid.best_by_gate(name).items()
+    ]
 
 
-def _text(metric: Measure, value: float | None) -> str:
-    return "-" if value is None else metric.text(value)
-
-
-def _mean_text(metric: Measure, row: dict[str, Any] | None) -> str:
-    if row is None or row["mean"] is None:
-        return "-"
-    return _text(metric, row["mean"]) + (f" +- {_text(metric, row['std'])}" if row["std"] is not None else "")
+def _drop_former(root: Root) -> None:
+    files = [file for name in FORMER if root.exists(file := f"{FOLDER}/{name}.parquet")]
+    if files:
+        with publishing(root, *files):
+            for file in files:
+                root.delete(file)

@@ -2,24 +2,34 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
-import orjson
+import pyarrow as pa
 
 from fuseline.flows.config import Config
 from fuseline.flows.graph import build
 from fuseline.flows.plan_options import plan_options
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.stores.places import open_root
+from fuseline.stores.schemas import RESULTS, TRIALS
 from fuseline.tasks.engine.nodes import Fit, Node, Summary, ordered, whole
 from fuseline.tasks.engine.planner import InputsSnapshot, PlanOptions, fit_is_due, plan_all, snapshot_of, training_rows
-from fuseline.tasks.experiments.grid import AXES, Phase, TrialConfig, best, grid_points, metric_names, trial_config
-from fuseline.tasks.experiments.trial import fit_trial, outcome
+from fuseline.tasks.experiments.grid import (
+    Candidate,
+    Phase,
+    Point,
+    TrialConfig,
+    axes_of,
+    best,
+    grid_points,
+    point_text,
+    trial_config,
+)
+from fuseline.tasks.experiments.trial import Outcome, fit_trial, outcome
 from fuseline.tasks.stages import train
 from fuseline.tasks.stages.train import start_digest
 
 FOLDER = "sweep"
-VERSIONS: dict[Phase, int] = {"search": 3, "final": 5, "timing": 4}  # of what trials write
+VERSIONS: dict[Phase, int] = {"search": 4, "final": 6, "timing": 5}  # of what trials write
 
 
 @dataclass(frozen=True)
@@ -27,9 +37,15 @@ class Trial:
     """One training: a point of a model's grid, and the node that makes it."""
 
     model: str
-    point: dict[str, Any]
+    point: Point
     seed: int
+    phase: Phase
     node: Fit
+
+    @property
+    def options(self) -> str:
+        """The point as the column `options` of RESULTS and TRIALS holds it."""
+        return point_text(self.point)
 
 
 class Grid:
@@ -46,14 +62,14 @@ class Grid:
         self._models = {name: models[name] for name in self.names}
         self._trials: dict[str, list[Trial]] = {}
         self._snapshots: dict[str, InputsSnapshot] = {}
-        self._rows: dict[str, dict[str, Any]] = {}
+        self._outcomes: dict[str, Outcome] = {}
 
     def trials(self, name: str) -> list[Trial]:
         """Return the grid of one model."""
         if name not in self._trials:
             model = self.config.models[name]
             points = grid_points(name, model, self.config.sweep)
-            self._trials[name] = self._made(name, [(point, model.seed) for point in points], "search")
+            self._trials[name] = self._of(name, [(point, model.seed) for point in points], "search")
         return self._trials[name]
 
     def finals(self, name: str) -> list[Trial]:
@@ -61,17 +77,31 @@ class Grid:
         chosen, first = self.chosen(name), self.config.models[name].seed
         if chosen is None:
             return []
-        return self._made(name, [(chosen, first + i) for i in range(self.config.sweep.seeds)], "final")
+        return self._of(name, [(chosen, first + i) for i in range(self.config.sweep.seeds)], "final")
 
     def timings(self, name: str) -> list[Trial]:
         """Return the training that is measured, of the best trial so far; none if there is none, or none is wanted."""
         chosen = self.chosen(name) if self.config.sweep.timings else None
-        return [] if chosen is None else self._made(name, [(chosen, self.config.models[name].seed)], "timing")
+        return [] if chosen is None else self._of(name, [(chosen, self.config.models[name].seed)], "timing")
 
-    def chosen(self, name: str) -> dict[str, Any] | None:
+    def chosen(self, name: str) -> Point | None:
         """Return the best point of a model's grid so far."""
-        top = best(self.rows(self.trials(name)), self.config.sweep.metric)
-        return None if top is None else point_of(top)
+        top = best(self._candidates(name), self.config.sweep.metric)
+        return None if top is None else top.point
+
+    def best_by_gate(self, name: str) -> dict[str, Candidate | None]:
+        """Return the best candidate of every gate that a model's grid has (K-38); None until one is there."""
+        candidates, metric = self._candidates(name), self.config.sweep.metric
+        gates = axes_of(name, self.config.models[name], self.config.sweep).get("gate", ())
+        return {gate: best((one for one in candidates if one.point["gate"] == gate), metric) for gate in gates}
+
+    def _candidates(self, name: str) -> list[Candidate]:
+        trials, metric = self.trials(name), self.config.sweep.metric
+        outcomes = self.outcomes(trials)
+        return [
+            Candidate(trial.point, None if one is None else one.valid(metric))
+            for trial, one in zip(trials, outcomes, strict=True)
+        ]
 
     def all(self) -> list[Trial]:
         """Return every training of the grids and of the best trials so far."""
@@ -79,7 +109,7 @@ class Grid:
 
     def todo(self, trials: Iterable[Trial]) -> list[Trial]:
         """Return the trials that are missing, damaged or stale."""
-        return [trial for trial in trials if trial.node.key not in self._rows and self._is_due(trial)]
+        return [trial for trial in trials if trial.node.key not in self._outcomes and self._is_due(trial)]
 
     def _is_due(self, trial: Trial) -> bool:
         fitted = trial.node.fitted(self.root)
@@ -95,19 +125,43 @@ class Grid:
             self._snapshots[name] = snapshot_of(self._models[name], self.root)
         return self._snapshots[name]
 
-    def rows(self, trials: list[Trial]) -> list[dict[str, Any]]:
-        """Return one GRID row per trial, with the metrics of every split under `splits` and what else it found."""
+    def outcomes(self, trials: list[Trial]) -> list[Outcome | None]:
+        """Return what came of trials; None for one that is missing, damaged or stale."""
         absent = {trial.node.key for trial in self.todo(trials)}
         for trial in trials:
-            if trial.node.key not in absent and trial.node.key not in self._rows:
-                self._rows[trial.node.key] = self._row(trial, outcome(trial.node, self.root))
-        return [self._rows.get(trial.node.key) or self._row(trial, None) for trial in trials]
+            if trial.node.key not in absent | self._outcomes.keys() and (one := outcome(trial.node, self.root)):
+                self._outcomes[trial.node.key] = one
+        return [self._outcomes.get(trial.node.key) for trial in trials]
+
+    def results(self, name: str) -> pa.Table:
+        """Return the RESULTS of a model, each seed of a point once: the chosen one is searched, and trained again."""
+        finals = self.finals(name)
+        tables = zip(map(_place, finals), self._results(finals), strict=True)
+        final = {place: table for place, table in tables if len(table)}
+        search = [trial for trial in self.trials(name) if _place(trial) not in final]
+        return pa.concat_tables([RESULTS.empty_table(), *self._results(search), *final.values()])
+
+    def _results(self, trials: list[Trial]) -> list[pa.Table]:
+        outcomes = zip(trials, self.outcomes(trials), strict=True)
+        return [RESULTS.empty_table() if one is None else _named(one.results, trial) for trial, one in outcomes]
+
+    def table(self, trials: Iterable[Trial]) -> pa.Table:
+        """Return the TRIALS rows of some trials."""
+        rows = []
+        for trial, one in zip(trials := list(trials), self.outcomes(trials), strict=True):
+            row = {"model": trial.model, "options": trial.options, "seed": trial.seed, "phase": trial.phase}
+            ended = {"status": "missing"} if one is None else {
+                "status": one.record.status, "reason": one.record.reason, "documents": one.documents,
+                "seconds": one.seconds,
+            }  # fmt: skip
+            rows.append({**row, **ended, "key": trial.node.key})
+        return pa.Table.from_pylist(rows, schema=TRIALS)
 
     def training(self) -> int:
         """Return how many documents the train split has today."""
         return max(training_rows(node, self.root) for node in self._models.values())
 
-    def _made(self, name: str, points: list[tuple[dict[str, Any], int]], phase: Phase) -> list[Trial]:
+    def _of(self, name: str, points: list[tuple[Point, int]], phase: Phase) -> list[Trial]:
         spec, model = self.config.models[name], self._models[name]
 
         def node(config: TrialConfig) -> Fit:
@@ -125,24 +179,21 @@ class Grid:
             )
 
         return [
-            Trial(name, point, seed, node(trial_config(spec, point, seed=seed, phase=phase))) for point, seed in points
+            Trial(name, point, seed, phase, node(trial_config(spec, point, seed=seed, phase=phase)))
+            for point, seed in points
         ]
 
-    def _row(self, trial: Trial, found: dict[str, Any] | None) -> dict[str, Any]:
-        point = {axis: trial.point.get(axis) for axis in AXES}
-        row: dict[str, Any] = {"model": trial.model, **point, "seed": trial.seed, "key": trial.node.key}
-        row["options"] = orjson.dumps(trial.point).decode()
-        values = found["metrics"].get("valid", {}) if found else {}
-        row |= {name: values.get(name) for name in (*metric_names(), "n")}
-        told = {name: found[name] if found else None for name in ("reason", "seconds", "documents")}
-        more = {"splits": found["metrics"], "facts": found["facts"]} if found else {"splits": {}, "facts": {}}
-        return {**row, **told, "status": found["status"] if found else "missing", **more}
+
+def _place(trial: Trial) -> tuple[str, int]:
+    return trial.options, trial.seed
 
 
-def point_of(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the point of the grid that a row is of."""
-    point: dict[str, Any] = orjson.loads(row["options"])
-    return point
+def _named(results: pa.Table, trial: Trial) -> pa.Table:
+    """Return the scores of a trial with what only the sweep knows: the model's name and the options that vary."""
+    for name, value in (("model", trial.model), ("options", trial.options)):
+        at = RESULTS.get_field_index(name)
+        results = results.set_column(at, RESULTS.field(name), pa.repeat(value, len(results)))
+    return results
 
 
 def swept(config: Config) -> list[str]:

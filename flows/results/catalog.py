@@ -33,6 +33,8 @@ def write_catalog(nodes: list[Node], root: Root, run: str) -> None:
             views[name] = list(_history(nodes, root, run, table.roles))
         elif table.form == "table":
             tables[name] = [file for file in (f"{LATEST}/{name}.parquet",) if root.exists(file)]
+        elif table.form == "sweep":
+            tables[name] = [table.file] if root.exists(table.file) else []
         elif table.form != "query":
             tables[name] = [file for file in root.list("metrics") if file.endswith(".parquet")]
     build_catalog(root, tables, views)

@@ -4,6 +4,8 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from fuseline.reports.measures import Measure
+
 INK, SOFT, LINE = "#16202c", "#5b6878", "#dfe4ea"
 # Okabe and Ito's colours, which people with any kind of colour blindness tell apart; families differ in shape too.
 FAMILIES = {
@@ -26,27 +28,27 @@ class Point(NamedTuple):
 
     model: str
     kind: str
-    score: float  # 0..1
+    score: float  # on test, as in the results table
     std: float | None
     seconds: float | None  # of training
     document_bytes: float | None
 
 
-def frontier_svg(points: Sequence[Point], *, metric: str) -> str:
+def frontier_svg(points: Sequence[Point], measure: Measure) -> str:
     """Return the figure as SVG text that asks for nothing; equal points give equal text."""
-    return _drawn(points, metric, "svg").decode("utf-8")
+    return _drawn(points, measure, "svg").decode("utf-8")
 
 
-def frontier_png(points: Sequence[Point], *, metric: str) -> bytes:
+def frontier_png(points: Sequence[Point], measure: Measure) -> bytes:
     """Return the figure as PNG."""
-    return _drawn(points, metric, "png")
+    return _drawn(points, measure, "png")
 
 
-def best_so_far(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def best_so_far(points: Sequence[tuple[float, float]], measure: Measure) -> list[tuple[float, float]]:
     """Return those (cost, score) that no cheaper or equally cheap one reaches, by rising cost."""
     kept: list[tuple[float, float]] = []
-    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not kept or score > kept[-1][1]:
+    for cost, score in sorted(points, key=lambda point: (point[0], measure.order(point[1]))):
+        if not kept or measure.better(score, kept[-1][1]):
             kept.append((cost, score))
     return kept
 
@@ -68,7 +70,7 @@ def spread_out(heights: Sequence[float], *, gap: float) -> list[float]:
     return moved
 
 
-def _drawn(points: Sequence[Point], metric: str, form: str) -> bytes:
+def _drawn(points: Sequence[Point], measure: Measure, form: str) -> bytes:
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -79,13 +81,17 @@ def _drawn(points: Sequence[Point], metric: str, form: str) -> bytes:
         "font.family": "DejaVu Sans",
         "font.size": 10,
     }
+    points = [
+        point._replace(score=measure.scale * point.score, std=None if point.std is None else measure.scale * point.std)
+        for point in points
+    ]
     with mpl.rc_context(style):
         figure = Figure(figsize=(WIDE, HIGH), layout="constrained")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2, sharey=True)
-        _panel(left, points, lambda point: point.seconds, "training time, seconds (median of the fits)")
-        _panel(right, points, lambda point: point.document_bytes, "bytes per document, as the model reads it")
-        left.set_ylabel(f"{metric} on test, %", color=INK)
+        _panel(left, points, measure, lambda point: point.seconds, "training time, seconds (median of the fits)")
+        _panel(right, points, measure, lambda point: point.document_bytes, "bytes per document, as the model reads it")
+        left.set_ylabel(f"{measure.title} on test" + (", %" if measure.per_cent else ""), color=INK)
         _legend(figure, points)
         stream = io.BytesIO()
         metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
@@ -93,7 +99,9 @@ def _drawn(points: Sequence[Point], metric: str, form: str) -> bytes:
     return stream.getvalue()
 
 
-def _panel(axes: Any, points: Sequence[Point], cost: Callable[[Point], float | None], words: str) -> None:
+def _panel(
+    axes: Any, points: Sequence[Point], measure: Measure, cost: Callable[[Point], float | None], words: str
+) -> None:
     """Draw one panel: costs on a logarithmic axis, the frontier as steps, every model with its name."""
     shown = [(value, point) for point in points if (value := cost(point)) is not None and value > 0]
     axes.set_xscale("log")
@@ -110,14 +118,13 @@ def _panel(axes: Any, points: Sequence[Point], cost: Callable[[Point], float | N
     span = max(high / low, 4.0)
     edge = high * span**0.1  # where names begin
     axes.set_xlim(low / span**0.06, edge * span**0.36)
-    frontier = best_so_far([(value, 100 * point.score) for value, point in shown])
+    frontier = best_so_far([(value, point.score) for value, point in shown], measure)
     xs, ys = [x for x, _ in frontier], [y for _, y in frontier]
     axes.step([*xs, high], [*ys, ys[-1]], where="post", color=SOFT, linewidth=1.2, alpha=0.5, zorder=1)
     for value, point in shown:
         colour, shape = FAMILIES[family(point.kind)]
-        error = None if point.std is None else 100 * point.std
         axes.errorbar(
-            value, 100 * point.score, yerr=error, fmt=shape, color=colour, markersize=7, markeredgecolor="white",
+            value, point.score, yerr=point.std, fmt=shape, color=colour, markersize=7, markeredgecolor="white",
             markeredgewidth=0.8, elinewidth=1.2, zorder=3,
         )  # fmt: skip
     _names(axes, shown, edge)
@@ -127,10 +134,10 @@ def _names(axes: Any, shown: Sequence[tuple[float, Point]], edge: float) -> None
     """Write the names in a column that begins at `edge`, moved apart, each with a line from its mark."""
     bottom, top = axes.get_ylim()
     gap = LABEL * (top - bottom)
-    heights = spread_out([100 * point.score for _, point in shown], gap=gap)
+    heights = spread_out([point.score for _, point in shown], gap=gap)
     for (value, point), height in zip(shown, heights, strict=True):
         colour = FAMILIES[family(point.kind)][0]
-        axes.plot([value, edge], [100 * point.score, height], color=colour, linewidth=0.6, alpha=0.45, zorder=2)
+        axes.plot([value, edge], [point.score, height], color=colour, linewidth=0.6, alpha=0.45, zorder=2)
         axes.text(edge, height, f" {point.model}", color=colour, va="center", fontsize=9.5, parse_math=False)
     axes.set_ylim(min(bottom, min(heights) - gap), max(top, max(heights) + gap))
 

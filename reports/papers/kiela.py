@@ -1,5 +1,6 @@
 """The page of a sweep: every table of Kiela 2018 beside the published numbers, self-contained and escaped."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from fuseline.reports.markup import page_environment, style
 from fuseline.reports.measures import Measure, Measures
 from fuseline.reports.papers.kiela_data import METRICS, PaperData
 from fuseline.reports.sections.tokens import TokenCards, token_cards
+from fuseline.stores.results import plain
 
 SETS = {"food101": "UPMC Food-101", "mmimdb": "MM-IMDB", "flickrtag1": "FlickrTag-1", "flickrtag": "FlickrTag"}
 SINGLE = ("accuracy", "f1_macro", "f1_weighted")
@@ -21,7 +23,7 @@ SHOWN = 12  # visual tokens per model
 def render_paper(data: PaperData) -> str:
     """Return the report as one HTML page without scripts or requests; sections without data are left out."""
     environment = page_environment()
-    environment.filters |= {"points": points, "number": number, "mean": mean, "options": options}
+    environment.filters |= {"points": points, "number": number, "published": published, "options": options}
     template = environment.get_template("kiela.html")
     return template.render(css=style(), **_content(data))
 
@@ -30,26 +32,29 @@ def frontier_points(data: PaperData) -> list[Point]:
     """Return the models that have a score on test, with what they cost."""
     times = {row["model"]: row["seconds"] for row in data.times.to_pylist()}
     sizes = {row["model"]: row["document_bytes"] for row in data.sizes.to_pylist()}
-    metric, found = headline(data), []
-    for row in data.scores.to_pylist():
-        if row[metric] is not None:
-            costs = times.get(row["model"]), sizes.get(row["model"])
-            found.append(Point(row["model"], row["kind"], row[metric], row[f"{metric}_std"], *costs))
-    return found
+    metric = headline(data).metric
+    return [
+        Point(
+            row["model"], row["kind"], row[metric], row[f"{metric}_std"],
+            times.get(row["model"]), sizes.get(row["model"]),
+        )
+        for row in data.scores.to_pylist()
+        if row[metric] is not None
+    ]  # fmt: skip
 
 
-def headline(data: PaperData) -> str:
-    """Return the metric that models are compared by: that of the choice, where the tables hold it."""
-    return data.metric if data.metric in METRICS else "f1_micro" if data.multi_label else "accuracy"
+def headline(data: PaperData) -> Measure:
+    """Return the metric that models are compared by: that of the choice."""
+    return Measures(data.measures, multi_label=data.multi_label)[data.metric]
 
 
-def points(value: float | None, *, sign: bool = True) -> str:
+def points(value: float | None) -> str:
     """Print a difference of fractions in points; nothing for None."""
-    return "" if value is None else f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
+    return "" if value is None else f"{100 * value:+.1f}"
 
 
-def mean(value: float | None, std: float | None) -> str:
-    """Print a fraction in per cent with its standard deviation."""
+def published(value: float | None, std: float | None) -> str:
+    """Print a published fraction in per cent with its standard deviation; nothing for None."""
     if value is None:
         return ""
     return f"{100 * value:.1f}" + ("" if std is None else f" ± {100 * std:.1f}")
@@ -71,75 +76,89 @@ def number(value: float | None) -> str:
 
 
 def _content(data: PaperData) -> dict[str, Any]:
-    metric, rows = headline(data), data.scores.to_pylist()
-    measures = Measures(data.measures, multi_label=data.multi_label)
-    names = {name: measures[name].title for name in (*METRICS, data.metric)}
-    choice = measures[data.metric]
+    rows, measures = data.scores.to_pylist(), Measures(data.measures, multi_label=data.multi_label)
+    choice, trained = headline(data), data.trials.filter(pc.equal(data.trials["phase"], "search"))
     scored = (row for row in rows if row["valid"] is not None)
-    chosen = min(scored, key=lambda row: choice.order(row["valid"]), default=None)
-    shown = METRICS if data.multi_label else SINGLE
-    tops = {name: max((points(row[name], sign=False) for row in rows), key=_value, default="") for name in METRICS}
+    shown = [measures[name] for name in dict.fromkeys((*(METRICS if data.multi_label else SINGLE), data.metric))]
     figure = frontier_points(data)
     return {
         "data": data,
         "set": SETS.get(data.published or "", ""),
         "table": "Table 4" if data.published == "flickrtag" else "Table 2",
-        "metric": metric,
         "choice": choice,
-        "names": names,
         "shown": shown,
         "most": SHOWN,
-        "scores": sorted(rows, key=lambda row: -1.0 if row[metric] is None else row[metric], reverse=True),
-        "tops": tops,
-        "chosen": chosen,
+        "scores": sorted(rows, key=lambda row: choice.order(row[choice.metric])),
+        "tops": {measure: _top(measure, rows) for measure in shown},
+        "chosen": min(scored, key=lambda row: choice.order(row["valid"]), default=None),
         "text": next((row["model"] for row in rows if row["kind"] == "text"), None),
         "pairs": _pairs(data.paired),
-        "svg": Markup(_inline(frontier_svg(figure, metric=names[metric]))) if figure else None,  # noqa: S704
+        "paired": measures[data.paired["metric"][0].as_py()] if len(data.paired) else None,
+        "svg": Markup(_inline(frontier_svg(figure, choice))) if figure else None,  # noqa: S704
         "times": data.times.to_pylist(),
         "sizes": data.sizes.to_pylist(),
         "hidden": data.hidden.to_pylist(),
         "documents": data.data.to_pylist(),
-        "gates": data.directions.to_pylist() if data.directions is not None else [],
+        "gates": data.gates,
         "tokens": _cards(data.tokens),
-        "grid": grid_rows(data.grid, choice),
-        "rates": _rates(data.grid),
+        "grids": grid_rows(trained, data.results, choice),
+        "rates": sorted({rate for text in trained["options"].to_pylist() if (rate := _rate(text)) is not None}),
     }
 
 
-def grid_rows(grid: pa.Table | None, measure: Measure) -> list[dict[str, Any]]:
-    """Return, per model, how many trials there are and how they ended, and the best on valid for each learning rate."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in [] if grid is None else grid.to_pylist():
-        own = found.setdefault(
-            row["model"], {"model": row["model"], "trials": 0, "diverged": 0, "missing": 0, "by": {}}
-        )
-        own["trials"] += 1
-        own["diverged"] += row["status"] == "diverged"
-        own["missing"] += row["status"] == "missing"
-        value = row[measure.metric]
+@dataclass
+class GridRow:
+    """The trials of one model: how many there are, how they ended, and the best on valid for each learning rate."""
+
+    model: str
+    trials: int = 0
+    diverged: int = 0
+    missing: int = 0
+    by_rate: dict[float | None, float] = field(default_factory=dict)
+    best: float | None = None
+
+
+def grid_rows(trials: pa.Table, results: pa.Table, measure: Measure) -> list[GridRow]:
+    """Return one row per model of the TRIALS of its grid, with their scores from RESULTS."""
+    rows: dict[str, GridRow] = {}
+    own = plain(results)
+    own = own.filter(pc.and_(pc.equal(own["split"], "valid"), pc.equal(own["metric"], measure.metric)))
+    values = {(row["model"], row["options"], row["seed"]): row["value"] for row in own.to_pylist()}
+    for trial in trials.to_pylist():
+        row = rows.setdefault(trial["model"], GridRow(trial["model"]))
+        row.trials += 1
+        row.diverged += trial["status"] == "diverged"
+        row.missing += trial["status"] == "missing"
+        value = values.get((trial["model"], trial["options"], trial["seed"]))
         if value is not None:
-            own["by"][row["lr"]] = min(value, own["by"].get(row["lr"]), key=measure.order)
-    return [{**own, "best": min(own["by"].values(), key=measure.order, default=None)} for own in found.values()]
+            rate = _rate(trial["options"])
+            row.by_rate[rate] = min(value, row.by_rate.get(rate, value), key=measure.order)
+            row.best = min(value, value if row.best is None else row.best, key=measure.order)
+    return list(rows.values())
+
+
+def _rate(text: str) -> float | None:
+    """Return the learning rate of a point of a grid, from its JSON; None where it is no axis."""
+    rate: float | None = orjson.loads(text).get("lr")
+    return rate
+
+
+def _top(measure: Measure, rows: list[dict[str, Any]]) -> str:
+    """Return the best value of a column as it is printed, so that what looks equal is equally bold."""
+    values = [row[measure.metric] for row in rows if row[measure.metric] is not None]
+    return measure.text(min(values, key=measure.order)) if values else ""
 
 
 def _cards(tokens: pa.Table) -> list[TokenCards]:
     """Return the clearest tokens of every model that has some."""
     models = sorted(set(tokens["model"].to_pylist()))
-    found = (token_cards(tokens.filter(pc.equal(tokens["model"], name)), ranking=[name]) for name in models)
-    return [cards for cards in found if cards is not None]
-
-
-def _rates(grid: pa.Table | None) -> list[float]:
-    return sorted(set() if grid is None else set(grid["lr"].drop_null().to_pylist()))
+    every = (token_cards(tokens.filter(pc.equal(tokens["model"], name)), ranking=[name]) for name in models)
+    return [cards for cards in every if cards is not None]
 
 
 def _pairs(paired: pa.Table) -> tuple[list[str], dict[tuple[str, str], dict[str, Any]]]:
     rows = paired.to_pylist()
     return sorted({row["model"] for row in rows}), {(row["model"], row["other"]): row for row in rows}
-
-
-def _value(text: str) -> float:
-    return float(text) if text else -1.0
 
 
 def _inline(svg: str) -> str:

@@ -1,12 +1,13 @@
 """What the report of a sweep is made from: plain tables."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fuseline.stores.report_schemas import MEASURES
-from fuseline.stores.schemas import TOKENS
+from fuseline.stores.results import summary
+from fuseline.stores.schemas import RESULTS, TOKENS, TRIALS
 
 METRICS = ("accuracy", "p_at_1", "f1_micro", "f1_macro", "f1_weighted", "f1_samples")
 
@@ -24,8 +25,8 @@ SCORES = pa.schema(
     [
         ("model", pa.string()),
         ("kind", pa.string()),
-        ("direction", pa.string()),  # the gate that was chosen on valid
-        ("options", pa.string()),  # JSON of the point that was chosen on valid
+        ("gate", pa.string()),  # that was chosen on valid
+        ("options", pa.string()),  # JSON of the point that was chosen on valid; null while none is
         ("valid", pa.float64()),  # the metric of the choice, mean over the seeds
         *((name, pa.float64()) for name in METRICS),  # on test, mean over the seeds
         *((f"{name}_std", pa.float64()) for name in METRICS),  # with n - 1 below
@@ -98,6 +99,42 @@ HIDDEN = pa.schema(
 )
 
 
+def scores_schema(metric: str) -> pa.Schema:
+    """Return SCORES, with columns for the metric of the choice where they are not among them."""
+    more = () if metric in METRICS else (pa.field(metric, pa.float64()), pa.field(f"{metric}_std", pa.float64()))
+    return pa.schema([*SCORES, *more])
+
+
+def chosen_means(results: pa.Table, chosen: dict[str, str | None]) -> pa.Table:
+    """Return the SUMMARY rows over the seeds of the options that were chosen for every model, from RESULTS."""
+    rows = [
+        results.filter(pc.and_(pc.equal(results["model"], name), pc.equal(results["options"], options)))
+        for name, options in chosen.items()
+        if options is not None
+    ]
+    return summary(pa.concat_tables([RESULTS.empty_table(), *rows]))
+
+
+@dataclass(frozen=True)
+class MachineData:
+    """What is printed of the machine that times were measured on."""
+
+    processor: str
+    cores: int
+    system: str
+
+
+@dataclass(frozen=True)
+class GateScore:
+    """The best trial of a model with one gate: text or image, whichever passes through the sigmoid."""
+
+    model: str
+    gate: str
+    value: float | None  # on valid; None until one is there
+    options: str | None  # as in RESULTS
+    chosen: bool  # the best of all gates
+
+
 @dataclass(frozen=True)
 class PaperData:
     """The content of one report. Times are given, never taken: rendering the same data gives the same bytes."""
@@ -115,8 +152,9 @@ class PaperData:
     times: pa.Table = field(default_factory=TIMES.empty_table)
     sizes: pa.Table = field(default_factory=SIZES.empty_table)
     hidden: pa.Table = field(default_factory=HIDDEN.empty_table)
-    directions: pa.Table | None = None  # model, direction, metric, value, options, chosen
+    gates: tuple[GateScore, ...] = ()
     tokens: pa.Table = field(default_factory=TOKENS.empty_table)
-    grid: pa.Table | None = None  # one row per trial
+    results: pa.Table = field(default_factory=RESULTS.empty_table)  # of every trial
+    trials: pa.Table = field(default_factory=TRIALS.empty_table)
     measures: pa.Table = field(default_factory=MEASURES.empty_table)
-    machine: dict[str, Any] = field(default_factory=dict)
+    machine: MachineData | None = None  # that the times were measured on

@@ -48,17 +48,18 @@ def count(
 
 
 def metric_table(
-    tallies: dict[str, Tally], *, model: str, seed: int, multi_label: bool, fold: int | None = None
-) -> pa.Table:
+    tallies: dict[str, Tally], *, model: str, seed: int, multi_label: bool, fold: int | None = None,
+    condition: str | None = None,
+) -> pa.Table:  # fmt: skip
     """Return RESULTS rows of every metric; a 95 % interval follows as the metrics <name>_low and <name>_high."""
     rows = []
+    fixed = {"model": model, "seed": seed, "fold": fold, "condition": condition}
     for split, counts in tallies.items():
         values = scores(counts, multi_label=multi_label)
         for name, interval in intervals(counts, multi_label=multi_label).items():
             values |= {f"{name}_low": (interval.low, counts.n), f"{name}_high": (interval.high, counts.n)}
         rows += [
-            {"model": model, "split": split, "fold": fold, "seed": seed, "metric": metric, "value": value, "n": n}
-            for metric, (value, n) in values.items()
+            {**fixed, "split": split, "metric": metric, "value": value, "n": n} for metric, (value, n) in values.items()
         ]
     return pa.Table.from_pylist(rows, schema=RESULTS)
 

@@ -4,20 +4,21 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-import pyarrow as pa
+import orjson
 from pydantic import Field
 
 from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.fasttext.pretrained import vectors_header
-from fuseline.models.metrics.registry import METRICS, Compared, comparable
+from fuseline.models.metrics.registry import METRICS, Compared
 from fuseline.models.registry import MODELS
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.options import parse_options
 from fuseline.tasks.stages.train import ModelConfig, train_config
 
 Phase = Literal["search", "final", "timing"]
+Point = dict[str, Any]  # of a grid: the value of every axis
 Published = Literal["food101", "mmimdb", "flickrtag1", "flickrtag"]
 
 
@@ -48,7 +49,7 @@ class SweepConfig(FrozenConfig):
 class TrialConfig(FrozenConfig):
     """What decides one training: kind, options (defaults included), seed, and what it is for.
 
-    Phase grid: scored on valid; final: scored on test too, also with a modality hidden; alone: timed and looked into.
+    Phases: search, scored on valid; final, scored on test too, also with a modality masked; timing, measured alone.
     """
 
     kind: str
@@ -56,6 +57,13 @@ class TrialConfig(FrozenConfig):
     seed: int
     phase: Phase
     runtime_options: dict[str, Any] = runtime_option({})
+
+
+class Candidate(NamedTuple):
+    """A point of a grid and what its trial reached on valid; None while it is missing, or has diverged."""
+
+    point: Point
+    value: float | None
 
 
 def axes_of(name: str, model: ModelConfig, grid: SweepConfig) -> dict[str, tuple[Any, ...]]:
@@ -73,7 +81,7 @@ def axes_of(name: str, model: ModelConfig, grid: SweepConfig) -> dict[str, tuple
     return {axis: _once(values) for axis, values in axes.items() if values}
 
 
-def grid_points(name: str, model: ModelConfig, grid: SweepConfig) -> list[dict[str, Any]]:
+def grid_points(name: str, model: ModelConfig, grid: SweepConfig) -> list[Point]:
     """Return every combination of the values of a model's axes, the last axis fastest.
 
     Raises ConfigError when a model that starts from word vectors is to have another dim than these.
@@ -85,7 +93,7 @@ def grid_points(name: str, model: ModelConfig, grid: SweepConfig) -> list[dict[s
     return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
 
 
-def trial_config(model: ModelConfig, point: dict[str, Any], *, seed: int, phase: Phase) -> TrialConfig:
+def trial_config(model: ModelConfig, point: Point, *, seed: int, phase: Phase) -> TrialConfig:
     """Return the training of one point of the grid; other options are the model's own.
 
     Trials run side by side, so that each has one thread and gives the same bits for a seed. Raises ConfigError for a
@@ -101,75 +109,25 @@ def trial_config(model: ModelConfig, point: dict[str, Any], *, seed: int, phase:
     )
 
 
-def best(rows: Iterable[dict[str, Any]], metric: str) -> dict[str, Any] | None:
-    """Return the row that is best in a metric; of equal ones fewer epochs, then the smaller dim, then the first."""
-    done = [row for row in rows if row["status"] == "ok" and row[metric] is not None]
+def best(candidates: Iterable[Candidate], metric: str) -> Candidate | None:
+    """Return the candidate of the best value; of equal ones fewer epochs, then the smaller dim, then the first."""
+    scored = [(one.value, one) for one in candidates if one.value is not None]
     sign = 1 if METRICS[metric].lower_is_better else -1
-    return min(done, key=lambda row: (sign * row[metric], row["epochs"] or 0, row["dim"] or 0), default=None)
+
+    def order(pair: tuple[float, Candidate]) -> tuple[float, float, float]:
+        return sign * pair[0], pair[1].point.get("epochs") or 0, pair[1].point.get("dim") or 0
+
+    return min(scored, key=order, default=(None, None))[1]
 
 
-def metric_names() -> list[str]:
-    """Return the metrics of a sweep: ours that models can be compared by, then those of plugins."""
-    return [*METRIC_NAMES, *(name for name in comparable() if name not in METRIC_NAMES)]
-
-
-def grid_schema(metric: str) -> pa.Schema:
-    """Return GRID, with a column for the metric of the choice where it is none of ours."""
-    return GRID if metric in METRIC_NAMES else GRID.append(pa.field(metric, pa.float64()))
+def point_text(point: Point) -> str:
+    """Return a point as the column `options` of RESULTS and TRIALS holds it: JSON, axes by name."""
+    return orjson.dumps(point, option=orjson.OPT_SORT_KEYS).decode()
 
 
 AXES = ("lr", "epochs", "dim", "alpha", "gate", "image_length")
 VECTORS = "pretrained_vectors"
 ALONE = {"deterministic": True, "threads": 1}
-SPLITS = ("valid", "test", "test without image", "test without text")
-METRIC_NAMES = ("accuracy", "p_at_1", "top_5", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "log_loss")
-
-GRID = pa.schema(
-    [
-        ("model", pa.string()),
-        ("lr", pa.float64()),  # an axis is null for a model that does not have it
-        ("epochs", pa.int64()),
-        ("dim", pa.int64()),
-        ("alpha", pa.float64()),
-        ("gate", pa.string()),
-        ("image_length", pa.float64()),
-        ("options", pa.string()),  # JSON of the point of the grid, axes of this model alone included
-        ("seed", pa.int64()),
-        ("status", pa.string()),  # ok, diverged, missing
-        ("reason", pa.string()),  # why it diverged
-        *((name, pa.float64()) for name in METRIC_NAMES),  # on valid
-        ("n", pa.int64()),  # documents of valid that were scored
-        ("documents", pa.int64()),  # training documents
-        ("seconds", pa.float64()),  # training and scoring, one thread
-        ("key", pa.string()),
-    ]
-)
-
-RESULTS = pa.schema(
-    [
-        ("model", pa.string()),
-        ("direction", pa.string()),  # the gate that was chosen on valid; null without a gate
-        ("split", pa.string()),  # valid, test, test without image, test without text
-        ("metric", pa.string()),
-        ("mean", pa.float64()),  # over the seeds; null until one is there
-        ("std", pa.float64()),
-        ("n", pa.int64()),  # seeds
-        ("ddof", pa.int64()),
-        ("options", pa.string()),  # JSON of the chosen point of the grid; null until a trial is there
-        ("complete", pa.bool_()),  # every trial and every seed is there
-    ]
-)
-
-DIRECTIONS = pa.schema(
-    [
-        ("model", pa.string()),
-        ("direction", pa.string()),  # the gate
-        ("metric", pa.string()),
-        ("value", pa.float64()),  # of the best trial on valid; null until one is there
-        ("options", pa.string()),
-        ("chosen", pa.bool_()),
-    ]
-)
 
 
 def _same_dim(name: str, vectors: Path, dims: tuple[Any, ...]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import permutations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,20 @@ SUMMED = ("accuracy", "p_at_1", "f1_micro", "f1_samples")  # metrics that are su
 Seeds = list[pa.Table]  # fuseline.tasks.experiments.trial.DOCUMENTS of every seed of one model
 
 
-def paired_rows(models: dict[str, Seeds], *, metric: str, multi_label: bool, seed: int = 0) -> Iterator[dict[str, Any]]:
+class Pair(NamedTuple):
+    """How much better one model is than another, with the 95 % interval over documents."""
+
+    metric: str
+    model: str
+    other: str
+    difference: float  # model less other, mean over the seeds
+    low: float
+    high: float
+    p: float  # two-sided, of no difference
+    n: int  # documents
+
+
+def pairs(models: dict[str, Seeds], *, metric: str, multi_label: bool, seed: int = 0) -> Iterator[Pair]:
     """Yield, for every ordered pair of models, how much better the one is, with interval and p value.
 
     A model's value is the mean over its seeds; documents are drawn with replacement, the same for all models.
@@ -36,9 +49,8 @@ def paired_rows(models: dict[str, Seeds], *, metric: str, multi_label: bool, see
         drawn[name].append(statistic(metric, sums))
     means = {name: (float(np.mean(point[name])), np.mean(drawn[name], axis=0)) for name in point}
     for a, b in permutations(means, 2):
-        found = difference(means[a][0], means[b][0], means[a][1], means[b][1])
-        told = {"difference": found.value, "low": found.low, "high": found.high, "p": found.p}
-        yield {"metric": metric, "model": a, "other": b, **told, "n": len(values[0])}
+        gain = difference(means[a][0], means[b][0], means[a][1], means[b][1])
+        yield Pair(metric, a, b, gain.value, gain.low, gain.high, gain.p, len(values[0]))
 
 
 def _outcomes(table: pa.Table) -> Outcomes:
@@ -46,15 +58,15 @@ def _outcomes(table: pa.Table) -> Outcomes:
 
 
 def _check_documents(models: dict[str, Seeds]) -> None:
-    told = [(name, (len(table), _tested(table))) for name, found in sorted(models.items()) for table in found]
-    for name, (n, digest) in told[1:]:
-        if (n, digest) != told[0][1]:
-            expected, got = f"the {told[0][1][0]} of {told[0][0]}", f"{n} documents, not the same ones"
+    tested = [(name, len(table), _digest(table)) for name, tables in sorted(models.items()) for table in tables]
+    for name, n, digest in tested[1:]:
+        if (n, digest) != tested[0][1:]:
+            expected, got = f"the {tested[0][1]} of {tested[0][0]}", f"{n} documents, not the same ones"
             cure = "train all models again with --set refit=on_change"
             raise AlignmentError(mismatch(f"test documents of {name}", expected, got, cure))
 
 
-def _tested(table: pa.Table) -> bytes | None:
+def _digest(table: pa.Table) -> bytes | None:
     """Return the digest of the documents that a table is about."""
-    found: bytes | None = (table.schema.metadata or {}).get(TESTED)
-    return found
+    metadata: dict[bytes, bytes] = table.schema.metadata or {}
+    return metadata.get(TESTED)

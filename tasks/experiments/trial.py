@@ -4,32 +4,36 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from fuseline.models.columns import Codes, Dense
 from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block, Classifier, Features, width
-from fuseline.models.metrics.registry import scores
 from fuseline.models.metrics.scores import outcomes
 from fuseline.models.registry import MODELS, new_classifier
 from fuseline.models.scoring import count, guesses
+from fuseline.plain import number
 from fuseline.stores.digests import column_digest
 from fuseline.stores.errors import mismatch
 from fuseline.stores.root import Root
+from fuseline.stores.schemas import RESULTS
 from fuseline.tasks.engine.nodes import Context, Fit, FitResult, Node
 from fuseline.tasks.engine.shard_features import ShardFeatures
+from fuseline.tasks.evaluation.evaluate import metric_table
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig, has_tokens
 from fuseline.tasks.evaluation.visual_words import visual_words
-from fuseline.tasks.experiments.grid import TrialConfig
-from fuseline.tasks.experiments.timing import machine, timed_fits
+from fuseline.tasks.experiments.grid import Phase, TrialConfig
+from fuseline.tasks.experiments.timing import FitTime, Machine, machine, timed_fits
 from fuseline.tasks.stages.quantize import QuantizeConfig
 
 TRIAL = "trial.json"
+SCORES = "results"  # the table of a trial's scores: RESULTS, without the model's name and the trial's options
 TESTED = b"documents"  # in the metadata of DOCUMENTS: the digest of all ids, by which two trials tell that they agree
 MASKED = ("image", "text")  # what is masked for the chosen classifiers, one at a time
 
@@ -44,42 +48,93 @@ DOCUMENTS = pa.schema(
 )
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True)
+class Tested:
+    """What the trials of a chosen point say beside their scores."""
+
+    multi_label: bool
+
+
+@dataclass(frozen=True)
+class DocumentSizes:
+    """What a document takes: mean bytes of its text, numbers of its embeddings, its codes (a byte each)."""
+
+    text_bytes: float
+    text_numbers: int
+    column_numbers: int
+    image_numbers: int
+    image_codes: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a measured training took, and what its classifier says of itself."""
+
+    times: tuple[FitTime, ...]
+    machine: Machine
+    model: dict[str, Any]
+    sizes: DocumentSizes
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """The content of `trial.json`: what was trained, and how it ended."""
+
+    options: dict[str, Any]
+    seed: int
+    phase: Phase
+    status: Literal["ok", "diverged"]
+    reason: str  # why it diverged, else ""
+    facts: Measured | Tested | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial that has been trained; `results` is empty when it diverged and for a measured training."""
+
+    record: TrialRecord
+    results: pa.Table  # RESULTS, without the model's name and the trial's options
+    seconds: float  # training and scoring
+    documents: int  # training documents
+
+    def valid(self, metric: str) -> float | None:
+        """Return a score on valid; None when there is none."""
+        own = pc.and_(pc.equal(self.results["split"], "valid"), pc.equal(self.results["metric"], metric))
+        values: list[float] = self.results.filter(own)["value"].to_pylist()
+        return values[0] if values else None
+
+
+class Written(NamedTuple):
     """What a trial is about to write."""
 
-    metrics: dict[str, dict[str, float]]  # split -> metric -> value
-    facts: dict[str, Any]
+    facts: Measured | Tested | None
     tables: dict[str, pa.Table]
 
 
 def fit_trial(train: Features, valid: Features, config: TrialConfig, context: Context) -> FitResult:
     """Train one trial and write what its phase asks for; a training that diverges is a result, told in the checkpoint.
 
-    Test is read in scopes final and alone only. Raises ValueError when valid is empty.
+    Test is read in phases final and timing only. Raises ValueError when valid is empty.
     """
     if not valid.n_rows:
         raise ValueError(mismatch("valid", "documents to choose by", 0, "set `split.valid`"))
-    found, reason = Found({}, {}, {}), ""
+    written, reason = Written(None, {}), ""
     try:
-        found = PHASES[config.phase](train, valid, config)
+        written = PHASES[config.phase](train, valid, config)
     except TrainingError as error:
         reason = str(error)
-    status = "diverged" if reason else "ok"
-    told = {"options": config.options, "seed": config.seed, "phase": config.phase, "status": status, "reason": reason}
-    facts = {"facts": found.facts} if found.facts else {}
-    data = orjson.dumps(
-        {**told, "metrics": found.metrics, **facts},
-        option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY,
-    )
-    return lambda folder: _write(folder, data, found.tables), train.n_rows, {"status": status}
+    status: Literal["ok", "diverged"] = "diverged" if reason else "ok"
+    record = TrialRecord(config.options, config.seed, config.phase, status, reason, written.facts)
+    data = orjson.dumps(record, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+    return lambda folder: _write(folder, data, written.tables), train.n_rows, {"status": status}
 
 
 def document_table(classifier: Classifier, features: Features) -> pa.Table:
     """Return DOCUMENTS: how each labelled document of a split came out, in order; no id, but a digest of them all."""
     tables, ids = [DOCUMENTS.empty_table()], [pa.array([], pa.string())]
     for part, best, predicted in guesses(classifier, features):
-        found = outcomes(part.block.labels, predicted, best=best)
-        tables.append(pa.table([pa.array(column) for column in found], names=DOCUMENTS.names).cast(DOCUMENTS))
+        columns = outcomes(part.block.labels, predicted, best=best)
+        tables.append(pa.table([pa.array(column) for column in columns], names=DOCUMENTS.names).cast(DOCUMENTS))
         ids.append(part.block.ids)
     return pa.concat_tables(tables).replace_schema_metadata({TESTED: column_digest(pa.chunked_array(ids))})
 
@@ -109,14 +164,20 @@ def modalities(node: Node) -> dict[str, str]:
     return {node.column: node.feature.modality for node in nodes if node.feature is not None}
 
 
-def outcome(node: Fit, root: Root) -> dict[str, Any] | None:
-    """Return what a trial found, with seconds and training documents; None when it has not been trained."""
+def outcome(node: Fit, root: Root) -> Outcome | None:
+    """Return what came of a trial; None when it has not been trained."""
     fitted = node.fitted(root)
     record = fitted.record()
     if record is None:
         return None
-    found: dict[str, Any] = orjson.loads(fitted.saved(record).get(TRIAL))
-    return {"facts": {}, **found, "seconds": record.facts["seconds"], "documents": record.n_rows}
+    saved = fitted.saved(record)
+    results = saved.table(f"{SCORES}.parquet")
+    return Outcome(
+        TypeAdapter(TrialRecord).validate_json(saved.get(TRIAL)),
+        RESULTS.empty_table() if results is None else results,
+        float(number(record.facts["seconds"])),
+        record.n_rows,
+    )
 
 
 def outcome_table(node: Fit, root: Root, name: str) -> pa.Table | None:
@@ -134,43 +195,44 @@ def _fitted(train: Features, valid: Features, config: TrialConfig) -> Classifier
     return _fresh(config, {}).fit(train, valid, seed=config.seed)
 
 
-def _metrics(classifier: Classifier, features: Features) -> dict[str, float]:
-    found = scores(count(classifier, features), multi_label=classifier.multi_label)
-    return {**{name: value for name, (value, _) in found.items()}, "n": found["accuracy"][1]}
+def _scores(classifier: Classifier, config: TrialConfig, split: str, part: Features, masked: str = "") -> pa.Table:
+    """Return the RESULTS rows of one split, with one modality masked if it is named."""
+    return metric_table(
+        {split: count(classifier, part)}, model=config.kind, seed=config.seed, multi_label=classifier.multi_label,
+        condition=f"{masked} masked" if masked else None,
+    )  # fmt: skip
 
 
-def _search(train: Features, valid: Features, config: TrialConfig) -> Found:
+def _search(train: Features, valid: Features, config: TrialConfig) -> Written:
     """Score on valid alone."""
-    return Found({"valid": _metrics(_fitted(train, valid, config), valid)}, {}, {})
+    return Written(None, {SCORES: _scores(_fitted(train, valid, config), config, "valid", valid)})
 
 
-def _final(train: Features, valid: Features, config: TrialConfig) -> Found:
-    """Score on valid and test, and on test with one modality hidden; tell how each test document came out."""
+def _final(train: Features, valid: Features, config: TrialConfig) -> Written:
+    """Score on valid and test, and on test with one modality masked; say how each test document came out."""
     stored, test = _stored(train), _test(train)
     classifier = _fitted(train, valid, config)
-    found = {"valid": _metrics(classifier, valid)}
-    facts, tables = {"multi_label": classifier.multi_label}, {}
+    results, tables = [_scores(classifier, config, "valid", valid)], {}
     if test.n_rows:
-        found["test"] = _metrics(classifier, test)
+        results.append(_scores(classifier, config, "test", test))
         tables["documents"] = document_table(classifier, test)
         made_from = modalities(stored.node)
         for modality in MASKED:
             names = frozenset(name for name, source in made_from.items() if source == modality)
             if names:
-                found[f"test without {modality}"] = _metrics(classifier, Masked(test, names))
-    return Found(found, facts, tables)
+                results.append(_scores(classifier, config, "test", Masked(test, names), modality))
+    return Written(Tested(classifier.multi_label), {SCORES: pa.concat_tables(results), **tables})
 
 
-def _timing(train: Features, valid: Features, config: TrialConfig) -> Found:
-    """Fit again and again with the process to itself; tell the times, the sizes and the words of visual tokens."""
+def _timing(train: Features, valid: Features, config: TrialConfig) -> Written:
+    """Fit again and again with the process to itself; keep the times, the sizes and the words of visual tokens."""
     stored, test = _stored(train), _test(train)
     warm_up = "epochs" in MODELS[config.kind].Config.model_fields
     times, classifier = timed_fits(lambda more: _fresh(config, more), train, seed=config.seed, warm_up=warm_up)
-    told = {key: value for key, value in classifier.describe().items() if not key.endswith("seconds")}
+    model = {key: value for key, value in classifier.describe().items() if not key.endswith("seconds")}
     sizes = _sizes(classifier, test if test.n_rows else valid, modalities(stored.node))
-    found = {"times": times, "machine": machine(), "model": told, "sizes": sizes}
     tables = {"tokens": _token_table(classifier, stored, config.kind)} if has_tokens(config.kind) else {}
-    return Found({}, found, tables)
+    return Written(Measured(tuple(times), machine(), model, sizes), tables)
 
 
 def _token_table(classifier: Any, train: ShardFeatures, kind: str) -> pa.Table:
@@ -179,8 +241,7 @@ def _token_table(classifier: Any, train: ShardFeatures, kind: str) -> pa.Table:
     return visual_words(classifier, train, model=kind, parts=parts, repeated=repeated, options=TokensConfig())
 
 
-def _sizes(classifier: Classifier, features: Features, made_from: dict[str, str]) -> dict[str, Any]:
-    """Return what a document takes: mean bytes of its text, numbers of its embeddings, its codes."""
+def _sizes(classifier: Classifier, features: Features, made_from: dict[str, str]) -> DocumentSizes:
     letters = documents = 0
     for block in features.blocks():
         letters += pc.sum(pc.binary_length(block.text)).as_py() or 0
@@ -189,13 +250,13 @@ def _sizes(classifier: Classifier, features: Features, made_from: dict[str, str]
     for name, size in classifier.sizes.items():
         if size.kind == Dense.kind:
             dense[made_from.get(name, "")] += size.width
-    return {
-        "text_bytes": letters / max(1, documents),
-        "text_numbers": dense["text"],
-        "column_numbers": dense["tabular"],
-        "image_numbers": dense["image"],
-        "image_codes": width(classifier.sizes, Codes),
-    }
+    return DocumentSizes(
+        text_bytes=letters / max(1, documents),
+        text_numbers=dense["text"],
+        column_numbers=dense["tabular"],
+        image_numbers=dense["image"],
+        image_codes=width(classifier.sizes, Codes),
+    )
 
 
 def _stored(train: Features) -> ShardFeatures:
@@ -214,6 +275,6 @@ def _write(folder: Path, data: bytes, tables: dict[str, pa.Table]) -> None:
         pq.write_table(table, folder / f"{name}.parquet")
 
 
-PHASES: dict[str, Callable[[Features, Features, TrialConfig], Found]] = {
+PHASES: dict[str, Callable[[Features, Features, TrialConfig], Written]] = {
     "search": _search, "final": _final, "timing": _timing,
 }  # fmt: skip

@@ -7,22 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import orjson
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from faults import flip
 
 from fuseline.flows.config import load_config, parse_config
+from fuseline.flows.experiments.tables import FORMER, publish_sweep
 from fuseline.flows.experiments.trials import Grid, sweep_nodes
 from fuseline.flows.graph import build
 from fuseline.reports.papers.kiela_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES
 from fuseline.reports.papers.published import REFERENCE
 from fuseline.stores.errors import ConfigError
 from fuseline.stores.places import open_root
-from fuseline.stores.schemas import TOKENS
-from fuseline.tasks.experiments.grid import DIRECTIONS, GRID, RESULTS
+from fuseline.stores.schemas import RESULTS, TOKENS, TRIALS
 from fuseline.tasks.experiments.trial import outcome_table
 from tests.flows.conftest import Cli, document, settings, write_config, write_documents
 from tests.flows.live import program, wait_for
@@ -84,41 +86,81 @@ def own(swept: Path, tmp_path: Path) -> Iterator[Path]:
     return copy_of(swept, tmp_path / "own")
 
 
-def test_the_grid_is_a_table_of_every_trial(swept: Path) -> None:
-    grid = table(swept, "grid")
-    assert pq.read_schema(swept.parent / "out" / "sweep" / "grid.parquet").equals(GRID)
-    assert len(grid) == N_CELLS
-    assert grid["key"].n_unique() == N_CELLS
-    assert set(grid["status"]) == {"ok"}
-    assert grid["accuracy"].is_between(0, 1).all()
-    assert (grid["seconds"] > 0).all()
-    gated, text = grid.filter(pl.col("model") == "gated"), grid.filter(pl.col("model") == "text")
-    assert sorted(zip(gated["lr"], gated["gate"], strict=True)) == [
+def schema_of(config: Path, name: str) -> pa.Schema:
+    """Return the columns of one of the tables of a sweep."""
+    return pq.read_schema(config.parent / "out" / "sweep" / f"{name}.parquet")
+
+
+def option(frame: pl.DataFrame, axis: str) -> list[Any]:
+    """Return what the trials of a table tried on one axis; None where it is none of theirs."""
+    return [orjson.loads(text).get(axis) for text in frame["options"]]
+
+
+SCORED = pl.col("metric") == "accuracy"
+PLAIN = pl.col("condition").is_null()
+
+
+def test_every_trial_is_a_row_and_its_scores_are_rows_of_the_results_table(swept: Path) -> None:
+    trials, metrics = table(swept, "trials"), table(swept, "metrics")
+    assert (schema_of(swept, "trials"), schema_of(swept, "metrics")) == (TRIALS, RESULTS)
+    assert len(trials) == trials["key"].n_unique() == N_ALL
+    assert trials["phase"].value_counts().sort("phase").rows() == [
+        ("final", N_SEEDS), ("search", N_CELLS), ("timing", N_TIMES),
+    ]  # fmt: skip
+    assert set(trials["status"]) == {"ok"}
+    assert (trials["seconds"] > 0).all()
+    search = trials.filter(pl.col("phase") == "search")
+    gated = search.filter(pl.col("model") == "gated")
+    assert sorted(zip(option(gated, "lr"), option(gated, "gate"), strict=True)) == [
         (0.1, "image"), (0.1, "text"), (0.5, "image"), (0.5, "text"),
     ]  # fmt: skip
-    assert text["gate"].null_count() == text["alpha"].null_count() == 2
+    assert option(search.filter(pl.col("model") == "text"), "gate") == [None, None]
+    valid = metrics.filter(SCORED & (pl.col("split") == "valid"))
+    assert valid["value"].is_between(0, 1).all()
+    # The chosen options are searched with the first seed and trained again with it: that is one score.
+    keys = ["model", "options", "seed"]
+    assert len(valid) == valid.select(keys).n_unique() == N_CELLS + N_SEEDS - 2
+    assert (
+        valid.select(keys)
+        .sort(keys)
+        .equals(trials.filter(pl.col("phase") != "timing").select(keys).unique().sort(keys))
+    )
+    assert metrics["fold"].null_count() == metrics["run"].null_count() == len(metrics)
 
 
-def test_the_best_cell_on_valid_is_trained_with_every_seed_and_scored_on_test(swept: Path) -> None:
-    config = load_config(swept)
-    results, grid = table(swept, "results"), table(swept, "grid")
-    assert pq.read_schema(swept.parent / "out" / "sweep" / "results.parquet").equals(RESULTS)
-    assert results["complete"].all()
+def test_the_best_trial_on_valid_is_trained_with_every_seed_and_scored_on_test(swept: Path) -> None:
+    grid, found = Grid(load_config(swept)), publish_sweep(Grid(load_config(swept)))
+    metrics = table(swept, "metrics").filter(SCORED & PLAIN)
     for name in ("gated", "text"):
-        best = grid.filter(pl.col("model") == name)["accuracy"].max()
-        rows = results.filter((pl.col("model") == name) & (pl.col("metric") == "accuracy"))
-        options = orjson.loads(rows["options"][0])
-        chosen = grid.filter((pl.col("model") == name) & (pl.col("lr") == options["lr"]))
-        assert best in chosen["accuracy"].to_list()
-        finals = [orjson.loads(next(folder_of(swept, trial).glob("checkpoint-*/trial.json")).read_bytes())
-                  for trial in Grid(config).finals(name)]  # fmt: skip
-        assert [final["seed"] for final in finals] == [0, 1]
+        valid = metrics.filter((pl.col("model") == name) & (pl.col("split") == "valid"))
+        options = found.chosen[name]
+        chosen = valid.filter(pl.col("options") == options)
+        assert valid.filter(pl.col("seed") == 0)["value"].max() == chosen.filter(pl.col("seed") == 0)["value"][0]
+        finals = [one for one in grid.outcomes(grid.finals(name)) if one is not None]
+        assert [one.record.seed for one in finals] == [0, 1]
         for split in ("valid", "test"):
-            values = [final["metrics"][split]["accuracy"] for final in finals]
-            (row,) = rows.filter(pl.col("split") == split).to_dicts()
+            values = [
+                row["value"]
+                for one in finals
+                for row in one.results.to_pylist()
+                if (row["split"], row["condition"], row["metric"]) == (split, None, "accuracy")
+            ]
+            (row,) = (
+                row
+                for row in found.means()
+                if (row["model"], row["split"], row["condition"], row["metric"]) == (name, split, None, "accuracy")
+            )
+            assert row["options"] == options
             assert row["mean"] == pytest.approx(sum(values) / 2)
             assert row["std"] == pytest.approx(abs(values[0] - values[1]) / np.sqrt(2))
-            assert (row["n"], row["ddof"]) == (2, 1)
+            assert (row["values"], row["ddof"]) == (2, 1)
+
+
+def test_a_masked_modality_is_a_condition(swept: Path) -> None:
+    masked = table(swept, "metrics").filter(SCORED & ~PLAIN)
+    assert masked.group_by("model", "split", "condition").len().sort("model", "condition").rows() == [
+        ("gated", "test", "image masked", 2), ("gated", "test", "text masked", 2), ("text", "test", "text masked", 2),
+    ]  # fmt: skip
 
 
 def folder_of(config: Path, trial: Any) -> Path:
@@ -126,17 +168,35 @@ def folder_of(config: Path, trial: Any) -> Path:
     return config.parent / "out" / trial.node.name / trial.node.key
 
 
-def test_both_directions_of_a_gate_are_told(swept: Path) -> None:
-    directions, grid = table(swept, "directions"), table(swept, "grid")
-    assert pq.read_schema(swept.parent / "out" / "sweep" / "directions.parquet").equals(DIRECTIONS)
-    assert directions["model"].to_list() == ["gated", "gated"]
-    assert directions["chosen"].sum() == 1
-    for row in directions.to_dicts():
-        trials = grid.filter((pl.col("model") == "gated") & (pl.col("gate") == row["direction"]))
-        assert row["value"] == trials["accuracy"].max()
-    (chosen,) = directions.filter(pl.col("chosen"))["direction"]
-    assert set(table(swept, "results").filter(pl.col("model") == "gated")["direction"]) == {chosen}
-    assert directions.filter(pl.col("chosen"))["value"][0] == directions["value"].max()
+def test_the_best_trial_of_either_gate_is_kept(cli: Cli, swept: Path) -> None:
+    sweep = publish_sweep(Grid(load_config(swept)))
+    valid = table(swept, "metrics").filter(SCORED & (pl.col("split") == "valid") & (pl.col("seed") == 0))
+    assert [(one.model, one.gate) for one in sweep.gates] == [("gated", "text"), ("gated", "image")]
+    for one in sweep.gates:
+        own = valid.filter((pl.col("model") == "gated") & pl.col("options").str.contains(f'"gate":"{one.gate}"'))
+        assert one.value == own["value"].max()
+    (chosen,) = (one for one in sweep.gates if one.chosen)
+    assert chosen.options == sweep.chosen["gated"]
+    assert chosen.value == max(one.value or 0 for one in sweep.gates)
+    assert table(swept, "scores")["gate"].to_list() == [chosen.gate, None]
+    assert sweep.to_json()["gates"][0]["gate"] == "text"
+
+
+def test_tables_of_older_versions_go(own: Path) -> None:
+    folder = own.parent / "out" / "sweep"
+    for name in FORMER:
+        shutil.copy(folder / "trials.parquet", folder / f"{name}.parquet")
+    publish_sweep(Grid(load_config(own)))
+    assert not [name for name in FORMER if (folder / f"{name}.parquet").exists()]
+
+
+def test_analysts_find_the_sweep_in_the_catalog(swept: Path) -> None:
+    with duckdb.connect(str(swept.parent / "out" / "catalog.duckdb"), read_only=True) as connection:
+        (rows,) = connection.execute(
+            "SELECT count(*), count(DISTINCT key) FROM sweep_metrics JOIN sweep_trials USING (model, options, seed) "
+            "WHERE metric = 'accuracy' AND split = 'test' AND condition IS NULL AND phase = 'final'"
+        ).fetchall()
+    assert rows == (N_SEEDS, N_SEEDS)
 
 
 def test_the_tables_of_the_paper_are_written(swept: Path) -> None:
@@ -145,12 +205,13 @@ def test_the_tables_of_the_paper_are_written(swept: Path) -> None:
                "published": REFERENCE}  # fmt: skip
     for name, schema in schemas.items():
         assert pq.read_schema(folder / f"{name}.parquet").equals(schema)
-    scores, results = table(swept, "scores"), table(swept, "results").filter(pl.col("split") == "test")
+    scores, means = table(swept, "scores"), publish_sweep(Grid(load_config(swept))).means()
+    test = {(row["model"], row["metric"]): row for row in means if row["split"] == "test" and not row["condition"]}
     assert scores["model"].to_list() == ["gated", "text"]
     for row in scores.to_dicts():
         for metric in ("accuracy", "p_at_1", "f1_macro"):
-            (found,) = results.filter((pl.col("model") == row["model"]) & (pl.col("metric") == metric)).to_dicts()
-            assert (row[metric], row[f"{metric}_std"], row["seeds"]) == (found["mean"], found["std"], found["n"])
+            mean = test[row["model"], metric]
+            assert (row[metric], row[f"{metric}_std"], row["seeds"]) == (mean["mean"], mean["std"], mean["values"])
     gated, text = scores.to_dicts()
     assert gated["extra_correct"] == round((gated["p_at_1"] - text["p_at_1"]) * gated["n"])
     assert text["extra_correct"] is None
@@ -160,16 +221,25 @@ def test_the_tables_of_the_paper_are_written(swept: Path) -> None:
     assert statistics["words"].sum() == 50 * 5  # of title and text
 
 
-def test_every_test_document_is_told_for_the_paired_test(swept: Path) -> None:
+def test_every_test_document_counts_in_the_paired_test(swept: Path) -> None:
     grid = Grid(load_config(swept))
     values = {}
     for name in grid.names:
-        found = [outcome_table(trial.node, grid.root, "documents") for trial in grid.finals(name)]
-        rows = grid.rows(grid.finals(name))
-        for documents, row in zip(found, rows, strict=True):
+        trials = grid.finals(name)
+        scores = [
+            {
+                row["metric"]: row["value"]
+                for row in one.results.to_pylist()
+                if row["split"] == "test" and not row["condition"]
+            }
+            for one in grid.outcomes(trials)
+            if one is not None
+        ]
+        for trial, own in zip(trials, scores, strict=True):
+            documents = outcome_table(trial.node, grid.root, "documents")
             assert documents is not None
-            assert sum(documents["first"].to_pylist()) / len(documents) == row["splits"]["test"]["p_at_1"]
-        values[name] = [row["splits"]["test"]["accuracy"] for row in rows]
+            assert sum(documents["first"].to_pylist()) / len(documents) == own["p_at_1"]
+        values[name] = [own["accuracy"] for own in scores]
     first, second = table(swept, "paired").to_dicts()
     assert (first["model"], first["other"], second["model"], second["other"]) == ("gated", "text", "text", "gated")
     assert first["difference"] == pytest.approx(np.mean(values["gated"]) - np.mean(values["text"]))
@@ -282,14 +352,16 @@ def test_one_more_learning_rate_trains_only_the_new_trials(cli: Cli, own: Path) 
 def test_a_learning_rate_that_diverges_is_a_row(cli: Cli, own: Path) -> None:
     found = call(cli, own, "--set", "sweep.lr=[0.1,0.5,1.0e+30]", "--set", "sweep.models=[text]")
     assert found["complete"]
-    (row,) = table(own, "grid").filter(pl.col("lr") == 1e30).to_dicts()
+    trials = table(own, "trials").filter(pl.col("phase") == "search")
+    (row,) = (row for row in trials.to_dicts() if orjson.loads(row["options"])["lr"] == 1e30)
     assert row["status"] == "diverged"
-    assert row["accuracy"] is None
+    assert row["options"] not in set(table(own, "metrics")["options"])
     assert "lr" in row["reason"]
     assert call(cli, own, "--set", "sweep.lr=[1.0e+30]", "--set", "sweep.models=[text]")[
         "complete"
     ]  # nothing to choose
-    assert table(own, "results")["n"].to_list() == [0]
+    assert len(table(own, "metrics")) == 0
+    assert table(own, "scores")["seeds"].to_list() == [0]
 
 
 def test_no_budget_stops_at_once_and_says_what_is_missing(cli: Cli, features: Path) -> None:
@@ -298,10 +370,9 @@ def test_no_budget_stops_at_once_and_says_what_is_missing(cli: Cli, features: Pa
     assert "0 trainings run, 0 were there; 6 trials and at least 4 seeds and 2 times are missing" in " ".join(
         result.stderr.split()
     )
-    assert set(table(features, "grid")["status"]) == {"missing"}
-    results = table(features, "results")
-    assert results["complete"].to_list() == [False, False]
-    assert results["mean"].null_count() == 2
+    assert set(table(features, "trials")["status"]) == {"missing"}
+    assert len(table(features, "metrics")) == 0
+    assert table(features, "scores")["options"].to_list() == [None, None]
     assert not list((features.parent / "out" / "sweep").glob("*/*/record.json"))
 
 
@@ -344,7 +415,7 @@ def test_labels_of_test_decide_nothing_in_the_grid(cli: Cli, own: Path) -> None:
 
 def test_trials_that_saw_fewer_documents_than_there_are_stay_and_are_told(cli: Cli, own: Path) -> None:
     source = own.parent / "documents.jsonl"
-    before = table(own, "grid")
+    before = table(own, "trials")
     write_documents(own.parent, [*map(orjson.loads, source.read_bytes().splitlines()),
                                  *(document(own.parent, number) for number in range(50, 60))])  # fmt: skip
     result = cli("sweep", own)
@@ -352,13 +423,14 @@ def test_trials_that_saw_fewer_documents_than_there_are_stay_and_are_told(cli: C
     said = " ".join(result.stderr.split())
     assert f"trials saw {before['documents'][0]} to" in said
     assert "--set refit=on_change" in said
-    assert table(own, "grid").equals(before)
+    assert table(own, "trials").equals(before)
 
 
 def result_of(config: Path, trial: Any) -> bytes:
     """Return the bytes of what a trial found."""
     record = orjson.loads((folder_of(config, trial) / "record.json").read_bytes())
-    return (folder_of(config, trial) / record["name"] / "trial.json").read_bytes()
+    checkpoint = folder_of(config, trial) / record["name"]
+    return (checkpoint / "trial.json").read_bytes() + (checkpoint / "results.parquet").read_bytes()
 
 
 def test_a_sweep_without_models_or_with_an_unknown_one_is_refused(cli: Cli, tmp_path: Path) -> None:

@@ -29,6 +29,10 @@ LATER = ({"options", "condition"}, {"metrics.options", "metrics.condition"})
 FORMER = {"token_counts": "owners", "representatives": "typical", "trial.json": "cell.json", "phase": "scope"}
 FORMER_PHASES = {"search": "grid", "timing": "alone"}
 TABLES = ("latest", "sweep", "metrics")
+# Sweeps had a table per use, with a column per axis, and the scores of a trial lay in its record.
+AXES = ("lr", "epochs", "dim", "alpha", "gate", "image_length")
+SCORES = ("accuracy", "p_at_1", "top_5", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "log_loss")
+PARTS = (("valid", None), ("test", None), ("test", "image masked"), ("test", "text masked"))
 LIBRARIES = ("torch", "numpy", "numba", "onnxruntime", "lightgbm", "scikit-learn", "pillow", "faiss-cpu")
 
 
@@ -49,7 +53,7 @@ def collect(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
         for path in sorted((root / folder).glob("*.parquet")):
             name = folder if folder == "metrics" else f"{folder}/{path.stem}"
             found[name] = _columns(pq.read_table(path, partitioning=None))
-    return found
+    return _former_sweep(root, found) if (root / "sweep" / "trials.parquet").exists() else found
 
 
 def machine() -> dict[str, str]:
@@ -89,10 +93,94 @@ def _checkpoint(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in sorted(folder.glob("checkpoint-*/*")):
         if path.suffix == ".safetensors":
             yield from ((f"{path.name} {name}", _summary(array)) for name, array in load_file(path).items())
+        elif path.name == "trial.json":
+            yield FORMER[path.name], _json_summary(_steady(_former_trial(path.parent)))
+        elif path.name == "results.parquet":
+            continue  # with the trial
         elif path.suffix == ".json":
             yield FORMER.get(path.name, path.name), _json_summary(_steady(json.loads(path.read_bytes())))
         else:
             yield path.name, {"n": path.stat().st_size, "digest": _digest(path.read_bytes()), "mean": None}
+
+
+def _former_trial(folder: Path) -> dict[str, Any]:
+    """Return the record of a trial with its scores in it, by split and metric."""
+    record, path = json.loads((folder / "trial.json").read_bytes()), folder / "results.parquet"
+    metrics: dict[str, dict[str, float]] = {}
+    for row in pq.read_table(path).to_pylist() if path.exists() else []:
+        scores = metrics.setdefault(_former_split(row["split"], row["condition"]), {})
+        if not row["metric"].endswith(("_low", "_high")):
+            scores[row["metric"]] = row["value"]
+        if row["metric"] == "accuracy":
+            scores["n"] = row["n"]
+    former = {**{key: value for key, value in record.items() if value is not None}, "metrics": metrics}
+    sorted_: dict[str, Any] = json.loads(json.dumps(former, sort_keys=True))  # means depend on the order
+    return sorted_
+
+
+def _former_split(split: str, condition: str | None) -> str:
+    return split if condition is None else f"{split} without {condition.removesuffix(' masked')}"
+
+
+def _former_sweep(root: Path, found: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what was found with the tables of a sweep as they were: one row per trial, and means of the chosen."""
+    rows, trials = (pq.read_table(root / "sweep" / f"{name}.parquet").to_pylist() for name in ("metrics", "trials"))
+    scores = pq.read_table(root / "sweep" / "scores.parquet")
+    at = scores.column_names.index("options")
+    scores = scores.set_column(at, "options", pa.array(map(_former_options, scores["options"].to_pylist())))
+    former = {
+        "grid": _former_grid(rows, trials),
+        "results": _former_results(rows, trials),
+        "directions": _former_directions(trials),
+        "scores": scores.rename_columns({"gate": "direction"}),
+    }
+    kept = {name: columns for name, columns in found.items() if name not in ("sweep/metrics", "sweep/trials")}
+    return {**kept, **{f"sweep/{name}": _columns(table) for name, table in former.items()}}
+
+
+def _former_grid(rows: list[dict[str, Any]], trials: list[dict[str, Any]]) -> pa.Table:
+    values = {(row["model"], row["options"], row["seed"], row["split"], row["metric"]): row for row in rows}
+    grid = []
+    for trial in (trial for trial in trials if trial["phase"] == "search"):
+        own = {name: values.get((*(trial[key] for key in ("model", "options", "seed")), "valid", name))
+               for name in SCORES}  # fmt: skip
+        point = json.loads(trial["options"])
+        row = {name: trial[name] for name in ("model", "seed", "status", "reason", "documents")}
+        row |= {axis: point.get(axis) for axis in AXES} | {name: one and one["value"] for name, one in own.items()}
+        grid.append(
+            {**row, "options": _former_options(trial["options"]), "n": own["accuracy"] and own["accuracy"]["n"]}
+        )
+    return pa.Table.from_pylist(grid)
+
+
+def _former_results(rows: list[dict[str, Any]], trials: list[dict[str, Any]]) -> pa.Table:
+    chosen = {trial["model"]: trial["options"] for trial in trials if trial["phase"] == "final"}
+    missing = {trial["model"] for trial in trials if trial["status"] == "missing" and trial["phase"] != "timing"}
+    results = []
+    for model, options in sorted(chosen.items()):
+        fixed = {"model": model, "direction": json.loads(options).get("gate"), "options": _former_options(options)}
+        for split, condition in PARTS:
+            for metric in SCORES:
+                key = {"model": model, "options": options, "split": split, "condition": condition, "metric": metric}
+                values = [row["value"] for row in rows if key.items() <= row.items()]
+                if values:
+                    row = {"split": _former_split(split, condition), "metric": metric, "n": len(values), "ddof": 1}
+                    row |= {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1))}
+                    results.append({**fixed, **row, "complete": model not in missing})
+    return pa.Table.from_pylist(results)
+
+
+def _former_directions(trials: list[dict[str, Any]]) -> pa.Table:
+    assert not any("gate" in json.loads(trial["options"]) for trial in trials), "a gate in the golden grid"
+    names = ("chosen", "direction", "metric", "model", "options", "value")
+    return pa.table({name: pa.array([], pa.string()) for name in names})
+
+
+def _former_options(text: str | None) -> str | None:
+    """Return the JSON of a point with the axes in the order that they had."""
+    point = json.loads(text or "{}")
+    ordered = {axis: point[axis] for axis in (*AXES, *point) if axis in point}
+    return None if text is None else json.dumps(ordered, separators=(",", ":"))
 
 
 def _columns(table: pa.Table) -> dict[str, dict[str, Any]]:

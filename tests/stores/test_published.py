@@ -78,14 +78,14 @@ def test_a_block_that_ends_early_leaves_no_false_alarm_and_nothing_current(root)
 
 
 def test_other_files_are_listed_beside_what_is_current(root):
-    with publishing(root, "sweep/grid.parquet"):
-        write(root.local() / "sweep" / "grid.parquet", b"cells")
+    with publishing(root, "sweep/trials.parquet"):
+        write(root.local() / "sweep" / "trials.parquet", b"trials")
     assert Published.load(root).inputs == "abc"
-    assert "sweep/grid.parquet" in Published.load(root).files
+    assert "sweep/trials.parquet" in Published.load(root).files
     write(root.local() / "latest" / "metrics.parquet", b"NUMBERS")
-    with publishing(root, "sweep/grid.parquet"):
-        (root.local() / "sweep" / "grid.parquet").unlink()
-    assert "sweep/grid.parquet" not in Published.load(root).files
+    with publishing(root, "sweep/trials.parquet"):
+        (root.local() / "sweep" / "trials.parquet").unlink()
+    assert "sweep/trials.parquet" not in Published.load(root).files
     assert Published.damaged(root) == ["latest/metrics.parquet"]  # what a block does not name is not read again
 
 

@@ -8,22 +8,34 @@ import pytest
 from fuseline.flows.results.tables import measure_table
 from fuseline.reports.measures import Measure
 from fuseline.reports.papers.kiela import (
+    GridRow,
     frontier_points,
     grid_rows,
     headline,
-    mean,
     number,
     options,
     points,
+    published,
     render_paper,
 )
-from fuseline.reports.papers.kiela_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES, PaperData
-from fuseline.stores.schemas import TOKENS
+from fuseline.reports.papers.kiela_data import (
+    DATA,
+    HIDDEN,
+    PAIRED,
+    SCORES,
+    SIZES,
+    TIMES,
+    GateScore,
+    PaperData,
+    scores_schema,
+)
+from fuseline.stores.report_schemas import MEASURES
+from fuseline.stores.schemas import RESULTS, TOKENS, TRIALS
 
 EVIL = "<script>alert(1)</script>"
 
 
-def scores(**over):
+def scores(metric="accuracy", **over):
     text = {
         "model": "text", "kind": "text", "options": '{"lr":0.5}', "valid": 0.48, "seeds": 5, "n": 200,
         "accuracy": 0.5, "accuracy_std": 0.01, "p_at_1": 0.5, "f1_micro": 0.5, "f1_macro": 0.4, "f1_weighted": 0.45,
@@ -39,7 +51,7 @@ def scores(**over):
         "extra_correct": 24,
         **over,
     }
-    return pa.Table.from_pylist([text, pq], schema=SCORES)
+    return pa.Table.from_pylist([text, pq], schema=scores_schema(metric))
 
 
 def paper(**over):
@@ -140,8 +152,19 @@ def test_points_of_the_figure_are_the_scores_and_costs():
     found = {p.model: p for p in frontier_points(paper(times=times, sizes=sizes))}
     assert found["pq"][2:] == (0.62, 0.01, 2.5, 34.0)
     assert found["text"][2:] == (0.5, 0.01, None, None)
-    assert headline(paper(metric="top_5")) == "accuracy"
-    assert headline(paper(metric="top_5", multi_label=True)) == "f1_micro"
+    assert headline(paper(metric="top_5")).metric == "top_5"
+
+
+def test_the_metric_of_the_choice_has_a_column_even_a_plugins():
+    extra = {"metric": "own_score", "title": "own score", "unit": "points", "lower_is_better": True}
+    measures = pa.concat_tables([measure_table(), pa.Table.from_pylist([extra], schema=MEASURES)])
+    table = scores("own_score", valid=2.5, own_score=3.25, own_score_std=0.5)
+    data = paper(metric="own_score", scores=table, measures=measures)
+    rows = cells(render_paper(data))
+    assert rows[0][4] == "own score"
+    assert rows[1][4] == "3.250 ± 0.500"
+    assert rows[2][4] == ""  # text has none, and comes last
+    assert [point.score for point in frontier_points(data)] == [3.25]
 
 
 def tokens(*rows):
@@ -169,18 +192,38 @@ def test_the_clearest_tokens_of_every_model_are_shown_with_their_words():
     assert "rare" not in page  # one training document is no evidence
 
 
+def trials(*ends, metric="accuracy"):
+    """Return TRIALS and RESULTS of trials with a status, a learning rate and a score on valid."""
+    rows, results = [], []
+    for seed, (status, lr, value) in enumerate(ends):
+        own = {"model": "m", "options": f'{{"lr":{lr}}}', "seed": seed}
+        rows.append({**own, "phase": "search", "status": status})
+        results += [{**own, "split": "valid", "metric": metric, "value": value}] if value is not None else []
+        results += [{**own, "split": "test", "metric": metric, "value": 9.0}]
+        results += [{**own, "split": "valid", "condition": "image masked", "metric": metric, "value": 9.0}]
+    return pa.Table.from_pylist(rows, schema=TRIALS), pa.Table.from_pylist(results, schema=RESULTS)
+
+
 def test_grids_are_counted():
-    ends = [("ok", 0.1, 0.3), ("ok", 0.1, 0.5), ("diverged", 2.0, None), ("missing", 1.0, None)]
-    rows = [{"model": "m", "status": status, "lr": lr, "accuracy": value} for status, lr, value in ends]
-    (found,) = grid_rows(pa.Table.from_pylist(rows), Measure("accuracy", "accuracy", unit="share"))
-    assert found == {"model": "m", "trials": 4, "diverged": 1, "missing": 1, "by": {0.1: 0.5}, "best": 0.5}
+    ends = trials(("ok", 0.1, 0.3), ("ok", 0.1, 0.5), ("diverged", 2.0, None), ("missing", 1.0, None))
+    (row,) = grid_rows(*ends, Measure("accuracy", "accuracy", unit="share"))
+    assert row == GridRow("m", trials=4, diverged=1, missing=1, by_rate={0.1: 0.5}, best=0.5)
+    page = render_paper(paper(trials=ends[0], results=ends[1]))
+    assert ["m", "4", "1", "1", "50.0", "50.0", "", ""] in cells(page)
+
+
+def test_both_gates_are_shown():
+    gates = (GateScore("m", "text", 0.5, '{"gate":"text"}', True), GateScore("m", "image", None, None, False))
+    rows = cells(render_paper(paper(gates=gates)))
+    assert ["m", "text", "50.0", "yes", "gate=text"] in rows
+    assert ["m", "image", "", "", "-"] in rows
 
 
 def test_where_lower_is_better_the_lowest_is_best():
-    rows = [{"model": "m", "status": "ok", "lr": 0.1, "log_loss": value} for value in (0.75, 0.5, 0.9)]
     measure = Measure("log_loss", "log loss", unit="nats", lower_is_better=True)
-    assert grid_rows(pa.Table.from_pylist(rows), measure)[0]["best"] == 0.5
-    page = render_paper(paper(metric="log_loss", scores=scores(valid=0.4)))
+    ends = trials(*(("ok", 0.1, value) for value in (0.75, 0.5, 0.9)), metric="log_loss")
+    assert grid_rows(*ends, measure)[0].best == 0.5
+    page = render_paper(paper(metric="log_loss", scores=scores("log_loss", valid=0.4)))
     assert re.search(r"<tr class=chosen><td>pq</td>", page)  # 0.4 nats on valid, against 0.48 of text
 
 
@@ -189,5 +232,5 @@ def test_numbers_are_printed_for_people():
         "", "0", "5,120", "12,345,678", "0.123", "29.8",
     ]  # fmt: skip
     assert (points(None), points(0.0123), points(-0.5)) == ("", "+1.2", "-50.0")
-    assert (mean(None, None), mean(0.5, None), mean(0.5, 0.012)) == ("", "50.0", "50.0 ± 1.2")
+    assert (published(None, None), published(0.5, None), published(0.5, 0.012)) == ("", "50.0", "50.0 ± 1.2")
     assert (options(None), options("{}"), options('{"lr":0.1,"gate":"text"}')) == ("-", "-", "lr=0.1 gate=text")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics as sk
 
@@ -16,14 +17,17 @@ from fuseline.models.scoring import count
 from fuseline.stores.errors import ConfigError
 from fuseline.stores.fitted import SavedCheckpoint
 from fuseline.stores.places import open_root
+from fuseline.stores.schemas import RESULTS
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation.evaluate import count as count_shards
 from fuseline.tasks.evaluation.evaluate import metric_table
 from fuseline.tasks.experiments.grid import (
+    Candidate,
     SweepConfig,
     TrialConfig,
     best,
     grid_points,
+    point_text,
     trial_config,
 )
 from fuseline.tasks.experiments.trial import fit_trial
@@ -81,7 +85,7 @@ def trial(kind: str = "text", *, phase: Any = "search", **point: Any) -> TrialCo
     return trial_config(ModelConfig(kind=kind, options={"dim": 8, "epochs": 20}), point, seed=1, phase=phase)
 
 
-def found(train: Any, valid: Any, config: TrialConfig, folder: Any) -> dict[str, Any]:
+def written(train: Any, valid: Any, config: TrialConfig, folder: Any) -> dict[str, Any]:
     save, n_rows, facts = fit_trial(train, valid, config, Context("", {}, {}))
     save(folder)
     written: dict[str, Any] = orjson.loads((folder / "trial.json").read_bytes())
@@ -189,25 +193,30 @@ def test_scores_are_those_of_the_predictions_of_the_same_classifier(multi, loss,
     assert set(wanted) - set(got) == {f"{n}_{b}" for n in ("accuracy", "p_at_1", "f1_micro") for b in ("low", "high")}
 
 
-def test_a_cell_tells_options_and_scores_on_valid_only(tmp_path):
+def test_a_trial_writes_its_options_and_scores_on_valid_as_rows_of_the_results_table(tmp_path):
     train, valid = drawn(80, 1), drawn(40, 2)
-    written = found(train, valid, trial(lr=0.5), tmp_path)
-    assert set(written["metrics"]) == {"valid"}
-    assert (written["status"], written["seed"], written["options"]["lr"]) == ("ok", 1, 0.5)
+    record = written(train, valid, trial(lr=0.5), tmp_path)
+    assert (record["status"], record["seed"], record["options"]["lr"]) == ("ok", 1, 0.5)
     entry = MODELS["text"]
-    model = entry(entry.Config(**written["options"])).fit(train, valid, seed=1)
+    model = entry(entry.Config(**record["options"])).fit(train, valid, seed=1)
     truth = [own[0] for own in valid.labels]
     guess = [model.labels[c] for b in valid.blocks() for c in model.predict_logits(b).argmax(axis=1)]
-    assert written["metrics"]["valid"]["accuracy"] == pytest.approx(sk.accuracy_score(truth, guess))
-    assert written["metrics"]["valid"]["accuracy"] > 0.8
-    assert written["metrics"]["valid"]["n"] == 40
+    results = pq.read_table(tmp_path / "results.parquet")
+    assert results.schema.equals(RESULTS)
+    rows = {row["metric"]: row for row in results.to_pylist()}
+    assert {(row["split"], row["seed"], row["fold"], row["condition"]) for row in rows.values()} == {
+        ("valid", 1, None, None)
+    }
+    assert rows["accuracy"]["value"] == pytest.approx(sk.accuracy_score(truth, guess))
+    assert rows["accuracy"]["value"] > 0.8
+    assert rows["accuracy"]["n"] == 40
 
 
 def test_a_training_that_diverges_is_a_result(tmp_path):
-    written = found(drawn(80, 1), drawn(40, 2), trial(lr=1e30), tmp_path)
-    assert written["status"] == "diverged"
-    assert written["metrics"] == {}
-    assert "lr" in written["reason"]
+    record = written(drawn(80, 1), drawn(40, 2), trial(lr=1e30), tmp_path)
+    assert record["status"] == "diverged"
+    assert "lr" in record["reason"]
+    assert not (tmp_path / "results.parquet").exists()
 
 
 def test_logits_that_are_no_numbers_count_as_diverged():
@@ -225,20 +234,24 @@ def test_nothing_to_choose_by_is_refused(tmp_path):
         fit_trial(drawn(9, 1), Rows(["legs"], [[]]), trial(), Context("", {}, {}))
 
 
-def row(accuracy: float | None, epochs: int | None, dim: int | None, status: str = "ok") -> dict[str, Any]:
-    return {"accuracy": accuracy, "epochs": epochs, "dim": dim, "status": status}
+def candidate(value: float | None, epochs: int, dim: int) -> Candidate:
+    return Candidate({"epochs": epochs, "dim": dim}, value)
 
 
 def test_of_equal_trials_the_cheaper_one_is_best():
-    rows = [row(0.5, 5, 20), row(0.9, 20, 20), row(0.9, 5, 100), row(0.9, 5, 20), row(None, 1, 1, "diverged")]
-    assert best(rows, "accuracy") is rows[3]
-    assert best([row(0.9, 5, 100), row(0.9, 10, 20)], "accuracy") == row(0.9, 5, 100)
-    assert best([row(None, 5, 20, "missing"), row(None, 5, 20, "diverged")], "accuracy") is None
+    candidates = [candidate(*one) for one in ((0.5, 5, 20), (0.9, 20, 20), (0.9, 5, 100), (0.9, 5, 20), (None, 1, 1))]
+    assert best(candidates, "accuracy") is candidates[3]
+    assert best(candidates[1:3], "accuracy") is candidates[2]
+    assert best([candidate(None, 5, 20)], "accuracy") is None
 
 
 def test_where_lower_is_better_the_lowest_trial_is_best():
-    rows = [{**row(None, 5, 20), "log_loss": value} for value in (0.75, 0.5, 0.9)]
-    assert best(rows, "log_loss") is rows[1]
+    candidates = [candidate(value, 5, 20) for value in (0.75, 0.5, 0.9)]
+    assert best(candidates, "log_loss") is candidates[1]
+
+
+def test_options_are_the_same_text_in_whatever_order_the_axes_are_given():
+    assert point_text({"lr": 0.5, "dim": 4}) == point_text({"dim": 4, "lr": 0.5}) == '{"dim":4,"lr":0.5}'
 
 
 def test_a_sweep_chooses_by_any_metric_that_models_are_compared_by():

@@ -21,7 +21,7 @@ from fuseline.tasks.evaluation.token_dictionary import TokensConfig
 from fuseline.tasks.evaluation.visual_words import visual_words
 from fuseline.tasks.experiments import trial as trial
 from fuseline.tasks.experiments.grid import trial_config
-from fuseline.tasks.experiments.paired import paired_rows
+from fuseline.tasks.experiments.paired import pairs
 from fuseline.tasks.experiments.timing import REPEATS, machine, timed_fits
 from fuseline.tasks.experiments.trial import DOCUMENTS, TESTED, Masked, document_table, fit_trial, modalities
 from fuseline.tasks.stages.train import ModelConfig
@@ -83,12 +83,12 @@ def test_no_table_of_a_cell_names_a_document_and_yet_tells_which_they_were(tmp_p
     data = (tmp_path / "documents.parquet").read_bytes()
     assert not any(document.encode() in data for document in block.ids.to_pylist())
     again = pq.read_table(tmp_path / "documents.parquet")
-    assert list(paired_rows({"a": [again], "b": [table]}, metric="accuracy", multi_label=False))
+    assert list(pairs({"a": [again], "b": [table]}, metric="accuracy", multi_label=False))
     fewer = document_table(classifier, Blocks(cut(block, 0, 39), 7))
     other = document_table(classifier, Blocks(replace(block, ids=pc.binary_join_element_wise(block.ids, "x", "")), 7))
     for one in (fewer, other):
         with pytest.raises(AlignmentError, match="not the same ones"):
-            list(paired_rows({"a": [table], "b": [one]}, metric="accuracy", multi_label=False))
+            list(pairs({"a": [table], "b": [one]}, metric="accuracy", multi_label=False))
 
 
 def test_visual_words_are_the_nearest_rows_of_u() -> None:
@@ -149,9 +149,9 @@ def test_the_first_fit_is_not_timed(told: float | None) -> None:
     assert log == [({"epochs": 1}, None, 4)] + REPEATS * [({}, None, 4)]
     assert isinstance(last, Slow)
     assert len(times) == REPEATS
-    for found in times:
-        assert found["seconds"] == told if told else 0 <= found["seconds"] < 0.1
-        assert 0 <= found["processor_seconds"] < 1
+    for one in times:
+        assert one.seconds == told if told else 0 <= one.seconds < 0.1
+        assert 0 <= one.processor_seconds < 1
     log.clear()
     timed_fits(make, rows, seed=4, warm_up=False)
     assert len(log) == REPEATS
@@ -162,14 +162,13 @@ def test_a_long_fit_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[Any] = []
     rows: Any = Blocks(documents(5))
     times, _ = timed_fits(lambda options: Slow(log, options, 9.0), rows, seed=0, warm_up=False)  # type: ignore[arg-type,return-value]
-    assert [found["seconds"] for found in times] == [9.0]
+    assert [one.seconds for one in times] == [9.0]
 
 
-def test_a_machine_is_told() -> None:
-    found = machine()
-    assert found["cores"] >= 1
-    assert found["python"].startswith("3.")
-    assert set(found) == {"processor", "cores", "memory_bytes", "system", "python", "load"}
+def test_a_machine_says_what_it_is() -> None:
+    own = machine()
+    assert own.cores >= 1
+    assert own.python.startswith("3.")
 
 
 def test_only_the_store_knows_the_test_split(tmp_path: Path) -> None:
@@ -201,22 +200,22 @@ def told(first: list[int], ids: str = "abcd") -> pa.Table:
 
 def test_pairs_of_models_are_compared_over_their_seeds() -> None:
     models = {"b": [told([1, 1, 0, 0]), told([1, 1, 1, 0])], "a": [told([0, 0, 0, 0])], "c": [told([1, 1, 1, 1])]}
-    rows = {(row["model"], row["other"]): row for row in paired_rows(models, metric="accuracy", multi_label=False)}
+    rows = {(pair.model, pair.other): pair for pair in pairs(models, metric="accuracy", multi_label=False)}
     assert len(rows) == 6
-    assert rows["b", "a"]["difference"] == pytest.approx(0.625)
-    assert rows["b", "c"]["difference"] == pytest.approx(-0.375)
-    assert (rows["c", "a"]["low"], rows["c", "a"]["high"], rows["c", "a"]["n"]) == (1, 1, 4)
-    assert rows["c", "a"]["p"] < 0.01
-    assert 0 < rows["b", "c"]["p"] < 1
-    again = list(paired_rows(models, metric="accuracy", multi_label=False))
+    assert rows["b", "a"].difference == pytest.approx(0.625)
+    assert rows["b", "c"].difference == pytest.approx(-0.375)
+    assert (rows["c", "a"].low, rows["c", "a"].high, rows["c", "a"].n) == (1, 1, 4)
+    assert rows["c", "a"].p < 0.01
+    assert 0 < rows["b", "c"].p < 1
+    again = list(pairs(models, metric="accuracy", multi_label=False))
     assert again == list(rows.values())
-    assert list(paired_rows({}, metric="accuracy", multi_label=False)) == []
+    assert list(pairs({}, metric="accuracy", multi_label=False)) == []
 
 
 def test_models_tested_on_other_documents_are_not_compared() -> None:
     models = {"a": [told([0, 0, 0, 0])], "b": [told([1, 1, 0, 0], "abce")]}
     with pytest.raises(AlignmentError, match="test documents of b"):
-        list(paired_rows(models, metric="accuracy", multi_label=False))
+        list(pairs(models, metric="accuracy", multi_label=False))
 
 
 def test_modalities_are_those_of_the_encoders() -> None:
