@@ -1,7 +1,7 @@
 """One frozen, validated configuration: YAML in, the Prefect flows' parameter, the source of every dataset key."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -46,7 +46,7 @@ from fuseline.tasks.stages.registry import StageConfig
 from fuseline.tasks.stages.train import ModelConfig, in_order
 
 
-def _embed_config(values: Any) -> Any:
+def _embed_config(values: object) -> object:
     """Choose the kind of embedding by its encoder."""
     if not isinstance(values, dict):
         return values
@@ -172,7 +172,7 @@ class Config(FrozenConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _extend(cls, values: Any, info: ValidationInfo) -> Any:
+    def _extend(cls, values: object, info: ValidationInfo) -> object:
         if not isinstance(values, dict):
             return values
         _refuse_odd(values, "")
@@ -265,7 +265,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     return parse_config(merge(relative_to(read_yaml(path), path.parent), given), folders=folders)
 
 
-def parse_config(values: dict[str, Any], *, folders: Sequence[Path] = ()) -> Config:
+def parse_config(values: Mapping[str, object], *, folders: Sequence[Path] = ()) -> Config:
     """Validate plain values; what they extend lies below one of `folders`, by default the working directory."""
     try:
         return Config.model_validate(values, context={FOLDERS: folders} if folders else None)
@@ -273,7 +273,7 @@ def parse_config(values: dict[str, Any], *, folders: Sequence[Path] = ()) -> Con
         raise ConfigError("\n".join(explained(error, Config))) from error
 
 
-def _known(field: str, name: str, there: dict[str, Any]) -> None:
+def _known(field: str, name: str, there: Mapping[str, object]) -> None:
     if name not in there:
         cure = (
             f"did you mean {close[0]!r}?" if (close := difflib.get_close_matches(name, there, cutoff=0.5)) else "add it"
@@ -281,7 +281,7 @@ def _known(field: str, name: str, there: dict[str, Any]) -> None:
         raise ValueError(mismatch(field, sorted(there), name, cure))
 
 
-def _refuse_odd(value: Any, field: str) -> None:
+def _refuse_odd(value: object, field: str) -> None:
     """Raise ConfigError for a NUL in any text, since no path, name or pattern holds one, and for endless integers."""
     if isinstance(value, str) and "\0" in value:
         raise ConfigError(mismatch(field, "text without NUL characters", value, "remove them"))

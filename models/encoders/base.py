@@ -64,7 +64,7 @@ class ColumnEncoder(Described, Protocol):
     """Turns a document's columns (num_*, cat_*) into one vector; fitted on tables of training documents.
 
     It is known by its `kind` and options alone: when its code starts to give other vectors, change the `kind`.
-    One that can say class indices, too, has `indices(table)`, (n, columns) int32 with 0 for missing or unknown.
+    One that can say class indices, too, is an `IndexEncoder`.
     """
 
     @property
@@ -87,6 +87,13 @@ class ColumnEncoder(Described, Protocol):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; raises CheckpointError."""
+
+
+class IndexEncoder(ColumnEncoder, Protocol):
+    """An encoder of columns that can also say class indices, as models with index embeddings read them."""
+
+    def indices(self, table: pa.Table) -> NDArray[np.int32]:
+        """Return class indices (n, columns) int32, 0 where a value is missing or unknown."""
 
 
 def files_digest(files: Sequence[Path], *, salt: str) -> str:

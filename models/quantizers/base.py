@@ -17,12 +17,24 @@ class QuantizedRows(NamedTuple):
     present: NDArray[np.bool_]  # (n,); False where the row was absent, not finite or (with unit) zero
 
 
-class Quantizer(Protocol):
-    """A codebook that is fitted once; equal rows and seeds give equal bytes.
+class QuantizerOptions(Protocol):
+    """Options that every quantizer has."""
 
-    Its options have `parts` (codes per vector, of each repeat), `sample` (vectors that it learns from at most) and
-    `unit` (whether every vector is scaled to length 1 first).
-    """
+    @property
+    def parts(self) -> int:
+        """Codes per vector, of each repeat."""
+
+    @property
+    def sample(self) -> int:
+        """Vectors that it learns from at most."""
+
+    @property
+    def unit(self) -> bool:
+        """Whether every vector is scaled to length 1 first."""
+
+
+class Quantizer(Protocol):
+    """A codebook that is fitted once; equal rows and seeds give equal bytes. Its options are `QuantizerOptions`."""
 
     kind: ClassVar[str]  # its name in the registry
     summary: ClassVar[str]  # one line for those who choose

@@ -1,8 +1,8 @@
 """Options of training by gradient descent: a mix-in for the configuration of a classifier family."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fuseline.models.config import FrozenConfig, added, runtime_option
 from fuseline.models.device import Device
@@ -70,7 +70,7 @@ class TrainingConfig(FrozenConfig):
 
     @field_validator("optimizer", "schedule")
     @classmethod
-    def _known(cls, value: str, info: Any) -> str:
+    def _known(cls, value: str, info: ValidationInfo) -> str:
         known = OPTIMIZERS if info.field_name == "optimizer" else SCHEDULES
         if value not in known:
             raise ValueError(f"expected one of {sorted(known)}, got {value!r}")

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
 ClassWeights = Literal["none", "balanced", "sqrt"]
 
@@ -22,19 +22,19 @@ class Loss:
     be that n of N documents have, if nothing else was known.
     """
 
-    mean: "Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None, float], torch.Tensor]"
+    mean: "Callable[[Tensor, Tensor, Tensor | None, float], Tensor]"
     link: Literal["softmax", "sigmoid", "clipped"]
     bias: Callable[[NDArray[np.float64], float], NDArray[np.float64]]
 
 
-def softmax_loss(logits: Any, truth: Any, weights: Any, positive: float) -> Any:
+def softmax_loss(logits: "Tensor", truth: "Tensor", weights: "Tensor | None", positive: float) -> "Tensor":
     """Return the cross entropy of one class among all; several labels of a document share it evenly."""
     from torch.nn import functional
 
     return functional.cross_entropy(logits, truth / truth.sum(dim=1, keepdim=True), weight=weights)
 
 
-def sigmoid_loss(logits: Any, truth: Any, weights: Any, positive: float) -> Any:
+def sigmoid_loss(logits: "Tensor", truth: "Tensor", weights: "Tensor | None", positive: float) -> "Tensor":
     """Return the sum over classes of (1 - y) x + (1 + (q - 1) y) log(1 + exp(-x)), q = `positive` (Z-04).
 
     Torch computes it with log(1 + exp(-|x|)), which overflows nowhere.
@@ -46,7 +46,7 @@ def sigmoid_loss(logits: Any, truth: Any, weights: Any, positive: float) -> Any:
     return total / len(truth)
 
 
-def squared_loss(logits: Any, truth: Any, weights: Any, positive: float) -> Any:
+def squared_loss(logits: "Tensor", truth: "Tensor", weights: "Tensor | None", positive: float) -> "Tensor":
     """Return the sum over classes of (x - y)^2, weighed by `positive` where y is 1."""
     errors = (logits - truth) ** 2
     errors = errors if positive == 1.0 else errors * (1.0 + (positive - 1.0) * truth)

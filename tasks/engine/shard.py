@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Never, cast
+from typing import Never, cast
 
 import numpy as np
 import pyarrow as pa
@@ -176,7 +176,7 @@ def _share_pass(drafts: list[Draft], source: str) -> None:
     """Compute stages over the same documents' images with one reading and decoding of each."""
     sharing, consumers = [], []
     for draft in drafts:
-        transform: Any = draft.stage.transform
+        transform = cast(ImageTransform, draft.stage.transform)
         with draft.step("compute"):
             consumers.append(transform.consumer(draft.tables, cast(Never, draft.stage.config)))
             sharing.append(draft)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +14,7 @@ from fuseline.models.progress import note
 from fuseline.stores.root import Root
 from fuseline.tasks.engine.cache import Cache
 from fuseline.tasks.engine.inputs import split_rows, upstream_tables
-from fuseline.tasks.engine.nodes import Node, Read
+from fuseline.tasks.engine.nodes import Ingest, Node, Read
 from fuseline.tasks.engine.planner import InputsSnapshot
 
 
@@ -29,7 +29,7 @@ class ShardFeatures:
     saw: dict[str, int] = field(default_factory=dict)  # split -> rows that were read of it, here and by copies
 
     def __post_init__(self) -> None:
-        documents: Any = self.node.reads[0].node
+        documents = cast(Ingest, self.node.reads[0].node)
         counts = split_rows(documents, self.root, self.split, self.node.fold)
         self.indices = [index for index in sorted(counts) if self.only is None or index in self.only]
         self.n_rows = sum(counts[index] for index in self.indices)

@@ -13,7 +13,7 @@ import codecs
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from encodings.aliases import aliases
-from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar
+from typing import Annotated, ClassVar, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,7 @@ from fuseline.tasks.options import parse_options
 
 Split = Literal["train", "valid", "test"]
 BAD_SPLIT = "bad_split"  # status of a row whose split is none of ours; it keeps its fields, `split` is null
-Column: TypeAlias = Any  # pa.Array, or a sequence of plain values
+ColumnValues: TypeAlias = pa.Array | Sequence[object]
 
 
 def _known_encoding(name: str) -> str:
@@ -107,7 +107,7 @@ class ReaderOptions(FrozenConfig):
 
     @field_validator("images", mode="before")
     @classmethod
-    def _images_by_name(cls, value: Any) -> Any:
+    def _images_by_name(cls, value: object) -> object:
         if isinstance(value, dict):
             return parse_options(ImageOptions, value, field="")
         if not isinstance(value, ImageOptions) and value not in ("reference", "copy"):
@@ -177,7 +177,9 @@ class SourceFormat(NamedTuple, Generic[OptionsT]):
     columns: Callable[[str, OptionsT], list[str]] | None = None  # names of a table's columns, to choose roles by
 
 
-def documents(rows: int, *, source: Column, extra: Mapping[str, pa.Array] | None = None, **columns: Column) -> pa.Table:
+def documents(
+    rows: int, *, source: ColumnValues, extra: Mapping[str, pa.Array] | None = None, **columns: ColumnValues | None
+) -> pa.Table:
     """Build a table in the DOCUMENTS schema from the columns that a reader has.
 
     `source` is "file", "file:row" or "archive:member", where no member is a number alone: ingest takes rows apart.
@@ -192,7 +194,7 @@ def documents(rows: int, *, source: Column, extra: Mapping[str, pa.Array] | None
     return pa.table([table.get(name, (extra or {}).get(name)) for name in names], schema=pa.schema(fields))
 
 
-def _typed(column: Column, kind: pa.DataType, rows: int) -> pa.Array:
+def _typed(column: ColumnValues | None, kind: pa.DataType, rows: int) -> pa.Array:
     if column is None:
         return pa.nulls(rows, kind)
     if isinstance(column, pa.Array):
@@ -202,7 +204,13 @@ def _typed(column: Column, kind: pa.DataType, rows: int) -> pa.Array:
     return array if array.type == kind else array.cast(kind)
 
 
-def image_array(uri: Column, *, offset: Column = None, length: Column = None, data: Column = None) -> pa.StructArray:
+def image_array(
+    uri: ColumnValues,
+    *,
+    offset: ColumnValues | None = None,
+    length: ColumnValues | None = None,
+    data: ColumnValues | None = None,
+) -> pa.StructArray:
     """Build the image column; a row that has neither a uri nor bytes is null."""
     rows = len(next(column for column in (uri, data) if column is not None))
     given = [uri, offset, length, data]
@@ -230,12 +238,14 @@ def mark(table: pa.Table, bad: pa.Array, slug: str | pa.Array, *, blank: bool = 
     return table
 
 
-def strings(values: Sequence[str | None]) -> pa.Array:
+def strings(values: Sequence[object]) -> pa.Array:
     """Return a string column; text that is not valid UTF-8, as in file names, is escaped with backslashes."""
     try:
         return pa.array(values, pa.string())
     except UnicodeEncodeError:
-        escaped = [one if one is None else one.encode("utf-8", "backslashreplace").decode() for one in values]
+        escaped = [
+            text.encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text for text in values
+        ]
         return pa.array(escaped, pa.string())
 
 
@@ -244,7 +254,7 @@ def numbered(where: str, lines: Sequence[int]) -> pa.Array:
     return pc.binary_join_element_wise(strings([where])[0], pa.array(lines, pa.int64()).cast(pa.string()), ":")
 
 
-def faults(sources: Column, slugs: Sequence[str], ids: Column = None) -> pa.Table:
+def faults(sources: ColumnValues, slugs: Sequence[str], ids: ColumnValues | None = None) -> pa.Table:
     """Return rows that hold only their source and status."""
     return documents(len(sources), source=sources, status=list(slugs), id=ids)
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +14,7 @@ from fuseline.models.config import runtime_option
 from fuseline.stores.errors import ConfigError, DataError, mismatch
 from fuseline.tasks.readers.base import (
     BAD_SPLIT,
-    Column,
+    ColumnValues,
     Encoding,
     ReaderOptions,
     Split,
@@ -137,7 +137,7 @@ def template_columns(column: str) -> list[str]:
 
 
 def map_rows(
-    columns: Mapping[str, Column],
+    columns: Mapping[str, ColumnValues],
     sources: pa.Array,
     options: TableOptions,
     roles: Mapping[str, str],
@@ -151,7 +151,7 @@ def map_rows(
     """
     rows = len(sources)
     none = pa.nulls(rows, pa.string())
-    fields: dict[str, Column] = {}
+    fields: dict[str, ColumnValues] = {}
     fields["id"], bad = as_text(sources if roles["id"] == LINE else columns[roles["id"]])
     for role in TEXTS:
         if role in roles:
@@ -206,7 +206,7 @@ def _forget(table: pa.Table, rows: pa.Array) -> pa.Table:
     return table.set_column(0, table.schema.field(0), ids)
 
 
-def as_text(column: Column) -> tuple[pa.Array, pa.Array]:
+def as_text(column: ColumnValues) -> tuple[pa.Array, pa.Array]:
     """Return the column as text, empty as null (R6) and without NUL (R10), and where a nested value stood.
 
     Numbers keep their digits (R1, R2); a list of texts becomes lines.
@@ -241,7 +241,7 @@ def _text(value: Any) -> tuple[str | None, bool]:
     return (None, True) if isinstance(value, dict) else (str(value), False)
 
 
-def as_labels(column: Column, options: TableOptions) -> tuple[pa.Array, pa.Array]:
+def as_labels(column: ColumnValues, options: TableOptions) -> tuple[pa.Array, pa.Array]:
     """Return list<string> labels, none as an empty list, and where a value could not be labels (R8)."""
     names, separator = options.label_names, options.label_separator
     if not names and separator is None and _is_plain(column):
@@ -261,7 +261,7 @@ def as_labels(column: Column, options: TableOptions) -> tuple[pa.Array, pa.Array
     return pa.array(labels, pa.list_(pa.string())), pa.array(wrong, pa.bool_())
 
 
-def _is_plain(column: Column) -> bool:
+def _is_plain(column: ColumnValues) -> bool:
     """Return whether a column holds texts and nulls alone."""
     if isinstance(column, pa.Array):
         return bool(pa.types.is_string(column.type) or pa.types.is_null(column.type))
@@ -289,7 +289,7 @@ def _index(label: Any) -> int | None:
         return None
 
 
-def beyond_names(column: Column, options: TableOptions) -> list[bool]:
+def beyond_names(column: ColumnValues, options: TableOptions) -> list[bool]:
     """Return which of n rows hold an integer label beyond the names: a class without a name."""
     names, beyond = options.label_names, []
     for value in column.to_pylist() if isinstance(column, pa.Array) else column:
@@ -313,7 +313,7 @@ def known_labels(labels: pa.Array, options: TableOptions, sources: pa.Array) -> 
     return pa.array(kept, pa.list_(pa.string())), pa.array(unknown, pa.bool_())
 
 
-def as_splits(column: Column, options: TableOptions, default: Split | None) -> tuple[pa.Array, pa.Array]:
+def as_splits(column: ColumnValues, options: TableOptions, default: Split | None) -> tuple[pa.Array, pa.Array]:
     """Return train, valid, test or null, and where a name was given that is none of them."""
     coded = as_text(column)[0].dictionary_encode()
     known = [options.splits.get(name) or chosen(name) for name in coded.dictionary.to_pylist()]
@@ -322,7 +322,7 @@ def as_splits(column: Column, options: TableOptions, default: Split | None) -> t
     return pc.if_else(coded.is_valid(), splits, pa.scalar(default, pa.string())), lost
 
 
-def as_images(columns: Mapping[str, Column], column: str, rows: int) -> tuple[pa.Array, pa.Array, pa.Array]:
+def as_images(columns: Mapping[str, ColumnValues], column: str, rows: int) -> tuple[pa.Array, pa.Array, pa.Array]:
     """Return the images, which references are refused (R11), and which are not references at all.
 
     A value is a path, a list of paths (the first present one counts), a data: URL,
@@ -357,7 +357,7 @@ def as_references(uris: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
     return image_array(safe), climbs, pa.array([False] * len(uris), pa.bool_())
 
 
-def fill_template(columns: Mapping[str, Column], template: str) -> pa.Array:
+def fill_template(columns: Mapping[str, ColumnValues], template: str) -> pa.Array:
     """Fill "images/{id}.jpg" from the columns of each row; null where a column is null."""
     parts: list[Any] = []
     for index, piece in enumerate(PIECE.split(template)):
@@ -380,10 +380,11 @@ def _inline(uri: str) -> bytes | None:
         return None
 
 
-def as_tabular(column: Column, kind: str) -> pa.Array:
+def as_tabular(column: ColumnValues, kind: str) -> pa.Array:
     """Return a float64 column (null where it is no finite number) or a string column."""
     if kind == "number" and not isinstance(column, pa.Array) and set(map(type, column)) <= {int, float, type(None)}:
-        return pa.array([None if value is None else float(value) for value in column], pa.float64())
+        numbers = cast("Sequence[float | None]", column)
+        return pa.array([None if value is None else float(value) for value in numbers], pa.float64())
     texts, _ = as_text(column)
     if kind == "category":
         return texts

@@ -41,7 +41,7 @@ FIELDS = (
 OLD_FIELDS = tuple(name for name in FIELDS if name not in ("line", "hash"))  # the first release
 ENCODED = frozenset({"unickname", "capturedevice", "title", "description", "usertags", "machinetags"})
 PUBLISHED = {"documents": 100_000_000}
-Column = Callable[[str], pa.Array]  # the name of a field -> its values
+FieldReader = Callable[[str], pa.Array]  # the name of a field -> its values
 LOOKS_FOR = "yfcc100m_dataset, yfcc100m_dataset-0.bz2 and the like"
 
 
@@ -184,7 +184,7 @@ def _table(part: LineBatch, partners: Mapping[str, Partners], images: YfccImages
     return check_ids(table)
 
 
-def _tabular(column: Column, options: YfccOptions) -> dict[str, pa.Array]:
+def _tabular(column: FieldReader, options: YfccOptions) -> dict[str, pa.Array]:
     columns = {}
     for name, kind in options.tabular.items():
         values = decoded(column(name)) if name in ENCODED else column(name)
@@ -196,7 +196,7 @@ def _decoded(values: pa.Array) -> pa.Array:
     return as_text(decoded(values))[0]
 
 
-def _labels(column: Column, options: YfccOptions) -> pa.Array:
+def _labels(column: FieldReader, options: YfccOptions) -> pa.Array:
     if options.labels == "none":
         return pa.array([[]] * len(column("photoid")), pa.list_(pa.string()))
     if options.labels != "autotags":

@@ -4,7 +4,7 @@ import html as entities
 import re
 from functools import partial
 from importlib import metadata
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import unquote_plus
 
 import pyarrow as pa
@@ -114,7 +114,7 @@ def _texts(documents: pa.Table, name: str, max_bytes: int) -> list[_Cleaned]:
     return [_Cleaned(text, "ok" if text is not None else reason) for text, reason in zip(kept, reasons, strict=True)]
 
 
-def _clean_document(raw: dict[str, _Cleaned], config: CleanConfig) -> dict[str, Any]:
+def _clean_document(raw: dict[str, _Cleaned], config: CleanConfig) -> dict[str, str | int | None]:
     done = {name: _clean_field(name, field, config) for name, field in raw.items()}
     parts = [done[name] for name in config.fields]
     text = " ".join(part.text for part in parts if part.text)

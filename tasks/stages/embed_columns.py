@@ -1,6 +1,6 @@
 """Tabular columns -> embeddings or class indices: one fitted encoder, one stage that encodes shards with it."""
 
-from typing import Any, ClassVar, Literal, Never, Self, cast
+from typing import ClassVar, Literal, Never, Self, cast
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from fuseline.models.columns import Dense, Ragged
 from fuseline.models.config import FrozenConfig, added
 from fuseline.models.encoders import column_encoder
-from fuseline.models.encoders.base import Modality
+from fuseline.models.encoders.base import IndexEncoder, Modality
 from fuseline.models.encoders.tabular import CATEGORY, NUMERIC
 from fuseline.models.features import Features
 from fuseline.stores.errors import mismatch
@@ -75,9 +75,9 @@ def embed_tabular(tables: list[pa.Table], config: TabularEmbedConfig, context: C
     unknown, or the index 0.
     """
     (documents,), (saved,) = tables, context.checkpoints.values()
-    encoder: Any = loaded(column_encoder(config.encoder).load, saved)
+    encoder = loaded(column_encoder(config.encoder).load, saved)
     if config.output == "indices":
-        places = encoder.indices(documents)
+        places = cast(IndexEncoder, encoder).indices(documents)
         return _table(documents["id"], places, np.any(places > 0, axis=1), indices(places.shape[1]))
     vectors, present = encoder.encode(documents, missing=np.nan)
     vectors[~present] = 0.0
@@ -85,7 +85,9 @@ def embed_tabular(tables: list[pa.Table], config: TabularEmbedConfig, context: C
     return _table(documents["id"], vectors.astype(config.dtype), present, schema)
 
 
-def _table(ids: pa.ChunkedArray, values: NDArray[Any], present: NDArray[np.bool_], schema: pa.Schema) -> pa.Table:
+def _table(
+    ids: pa.ChunkedArray, values: NDArray[np.generic], present: NDArray[np.bool_], schema: pa.Schema
+) -> pa.Table:
     columns = [
         ids.combine_chunks().cast(pa.string()),
         pa.array(np.where(present, "ok", "missing").tolist(), pa.string()),

@@ -1,6 +1,6 @@
 """Embeddings -> visual tokens: one fitted codebook, one stage that encodes shards with it."""
 
-from typing import Any
+from typing import cast
 
 import pyarrow as pa
 from pydantic import Field, model_validator
@@ -10,6 +10,7 @@ from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.dense import usable
 from fuseline.models.features import Features, embedding_name
 from fuseline.models.quantizers import QUANTIZERS, Quantizer
+from fuseline.models.quantizers.base import QuantizerOptions
 from fuseline.models.quantizers.drift import DriftConfig
 from fuseline.models.quantizers.reservoir import Reservoir
 from fuseline.plain import JsonObject
@@ -42,7 +43,7 @@ class QuantizeConfig(FrozenConfig):
 
     def token_names(self) -> tuple[int, bool]:
         """Return how many parts a token's name counts, and whether it tells the repeat too."""
-        options: Any = self.parsed()
+        options = cast(QuantizerOptions, self.parsed())
         return options.parts, QUANTIZERS[self.quantizer].repeated
 
 
@@ -51,12 +52,13 @@ def fit_codebook(train: Features, valid: Features, config: QuantizeConfig, conte
 
     A vector that is missing, not finite or (with unit) zero teaches nothing and takes no place in the sample.
     """
-    options: Any = config.parsed()
+    parsed = config.parsed()
+    options = cast(QuantizerOptions, parsed)
     sample = Reservoir(min(options.sample, max(1, train.n_rows)), seed=config.seed)
     for block in train.blocks():
         column = block.column(embedding_name(config.embedding), Dense)
         sample.add(column.values[usable(column.values, column.present, unit=options.unit)])
-    quantizer = QUANTIZERS[config.quantizer](options).fit(sample.rows(), seed=config.seed)
+    quantizer = QUANTIZERS[config.quantizer](parsed).fit(sample.rows(), seed=config.seed)
     facts: JsonObject = {
         "train_error": quantizer.train_error,
         "tokens": quantizer.tokens,
