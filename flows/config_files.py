@@ -1,6 +1,6 @@
 """Configuration as plain values: YAML files, what they extend, and overrides of single values.
 
-No error quotes the content of a file: whoever may set a deployment's parameter could read the worker's files by it.
+No error quotes the content of a file: anyone who may set a deployment's parameter could read the worker's files by it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Large imports make objects that stay: looking for garbage among them is in vain."""
+"""Large imports create objects that live as long as the process: no garbage is collected while they load."""
 
 import gc
 from collections.abc import Iterator

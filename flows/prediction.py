@@ -65,7 +65,7 @@ def predict_new(
     check_trained(fit, open_root(config.root))
     images = given.image_root()
 
-    # Prefect records what a flow is called with: nodes and places are nobody's business there.
+    # Prefect records the arguments of a flow; nodes and locations do not belong there.
     @recorded_flow("predict-new", validate_parameters=False)
     def predict_new_documents(config: Config) -> list[dict[str, Any]]:
         return run_nodes(nodes, config, RunOptions(), source=images)

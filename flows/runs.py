@@ -34,7 +34,7 @@ class Run:
 
 
 def runs_of(root: Root) -> list[Run]:
-    """Return the runs of an output root, the oldest first, but those whose record cannot be read."""
+    """Return the runs of an output root, oldest first; runs whose record cannot be read are skipped."""
     runs = [run for name in root.list(RUNS) if (run := _readable(root, name)) is not None]
     return sorted(runs, key=lambda run: run.number)
 

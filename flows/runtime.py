@@ -69,6 +69,6 @@ def locked(config: Config, *, wait: float = -1) -> Iterator[Root]:
 
 
 def _command() -> str:
-    """Return what was called, without its options: their values are nobody's business."""
+    """Return the command that was called, without the values of its options, which may be private."""
     program, *words = sys.argv
     return " ".join([Path(program).name, *takewhile(lambda word: not word.startswith("-"), words)])

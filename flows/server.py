@@ -45,7 +45,7 @@ logger = logging.getLogger("fuseline")
 class Server:
     """A server in a child process that reads our end of a pipe: when we die, it sees the end of it.
 
-    When it dies, another one takes its place: the socket is ours, so that nobody is turned away meanwhile, and
+    When it dies, another one takes its place: the socket is ours, so that no connection is refused meanwhile, and
     Prefect's clients ask again for what was not answered.
     """
 
@@ -190,7 +190,7 @@ def _serve(listener: socket.socket, running: list[Any], output: Any) -> None:
 
 
 def drain(events: Mapping[str, int]) -> None:
-    """Wait until all events were taken in and no other comes, a few seconds at most.
+    """Wait, for a few seconds at most, until all events are stored and no new ones arrive.
 
     Who took them in writes what it holds when it is stopped.
 

@@ -128,7 +128,7 @@ class Classifier(Protocol):
     """Anything that can be fitted and asked for logits; a registry lists the classes themselves."""
 
     kind: ClassVar[str]  # its name in the registry
-    summary: ClassVar[str]  # one line for those who choose
+    summary: ClassVar[str]  # one line for `fuseline list`
     Config: ClassVar[type[FrozenConfig]]
 
     def __init__(self, config: FrozenConfig | None = None) -> None: ...

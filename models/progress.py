@@ -1,4 +1,4 @@
-"""How far a long piece of work is: noted by whoever does it, read by whoever shows it, by default no one."""
+"""Progress of long work: noted by the code that does it, read by the code that displays it, if any."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -62,7 +62,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Write a small file atomically; a private one can be read by nobody else from its first byte on."""
+    """Write a small file atomically; a private one is readable by its owner alone from its first byte on."""
     with atomic_file(path) as partial:
         if private:
             partial.touch(0o600, exist_ok=False)

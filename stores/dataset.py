@@ -145,7 +145,7 @@ class Dataset:
     def superseded(self) -> list[str]:
         """Return the names of versions of shards that are not the one their record names.
 
-        Without a readable record nobody can say which version is the last: then none is superseded.
+        Without a readable record the last version is unknown: then none is superseded.
         """
         last = {index: record.name for index, record in self.readable_records().items()}
         return [name for name in self._shard_names() if last.get(_index(name), name) != name]
@@ -238,13 +238,13 @@ def changed_rows(before: pa.Table | None, ids: pa.ChunkedArray, inputs: NDArray[
 
 
 def list_datasets(root: Root) -> list[Dataset]:
-    """Return every dataset that lies under the output root, of any key, but those whose manifest cannot be read."""
+    """Return every dataset under the output root, of any key, except those whose manifest cannot be read."""
     manifests = (manifest_in(root, folder) for folder in dataset_folders(root))
     return [Dataset(root, manifest) for manifest in manifests if manifest is not None]
 
 
 def versions(root: Root, stage: str) -> list[Dataset]:
-    """Return the datasets of one stage, whatever their key, but those whose manifest cannot be read."""
+    """Return the datasets of one stage, of any key, except those whose manifest cannot be read."""
     manifests = (manifest_in(root, f"{stage}/{key}") for key in root.children(stage))
     return [Dataset(root, manifest) for manifest in manifests if manifest is not None]
 

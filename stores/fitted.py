@@ -1,4 +1,4 @@
-"""Fitted things (codebooks, models): checkpoint folders with a record of what they saw."""
+"""Fitted objects (codebooks, models): checkpoint folders with a record of their training data."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +28,7 @@ class FittedRecord:
     shards: dict[str, str]  # shard index -> digest of its inputs then
     fitted: dict[str, str]  # fitted upstream -> its digest then
     files: dict[str, FileRecord]
-    facts: JsonObject = field(default_factory=dict)  # what the classifier says of its training
+    facts: JsonObject = field(default_factory=dict)  # of the training, as the fit returned them
     saw: dict[str, int] = field(default_factory=dict)  # split, as it is in the fold -> documents that were read of it
 
     def to_bytes(self) -> bytes:
@@ -172,7 +172,7 @@ class SavedCheckpoint:
 
     @contextmanager
     def opened(self) -> Iterator[Path]:
-        """Lend the folder on the local disk, for the block."""
+        """Yield the folder on the local disk, for the duration of the block."""
         with self.root.reading(self.name) as folder:
             yield folder
 

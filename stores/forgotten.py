@@ -28,7 +28,7 @@ HASH_BYTES = 16
 class Forgotten:
     """The forgotten documents of one output root.
 
-    The key lies beside the hashes: nobody can list the ids, but who holds the file can test a given id.
+    The key lies beside the hashes: the ids cannot be listed, but anyone who holds the file can test a given id.
     """
 
     key: bytes = field(default_factory=lambda: secrets.token_bytes(KEY_BYTES))
@@ -121,7 +121,7 @@ class Forgotten:
         return replace(self, hashes=self.hashes | {self._hash(document) for document in ids})
 
     def mask(self, ids: pa.ChunkedArray | pa.Array) -> NDArray[np.bool_]:
-        """Tell for each id whether it is on the list, (n,) bool; null is not."""
+        """Return which ids are on the list, (n,) bool; null is not."""
         if not self.hashes:
             return np.zeros(len(ids), bool)
         return np.fromiter(self._members(ids.to_pylist()), bool, len(ids))
@@ -175,7 +175,7 @@ def _lists_documents(kind: pa.DataType) -> bool:
 
 
 def _noted(root: Root) -> int:
-    """Return how many documents should be on the list; none when nobody can say."""
+    """Return how many documents should be on the list; 0 when that is unknown."""
     try:
         return Published.load(root).forgotten
     except DataError:

@@ -26,7 +26,7 @@ def hold(
 
     Args:
         root: the output root, made when absent.
-        started: when the run started, told to whoever finds the lock taken.
+        started: when the run started, shown to others who find the root locked.
         wait: seconds to wait for another run; -1 waits for ever.
         command: what was called, told likewise.
         waiting: called with a sentence on who holds the root before it is waited for.
@@ -64,7 +64,7 @@ def holder(root: Root) -> str:
 
 
 def held_by(root: Root) -> str | None:
-    """Return who holds the root now, as a phrase; None when nobody does."""
+    """Return who holds the root now, as a phrase; None when it is free."""
     if not (root.beside() / HOLDER).exists():
         return None
     lock = filelock.FileLock(root.beside() / LOCK)
@@ -88,7 +88,7 @@ def _acquire(lock: filelock.BaseFileLock, root: Root, wait: float, waiting: Call
 
 
 def _sign(root: Root, who: dict[str, str | int]) -> None:
-    """Write who holds the root; on a full disk nobody is named, rather than who held it before."""
+    """Write who holds the root; on a full disk no name is written, rather than that of the previous holder."""
     try:
         write_bytes(root.beside() / HOLDER, orjson.dumps(who))
     except StorageError:

@@ -25,7 +25,7 @@ class Manifest:
     """What a dataset was made from; its `key` names the folder it lies in.
 
     `config` holds only values that change bytes; `upstream` maps dataset names to their keys. `role` and `kind` tell
-    those who find the dataset on disk what it is; they are no part of the key.
+    readers of the disk what the dataset is; they are not part of the key.
     """
 
     stage: str  # "clean", "embed/image", ...
@@ -33,7 +33,7 @@ class Manifest:
     config: JsonObject
     upstream: dict[str, str]
     layout: str  # name of the store that holds the shards
-    role: str = ""  # what it is to those who look for it: "documents", "predictions", "models"
+    role: str = ""  # what it holds: "documents", "predictions", "models"
     kind: Kind = "shards"
 
     @property
@@ -65,7 +65,7 @@ class ShardRecord:
 
     `columns` holds a content digest per column and `ids` that of the ids, so that a consumer depends only on the
     columns it reads. `inputs` maps each upstream to the digest it had when this shard was made. `beside` holds files
-    that tell of this shard and are no part of its content, such as a list of its ids.
+    about this shard that are not part of its content, such as a list of its ids.
     """
 
     index: int

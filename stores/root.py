@@ -20,7 +20,7 @@ Names = list[str]  # a method of Root is called list
 
 
 class Stat(NamedTuple):
-    """What a place says of a file without reading it."""
+    """Size and times of a file, known without reading it."""
 
     size: int  # bytes
     written: int  # larger is later
@@ -47,7 +47,7 @@ class Root(ABC):
 
     @abstractmethod
     def put(self, name: str, data: bytes, *, private: bool = False) -> None:
-        """Write a file, whole and durably, over any that is there; nobody but the owner may read a private one.
+        """Write a file atomically and durably, replacing any existing one; only the owner may read a private one.
 
         Raises StorageError when the place cannot be written.
         """
@@ -131,12 +131,12 @@ class Root(ABC):
             self.delete(file)
 
     def leftovers(self) -> Names:
-        """Return the names of what killed writes left, to be removed while nobody writes; `list` does not."""
+        """Return the names of left-overs of killed writes, to be removed while no run writes; `list` skips them."""
         return []
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
-        """Lend a file, or a folder with all below it, on the local disk for the block, which must not change it.
+        """Yield a file, or a folder with all below it, on the local disk, for the block, which must not change it.
 
         Raises FileNotFoundError.
         """
@@ -152,7 +152,7 @@ class Root(ABC):
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """Lend a path on the local disk; the file that is written there appears at `name` when the block ends well."""
+        """Yield a local path; the file written there appears at `name` when the block ends without error."""
         with tempfile.TemporaryDirectory(prefix="fuseline-") as folder:
             path = Path(folder) / "file"
             yield path
@@ -160,7 +160,7 @@ class Root(ABC):
 
     @contextmanager
     def writing_folder(self, name: str) -> Iterator[Path]:
-        """Lend an empty folder on the local disk; what is written there replaces the folder when the block ends well.
+        """Yield an empty local folder; its content replaces the folder `name` when the block ends without error.
 
         Elsewhere than on a disk this is no one step: what must appear whole is told by a record that is written last.
         """

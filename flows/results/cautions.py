@@ -1,4 +1,4 @@
-"""What whoever reads the scores must know of the data: few documents to judge by, splits or labels that say nothing."""
+"""Cautions for readers of the scores: too few documents to judge by, splits or labels that carry no information."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -65,7 +65,7 @@ def node_tables(nodes: list[Node], root: Root, role: str, name: str) -> Iterator
 
 
 def measure_table() -> pa.Table:
-    """Return MEASURES: what the registry says of every metric."""
+    """Return MEASURES: the description of every metric in the registry."""
     rows = [
         {
             "title": metric.title or name.replace("_", " "),
@@ -121,7 +121,7 @@ def presence_table(nodes: list[Node], root: Root) -> pa.Table:
 
 
 def model_table(config: Config, nodes: list[Node], root: Root) -> pa.Table:
-    """Return one MODELS row per trained model: what it says of its size, and what its fit took."""
+    """Return one MODELS row per trained model: its size and the cost of its fit."""
     rows = []
     for node in nodes:
         if isinstance(node, Fit) and node.role == train.ROLE and (record := node.fitted(root).record()):

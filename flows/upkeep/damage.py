@@ -103,7 +103,7 @@ def _damage_of_others(config: Config, nodes: Sequence[Node], root: Root) -> Chec
 
 
 def _stranger_damage(folder: str, root: Root) -> tuple[int, list[Damage]]:
-    """Look at a dataset that no configuration is known to need: damaged it goes whole, as `gc` would have it."""
+    """Check a dataset that no known configuration needs; a damaged one is removed as a whole, as `gc` would do."""
     manifest = manifest_in(root, folder)
     if manifest is None:
         return 0, [Damage((MANIFEST,), partial(root.remove, folder))]

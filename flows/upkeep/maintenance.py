@@ -1,4 +1,4 @@
-"""Tidy an output root: what nobody needs any more."""
+"""Remove what is no longer needed from an output root."""
 
 from fuseline.flows.config import Config
 from fuseline.flows.experiments.trials import sweep_nodes

@@ -61,7 +61,7 @@ class GMU(NetworkClassifier):
         return product(inside.image + inside.text, self.weights["W"]) + self.weights["b"]
 
     def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
-        """Return modality -> (n,) share |w.(z h_v)| or |w.((1 - z) h_t)| of the chosen class's logit, b aside."""
+        """Return modality -> (n,) share |w.(z h_v)| or |w.((1 - z) h_t)| of the chosen class's logit, without b."""
         inside, rows = self._inside(block), self.weights["W"][chosen]
         return shares({name: np.abs(np.einsum("nh,nh->n", rows, h)) for name, h in inside._asdict().items()})
 

@@ -25,7 +25,7 @@ class Detector(Protocol):
     """Finds elements in one image; building one is cheap, weights are loaded by the first `detect`."""
 
     kind: ClassVar[str]  # its name in the registry
-    summary: ClassVar[str]  # one line for those who choose
+    summary: ClassVar[str]  # one line for `fuseline list`
     origin: ClassVar[str]  # of its weights: package or file, size, licence
     finds: ClassVar[Finds]
     Config: ClassVar[type[FrozenConfig]]

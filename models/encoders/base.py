@@ -24,7 +24,7 @@ class Described(Protocol):
     """What the registry knows of an encoder's class; those of "tabular" and "indices" are fitted on documents."""
 
     kind: ClassVar[str]  # its name in the registry
-    summary: ClassVar[str]  # one line for those who choose
+    summary: ClassVar[str]  # one line for `fuseline list`
     origin: ClassVar[str]  # of its weights: package or file, size, licence; "" when there are none
     modality: ClassVar[Modality]
     Config: ClassVar[type[FrozenConfig]]

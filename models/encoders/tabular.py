@@ -104,7 +104,7 @@ class Tabular:
     def encode(self, table: pa.Table, *, missing: float = 0.0) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return vectors (n, dim) float32 and present (n,): at least one column has a known value.
 
-        A column without a known value holds `missing`, its flag aside.
+        A column without a known value holds `missing`, except its flag.
         """
         vectors = np.zeros((table.num_rows, self.dim), np.float32)
         indices, rows, at = self.indices(table), np.arange(table.num_rows), 0

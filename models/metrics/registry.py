@@ -25,7 +25,7 @@ from fuseline.plugins import Registry
 
 
 class Documents(NamedTuple):
-    """Labelled documents and what a model says of them; every field has one entry per document."""
+    """Labelled documents and a model's predictions; every field has one entry per document."""
 
     truth: pa.Array  # (n,) list<string>: own labels, at least one
     predicted: pa.Array  # (n,) list<string>: predicted labels
@@ -69,7 +69,7 @@ class Metric(NamedTuple):
     """A measure of the quality of predictions: evaluation, tables, sweeps and the report take it from here."""
 
     kind: str  # its name in the registry and in the results table
-    summary: str  # one line for those who read tables
+    summary: str  # one line for readers of tables
     value: Callable[[Counts], float]
     documents: Callable[[Tally], int] = lambda tally: tally.n  # it is computed on; without any it is left out
     lower_is_better: bool = False

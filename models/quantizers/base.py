@@ -37,7 +37,7 @@ class Quantizer(Protocol):
     """A codebook that is fitted once; equal rows and seeds give equal bytes. Its options are `QuantizerOptions`."""
 
     kind: ClassVar[str]  # its name in the registry
-    summary: ClassVar[str]  # one line for those who choose
+    summary: ClassVar[str]  # one line for `fuseline list`
     Config: ClassVar[type[FrozenConfig]]
     repeated: ClassVar[bool]  # whether tokens are named by their repeat too
     usage: NDArray[np.int64]  # (M, Ks) rows of the sample per codeword

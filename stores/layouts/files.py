@@ -11,7 +11,7 @@ from fuseline.stores.root import Root
 # What libraries raise over bytes that are not what they were when no digest was compared first.
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, pa.ArrowException)
 
-# Files that matched their digest in this process: folder, name, what the place says of them, and digest.
+# Files that matched their digest in this process: folder, name, size and times, and digest.
 _checked: set[tuple[Root, str, Hashable, str]] = set()
 
 

@@ -68,7 +68,7 @@ class LocalRoot(Root):
         return linked(self.local(name), data)
 
     def list(self, below: str = "") -> Names:
-        """Return the names of all files below a folder, left-overs of killed writes aside."""
+        """Return the names of all files below a folder, except left-overs of killed writes."""
         names, top = [], str(self.local(below))
         for folder, folders, files in os.walk(top):
             folders[:] = [name for name in folders if not _is_partial(name)]
@@ -88,7 +88,7 @@ class LocalRoot(Root):
             self.local(name).unlink(missing_ok=True)
 
     def stat(self, name: str) -> Stat | None:
-        """Return what the file system says of a file."""
+        """Return the size and modification time of a file."""
         try:
             status = self.local(name).stat()
         except OSError:
@@ -116,20 +116,20 @@ class LocalRoot(Root):
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
-        """Lend a file or folder where it lies, so that it can be mapped into memory."""
+        """Yield the path of a file or folder itself, so that it can be mapped into memory."""
         path = self.local(name)
         path.stat()
         yield path
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """Lend a path beside the file, which is renamed to it."""
+        """Yield a temporary path beside the file, which is renamed to it at the end."""
         with atomic_file(self.local(name)) as partial:
             yield partial
 
     @contextmanager
     def writing_folder(self, name: str) -> Iterator[Path]:
-        """Lend a folder beside, which is renamed; a kill between the two renames of a replacement loses the old one."""
+        """Yield a temporary folder, renamed at the end; a kill between the two renames loses a replaced folder."""
         with atomic_folder(self.local(name)) as partial:
             yield partial
 

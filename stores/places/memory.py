@@ -1,4 +1,4 @@
-"""The memory of this process: for tests, and for pipelines whose results nobody keeps."""
+"""The memory of this process: for tests, and for pipelines whose results are not kept."""
 
 import itertools
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A source becomes shards of documents; a second look touches only what changed."""
+"""Ingest a source as shards of documents; ingesting it again touches only what changed."""
 
 import logging
 import time

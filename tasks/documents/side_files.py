@@ -1,4 +1,4 @@
-"""What lies beside the documents' shards: lists of ids, rows set aside, digests of images, the state of the ingest."""
+"""Files beside the shards of documents: lists of ids, rows set aside, digests of images, the state of the ingest."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What one process keeps: features that many fits read alike, within a bound of bytes, and fitted things in use."""
+"""Caches of one process: features that several fits share, within a bound of bytes, and fitted objects in use."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -27,7 +27,7 @@ class _Item:
 
 
 class Cache:
-    """Values by key; the least recently used ones that nobody holds are closed when all take more than `limit` bytes.
+    """Values by key; above `limit` bytes in all, the least recently used ones that are not in use are closed.
 
     Threads may use it at the same time: the first that asks for a key makes the value, the others wait for it.
     """
@@ -39,7 +39,7 @@ class Cache:
 
     @contextmanager
     def get_or_create(self, key: Hashable, make: Callable[[], T]) -> Iterator[T]:
-        """Yield the value of a key, made if it is not there; it is closed by nobody while the block runs."""
+        """Yield the value of a key, created if it is absent; it is not closed while the block runs."""
         with self._lock:
             item = self._items.setdefault(key, _Item())
             self._items.move_to_end(key)
@@ -55,7 +55,7 @@ class Cache:
             self._trim(self.limit)
 
     def close(self) -> None:
-        """Close everything that nobody holds."""
+        """Close every value that is not in use."""
         self._trim(-1)
 
     @property

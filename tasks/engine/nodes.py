@@ -83,7 +83,7 @@ class Node:
 
     kind: ClassVar[Kind] = "shards"
 
-    role: str  # what its dataset is to those who look for it, and the folder that holds it: "embed", "models"
+    role: str  # the role of its dataset, and the folder that holds it: "embed", "models"
     short: str  # its name among the datasets of its role: "image"
     flow: str  # the step, and so the deployment, that makes it: "embed", "train"; says nothing about when
     main: bool = True  # one of the datasets that its flow is about: its label need not say the role
@@ -156,7 +156,7 @@ class Scan:
     lost: frozenset[int] = frozenset()  # shards whose record is gone
     listing: object = field(default=None, compare=False, repr=False)  # of a source that must be read
     again: frozenset[int] = frozenset()  # shards whose images are read again
-    images: str = field(default="", compare=False)  # what to tell of images that were looked for in vain
+    images: str = field(default="", compare=False)  # a note on images that were not found
 
 
 class Source(Protocol):
@@ -193,7 +193,7 @@ class IngestFunction(Protocol):
 class Ingest(Node):
     """The first node: a source becomes shards of documents, by functions that the node carries as a fit carries its.
 
-    `note(node, root)` is what the plan tells of documents that need nothing.
+    `note(node, root)` returns the note that a plan shows when the documents are fresh.
     """
 
     source: Source  # no part of the key: documents may move

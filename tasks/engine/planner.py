@@ -90,7 +90,7 @@ def snapshot_of(node: Fit, root: Root) -> InputsSnapshot:
 
 
 def fit_is_due(node: Fit, root: Root, options: PlanOptions, snapshot: InputsSnapshot) -> bool:
-    """Tell what `plan_node` says of a fit whose upstream is fresh: whether it must be made, given what it would see."""
+    """Plan a fit whose upstream is fresh, as `plan_node` does, given the snapshot of what it would read."""
     record = node.fitted(root).record()
     if record is None or options.refit == "now" or record.fitted != snapshot.fitted:
         return True
@@ -193,7 +193,7 @@ def over_images(node: Node) -> bool:
 
 
 def changed_images(nodes: Sequence[Node], root: Root) -> frozenset[int]:
-    """Return the shards in which a stage found images that are not those whose digests the documents hold."""
+    """Return the shards in which a stage met images that differ from their digests in the documents."""
     records_of_nodes = (node.dataset(root).readable_records() for node in nodes if over_images(node))
     return frozenset(i for records in records_of_nodes for i, record in records.items() if _has_changed(record))
 

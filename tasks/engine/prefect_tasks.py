@@ -174,7 +174,7 @@ def _run_batches(
                 for report in done:
                     listen.advance(report)
     except KeyboardInterrupt:
-        # The threads wait for workers: without them nobody waits for the shards in flight.
+        # The threads wait for workers; without them the shards in flight would not be awaited.
         close_pool(kill=True)
         raise
     return reports

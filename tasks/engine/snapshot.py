@@ -15,7 +15,7 @@ def fit_shards(node: Fit, root: Root) -> dict[str, str]:
 
 
 def seen_shards(node: Summary, root: Root) -> tuple[bool, ...]:
-    """Tell, for each shard that a summary reads, in order, whether the fit that it compares with saw it as it is now.
+    """Return, per shard that a summary reads, in order, whether the fit that it compares with saw it as it is now.
 
     Empty for a summary that compares with none.
     """
@@ -28,5 +28,5 @@ def seen_shards(node: Summary, root: Root) -> tuple[bool, ...]:
 
 
 def seen_input(node: Summary, root: Root) -> dict[str, str]:
-    """Return what a summary's record says of the shards that were seen: {} when it does not depend on them."""
+    """Return the input that records which shards were seen; {} when a summary does not depend on them."""
     return {} if node.compares is None else {SEEN: "".join("01"[seen] for seen in seen_shards(node, root))}

@@ -166,7 +166,7 @@ class SourceFormat(NamedTuple, Generic[OptionsT]):
     """A source format as the registry lists it: its name, its options and the functions that read it."""
 
     kind: str  # its name in the registry
-    summary: str  # one line for those who choose
+    summary: str  # one line for `fuseline list`
     options: type[OptionsT]
     read: Reader[OptionsT]
     files: Callable[[str, OptionsT], Iterator[SourceFile]]

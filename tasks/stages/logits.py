@@ -1,4 +1,4 @@
-"""What a classifier says of every class, for models that read it: one shard of features -> one shard of logits."""
+"""Logits of a classifier, as input of other models: one shard of features -> one shard of logits."""
 
 import numpy as np
 import orjson

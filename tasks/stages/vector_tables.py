@@ -1,4 +1,4 @@
-"""Embeddings as lists of numbers in Parquet, for those who read SQL rather than Zarr."""
+"""Embeddings as lists of numbers in Parquet, for analysts who read SQL rather than Zarr."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
