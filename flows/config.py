@@ -282,7 +282,7 @@ def _known(field: str, name: str, there: Mapping[str, object]) -> None:
 
 
 def _refuse_odd(value: object, field: str) -> None:
-    """Raise ConfigError for a NUL in any text, since no path, name or pattern holds one, and for endless integers."""
+    """Raise ConfigError for a NUL character in any text and for integers of more than 63 bits."""
     if isinstance(value, str) and "\0" in value:
         raise ConfigError(mismatch(field, "text without NUL characters", value, "remove them"))
     if isinstance(value, int) and value.bit_length() > INTEGER_BITS:

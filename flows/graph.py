@@ -1,4 +1,4 @@
-"""The DAG of a configuration: which stage reads which. What a stage is made of, its own module says."""
+"""The DAG of a configuration: which stage reads which. Each stage's module defines its node."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -54,7 +54,7 @@ def build(config: Config) -> list[Node]:
 
 @contextmanager
 def built_once() -> Iterator[None]:
-    """Let `build` wire a configuration once in the block: weights are looked at when it begins, not again and again."""
+    """Make `build` wire a configuration once in the block, so that weights are checked once, when it begins."""
     built = _BUILT.get()
     token = _BUILT.set({} if built is None else built)
     try:
@@ -164,7 +164,7 @@ def _results(
     predictions: Mapping[str, ShardStage],
     counts: Mapping[str, ShardStage],
 ) -> Iterator[Node]:
-    """Yield what is told of the models."""
+    """Yield the nodes of the report: scores, statistics, galleries and dictionaries."""
     documents, models, report = features.documents, sorted(config.models.items()), config.report
     yield statistics.stage(documents, features.clean)
     for name, spec in models:

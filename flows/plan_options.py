@@ -1,4 +1,4 @@
-"""What the planner is told beside the nodes."""
+"""Options of the planner, from the configuration and from earlier runs."""
 
 from fuseline.flows.config import Config
 from fuseline.models.device import torch_device
@@ -43,7 +43,7 @@ def plan_options(
 
 
 def check_devices(nodes: list[Node]) -> None:
-    """Raise ConfigError when a node names a device that is not there; torch is imported for CUDA alone."""
+    """Raise ConfigError when a node names a device that is absent; torch is imported for CUDA alone."""
     for node in nodes:
         device = getattr(getattr(node.config, "options", None), "device", "auto")
         if device in ("auto", "cpu"):

@@ -30,7 +30,7 @@ OWN_SERVER_SETTINGS = {
 
 
 def prepare_prefect(root: Root, *, verbose: bool = False, serve: bool = True) -> None:
-    """Set Prefect up for a run of ours; what the user set stays. Must come before Prefect is imported.
+    """Configure Prefect for a run; settings of the user are kept. Must be called before Prefect is imported.
 
     Errors are told by the command line in one line, so Prefect's own log is only for `verbose`.
 

@@ -23,7 +23,7 @@ LINE_SECONDS = 10.0  # between two lines of one stage in a log
 
 
 class Expected(NamedTuple):
-    """What making a stage consists of, as far as it is known before."""
+    """The work that a stage consists of, as far as it is known beforehand."""
 
     label: str
     shards: int | None  # None: reading its source will tell
@@ -66,7 +66,7 @@ class ProgressReporter:
 
     @contextmanager
     def watch(self, labels: Sequence[str], meter: Meter) -> Iterator[None]:
-        """Look at the meter of a piece of work of some stages while the block waits for it."""
+        """Watch the meter of the work of some stages while the block waits for it."""
         stages = [self._stages[label] for label in labels if label in self._stages]
         for stage in stages:
             stage.meters[id(meter)] = meter
@@ -125,7 +125,7 @@ class _Stage:
         return done, total or None
 
     def progress(self) -> str:
-        """Return in words how far it is."""
+        """Return the progress as text."""
         doing = next((meter.doing for meter in list(self.meters.values()) if meter.doing), "")
         done, total = self.extent()
         if doing:
@@ -136,7 +136,7 @@ class _Stage:
         return f"{done:,}{of} docs, {done / self.seconds:,.0f} docs/s"
 
     def result(self) -> str:
-        """Return in words what was made."""
+        """Return the result as text."""
         seconds, unit = max(1e-3, self.seconds - self.apart), self.expected.unit
         took = f"{seconds:.1f} s"
         if unit != "docs":

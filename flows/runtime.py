@@ -1,4 +1,4 @@
-"""What a run needs around it: its name, the lock of its root, and summaries of what its stages did."""
+"""The frame of a run: its name, the lock of its root, and summaries of its stages."""
 
 import logging
 import secrets

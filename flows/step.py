@@ -31,7 +31,7 @@ COUNTS = ("computed_shards", "rows_computed", "rows_reused", "failed_shards", "s
 
 
 class RunOptions(NamedTuple):
-    """What the user asked for beside the configuration."""
+    """Options of a run beside the configuration."""
 
     retry_failed: bool = False
     refit: bool = False
@@ -119,7 +119,7 @@ def run_nodes(
 
 
 def expected(plan: Plan, root: Root) -> Expected:
-    """Return what making a plan consists of, as far as it is known before."""
+    """Return the work that a plan consists of, as far as it is known beforehand."""
     node = plan.node
     if not isinstance(node, ShardStage):
         unit = "" if isinstance(node, Summary) else "docs"

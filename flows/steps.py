@@ -21,7 +21,7 @@ class Step(NamedTuple):
     names: tuple[str, ...]
 
     def make(self, nodes: list[Node], config: Config, run_options: RunOptions) -> StageSummaries:
-        """Make those of the nodes that are not fresh; no flow runs where there is nothing to do."""
+        """Materialize the nodes that are not fresh; no flow runs when all are."""
         done = fresh_summaries(nodes, config, run_options)
         if done is not None:
             return done

@@ -26,7 +26,7 @@ class CrashedError(RuntimeError):
 
 
 class _Alarm(BaseException):
-    """Rings in the middle of a parser, which may catch Exception and must not swallow it."""
+    """Raised inside a parser by the timer; no Exception, so that no handler of the parser swallows it."""
 
 
 def call(function: Callable[[A], R], argument: A, *, seconds: float, isolate: bool = False) -> R:

@@ -1,4 +1,4 @@
-"""Options of a registered thing, parsed as its own type, and faults told in the house's way."""
+"""Options of registry entries, parsed as their own type, and validation errors as one line each."""
 
 import difflib
 import reprlib
@@ -15,7 +15,7 @@ Options = Annotated[SerializeAsAny[FrozenConfig], WithJsonSchema({"type": "objec
 
 
 class ChosenConfig(FrozenConfig):
-    """A configuration that names a registered thing in the field `chosen_by`, and holds its `options` as their type."""
+    """A configuration that names a registry entry in the field `chosen_by`, and holds its `options` as their type."""
 
     chosen_by: ClassVar[str]
 
@@ -47,7 +47,7 @@ def parse_options(config: type[ConfigT], options: Mapping[str, object], *, field
 
 
 def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
-    """Yield one line per fault: field, expected, got, cure."""
+    """Yield one line per validation error: field, expected, got, cure."""
     for fault in error.errors(include_url=False):
         place = [str(part) for part in fault["loc"] if part != NUMBER]
         field, got = ".".join(place) or "config", fault.get("input")

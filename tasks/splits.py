@@ -1,4 +1,4 @@
-"""Who is in which split or fold: pure functions of keys and a seed, never of row order.
+"""Assignment of documents to splits and folds: pure functions of keys and a seed, never of row order.
 
 A key is the document's id, or its group when documents of one group must not lie on both sides (R13). The same key
 always gets the same answer, so documents that are added later move no other in `hash_split` and `hash_folds`.
@@ -90,14 +90,14 @@ def _codes(values: pa.Array) -> NDArray[np.int64]:
 
 
 def check_shares(valid: float, test: float) -> None:
-    """Refuse shares that are no shares."""
+    """Raise ConfigError for shares outside 0..1, or whose sum is above 1."""
     if not (math.isfinite(valid) and math.isfinite(test) and valid >= 0 and test >= 0 and valid + test <= 1):
         cure = "give two numbers from 0 to 1 whose sum is at most 1"
         raise ConfigError(mismatch("split.valid and split.test", "shares of the documents", (valid, test), cure))
 
 
 def check_folds(k: int) -> None:
-    """Refuse fewer than two folds."""
+    """Raise ConfigError for fewer than two folds."""
     if k < 2:
         raise ConfigError(mismatch("split.folds", "at least 2", k, "set folds to 5, as the papers do"))
 

@@ -1,4 +1,4 @@
-"""What there is to choose from: the registries, as rows of name, summary and weights.
+"""The registries, as rows of name, summary and weights.
 
 Each registry is imported when it is asked for: `fuseline list` answers at once.
 """

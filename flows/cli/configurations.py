@@ -77,7 +77,7 @@ def init_config(
 
 
 def refuse_existing(output: Path) -> None:
-    """Raise ConfigError for a file that is there: it may hold somebody's work."""
+    """Raise ConfigError for an existing file, which is never overwritten."""
     if output.exists() or output.is_symlink():
         raise ConfigError(mismatch("--output", "a file that is not there yet", str(output), "choose another name"))
 

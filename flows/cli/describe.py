@@ -1,4 +1,4 @@
-"""One thing that a configuration can name, and its options: type, default and meaning of each."""
+"""An entry of a registry with its options: type, default and meaning of each."""
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Tables at a terminal that need no more than their rows."""
+"""Terminal tables that depend on their rows alone."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ def registry_table(rows: list[dict[str, str]]) -> Table:
 
 
 def head_lines(description: dict[str, object]) -> Iterator[str]:
-    """Yield what is said of one thing above its options."""
+    """Yield the lines above the options of a registry entry."""
     yield f"{description['name']}: {description['summary']}"
     for fact, value in description.items():
         if fact not in ("kind", "name", "summary", "options") and value:

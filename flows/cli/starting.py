@@ -78,7 +78,7 @@ def _models(guessed: Guess) -> list[str]:
 
 
 def configuration_name(source: str) -> str:
-    """Return what a configuration for a source is called: after its last part, never after what a URL asks with."""
+    """Return the name of a configuration for a source: the last part of its path, without the query of a URL."""
     path = re.split("[?#]", source, maxsplit=1)[0] if "://" in source else source
     stem = PurePosixPath(path.rstrip("/")).name.partition(".")[0]
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:100] or "documents"

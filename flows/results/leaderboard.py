@@ -1,4 +1,4 @@
-"""What a run comes to: its models with their scores and costs, the best first."""
+"""The leaderboard of a run: its models with their scores and costs, the best first."""
 
 from collections.abc import Callable
 from typing import NamedTuple

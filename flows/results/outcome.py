@@ -1,4 +1,4 @@
-"""What went wrong or stayed behind in a run: failed rows, their share, models that saw less than there is."""
+"""Failures and warnings of a run: failed rows, their share, models that were fitted on fewer documents."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Failures(NamedTuple):
 
 
 def findings_of(nodes: list[Node], root: Root) -> pa.Table:
-    """Return what the ingest told of its source beside the rows."""
+    """Return the findings of the ingest about its source, beside the rows."""
     tables = [found_beside(node.dataset(root)) for node in nodes if isinstance(node, Ingest)]
     return pa.concat_tables([FINDINGS.empty_table(), *tables]).combine_chunks()
 

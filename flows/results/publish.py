@@ -1,4 +1,4 @@
-"""Put the results of a complete run where people look: latest/, metrics/, the catalog and the report."""
+"""Publish the results of a complete run: latest/, metrics/, the catalog and the report."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -78,7 +78,7 @@ def publish_results(config: Config, summaries: list[dict[str, Any]], run: str) -
 
 
 def publish(config: Config, nodes: list[Node], *, run: str, created: str, summaries: list[dict[str, Any]]) -> str:
-    """Write everything that analysts read, and return the report's path.
+    """Write all published files, and return the report's path.
 
     Args:
         config: the effective configuration.

@@ -104,7 +104,7 @@ def forget(config: Config, ids: Sequence[str], *, missing_ok: bool = False, dry_
 
 
 def report_lines(done: Erasure, config: Config, *, dry_run: bool) -> Iterator[str]:
-    """Yield what people should know about an erasure, line by line."""
+    """Yield the report of an erasure, line by line."""
     went = "would go" if dry_run else "went"
     yield f"{sum(done.rows.values()):,} rows of {len(done.rows)} datasets {went}; {len(done.pages)} reports showed them"
     if done.unknown:

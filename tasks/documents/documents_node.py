@@ -1,4 +1,4 @@
-"""What documents are made from: a source, the choices that an ingest is given, and the node that holds both."""
+"""The node of a data set's documents, with its source and the options of its ingest."""
 
 from dataclasses import dataclass
 from typing import Literal

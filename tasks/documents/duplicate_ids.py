@@ -10,7 +10,7 @@ from fuseline.tasks.documents.routing import id_hashes
 
 
 class LastOfEach:
-    """Knows, after one reading of all ids, where each of them comes for the last time; 8 bytes an id while it reads."""
+    """The last occurrence of every id, after one reading of all ids; 8 bytes per id while reading."""
 
     def __init__(self, ids: Iterable[pa.ChunkedArray]) -> None:
         every = np.concatenate([np.zeros(0, np.uint64), *map(id_hashes, ids)])

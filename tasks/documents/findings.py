@@ -31,7 +31,7 @@ class References:
         self._seen = HashSet()
 
     def add(self, images: pa.ChunkedArray) -> None:
-        """Take in the images of some rows."""
+        """Add the images of some rows."""
         uris, offsets = (pc.struct_field(images, name) for name in ("uri", "offset"))
         within = pc.binary_join_element_wise(uris, offsets.cast(pa.string()), ":")  # null where one is
         hashes = np.unique(name_hashes(pc.coalesce(within, uris).drop_null().to_pylist()))

@@ -1,4 +1,4 @@
-"""Whether any document has what a stage is about to work on: a modality that is empty everywhere is a mistake."""
+"""Check that some document has what a stage reads: a modality that is empty everywhere is a mistake."""
 
 from collections import Counter
 

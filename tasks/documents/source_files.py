@@ -22,7 +22,7 @@ class Listing:
 
     @classmethod
     def of(cls, files: Iterable[SourceFile]) -> Self:
-        """Take in a listing, file by file; its order counts."""
+        """Return the summary of a listing, whose order matters."""
         names, stamps, digest = array("Q"), array("Q"), xxhash.xxh3_128()
         between = b""
         for uri, size, time in files:

@@ -1,4 +1,4 @@
-"""Where a document stood in its source: one text as readers give it, file and row apart as datasets hold it."""
+"""Position of a document in its source: one text as readers give it, file and row apart as datasets hold it."""
 
 import pyarrow as pa
 import pyarrow.compute as pc

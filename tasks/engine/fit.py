@@ -76,7 +76,7 @@ def make_fit(
 
 
 def stale_scratch(nodes: Iterable[Node], root: Root) -> list[ScratchFolder]:
-    """Return what fits that were cut short have kept and none of `nodes` would go on from: what they see changed."""
+    """Return scratch folders of interrupted fits that none of `nodes` would resume, because their input changed."""
     mine = {f"{node.name}/{node.key}": node for node in nodes if isinstance(node, Fit)}
     return [
         scratch for scratch in scratch_folders(root) if not _is_awaited(scratch.folder, mine.get(scratch.fit), root)

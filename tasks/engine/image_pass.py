@@ -32,7 +32,7 @@ Value_co = TypeVar("Value_co", covariant=True)
 
 
 class Outcome(NamedTuple, Generic[Value_co]):
-    """What a consumer made of one image: `value` is None unless the status is ok."""
+    """Outcome of one image for a consumer: `value` is None unless the status is ok."""
 
     status: str
     value: Value_co | None
@@ -121,7 +121,7 @@ class ConsumerPass:
                 self.flush()
 
     def flush(self) -> None:
-        """Compute what was gathered."""
+        """Compute the gathered batch."""
         batch, self._batch = self._batch, []
         if not batch or self.error is not None:
             return
@@ -154,7 +154,7 @@ class ConsumerPass:
 
 
 class Item(NamedTuple):
-    """What a decoding thread made of one row for one part: an outcome to compute or to keep, or an error."""
+    """Result of a decoding thread for one row and one part: an outcome to compute or to keep, or an error."""
 
     outcome: Outcome[object] | None
     error: Exception | None
@@ -163,7 +163,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class PassResult:
-    """What each consumer made, and what they shared."""
+    """Results of all consumers of a pass, and its counts."""
 
     parts: list[ConsumerPass]
     images: int  # looked at

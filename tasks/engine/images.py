@@ -54,7 +54,7 @@ _DAMAGE = (
 
 
 class ImageLimits(FrozenConfig):
-    """What one image may cost."""
+    """Limits on one image: bytes, pixels and seconds."""
 
     max_bytes: int = Field(
         50_000_000, ge=1, description="Bytes that an image file may have; a larger one is `too_large`"
@@ -74,7 +74,7 @@ class ImageError(ValueError):
 
 
 class ImageHeader(NamedTuple):
-    """What the header says, before any turn."""
+    """Format and size as the header states them, before any rotation."""
 
     kind: str
     width: int

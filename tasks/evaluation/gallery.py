@@ -1,4 +1,4 @@
-"""Right and wrong examples with small pictures, chosen the same way every time."""
+"""Right and wrong examples with thumbnails, chosen deterministically."""
 
 import io
 from collections.abc import Iterable

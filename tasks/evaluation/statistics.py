@@ -16,7 +16,7 @@ ROLE, TOTAL = "statistics", "total"
 
 
 class StatisticsConfig(FrozenConfig):
-    """Nothing to choose."""
+    """No options."""
 
 
 def statistics(documents: pa.Table, cleaned: pa.Table) -> pa.Table:

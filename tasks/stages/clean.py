@@ -1,4 +1,4 @@
-"""Documents as they came -> plain text to classify: the clean stage."""
+"""Raw documents -> plain text to classify: the clean stage."""
 
 import html as entities
 import re

@@ -1,4 +1,4 @@
-"""Has the data moved away from a codebook? New shards beside those that it was fitted on, and the verdict."""
+"""Drift of the data from a codebook: new shards compared with those that it was fitted on."""
 
 import numpy as np
 import pyarrow as pa

@@ -50,7 +50,7 @@ class DetectConfig(ChosenConfig):
 
 
 def detect(documents: pa.Table, config: DetectConfig, *, source: str) -> pa.Table:
-    """Return what was found in each document's image, in the documents' order and the DETECTIONS schema.
+    """Return the elements detected in each document's image, in the documents' order and the DETECTIONS schema.
 
     Status: ok (also without any element), missing, no_image, bad_uri, bad_image, too_large, timeout, changed,
     detect_failed. Raises MissingWeights.

@@ -14,7 +14,7 @@ from fuseline.tasks.stages.train import ModelConfig, Readable
 
 
 class LogitsConfig(FrozenConfig):
-    """Whose logits they are."""
+    """The model whose logits are written."""
 
     kind: str
 

@@ -13,7 +13,7 @@ from fuseline.tasks.stages.quantize import QuantizeConfig, load_codebook
 
 
 class TokenCountsConfig(FrozenConfig):
-    """What is counted."""
+    """Options of the token counts."""
 
     quantizer: str
     representatives: int  # documents kept per token

@@ -9,7 +9,7 @@ from fuseline.tasks.engine.nodes import Context, Read, ShardStage
 
 
 class VectorsConfig(FrozenConfig):
-    """Nothing to choose."""
+    """No options."""
 
 
 def export_vectors(tables: list[pa.Table], config: VectorsConfig, context: Context) -> pa.Table:
