@@ -159,7 +159,7 @@ class Scan:
     images: str = field(default="", compare=False)  # a note on images that were not found
 
 
-class Source(Protocol):
+class DocumentSource(Protocol):
     """Where documents come from."""
 
     def image_root(self) -> str:
@@ -196,7 +196,7 @@ class Ingest(Node):
     `note(node, root)` returns the note that a plan shows when the documents are fresh.
     """
 
-    source: Source  # no part of the key: documents may move
+    source: DocumentSource  # no part of the key: documents may move
     scan: ScanFunction
     make: IngestFunction
     note: Callable[["Ingest", Root], str]
