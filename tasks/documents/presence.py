@@ -10,7 +10,7 @@ from fuseline.tasks.engine.nodes import Fit, Ingest, Node, Read, ShardStage
 NEEDY = ("embed", "detect", "quantize", "train")  # flows whose stages are refused over nothing
 CURE = "correct the source or the stage before, or take out what reads it; --retry-failed tries failed rows again"
 LOCATE = (
-    'say where they lie with source.options.images.pattern ("images/{id}.jpg") or source.options.root, or take out '
+    'say where they lie with source.options.images.pattern ("images/{id}.jpg"), images.archive or root, or take out '
     "the stages over images"
 )
 DOWNLOAD = "download them first, as img2dataset does, and refer to the files; or remove the stages over images"

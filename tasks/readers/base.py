@@ -21,13 +21,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from fuseline.models.config import FrozenConfig, runtime_option
+from fuseline.models.config import FrozenConfig, added, runtime_option
 from fuseline.stores.errors import mismatch
 from fuseline.stores.schemas import DOCUMENTS, IMAGE
 from fuseline.tasks.options import parse_options
 
 Split = Literal["train", "valid", "test"]
 BAD_SPLIT = "bad_split"  # status of a row whose split is none of ours; it keeps its fields, `split` is null
+ARCHIVES = (".tar", ".parquet")  # what `images.archive` may be
 ColumnValues: TypeAlias = pa.Array | Sequence[object]
 
 
@@ -65,6 +66,19 @@ class ImageOptions(FrozenConfig):
         min_length=1,
         description='Path of each row\'s image, with columns of the row in braces: "images/{id}.jpg"',
     )
+    archive: str | None = added(
+        None,
+        description="File beside the table that holds the images by name: an uncompressed tar, which is read where it "
+        "lies, or a Parquet file with a column of names and one of bytes",
+    )
+
+    @field_validator("archive")
+    @classmethod
+    def _known_kind(cls, archive: str | None) -> str | None:
+        if archive is not None and not archive.lower().endswith(ARCHIVES):
+            cure = "unpack it, or pack the images as a tar without compression"
+            raise ValueError(f"expected a name that ends in {' or '.join(ARCHIVES)}, got {archive!r}; {cure}")
+        return archive
 
 
 class ReaderOptions(FrozenConfig):
@@ -83,7 +97,8 @@ class ReaderOptions(FrozenConfig):
     images: Literal["reference", "copy"] | ImageOptions = Field(
         "reference",
         description="reference; copy: the bytes go into the documents; or both choices by name: "
-        '{mode: copy, pattern: "images/{id}.jpg"}, where the rows of a table name no image file',
+        '{mode: copy, pattern: "images/{id}.jpg"}, where the rows of a table name no image file; '
+        "{archive: images.tar}, where they name members of an archive",
     )
     max_image_bytes: int = Field(
         64 << 20, ge=1, description="Bytes of an image that is copied; a larger one is `too_large`"
@@ -104,6 +119,7 @@ class ReaderOptions(FrozenConfig):
     )
 
     patterned: ClassVar[bool] = False  # whether `images.pattern` can be followed: the rows' own columns are at hand
+    archived: ClassVar[bool] = False  # whether `images.archive` is looked into
 
     @field_validator("images", mode="before")
     @classmethod
@@ -111,7 +127,9 @@ class ReaderOptions(FrozenConfig):
         if isinstance(value, dict):
             return parse_options(ImageOptions, value, field="")
         if not isinstance(value, ImageOptions) and value not in ("reference", "copy"):
-            raise ValueError(f"expected reference, copy or {{mode, pattern}}, got {value!r}; choose one of them")
+            raise ValueError(
+                f"expected reference, copy or {{mode, pattern, archive}}, got {value!r}; choose one of them"
+            )
         return value
 
     @model_validator(mode="after")
@@ -119,12 +137,20 @@ class ReaderOptions(FrozenConfig):
         if self.image_pattern is not None and not self.patterned:
             cure = "leave it out: this reader knows where the images of its layout lie"
             raise ValueError(mismatch("images.pattern", "no pattern", self.image_pattern, cure))
+        if self.image_archive is not None and not self.archived:
+            cure = "leave it out: only tables (csv, jsonl, parquet) have their images in an archive beside them"
+            raise ValueError(mismatch("images.archive", "no archive", self.image_archive, cure))
         return self
 
     @property
     def image_pattern(self) -> str | None:
         """The pattern of the images' paths; None where the rows name them."""
         return self.images.pattern if isinstance(self.images, ImageOptions) else None
+
+    @property
+    def image_archive(self) -> str | None:
+        """The archive that holds the images, below the image root; None where they are files."""
+        return self.images.archive if isinstance(self.images, ImageOptions) else None
 
     @property
     def copies_images(self) -> bool:

@@ -1,7 +1,7 @@
 """CSV and TSV manifests, plain or packed: a file, or every such file of a folder."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -22,6 +22,8 @@ LOOKS_FOR = "*.csv, *.tsv, *.tab; each may be packed"
 
 class CsvOptions(TableOptions):
     """Options of the CSV reader; the dialect is the data set's, not guessed (R3)."""
+
+    archived: ClassVar[bool] = True
 
     delimiter: str | None = Field(
         None,
@@ -51,7 +53,7 @@ def read(path: str, options: CsvOptions) -> Iterator[pa.Table]:
 
 def read_files(path: str, options: CsvOptions, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[pa.Table]:
     """Yield the documents of the files with these suffixes, images as references."""
-    for file, name, split in sources(path, suffixes):
+    for file, name, split in sources(path, suffixes, options):
         delimiter, where, names = _delimiter(name, options), "", None
         for batch in _records(file, name, options):
             if batch.where != where:  # each file in a zip has its own header
@@ -68,7 +70,7 @@ def read_files(path: str, options: CsvOptions, suffixes: tuple[str, ...] = SUFFI
 
 def columns(path: str, options: CsvOptions) -> list[str]:
     """Return the columns' names of the first file that has any; [] when none has."""
-    batches = (batch for file, name, _ in sources(path, SUFFIXES) for batch in _records(file, name, options))
+    batches = (batch for file, name, _ in sources(path, SUFFIXES, options) for batch in _records(file, name, options))
     return next((names for batch in batches if (names := told_names(batch, options)[0])), [])
 
 

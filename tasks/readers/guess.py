@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from fuseline.stores.errors import ConfigError, FuselineError, mismatch
 from fuseline.tasks.readers import READERS
+from fuseline.tasks.readers.image_archive import archives_beside
 from fuseline.tasks.readers.mapping import LINE, OBVIOUS, TEXTS, TableOptions
 from fuseline.tasks.readers.places import source_names
 from fuseline.tasks.readers.products import PRESETS
@@ -67,7 +68,7 @@ def guess(path: str, reader: str | None = None) -> Guess:
         except FuselineError as error:
             cure = cure if reader is None else str(error)
             continue
-        fits = _fits(sample, share)
+        fits = _fits(sample, share) and ("images" not in options or _holds_images(sample))
         if (fits and not _is_bare(sample)) or (reader is not None and fits):
             return _guess(path, name, options, sample)
         # Images alone give way to a table that speaks of them.
@@ -79,8 +80,28 @@ def guess(path: str, reader: str | None = None) -> Guess:
 
 
 def _guess(path: str, name: str, options: dict[str, Any], sample: pa.Table) -> Guess:
-    columns = _columns(path, name)
+    options, sample = _in_archive(path, name, options, sample)
+    columns = _columns(path, name, options)
     return Guess(name, options, columns, sample, _tabular(path, name, options, columns))
+
+
+def _in_archive(path: str, name: str, options: dict[str, Any], sample: pa.Table) -> tuple[dict[str, Any], pa.Table]:
+    """Return the options with the archive that holds the images of the rows, where one lies beside the table."""
+    if name not in TABLES or not pc.any(pc.struct_field(sample["image"], "uri").is_valid()).as_py():
+        return options, sample
+    for archive in () if "images" in options else archives_beside(path):
+        within = {**options, "images": {"archive": archive}}
+        with suppress(FuselineError):
+            found = _sample(path, name, within)
+            if _holds_images(found):
+                return within, found
+    return options, sample
+
+
+def _holds_images(sample: pa.Table) -> bool:
+    """Return whether the image of any row lies in an archive."""
+    held = pc.or_(*(pc.struct_field(sample["image"], part).is_valid() for part in ("offset", "bytes")))
+    return bool(pc.any(held).as_py())
 
 
 def has_labels(sample: pa.Table) -> bool:
@@ -97,13 +118,20 @@ def _attempts(path: str) -> Iterator[tuple[str, dict[str, Any], float]]:
     yield from ((name, {}, some) for name in (*sorted(READERS.keys() - known), "food101"))
     for name in TABLES:
         with suppress(FuselineError):
-            if columns := _columns(path, name):
-                roles, labels = _roles(columns), _label_columns(columns)
-                if len(labels) > 1:
-                    yield from ((name, {"columns": {**roles, "labels": column}}, FILLED) for column in labels)
-                yield name, {"columns": roles}, 0.0
+            # read as one table with the documents, a file of images would be an odd part of it
+            stored = [one for one in archives_beside(path) if one.endswith(".parquet")] if name == "parquet" else []
+            for given in (*({"images": {"archive": one}} for one in stored), {}):
+                yield from _table_attempts(path, name, given)
     yield "fasttext", {}, some
     yield from ((name, {}, 0.0) for name in (*reversed(FOLDERS), *BY_NAME_ALONE))
+
+
+def _table_attempts(path: str, name: str, given: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], float]]:
+    if columns := _columns(path, name, given):
+        roles, labels = _roles(columns), _label_columns(columns)
+        if len(labels) > 1:
+            yield from ((name, {"columns": {**roles, "labels": column}, **given}, FILLED) for column in labels)
+        yield name, {"columns": roles, **given}, 0.0
 
 
 def _label_columns(columns: list[str]) -> list[str]:
@@ -123,9 +151,11 @@ def _roles(columns: list[str]) -> dict[str, str]:
     return {"id": LINE, **roles}
 
 
-def _columns(path: str, name: str) -> list[str]:
+def _columns(path: str, name: str, given: dict[str, Any]) -> list[str]:
+    """Return the names of a table's columns; of the options, where its images lie counts."""
     columns, options = READERS[name].columns, READERS[name].options
-    return [] if columns is None else columns(path, options())
+    images = {key: value for key, value in given.items() if key == "images"}
+    return [] if columns is None else columns(path, options(**images))
 
 
 def _sample(path: str, name: str, options: dict[str, Any]) -> pa.Table:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fuseline.tasks.readers.base import ReaderOptions, SourceFile, image_array, mark, strings
+from fuseline.tasks.readers.image_archive import archived
 from fuseline.tasks.readers.places import Place, image_root, place, safe_references, same_root, walk
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jfif", ".avif", ".jp2")
@@ -142,10 +143,11 @@ class Fence:
 def copied(tables: Iterable[pa.Table], path: str, options: ReaderOptions) -> Iterator[pa.Table]:
     """Yield the tables with references checked, and with the images' bytes in them when the options ask for copies.
 
-    An image that cannot be read keeps its reference; one over `max_image_bytes` does too, with status `too_large`.
+    References into an archive of images are looked up first. An image that cannot be read keeps its reference; one over
+    `max_image_bytes` does too, with status `too_large`.
     """
     start = image_root(path, options)
-    checked: Iterable[pa.Table] = map(guarded, _uncollected(tables))
+    checked: Iterable[pa.Table] = map(guarded, archived(_uncollected(tables), path, options))
     if not options.follow_links:
         checked = (fenced(table, start) for table in checked)
     if not options.copies_images:

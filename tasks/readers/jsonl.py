@@ -1,6 +1,7 @@
 """JSON lines, one document a line, plain or packed: a file, or every such file of a folder."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -20,6 +21,8 @@ LOOKS_FOR = "*.jsonl, *.ndjson, *.json; each may be packed"
 class JsonlOptions(TableOptions):
     """Options of the JSON lines reader."""
 
+    archived: ClassVar[bool] = True
+
 
 def read(path: str, options: JsonlOptions) -> Iterator[pa.Table]:
     """Yield the documents of a JSON lines source in file order.
@@ -34,7 +37,7 @@ def read_files(path: str, options: JsonlOptions, suffixes: tuple[str, ...] = SUF
     """Yield the documents of the files with these suffixes, images as references."""
     roles: dict[str, str] | None = None
     seen: set[str] = set()
-    for file, name, split in sources(path, suffixes):
+    for file, name, split in sources(path, suffixes, options):
         for member, block in file_blocks(file, options, options.encoding):
             where = f"{name}/{member}" if member else name
             objects = parse_block(block, where, options)
@@ -49,7 +52,7 @@ def read_files(path: str, options: JsonlOptions, suffixes: tuple[str, ...] = SUF
 
 def columns(path: str, options: JsonlOptions) -> list[str]:
     """Return the keys of the objects in the first block of lines, in the order in which they occur."""
-    for file, name, _ in sources(path, SUFFIXES):
+    for file, name, _ in sources(path, SUFFIXES, options):
         for _, block in file_blocks(file, options, options.encoding):
             return list(dict.fromkeys(key for row in parse_block(block, name, options).rows for key in row or ()))
     return []

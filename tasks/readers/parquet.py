@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +28,8 @@ LOOKS_FOR = "*.parquet, *.pq; each may be packed"
 class ParquetOptions(TableOptions):
     """Options of the Parquet reader."""
 
+    archived: ClassVar[bool] = True
+
 
 def read(path: str, options: ParquetOptions) -> Iterator[pa.Table]:
     """Yield the documents of a Parquet source in file order.
@@ -40,7 +42,7 @@ def read(path: str, options: ParquetOptions) -> Iterator[pa.Table]:
 
 def read_files(path: str, options: ParquetOptions, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[pa.Table]:
     """Yield the documents of the files with these suffixes, image files as references."""
-    for file, name, split in sources(path, suffixes):
+    for file, name, split in sources(path, suffixes, options):
         for where, opened in parquet_files(file, name, options):
             if isinstance(opened, str):
                 yield faults([where], [opened])
@@ -50,7 +52,9 @@ def read_files(path: str, options: ParquetOptions, suffixes: tuple[str, ...] = S
 
 def columns(path: str, options: ParquetOptions) -> list[str]:
     """Return the columns' names of the first file that can be opened; [] when none can."""
-    opened = (one for file, name, _ in sources(path, SUFFIXES) for _, one in parquet_files(file, name, options))
+    opened = (
+        one for file, name, _ in sources(path, SUFFIXES, options) for _, one in parquet_files(file, name, options)
+    )
     return next((list(one.schema_arrow.names) for one in opened if not isinstance(one, str)), [])
 
 
