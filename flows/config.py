@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from fuseline.flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
+from fuseline.flows.presets import expand, with_preset
 from fuseline.models.columns import Codes, Dense
 from fuseline.models.config import FrozenConfig, added, key_values, runtime_option
 from fuseline.models.encoders import ENCODERS
@@ -160,7 +161,9 @@ class Config(FrozenConfig):
     crops: dict[str, CropsConfig] = Field({}, description="Embeddings of detected elements, by name")
     stages: dict[str, StageConfig] = added({}, description="Stages of installed packages by name: more vectors")
     quantize: dict[str, QuantizeConfig] = Field({}, description="Codebooks by name")
-    models: dict[str, ModelConfig] = Field({}, description="Classifiers by name")
+    models: dict[str, ModelConfig] = Field(
+        {}, description="Classifiers by name; {preset: fast} adds those that suit the rest"
+    )
     predictions: PredictionsConfig = Field(PredictionsConfig(), description="What predictions hold")
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="What is scored")
     report: ReportConfig = Field(ReportConfig(), description="What the report shows")
@@ -176,7 +179,7 @@ class Config(FrozenConfig):
         if not isinstance(values, dict):
             return values
         _refuse_odd(values, "")
-        return extended(values, (info.context or {}).get(FOLDERS) or (Path.cwd(),))
+        return with_preset(extended(values, (info.context or {}).get(FOLDERS) or (Path.cwd(),)))
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -259,10 +262,22 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: with field, expected, got and cure, one line per fault.
     """
+    values, folders = _plain_values(path, overrides)
+    return parse_config(values, folders=folders)
+
+
+def left_out(path: Path, overrides: Sequence[str] = ()) -> dict[str, str]:
+    """Return the models of the preset of a valid configuration file that are left out, and why."""
+    values, folders = _plain_values(path, overrides)
+    return expand(extended(values, folders)).left_out
+
+
+def _plain_values(path: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[Path]]:
+    """Return the settings of a file with overrides on top, and the folders where it may extend files."""
     given, folders = parse_overrides(overrides), [*folders_of(path)]
     if isinstance(named := given.get("extends"), str) and "\0" not in named:
         folders.append(Path(named).parent)  # who types a path may read it
-    return parse_config(merge(relative_to(read_yaml(path), path.parent), given), folders=folders)
+    return merge(relative_to(read_yaml(path), path.parent), given), folders
 
 
 def parse_config(values: Mapping[str, object], *, folders: Sequence[Path] = ()) -> Config:

@@ -86,6 +86,12 @@ def _models() -> Rows:
     return registry_rows()
 
 
+def _presets() -> Rows:
+    from fuseline.flows.presets import registry_rows
+
+    return registry_rows()
+
+
 REGISTRIES: dict[str, Callable[[], Rows]] = {
     "readers": _readers,
     "stages": _stages,
@@ -93,6 +99,7 @@ REGISTRIES: dict[str, Callable[[], Rows]] = {
     "detectors": _detectors,
     "quantizers": _quantizers,
     "models": _models,
+    "presets": _presets,
     "metrics": _metrics,
     "sections": _sections,
     "places": _places,

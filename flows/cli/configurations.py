@@ -29,11 +29,14 @@ def show_config(config: ConfigPath, set_: Overrides = []) -> None:  # noqa: B006
 
     Example: fuseline config show conf/demo.yaml
     """
-    from fuseline.flows.config import load_config
+    from fuseline.flows.config import left_out, load_config
 
     with error_boundary():
         settings = load_config(config, set_)
-        sys.stdout.write(f"# digest {settings.digest}\n{settings.to_yaml()}")
+        absent = "".join(
+            f"# model {name} is left out of the preset: {why}\n" for name, why in left_out(config, set_).items()
+        )
+        sys.stdout.write(f"# digest {settings.digest}\n{absent}{settings.to_yaml()}")
 
 
 @config.command(name="check")

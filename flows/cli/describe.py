@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from fuseline.flows.cli.choices import REGISTRIES
 from fuseline.flows.config import Config
+from fuseline.flows.presets import PRESETS
 from fuseline.models.detectors import DETECTORS
 from fuseline.models.encoders import ENCODERS
 from fuseline.models.features import inputs_of
@@ -136,6 +137,10 @@ def _model(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
     return {"reads": ", ".join(dict.fromkeys(kinds))}, option_rows(MODELS[name].Config)
 
 
+def _preset(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
+    return {"models": ", ".join(PRESETS[name]), "written": f"models: {{preset: {name}}}"}, iter(())
+
+
 def _encoder(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
     entry = ENCODERS[name]
     return {"reads": entry.modality, "weights": entry.origin}, option_rows(entry.Config)
@@ -171,6 +176,7 @@ def _place(name: str) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
 KINDS: dict[str, Callable[[str], tuple[dict[str, str], Iterator[dict[str, object]]]]] = {
     "reader": _reader,
     "model": _model,
+    "preset": _preset,
     "encoder": _encoder,
     "detector": _detector,
     "quantizer": _quantizer,

@@ -23,7 +23,7 @@ def rows_of(kind: str, name: str) -> dict[str, dict[str, Any]]:
 def test_every_option_has_a_meaning_a_type_and_a_default_or_is_required(kind: str, name: str) -> None:
     found = describe(kind, name)
     assert found["summary"]
-    assert bool(found["options"]) is (kind not in ("metric", "section", "place"))
+    assert bool(found["options"]) is (kind not in ("metric", "section", "place", "preset"))
     for row in found["options"]:
         assert len(row["meaning"]) > 10, row["option"]
         assert row["type"] not in ("", "anything"), row["option"]
