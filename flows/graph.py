@@ -13,7 +13,7 @@ from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.engine.leaks import check_leaks
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, ShardStage, in_fold, ordered, over
 from fuseline.tasks.engine.rows import HELD_OUT, Fold
-from fuseline.tasks.evaluation import contact_sheet, evaluate, gallery, statistics, token_dictionary
+from fuseline.tasks.evaluation import contact_sheet, evaluate, gallery, label_leaks, statistics, token_dictionary
 from fuseline.tasks.evaluation.gallery import GalleryConfig
 from fuseline.tasks.stages import (
     clean,
@@ -167,6 +167,9 @@ def _results(
     """Yield the nodes of the report: scores, statistics, galleries and dictionaries."""
     documents, models, report = features.documents, sorted(config.models.items()), config.report
     yield statistics.stage(documents, features.clean)
+    tabular = [spec for spec in config.embed.values() if isinstance(spec, embed_columns.TabularEmbedConfig)]
+    if read := {column for spec in tabular for column in spec.reads()}:
+        yield label_leaks.stage(documents, read)
     for name, spec in models:
         yield evaluate.stage(name, spec, predictions[name], documents, splits=config.evaluation.splits)
     for name, spec in models:

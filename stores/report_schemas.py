@@ -93,3 +93,13 @@ RELEASE = pa.schema([("measure", pa.string()), ("published", pa.int64()), ("foun
 
 # What stages that look at every document by itself made, in documents.
 PRESENCE = pa.schema([("stage", pa.string()), *((name, pa.int64()) for name in ("present", "missing", "failed"))])
+
+# Columns that give the label away.
+LEAKS = pa.schema(
+    [
+        ("column", pa.string()),  # num_*, cat_*
+        ("way", pa.string()),  # determines (the label), follows (from it)
+        ("right", pa.int64()),  # documents on which it does
+        ("documents", pa.int64()),  # with a label
+    ]
+)

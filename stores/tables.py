@@ -10,6 +10,7 @@ from fuseline.stores.report_schemas import (
     CONTACT_SHEET,
     GALLERY,
     IMPORTANCE,
+    LEAKS,
     MEASURES,
     PRESENCE,
     RELEASE,
@@ -169,6 +170,7 @@ TABLES: dict[str, PublishedTable] = {
     "contact_sheet": PublishedTable(
         CONTACT_SHEET, "images with what detectors found in them", "report", ("contact_sheet",)
     ),
+    "leaks": PublishedTable(LEAKS, "columns that give the label away", "report", ("leaks",)),
     "presence": PublishedTable(PRESENCE, "documents per stage that have what it makes", "report"),
     "release": PublishedTable(RELEASE, "counts beside those that the data set's release is known by", "report"),
     "stages": PublishedTable(STAGES, "what every stage did in this run", "report"),

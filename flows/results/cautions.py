@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from fuseline.models.metrics.scores import share_interval
+from fuseline.tasks.evaluation.label_leaks import sentence
 
 FEW = 100  # documents: below, a score is uncertain by 10 points and more
 WITHOUT = {
@@ -23,8 +24,14 @@ class Split(NamedTuple):
     labels: Counter[str]  # label -> documents
 
 
-def cautions(statistics: pa.Table, *, scored: Sequence[str]) -> list[str]:
-    """Return a sentence per thing to know of some documents, given their STATISTICS rows and the splits scored on."""
+def cautions(statistics: pa.Table, *, scored: Sequence[str], leaks: pa.Table | None = None) -> list[str]:
+    """Return a sentence per thing to know of some documents.
+
+    Args:
+        statistics: their STATISTICS rows.
+        scored: splits that are scored.
+        leaks: LEAKS rows of their columns.
+    """
     documents, unlabelled, labels = Counter[str](), Counter[str](), dict[str, Counter[str]]()
     for row in statistics.to_pylist():
         split, field, measure = row["split"], row["field"], row["measure"]
@@ -40,7 +47,20 @@ def cautions(statistics: pa.Table, *, scored: Sequence[str]) -> list[str]:
         name: Split(documents[name], documents[name] - unlabelled[name], labels.get(name, Counter()))
         for name in ("train", *scored)
     }
-    return [*_of_labels(splits["train"]), *_of_splits({name: splits[name] for name in scored})]
+    return [
+        *_of_labels(splits["train"]),
+        *_of_columns([] if leaks is None else leaks.to_pylist()),
+        *_of_splits({name: splits[name] for name in scored}),
+    ]
+
+
+def _of_columns(leaks: list[dict[str, Any]]) -> Iterator[str]:
+    for leak in leaks:
+        name = leak["column"].removeprefix("num_").removeprefix("cat_")
+        yield (
+            f"{sentence(leak)}, so scores may say nothing of the rest: unless it is known of new documents too, "
+            f"take {name} out of source.options.tabular, or name the other columns in the embedding's options.columns"
+        )
 
 
 def _of_labels(train: Split) -> Iterator[str]:

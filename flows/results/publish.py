@@ -90,7 +90,7 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, summar
     root = open_root(config.root)
     tables = published_tables(config, nodes, run=run, summaries=summaries)
     remarks, nodes = notes(nodes, root), whole(nodes)
-    warnings = cautions(tables["statistics"], scored=config.evaluation.splits)
+    warnings = cautions(tables["statistics"], scored=config.evaluation.splits, leaks=tables["leaks"])
     multi_label = _multi_label(nodes, root)
     page = render(
         ReportData(

@@ -34,6 +34,16 @@ TEMPLATE = """\
 </table></div>
 <p class="note">Documents with a text, an embedding or a look at their image; those that failed are listed under <a href="#quarantine">Skipped and quarantined</a>.</p>
 {% endif %}
+{% if leaks %}
+<h3>Columns that give the label away</h3>
+<div class="scroll"><table>
+<thead><tr><th>column</th><th></th><th class="n">documents with a label</th><th class="n">on which it does</th></tr></thead>
+<tbody>
+{% for row in leaks %}<tr><td>{{ row.column|breakable }}</td><td>{{ "determines the label" if row.way == "determines" else "follows from the label" }}</td><td class="n">{{ "{:,}".format(row.documents) }}</td><td class="n">{{ (row.right / row.documents)|percent }}</td></tr>
+{% endfor %}</tbody>
+</table></div>
+<p class="note">Models that read such a column may have learnt nothing else. A value that occurs once does not count, so an id is not listed.</p>
+{% endif %}
 {% if sources %}
 <h3>Not in the source, by folder</h3>
 <div class="scroll"><table>
@@ -154,7 +164,7 @@ def render(data: ReportData) -> Markup | None:
         return None
     return fill(
         TEMPLATE, dataset=dataset, presence=presence_rows(data.rows("presence")), fields=SOURCE_FIELDS,
-        sources=source_rows(data.table("statistics")), published=data.rows("release"),
+        sources=source_rows(data.table("statistics")), published=data.rows("release"), leaks=data.rows("leaks"),
     )  # fmt: skip
 
 
@@ -164,6 +174,6 @@ def tiles(data: ReportData) -> Markup:
 
 
 SECTION = Section(
-    "data", "Data", "documents, words, labels and what is missing, by split", ("statistics", "presence", "release"),
+    "data", "Data", "documents, words, labels and what is missing, by split", ("statistics", "presence", "release", "leaks"),
     render, tiles=tiles,
 )  # fmt: skip

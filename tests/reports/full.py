@@ -12,6 +12,7 @@ from fuseline.stores.report_schemas import (
     CONTACT_SHEET,
     GALLERY,
     IMPORTANCE,
+    LEAKS,
     PRESENCE,
     RELEASE,
     STAGES,
@@ -159,6 +160,9 @@ def full(name: str = "name") -> ReportData:
         ),
         "quarantine": pa.Table.from_pylist(
             [{"stage": name, "id": name, "source": name, "reason": name, "shard": 0}], schema=QUARANTINE
+        ),
+        "leaks": pa.Table.from_pylist(
+            [{"column": name, "way": "follows", "right": 99, "documents": 100}], schema=LEAKS
         ),
         "release": pa.Table.from_pylist([{"measure": name, "published": 9, "found": 10}], schema=RELEASE),
     }

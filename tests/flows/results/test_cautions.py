@@ -83,3 +83,29 @@ def test_three_test_documents_are_said_on_the_terminal_and_in_the_report(cli: Cl
         assert "few documents to judge by (3 in test): scores are uncertain by up to 56 points" in told
     page = (folder / "out" / "latest" / "report.html").read_text()
     assert "few documents to judge by (3 in test)" in page
+
+
+def test_a_column_that_gives_the_label_away_is_said_in_every_run(cli: Cli, tmp_path: Path) -> None:
+    rows = [
+        f"d{n},{'red' if n % 3 else 'blue'} thing,{'ab'[n % 2]},code-{'ab'[n % 2]},{n * 37 % 11},train\n"
+        for n in range(60)
+    ]
+    (tmp_path / "x.csv").write_text("id,text,label,code,size,split\n" + "".join(rows))
+    options = {"tabular": {"code": "category", "size": "number"}}
+    values = {
+        "root": str(tmp_path / "out"),
+        "source": {"reader": "csv", "path": str(tmp_path / "x.csv"), "options": options},
+        "embed": {"columns": {"encoder": "tabular"}},
+        "report": {"gallery": 0},
+    }
+    config = write_config(tmp_path, values)
+    for _ in range(2):  # the second finds nothing to do
+        result = cli("run", config)
+        assert result.exit_code == 0, result.output
+        told = " ".join(result.output.split())
+        for way in ("determines the label", "follows from the label"):
+            assert f"column cat_code {way} on 100.0% of 60 documents" in told
+        assert "take code out of source.options.tabular" in told
+        assert "num_size" not in told
+    page = (tmp_path / "out" / "latest" / "report.html").read_text()
+    assert "<h3>Columns that give the label away</h3>" in page
