@@ -5,20 +5,22 @@ from pathlib import Path
 from typing import ClassVar, Literal, Never, Self
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fuseline.models.blocks import cut
 from fuseline.models.checkpoint import Checkpoint, load_checkpoint, nested, restoring, save_checkpoint
 from fuseline.models.columns import Dense, Size, Text
 from fuseline.models.config import FrozenConfig, key_values, own_config, runtime_option
 from fuseline.models.dense import usable
 from fuseline.models.features import TEXT, Block, Features, Input, embedding_name, inputs_of
-from fuseline.models.labels import Classes, classes_of, truth_matrix
-from fuseline.models.metrics.thresholds import MicroF1
+from fuseline.models.labels import Classes, classes_of, label_pairs
+from fuseline.models.metrics.thresholds import CANDIDATES, MicroF1
 from fuseline.models.restored import Restored, saved_sizes
+from fuseline.models.scoring import ranked_parts
 from fuseline.plain import JsonObject
 
+PAIRS = 1 << 22  # of documents and classes whose probabilities the threshold is tuned by at a time
 F32 = NDArray[np.float32]
 
 
@@ -196,13 +198,14 @@ class BaseClassifier:
 
 def tuned_threshold(classifier: BaseClassifier, valid: Features) -> float:
     """Return the probability from which a label belongs to the predicted set, best for micro-F1 on `valid`."""
-    counts, number = MicroF1(), {name: y for y, name in enumerate(classifier.labels)}
-    rows = max(1, (1 << 22) // len(classifier.labels))
+    counts, names = MicroF1(), pa.array(classifier.labels, pa.string())
+    size = max(1, PAIRS // len(names))
     for block in valid.blocks():
-        for lo in range(0, len(block), rows):
-            piece = cut(block, lo, lo + rows)
-            probabilities = classifier.probabilities(classifier.predict_logits(piece))
-            counts.add(probabilities, *truth_matrix(piece.labels, number))
+        for part, ranked in ranked_parts(classifier, block, size=size):
+            rows, classes, probabilities = ranked.at_least(float(CANDIDATES[0]))
+            true_rows, true_classes, unknown = label_pairs(part.labels, names)
+            pairs, true = rows * len(names) + classes, true_rows * len(names) + true_classes
+            counts.add(probabilities, np.isin(pairs, true, assume_unique=True), unknown + len(true))
     return counts.best()
 
 

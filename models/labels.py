@@ -98,12 +98,20 @@ class Classes:
 
     def pairs(self, labels: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return (rows, classes) of a list<string> array, sorted: one entry per label of a document."""
-        C = max(1, len(self.names))
-        classes = pc.index_in(pc.list_flatten(labels), value_set=pa.array(self.names, pa.string()))
-        known = classes.is_valid().to_numpy(zero_copy_only=False)
-        rows = np.asarray(pc.list_parent_indices(labels)).astype(np.int64)[known]
-        both = np.unique(rows * C + classes.drop_null().to_numpy().astype(np.int64))
-        return both // C, both % C
+        return label_pairs(labels, pa.array(self.names, pa.string()))[:2]
+
+
+def label_pairs(labels: pa.Array, names: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Return (rows, classes, unknown) of a list<string> array: one entry per label of a document, sorted.
+
+    names: (C,) string, by class; `unknown` counts the labels that are none of them.
+    """
+    C = max(1, len(names))
+    classes = pc.index_in(pc.list_flatten(labels), value_set=names)
+    known = classes.is_valid().to_numpy(zero_copy_only=False)
+    rows = np.asarray(pc.list_parent_indices(labels)).astype(np.int64)[known]
+    both = np.unique(rows * C + classes.drop_null().to_numpy().astype(np.int64))
+    return both // C, both % C, classes.null_count
 
 
 def classes_of(train: Features) -> Classes:
@@ -122,17 +130,6 @@ def labelled(features: Features) -> Iterator[Block]:
         rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))
         if len(rows):
             yield block if len(rows) == len(block) else block.at(rows)
-
-
-def truth_matrix(labels: pa.Array, number: dict[str, int]) -> tuple[NDArray[np.bool_], int]:
-    """Return (n, C) truth of a list<string> array, and how many labels are no class of the model."""
-    truth = np.zeros((len(labels), len(number)), np.bool_)
-    rows = pc.list_parent_indices(labels).to_pylist()
-    columns = [number.get(name, -1) for name in pc.list_flatten(labels).to_pylist()]
-    known = [(row, column) for row, column in zip(rows, columns, strict=True) if column >= 0]
-    if known:
-        truth[tuple(np.array(known).T)] = True
-    return truth, len(columns) - len(known)
 
 
 class Tags:

@@ -9,15 +9,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fuseline.models.blocks import cut, grouped
-from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block, Classifier, Features, inputs_of
 from fuseline.models.labels import labelled
 from fuseline.models.metrics.registry import Documents, counted
 from fuseline.models.metrics.scores import Tally
 from fuseline.models.progress import note
+from fuseline.models.ranked import LogitMatrix, RankedClasses, Ranker, checked_logits
 
 # Logits are computed for at most this many (row, class) pairs at a time: 64 MB of float32.
 CELLS = 1 << 24
+# Documents whose classes are found without all logits, at a time.
+RANKED = 2048
 # Smallest probability that enters a logarithm: float32 rounds smaller ones to 0.
 TINY = float(np.finfo(np.float32).tiny)
 
@@ -27,41 +29,64 @@ class Scored(NamedTuple):
 
     block: Block
     seen: NDArray[np.bool_]  # (n,) any input of the classifier is present; elsewhere the other fields are moot
-    probabilities: NDArray[np.float32]  # (n, C)
-    best: NDArray[np.int64]  # (n,) most probable class; of equal ones the first
+    top: NDArray[np.int64]  # (n, k) the first classes by falling logit, of equal ones the first
+    top_probabilities: NDArray[np.float32]  # (n, k)
     predicted: pa.ListArray  # (n,) list<string>: the label set at the threshold, in the order of the classes
     rank: pa.Array  # (n,) int32: place of its best own label, 1 = right; null when the classifier knows none
     loss: pa.Array  # (n,) float32: -log probability, mean over its own labels, in nats; null likewise
 
+    @property
+    def best(self) -> NDArray[np.int64]:
+        """The first class (n,)."""
+        return self.top[:, 0]
 
-def score(classifier: Classifier, block: Block) -> Iterator[Scored]:
-    """Yield the documents of a block in order, scored, in parts that bound the memory of logits.
+
+def score(classifier: Classifier, block: Block, *, k: int = 1) -> Iterator[Scored]:
+    """Yield the documents of a block in order, scored, with their first k classes, in parts that bound the memory.
 
     Raises TrainingError when a logit is no finite number.
     """
     names = pa.array(classifier.labels, pa.string())
-    for part, logits in logit_parts(classifier, block):
-        probabilities = classifier.probabilities(logits)
-        best = np.asarray(probabilities.argmax(axis=1), np.int64)
-        chosen = probabilities >= classifier.threshold if classifier.multi_label else None
-        predicted = single(names.take(pa.array(best))) if chosen is None else sets(names, chosen)
-        rank, loss = own(names, part.labels, probabilities)
-        yield Scored(part, has_input(classifier, part), probabilities, best, predicted, rank, loss)
+    for part, ranked in ranked_parts(classifier, block):
+        top, probabilities = ranked.top(min(k, len(names)))
+        if classifier.multi_label:
+            rows, classes, _ = ranked.at_least(classifier.threshold)
+            predicted = ragged(np.bincount(rows, minlength=len(part)), names.take(pa.array(classes)))
+        else:
+            predicted = single(names.take(pa.array(top[:, 0])))
+        rank, loss = own(names, part.labels, ranked)
+        yield Scored(part, has_input(classifier, part), top, probabilities, predicted, rank, loss)
 
 
-def logit_parts(classifier: Classifier, block: Block) -> Iterator[tuple[Block, NDArray[np.float32]]]:
-    """Yield the documents of a block in order with their logits (m, C), in parts that bound the memory of these.
+def ranked_parts(
+    classifier: Classifier, block: Block, *, size: int | None = None
+) -> Iterator[tuple[Block, RankedClasses]]:
+    """Yield the documents of a block in order with their ranked classes, in parts that bound the memory of these.
 
-    Raises TrainingError when a logit is no finite number.
+    Parts have `size` documents; by default as many as suits. Raises TrainingError when a logit is no finite number.
     """
-    size = max(1, CELLS // max(1, len(classifier.labels)))
+    ranker = classifier.ranker() if isinstance(classifier, Ranker) else None
+    if ranker is None:
+        for part, logits in logit_parts(classifier, block, size=size):
+            yield part, LogitMatrix(logits, classifier.probabilities(logits))
+    else:
+        for part in parts(block, size or RANKED):
+            yield part, ranker(part)
+
+
+def logit_parts(
+    classifier: Classifier, block: Block, *, size: int | None = None
+) -> Iterator[tuple[Block, NDArray[np.float32]]]:
+    """Yield the documents of a block in order with their logits (m, C); parts and errors as for `ranked_parts`."""
+    for part in parts(block, size or max(1, CELLS // max(1, len(classifier.labels)))):
+        yield part, checked_logits(classifier.predict_logits(part))
+
+
+def parts(block: Block, size: int) -> Iterator[Block]:
+    """Yield a block in parts of `size` documents, and note how far it is."""
     for lo in range(0, len(block), size):
         note(lo, len(block))
-        part = cut(block, lo, lo + size)
-        logits = classifier.predict_logits(part)
-        if not np.isfinite(logits).all():
-            raise TrainingError("logits: expected finite numbers, got inf or nan; lower lr and train again")
-        yield part, logits
+        yield cut(block, lo, lo + size)
 
 
 def has_input(classifier: Classifier, block: Block) -> NDArray[np.bool_]:
@@ -69,33 +94,30 @@ def has_input(classifier: Classifier, block: Block) -> NDArray[np.bool_]:
     return block.present({one.name for one in inputs_of(type(classifier), classifier.config)})
 
 
-def own(names: pa.Array, labels: pa.Array, probabilities: NDArray[np.float32]) -> tuple[pa.Array, pa.Array]:
+def own(names: pa.Array, labels: pa.Array, ranked: RankedClasses) -> tuple[pa.Array, pa.Array]:
     """Return rank and loss of the documents' own labels, as in `Scored`.
 
-    Of equally probable labels the first stands first, as in `best`: rank 1 is what `best` names.
+    Of equally ranked labels the first stands first, as in `top`: rank 1 is what `top` names.
 
-    names: (C,) string; labels: (n,) list<string>; probabilities: (n, C).
+    names: (C,) string; labels: (n,) list<string>; ranked: of these documents.
     """
     columns = pc.fill_null(pc.index_in(pc.list_flatten(labels), value_set=names), -1).to_numpy(zero_copy_only=False)
     known = columns >= 0
-    rows, columns = np.asarray(pc.list_parent_indices(labels))[known], columns[known]
+    rows, columns = np.asarray(pc.list_parent_indices(labels))[known].astype(np.int64), columns[known].astype(np.int64)
     counts = np.bincount(rows, minlength=len(labels))
     starts = np.cumsum(counts) - counts
-    rank, loss = np.zeros(len(labels), np.int32), np.zeros(len(labels), np.float32)
+    logits, probabilities = ranked.of(rows, columns)
+    first, loss = np.zeros(len(labels), np.int64), np.zeros(len(labels), np.float32)
     for count in np.unique(counts[counts > 0]):
         at = np.flatnonzero(counts == count)
-        own_columns = columns[starts[at][:, None] + np.arange(count)]
-        true, every = probabilities[at[:, None], own_columns], probabilities[at]
-        best = true.max(axis=1, keepdims=True)
-        first = np.where(true == best, own_columns, len(names)).min(axis=1, keepdims=True)
-        rank[at] = 1 + ((every > best) | ((every == best) & (np.arange(len(names)) < first))).sum(axis=1)
-        loss[at] = -np.log(np.maximum(true, TINY)).mean(axis=1)
+        own_labels = starts[at][:, None] + np.arange(count)
+        true = logits[own_labels]
+        best = true == true.max(axis=1, keepdims=True)
+        first[at] = np.where(best, columns[own_labels], len(names)).min(axis=1)
+        loss[at] = -np.log(np.maximum(probabilities[own_labels], TINY)).mean(axis=1)
+    rank, has = np.zeros(len(labels), np.int32), np.flatnonzero(counts)
+    rank[has] = ranked.ranks(has, first[has])
     return pa.array(rank, pa.int32(), mask=counts == 0), pa.array(loss, pa.float32(), mask=counts == 0)
-
-
-def sets(names: pa.Array, chosen: NDArray[np.bool_]) -> pa.ListArray:
-    """Return the chosen names of each row of a mask (n, C) as (n,) list<string>."""
-    return ragged(chosen.sum(axis=1), names.take(pa.array(np.nonzero(chosen)[1])))
 
 
 def single(labels: pa.Array) -> pa.ListArray:

@@ -1,6 +1,7 @@
 """The classifier that all models of Kiela 2018 are: a bag of tokens, perhaps an image, one fusion, one output loss."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Never, Self, cast
 
@@ -18,9 +19,11 @@ from fuseline.models.fasttext.arrays import Chunk, Params, Spec, widened
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads, Shape
 from fuseline.models.fasttext.dictionary import Dictionary, WordShape
-from fuseline.models.fasttext.output_tables import huffman, lookups
+from fuseline.models.fasttext.output_tables import huffman, lookups, way
+from fuseline.models.fasttext.ranked_leaves import RankedLeaves
 from fuseline.models.fasttext.warm import warm_up
 from fuseline.models.features import TEXT, Block, Features, Input, width
+from fuseline.models.ranked import RankedClasses
 from fuseline.plain import JsonObject, number
 
 LINKS: dict[str, Link] = {"softmax": "softmax", "hs": "exp", "ova": "sigmoid", "ns": "sigmoid"}
@@ -129,6 +132,18 @@ class FastTextClassifier(BaseClassifier):
                 kernels.scores(self.params.W, Z, nodes)
                 kernels.leaf_log_probabilities(nodes, tree.parent, tree.right, out[lo : lo + SLICE])
         return out
+
+    def ranker(self) -> Callable[[Block], RankedClasses] | None:
+        """Return what finds the first classes in the tree of hierarchical softmax; None under another loss."""
+        if self.config.loss != "hs":
+            return None
+        tree = huffman(self.label_counts)
+
+        def ranked(block: Block) -> RankedClasses:
+            chunk = corpora.encode(block, self.own_reads, self.dictionary, self._shape())
+            return RankedLeaves(self.params.W, self._hidden(chunk)[0], tree)
+
+        return ranked
 
     def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
         """Return modality -> (n,) share |w.t| or |w.v| of the chosen class's score w.(t + v); {} if it is no such sum.
@@ -258,12 +273,11 @@ class FastTextClassifier(BaseClassifier):
     def _class_vectors(self, classes: NDArray[np.int64]) -> F32:
         if self.config.loss != "hs":
             return np.asarray(self.params.W[classes])
-        paths = lookups(self.label_counts, "hs")
+        tree = huffman(self.label_counts)
         rows = np.zeros((len(classes), self.params.W.shape[1]), np.float32)
-        for row, y in zip(rows, classes, strict=True):
-            way = slice(paths.indptr[y], paths.indptr[y + 1])
-            signs = 2.0 * paths.turns[way].astype(np.float32) - 1.0
-            row[:] = signs @ self.params.W[paths.nodes[way]]
+        for row, y in zip(rows, classes.tolist(), strict=True):
+            nodes, turns = way(tree, y)
+            row[:] = (2.0 * turns.astype(np.float32) - 1.0) @ self.params.W[nodes]
         return rows
 
 

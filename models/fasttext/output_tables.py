@@ -1,6 +1,7 @@
 """What the output losses look up: the Huffman tree of the classes, and the table of negatives."""
 
 import heapq
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +17,21 @@ class Tree(NamedTuple):
 
     parent: NDArray[np.int32]  # (2C - 1,) -1 at the root
     right: NDArray[np.uint8]  # (2C - 1,) 1 for right children
+    children: NDArray[np.int32]  # (C - 1, 2) left and right child of node C + i
 
 
 def huffman(counts: NDArray[np.int64]) -> Tree:
     """Return the tree of classes by count (C,): of two lightest nodes the heavier goes right.
 
-    With counts sorted downwards it is the tree of the fastText program.
+    With counts sorted downwards it is the tree of the fastText program. The trees asked for last are kept: a large one
+    takes a second, and every prediction needs it.
     """
+    return _huffman(np.asarray(counts, np.int64).tobytes())
+
+
+@lru_cache(maxsize=4)
+def _huffman(data: bytes) -> Tree:
+    counts = np.frombuffer(data, np.int64)
     C = len(counts)
     parent, right = np.full(2 * C - 1, -1, np.int32), np.zeros(2 * C - 1, np.uint8)
     # On equal weight an inner node goes before a leaf, and of two leaves the later one.
@@ -33,7 +42,9 @@ def huffman(counts: NDArray[np.int64]) -> Tree:
         parent[abs(a)] = parent[abs(b)] = node
         right[abs(b)] = 1
         heapq.heappush(heap, (light + heavy, 0, node))
-    return Tree(parent, right)
+    children = np.zeros((C - 1, 2), np.int32)
+    children[parent[:-1] - C, right[:-1]] = np.arange(2 * C - 2)
+    return Tree(parent, right, children)
 
 
 def paths(tree: Tree) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]:
@@ -49,6 +60,15 @@ def paths(tree: Tree) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.
             node = parent[node]
         indptr[leaf + 1] = len(nodes)
     return indptr, np.array(nodes, np.int32), np.array(turns, np.uint8)
+
+
+def way(tree: Tree, leaf: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Return (rows of W, turns) of the way from one leaf up to the root, as `paths` does of all."""
+    C = (len(tree.parent) + 1) // 2
+    nodes = [leaf]
+    while tree.parent[nodes[-1]] >= 0:
+        nodes.append(int(tree.parent[nodes[-1]]))
+    return np.array(nodes[1:], np.int32) - np.int32(C), tree.right[nodes[:-1]]
 
 
 def negatives(counts: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -13,6 +13,7 @@ from fuseline.models.fasttext.arrays import Spec
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Reads, build
 from fuseline.models.fasttext.output_tables import huffman, lookups
+from fuseline.models.fasttext.ranked_leaves import RankedLeaves
 from fuseline.models.features import Block
 from fuseline.models.progress import note_doing
 
@@ -70,5 +71,9 @@ def _run() -> None:
     logits, tree = np.zeros((2, classes), np.float32), huffman(corpus.label_counts)
     kernels.scores(params.W, Z, logits)
     kernels.leaf_log_probabilities(Z, tree.parent, tree.right, logits)
+    ranked, numbers = RankedLeaves(params.W, Z, tree), np.zeros(2, np.int64)
+    ranked.top(1)
+    ranked.ranks(numbers, numbers)
+    ranked.at_least(0.5)
     corpus.close()
     note_doing("")

@@ -15,12 +15,16 @@ class MicroF1:
         self.chosen = np.zeros(len(CANDIDATES) + 1, np.int64)
         self.labels = 0
 
-    def add(self, probabilities: NDArray[np.float32], truth: NDArray[np.bool_], unknown: int = 0) -> None:
-        """Count a batch (n, C); `unknown` labels of these documents are no class of the model and always missed."""
+    def add(self, probabilities: NDArray[np.float32], true: NDArray[np.bool_], labels: int) -> None:
+        """Count a batch: the probabilities (m,) of pairs of a document and a class, and which pairs (m,) are true.
+
+        Pairs below every candidate may be left out; `labels` counts those of the documents all the same, also those
+        that are no class of the model: they are always missed.
+        """
         bins = np.searchsorted(CANDIDATES, probabilities, side="right")
-        self.chosen += np.bincount(bins.ravel(), minlength=len(self.chosen))
-        self.true += np.bincount(bins[truth], minlength=len(self.true))
-        self.labels += int(truth.sum()) + unknown
+        self.chosen += np.bincount(bins, minlength=len(self.chosen))
+        self.true += np.bincount(bins[true], minlength=len(self.true))
+        self.labels += labels
 
     def best(self) -> float:
         """Return the threshold with the highest micro-F1, the highest of equals; 0.5 when nothing was true."""

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from fuseline.models.config import FrozenConfig
 from fuseline.models.features import Classifier
-from fuseline.models.neighbours import top
 from fuseline.models.registry import MODELS
 from fuseline.models.scoring import Scored, ragged, score
 from fuseline.stores.fitted import SavedCheckpoint
@@ -33,7 +32,7 @@ def predict(tables: list[pa.Table], config: PredictConfig, context: Context) -> 
     block = block_of(context.reads, tables)
     keys = [f"{n}={key}" for n, key in sorted(context.lineage.items()) if n != "self"]
     key = f"{context.lineage[name]}/{saved.name}"
-    parts = [_table(part, classifier, config, key, keys) for part in score(classifier, block)]
+    parts = [_table(part, classifier, config, key, keys) for part in score(classifier, block, k=config.top_k)]
     return pa.concat_tables(parts) if parts else PREDICTIONS.empty_table()
 
 
@@ -45,8 +44,7 @@ def load_classifier(kind: str, saved: SavedCheckpoint) -> Classifier:
 
 def _table(part: Scored, classifier: Classifier, config: PredictConfig, model_key: str, keys: list[str]) -> pa.Table:
     n, seen, names = len(part.block), pa.array(part.seen), pa.array(classifier.labels, pa.string())
-    best = top(part.probabilities, min(config.top_k, len(names)))
-    scores = np.take_along_axis(part.probabilities, best, axis=1)
+    scores = part.top_probabilities
     shares = sorted(classifier.importance(part.block, part.best).items())
     share = np.stack([values for _, values in shares], axis=1) if shares else np.zeros((n, 0), np.float32)
     modalities = np.tile(np.array([modality for modality, _ in shares], object), (n, 1))
@@ -56,7 +54,7 @@ def _table(part: Scored, classifier: Classifier, config: PredictConfig, model_ke
         "model": pa.array([config.model] * n, pa.string()),
         "label": pc.if_else(seen, names.take(pa.array(part.best)), None),
         "score": pc.if_else(seen, pa.array(scores[:, 0]), None),
-        "top_k": _pairs(part.seen, "label", np.array(classifier.labels, object)[best], "score", scores),
+        "top_k": _pairs(part.seen, "label", np.array(classifier.labels, object)[part.top], "score", scores),
         "predicted": ragged(sizes, pc.list_flatten(part.predicted.filter(seen))),
         "rank": pc.if_else(seen, part.rank, None),
         "loss": pc.if_else(seen, part.loss, None),
@@ -82,6 +80,6 @@ ROLE = "predictions"
 def stage(name: str, spec: ModelConfig, sources: Readable, fit: Fit, *, top_k: int) -> ShardStage:
     """Return the node of a model's predictions."""
     return ShardStage(
-        role=ROLE, short=name, flow="predict", version=2, reads=sources.reads(spec, "labels"), fits=(fit,),
+        role=ROLE, short=name, flow="predict", version=3, reads=sources.reads(spec, "labels"), fits=(fit,),
         config=PredictConfig(model=name, kind=spec.kind, top_k=top_k), transform=predict,
     )  # fmt: skip

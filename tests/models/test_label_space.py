@@ -10,7 +10,7 @@ import pytest
 
 from fuseline.models.classifier import BaseClassifier
 from fuseline.models.features import Block
-from fuseline.models.labels import Classes, Tags, truth_matrix
+from fuseline.models.labels import Classes, Tags, label_pairs
 from fuseline.models.registry import MODELS
 from tests.models.reference import only, with_text_embedding
 from tests.models.synthetic import Blocks, documents, make_block
@@ -122,7 +122,13 @@ def test_tags_are_the_columns_of_the_truth() -> None:
     names = ["even", "c3", "c0", "c2"]  # c1 is unknown
     classes = Classes(names, {name: y for y, name in enumerate(names)}, np.zeros(4, np.int64), 2, 150)
     repeated = only(blocks[0], [labels * 2 for labels in blocks[0].labels.to_pylist()])
-    each = [truth_matrix(block.labels, classes.number)[0] for block in (repeated, *blocks[1:])]
+    each = [
+        np.array([[name in own for name in names] for own in block.labels.to_pylist()])
+        for block in (repeated, *blocks[1:])
+    ]
+    assert label_pairs(repeated.labels, pa.array(names))[2] == sum(
+        own.count("c1") for own in repeated.labels.to_pylist()
+    )
     places = np.array([3, 0, 49, 3, 17])
     np.testing.assert_array_equal(classes.truth(repeated.labels)(places), each[0][places].astype(np.float32))
     truth = np.concatenate(each)

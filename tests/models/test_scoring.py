@@ -10,8 +10,9 @@ import pytest
 from fuseline.models import scoring
 from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block
+from fuseline.models.ranked import LogitMatrix
 from fuseline.models.registry import MODELS
-from fuseline.models.scoring import count, logit_parts, own, ragged, score, sets, single
+from fuseline.models.scoring import count, logit_parts, own, ragged, score, single
 from fuseline.stores.fitted import SavedCheckpoint
 from fuseline.stores.places import open_root
 from fuseline.stores.schemas import PREDICTIONS
@@ -56,15 +57,19 @@ def tables(block: Block, features: tuple[str, ...]) -> list[pa.Table]:
 
 def one_by_one(classifier: Any, block: Block, config: PredictConfig, fixed: dict[str, Any]) -> pa.Table:
     """Predict as the definition says, a document at a time."""
-    probabilities = classifier.probabilities(classifier.predict_logits(block))
+    logits = classifier.predict_logits(block)
+    probabilities = classifier.probabilities(logits)
     number = {label: c for c, label in enumerate(classifier.labels)}
-    shares = classifier.importance(block, probabilities.argmax(axis=1))
+    shares = classifier.importance(block, logits.argmax(axis=1))
     rows = []
-    for i, (name, labels, row) in enumerate(
-        zip(block.ids.to_pylist(), block.labels.to_pylist(), probabilities, strict=True)
-    ):
+    for i, (name, labels, row, order) in enumerate(
+        zip(
+            block.ids.to_pylist(), block.labels.to_pylist(), probabilities, np.argsort(-logits, kind="stable"),
+            strict=True,
+        )
+    ):  # fmt: skip
         seen = any(block.columns[one.name].present[i] for one in classifier.inputs(classifier.config))
-        best = np.argsort(-row, kind="stable")[: config.top_k]
+        best = order[: config.top_k]
         known = [number[label] for label in labels if label in number]
         chosen = np.flatnonzero(row >= classifier.threshold) if classifier.multi_label else best[:1]
         found = {
@@ -72,9 +77,7 @@ def one_by_one(classifier: Any, block: Block, config: PredictConfig, fixed: dict
             "score": row[best[0]],
             "top_k": [{"label": classifier.labels[c], "score": row[c]} for c in best],
             "predicted": [classifier.labels[c] for c in chosen],
-            "rank": 1 + min(int(np.flatnonzero(np.argsort(-row, kind="stable") == c)[0]) for c in known)
-            if known
-            else None,
+            "rank": 1 + min(int(np.flatnonzero(order == c)[0]) for c in known) if known else None,
             "loss": float(-np.log(np.maximum(row[known], TINY)).mean()) if known else None,
             "importance": [{"modality": m, "share": share[i]} for m, share in sorted(shares.items())],
             "status": "ok",
@@ -86,13 +89,13 @@ def one_by_one(classifier: Any, block: Block, config: PredictConfig, fixed: dict
 
 
 @pytest.mark.parametrize("task", ["single", "multi"])
-@pytest.mark.parametrize("kind", sorted(FEATURES))
+@pytest.mark.parametrize(("kind", "loss"), [*((kind, "softmax") for kind in sorted(FEATURES)), ("additive", "hs")])
 def test_predictions_are_those_of_one_document_at_a_time(
-    kind: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, loss: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = MODELS[kind]
     train = Blocks(documents(200, second_label=True))
-    classifier = entry(entry.Config(**OPTIONS, task=task)).fit(train, train, seed=1)
+    classifier = entry(entry.Config(**OPTIONS, task=task, loss=loss)).fit(train, train, seed=1)
     classifier.save(tmp_path)
     features = FEATURES[kind]
     config = PredictConfig(model="m", kind=kind, top_k=3)
@@ -111,6 +114,7 @@ def test_predictions_are_those_of_one_document_at_a_time(
     assert found.equals(expected)
     assert expected["status"].to_pylist().count("no_input") >= 3
     monkeypatch.setattr(scoring, "CELLS", 7 * len(classifier.labels))  # 13 full parts, and one document
+    monkeypatch.setattr(scoring, "RANKED", 7)
     assert predict(shard, config, context).equals(expected)
     assert predict([table.slice(0, 0) for table in shard], config, context).equals(PREDICTIONS.empty_table())
 
@@ -119,7 +123,7 @@ def test_rank_and_loss_by_hand() -> None:
     names = pa.array(["a", "b", "c"])
     labels = pa.array([["b"], ["c", "a"], ["x"], [], ["x", "c"], ["x"]], pa.list_(pa.string()))
     p = np.array([[0.5, 0.25, 0.25], [0.2, 0.5, 0.3], [1, 0, 0], [1, 0, 0], [0.5, 0.5, 0.0], [1, 0, 0]], np.float32)
-    rank, loss = own(names, labels, p)
+    rank, loss = own(names, labels, LogitMatrix(np.log(np.maximum(p, TINY)), p))
     assert rank.to_pylist() == [2, 2, None, None, 3, None]
     assert loss.to_pylist() == [
         pytest.approx(np.log(4)), pytest.approx((np.log(1 / 0.3) + np.log(5)) / 2), None, None,
@@ -128,13 +132,21 @@ def test_rank_and_loss_by_hand() -> None:
 
 
 def test_rank_1_is_the_best_label_also_among_equals() -> None:
-    rank, _ = own(pa.array(["a", "b", "c"]), pa.array([["a"], ["b"], ["c", "b"]]), np.full((3, 3), 1 / 3, np.float32))
+    even = np.full((3, 3), 1 / 3, np.float32)
+    labels = pa.array([["a"], ["b"], ["c", "b"]])
+    rank, _ = own(pa.array(["a", "b", "c"]), labels, LogitMatrix(even, even))
     assert rank.to_pylist() == [1, 2, 2]
 
 
+def test_classes_whose_probabilities_are_equal_stand_by_their_logits() -> None:
+    logits, certain = np.array([[30.0, 40.0, 20.0]], np.float32), np.ones((1, 3), np.float32)
+    ranked = LogitMatrix(logits, certain)
+    assert ranked.top(1)[0].tolist() == [[1]]
+    assert ranked.top(3)[0].tolist() == [[1, 0, 2]]
+    assert own(pa.array(["a", "b", "c"]), pa.array([["a", "b"]]), ranked)[0].to_pylist() == [1]
+
+
 def test_lists_of_names() -> None:
-    names = pa.array(["a", "b", "c"])
-    assert sets(names, np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], bool)).to_pylist() == [["a", "c"], [], ["b"]]
     assert single(pa.array(["a", None, "c"])).to_pylist() == [["a"], [], ["c"]]
     assert ragged(np.array([2, 0, 1]), pa.array([1, 2, 3])).to_pylist() == [[1, 2], [], [3]]
 

@@ -15,13 +15,15 @@ from tests.models.synthetic import Blocks, documents
 CODE = """
 import json, sys
 from fuseline.models.fasttext import dictionary, pretrained
-from fuseline.models.fasttext.kernels import gemm, hidden, model as kernels, output_losses, tokenizer as tokens
+from fuseline.models.fasttext.kernels import gemm, hidden, model as kernels, output_losses
+from fuseline.models.fasttext.kernels import tokenizer as tokens, tree_search
 from fuseline.models.fasttext.warm import warm_up
 from fuseline.models.registry import MODELS
+from fuseline.models.scoring import score
 from tests.models.synthetic import Blocks, documents
 
 def compiled():
-    modules = (gemm, kernels, output_losses, hidden, tokens)
+    modules = (gemm, kernels, output_losses, hidden, tokens, tree_search)
     kinds = {f"{m.__name__}.{name}": k for m in modules for name, k in vars(m).items() if hasattr(k, "signatures")}
     return {name: len(kind.signatures) for name, kind in kinds.items()}
 
@@ -38,6 +40,7 @@ for kind in ("text", "image", "additive", "gated", "bilinear", "pq"):
         config = MODELS[kind].Config(dim=3, epochs=2, lr=0.1, threads=2, **more)
         model = MODELS[kind](config).fit(Blocks(block, 30), Blocks(block), seed=0)
         model.probabilities(model.predict_logits(block))
+        list(score(model, block, k=2))
 after = compiled()
 print(json.dumps({
     "new": sorted(name for name in after if after[name] != before[name]), "times": [first, second], "n": len(before),
