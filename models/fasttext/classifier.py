@@ -211,6 +211,7 @@ class FastTextClassifier(BaseClassifier):
             raise ValueError("training labels: expected at least one, got none; give labels, or predict with a model")
         self.seed, self.label_counts = seed, corpus.label_counts
         self._take_labels(corpus.labels, corpus.most_labels)
+        self._refuse_large(len(corpus.labels))
         self.dictionary, shape = corpus.dictionary, corpus.shape
         sizes = {"dense": Size("dense", shape.dim), "codes": Size("codes", shape.tokens, CODEWORDS)}
         inputs = self.inputs(self.config)
@@ -234,6 +235,15 @@ class FastTextClassifier(BaseClassifier):
             "documents": documents,
             "words_per_document": (corpus.words - documents) / max(1, documents),
         }
+
+    def _refuse_large(self, C: int) -> None:
+        H, limit = self.config.dim, self.config.weights_mb
+        width = hogwild.padded(H * H if self.fusion() >= arrays.BILINEAR else H)
+        copies = 2 if hogwild.group_size(self.config.loss, C, width) > 1 else 1
+        got = (4 * copies * C * width >> 20) + 1
+        if got > limit:
+            cure = f"{C:,} classes of {width:,} weights: lower dim, keep fewer labels, or raise weights_mb"
+            raise ValueError(f"weights_mb: expected at most {limit!r} for the class weights, got {got!r}; {cure}")
 
     def _spec(self) -> Spec:
         return Spec(

@@ -83,6 +83,10 @@ class FastTextConfig(ClassifierConfig):
         256, ge=1, description="MB of encoded documents kept in memory; the rest waits in a temporary folder"
     )
 
+    weights_mb: int = runtime_option(
+        8192, ge=1, description="MB that the class weights may take; more is refused before anything is trained"
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _program_names(cls, values: Any) -> Any:

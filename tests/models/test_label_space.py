@@ -75,6 +75,27 @@ def test_weights_larger_than_the_memory_are_refused_before_they_are_fitted(
         model.fit(Blocks(block), None, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("kind", "loss", "got"),
+    [("bilinear", "hs", 39), ("bilinear", "softmax", 77), ("bilinear_gated", "hs", 39), ("additive", "hs", None)],
+)
+def test_bilinear_weights_larger_than_the_memory_are_refused_before_training(
+    kind: str, loss: str, got: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 x 100 numbers of 4 bytes for each of 1,000 classes; a large softmax keeps them twice while it trains."""
+    block = only(documents(1000), [[f"t{i}"] for i in range(1000)])
+    model, small = new(kind, dim=100, loss=loss, weights_mb=20), new(kind, dim=10, loss=loss, weights_mb=20, epochs=1)
+    small.fit(Blocks(block), None, seed=0)
+    if got is None:
+        monkeypatch.setattr("fuseline.models.fasttext.hogwild.train", lambda *args, **more: [0.0])
+        model.fit(Blocks(block), None, seed=0)
+        return
+    monkeypatch.setattr("fuseline.models.fasttext.hogwild.init_params", lambda *args, **more: pytest.fail("it began"))
+    message = rf"weights_mb: expected at most 20 for the class weights, got {got}; 1,000 classes of 10,000 weights: "
+    with at_most(30 * MB), pytest.raises(ValueError, match=message + "lower dim, keep fewer labels, or raise"):
+        model.fit(Blocks(block), None, seed=0)
+
+
 @pytest.mark.parametrize("multi", [False, True])
 def test_the_estimate_is_what_the_solver_takes(multi: bool) -> None:
     """An estimate that is far too low would let the machine run out of memory, one far too high refuse good work."""
