@@ -1,8 +1,6 @@
-"""Commands on configurations: show one, check one, start one."""
+"""Commands on configurations: show one, check one."""
 
 import sys
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -13,13 +11,12 @@ from fuseline.flows.cli.app import (
     command_group,
     err,
     error_boundary,
-    out,
     print_rows,
 )
 from fuseline.stores.errors import ConfigError, mismatch
 
 commands = command_group()
-config = typer.Typer(no_args_is_help=True, help="Configurations: show one, check one, start one.")
+config = typer.Typer(no_args_is_help=True, help="Configurations: show one, check one.")
 commands.add_typer(config, name="config")
 
 
@@ -58,38 +55,21 @@ def check_config(config: ConfigPath, set_: Overrides = [], json: AsJson = False)
             raise typer.Exit(2)
 
 
-@config.command(name="init")
-def init_config(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Your documents: file, folder or URL")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="YAML file to write; it must not be there yet")],
-    reader: Annotated[str | None, typer.Option(help="Reader of the documents; default: the first that fits")] = None,
-) -> None:
-    """Write a commented first configuration for a source: its reader, its columns and models that fit.
-
-    Example: fuseline config init data/products.csv -o conf/products.yaml
-    """
-    from fuseline.flows.cli.starting import starting_config
-
+@config.command(name="init", hidden=True, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def init_config(context: typer.Context) -> None:
+    """Refuse the old spelling of `fuseline init`."""
     with error_boundary():
-        refuse_existing(output)
-        text = starting_config(source, file=str(output), reader=reader)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with output.open("x", encoding="utf-8") as file:
-            file.write(text)
-        out.print(f"{output}: written; look it over, then: fuseline config check {output}")
-
-
-def refuse_existing(output: Path) -> None:
-    """Raise ConfigError for an existing file, which is never overwritten."""
-    if output.exists() or output.is_symlink():
-        raise ConfigError(mismatch("--output", "a file that is not there yet", str(output), "choose another name"))
+        refuse_old("init", context, "config init", "SOURCE")
 
 
 @commands.command(hidden=True, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def show(context: typer.Context) -> None:
     """Refuse the old spelling of `fuseline config show`."""
     with error_boundary():
-        given = " ".join(context.args) or "CONFIG"
-        raise ConfigError(
-            mismatch("command", f"fuseline config show {given}", f"fuseline show {given}", "type the first")
-        )
+        refuse_old("config show", context, "show", "CONFIG")
+
+
+def refuse_old(new: str, context: typer.Context, old: str, argument: str) -> None:
+    """Raise ConfigError that names the new spelling of a command."""
+    given = " ".join(context.args) or argument
+    raise ConfigError(mismatch("command", f"fuseline {new} {given}", f"fuseline {old} {given}", "type the first"))

@@ -22,6 +22,10 @@ class Lazy(NamedTuple):
 MAKE, UPKEEP, REGISTRIES = "fuseline.flows.cli.pipeline", "fuseline.flows.cli.upkeep", "fuseline.flows.cli.registries"
 CONFIGURATIONS = "fuseline.flows.cli.configurations"
 COMMANDS = {
+    "init": Lazy(
+        "fuseline.flows.cli.beginning",
+        "Look at data, and write a first configuration: reader, roles of columns and models that fit.",
+    ),
     "run": Lazy(MAKE, "Make everything that is not fresh, then the report."),
     "plan": Lazy(MAKE, "Say per stage what a run would make, and why."),
     "status": Lazy(MAKE, "Say what was run last, what lies under the root, and who holds it."),
@@ -31,7 +35,7 @@ COMMANDS = {
         "Try a grid of options per model on valid; train the best with several seeds and score them on test.",
     ),
     "report": Lazy(MAKE, "Write the report, latest/ and the catalog again."),
-    "config": Lazy(CONFIGURATIONS, "Configurations: show one, check one, start one."),
+    "config": Lazy(CONFIGURATIONS, "Configurations: show one, check one."),
     "verify": Lazy(
         UPKEEP, "Re-read every byte and compare digests, and look for forgotten documents; exit code 1 on either."
     ),

@@ -60,6 +60,14 @@ def needs_table(rows: list[dict[str, str]]) -> Table:
     return table
 
 
+def estimate_table(rows: list[tuple[str, ...]]) -> Table:
+    """Show what a first run may take."""
+    table = column_table("stage", datasets="right", time="right", disk="right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
 def column_table(first: str, **columns: Any) -> Table:
     """Return an empty table: the first column's heading, then heading=alignment of the others."""
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -1,29 +1,73 @@
 """A first configuration for a source: its reader and columns, an embedding and models that fit, and words on each."""
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
+from typing import NamedTuple, cast
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
+from fuseline.flows.cli.estimates import estimate_lines, estimates
 from fuseline.flows.config import parse_config
-from fuseline.tasks.readers.guess import Guess, guess, has_labels
+from fuseline.flows.presets import FAST
+from fuseline.tasks.evaluation.label_leaks import label_leaks, sentence
+from fuseline.tasks.readers.guess import Guess, answered, guess, has_labels, is_named, survey
+from fuseline.tasks.readers.mapping import LINE
 
 DEFAULT_IMAGES = "efficientnet_lite2"
-ROLES = "roles: id, title, description, text, html, image, labels, split, group"
+ASKED = ("labels", "id", "title", "description", "text", "html", "image", "split", "group")
+LOOKED_AT, COUNTED = 10_000, 200_000  # documents: among which leaks are looked for, and up to which they are counted
+Ask = Callable[[str, list[str], str | None], str | None]  # (role, columns, default) -> column
 
 
-def starting_config(source: str, *, file: str, reader: str | None = None) -> str:
-    """Return the YAML of a configuration for a source, with comments; it is valid.
+class Start(NamedTuple):
+    """A first configuration, and what is to be said with it."""
+
+    text: str  # YAML with comments
+    leaks: list[str]  # a sentence per column that gives the label away
+    estimates: list[tuple[str, ...]]  # stage, datasets, time, disk
+    documents: str  # how many there are
+
+
+def start(source: str, *, file: str, reader: str | None = None, ask: Ask | None = None) -> Start:
+    """Return a valid first configuration for a source.
 
     Args:
         source: file, folder or URL.
         file: what the YAML file will be called, for the commands in its head.
         reader: name of the reader; by default the one that reads the source's first rows.
+        ask: chooses the column of a role, given all columns and the one that was found; default: take what was found.
 
     Raises:
         ConfigError: no reader reads the source.
     """
     guessed = guess(source, reader)
+    if ask is not None and guessed.columns:
+        guessed = _asked(source, guessed, ask)
+    seen = survey(source, guessed, looked_at=LOOKED_AT, counted=COUNTED)
+    found = label_leaks(seen.first, [name for name in seen.first.column_names if name != "labels"]).to_pylist()
+    rows = [{**row, "column": row["column"].partition("_")[2]} for row in found]  # without num_, cat_
+    leaks = {
+        name: " and ".join(sentence(row) for row in rows if row["column"] == name)
+        for name in dict.fromkeys(row["column"] for row in rows)
+    }
+    text = _yaml(source, guessed, file, leaks)
+    config = parse_config(yaml.safe_load(text))
+    lines = estimate_lines(estimates(config, documents=seen.documents, images=seen.images))
+    documents = f"{'' if seen.whole else 'the first '}{seen.documents:,} documents"
+    return Start(text, [*leaks.values()], [*lines], documents)
+
+
+def _asked(source: str, guessed: Guess, ask: Ask) -> Guess:
+    found = cast(dict[str, str], guessed.options.get("columns", {}))
+    answers = {role: ask(role, guessed.columns, None if found.get(role) == LINE else found.get(role)) for role in ASKED}
+    columns = {role: column for role, column in answers.items() if column is not None}
+    return answered(source, guessed, {"id": LINE, **columns})
+
+
+def _yaml(source: str, guessed: Guess, file: str, leaks: dict[str, str]) -> str:
     name = configuration_name(source)
     lines = [
         f"# fuseline run {file}",
@@ -32,27 +76,52 @@ def starting_config(source: str, *, file: str, reader: str | None = None) -> str
         _line("name", name),
         _line("root", f"runs/{name}") + "  # everything is written below this folder",
         "source:",
-        *_source(source, guessed),
+        *_source(source, guessed, leaks),
         *_models(guessed),
     ]
-    text = "\n".join(lines) + "\n"
-    parse_config(yaml.safe_load(text))
-    return text
+    return "\n".join(lines) + "\n"
 
 
-def _source(source: str, guessed: Guess) -> list[str]:
+def _source(source: str, guessed: Guess, leaks: dict[str, str]) -> list[str]:
     lines = [
-        f"  {_line('reader', guessed.reader)}  # the others: `fuseline list readers`",
+        f"  {_line('reader', guessed.reader)}  # the first that reads it; the others: `fuseline list readers`",
         f"  {_line('path', source)}",
     ]
-    options = [_line(name, value) for name, value in guessed.options.items() if value]
+    options: list[str] = []
     if guessed.columns:
-        options.insert(0, f"# found: {', '.join(map(_flow, guessed.columns))}; {ROLES}")
-    if guessed.tabular:
-        options.append(f"# {_line('tabular', guessed.tabular)}  # for models: number or category")
+        options.append(f"# found: {', '.join(map(_flow, guessed.columns))}")
+    for name, value in guessed.options.items():
+        options += [*_columns(guessed)] if name == "columns" else [_line(name, value)] if value else []
+    options += [f"# {text}: left out of tabular" for text in leaks.values()]
+    if tabular := {name: kind for name, kind in guessed.tabular.items() if name not in leaks}:
+        options.append(f"# {_line('tabular', tabular)}  # for models: number or category")
     # A mapping of comments alone would be null.
     head = ["  options:"] if any(not line.startswith("#") for line in options) else []
     return [*lines, *head, *(f"    {line}" for line in options)]
+
+
+def _columns(guessed: Guess) -> Iterator[str]:
+    """Yield the column of each role, and why it was taken."""
+    yield "columns:  # roles: id, title, description, text, html, image, labels, split, group"
+    for role, column in cast(dict[str, str], guessed.options["columns"]).items():
+        yield f"  {_line(role, column)}  # {_why(role, column, guessed)}"
+
+
+def _why(role: str, column: str, guessed: Guess) -> str:
+    sample, archive = guessed.sample, cast(dict[str, str], guessed.options.get("images", {})).get("archive")
+    by = "by its name" if is_named(role, column) else "as answered"
+    if column == LINE:
+        return "no column is called so: rows are known by their place"
+    if role == "labels":
+        different = len(pc.unique(pc.list_flatten(sample["labels"])))
+        return f"{by}; {different:,} different, {_filled(pc.greater(pc.list_value_length(sample['labels']), 0))}"
+    if role == "image" and archive is not None:
+        return f"{by}; it names members of {archive}"
+    return f"{by}; {_filled(sample[role].is_valid())}"
+
+
+def _filled(there: pa.ChunkedArray) -> str:
+    return f"in {pc.sum(there).as_py() or 0:,} of the first {len(there):,} rows"
 
 
 def _models(guessed: Guess) -> list[str]:
@@ -67,14 +136,12 @@ def _models(guessed: Guess) -> list[str]:
     if not has_labels(sample):
         lines.append("# No row that was looked at has a label: models learn from labels, so name their column first.")
         return lines
-    lines.append("models:  # the others: `fuseline list models`; small collections want more epochs and a higher lr")
-    if texts or not images:
-        lines.append("  text: {kind: text}")
-    if images:
-        lines.append("  image: {kind: image}")
-    if images and texts:
-        lines += ["  additive: {kind: additive}", "  pq: {kind: pq}"]
-    return lines
+    if images and not texts:
+        return [*lines, "models:  # the others: `fuseline list models`", "  image: {kind: image}"]
+    return [
+        *lines,
+        f"models: {{preset: fast}}  # {', '.join(FAST if images else FAST[:1])}; or good: `fuseline list presets`",
+    ]
 
 
 def configuration_name(source: str) -> str:

@@ -56,7 +56,7 @@ def cautions(statistics: pa.Table, *, scored: Sequence[str], leaks: pa.Table | N
 
 def _of_columns(leaks: list[dict[str, Any]]) -> Iterator[str]:
     for leak in leaks:
-        name = leak["column"].removeprefix("num_").removeprefix("cat_")
+        name = leak["column"].partition("_")[2]  # without num_, cat_
         yield (
             f"{sentence(leak)}, so scores may say nothing of the rest: unless it is known of new documents too, "
             f"take {name} out of source.options.tabular, or name the other columns in the embedding's options.columns"

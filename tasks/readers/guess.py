@@ -43,6 +43,15 @@ class Guess(NamedTuple):
     tabular: dict[str, str]  # columns without a role: number or category
 
 
+class Survey(NamedTuple):
+    """What the rows of a source hold."""
+
+    first: pa.Table  # labels, num_* and cat_* of the first documents
+    documents: int
+    images: int  # documents that refer to an image
+    whole: bool  # whether these are all documents
+
+
 def guess(path: str, reader: str | None = None) -> Guess:
     """Return the reader that makes documents of a source, with the options that it needs.
 
@@ -83,6 +92,30 @@ def _guess(path: str, name: str, options: dict[str, Any], sample: pa.Table) -> G
     options, sample = _in_archive(path, name, options, sample)
     columns = _columns(path, name, options)
     return Guess(name, options, columns, sample, _tabular(path, name, options, columns))
+
+
+def answered(path: str, guessed: Guess, columns: dict[str, str]) -> Guess:
+    """Return a guess with other columns in the roles, its sample read again; ConfigError for one that is not there."""
+    options = {name: value for name, value in guessed.options.items() if name != "images"} | {"columns": columns}
+    if isinstance(images := guessed.options.get("images"), dict) and images["archive"].endswith(".parquet"):
+        options["images"] = images  # else it would be read as a table
+    return _guess(path, guessed.reader, options, _sample(path, guessed.reader, options))
+
+
+def survey(path: str, guessed: Guess, *, looked_at: int, counted: int) -> Survey:
+    """Read a source on: columns and labels of its first documents, and how many there are, up to a limit."""
+    tabular = {"tabular": guessed.tabular} if guessed.tabular else {}
+    options = READERS[guessed.reader].options(**{**guessed.options, **tabular, "watch_images": False})
+    first, documents, images = list[pa.Table](), 0, 0
+    for table in READERS[guessed.reader].read(path, options):
+        if documents < looked_at:
+            first.append(table.select(["labels", *(n for n in table.column_names if n.startswith(("num_", "cat_")))]))
+        documents += len(table) - table["id"].null_count
+        images += len(table) - table["image"].null_count
+        if documents >= counted:
+            break
+    rows = pa.concat_tables(first, promote_options="default") if first else pa.table({"labels": []})
+    return Survey(rows, documents, images, documents < counted)
 
 
 def _in_archive(path: str, name: str, options: dict[str, Any], sample: pa.Table) -> tuple[dict[str, Any], pa.Table]:
@@ -149,6 +182,11 @@ def _roles(columns: list[str]) -> dict[str, str]:
             if name in by_name and by_name[name] not in roles.values():
                 roles.setdefault(role, by_name[name])
     return {"id": LINE, **roles}
+
+
+def is_named(role: str, column: str) -> bool:
+    """Return whether the name of a column suggests a role."""
+    return column.lower() in (*OBVIOUS.get(role, ()), *LIKELY.get(role, ()))
 
 
 def _columns(path: str, name: str, given: dict[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from tests.flows.live import REPO
 
 HEAVY = ("torch", "numba", "pandas", "scipy", "prefect", "sklearn", "lightgbm", "sentence_transformers", "onnxruntime",
          "faiss", "duckdb", "polars")  # fmt: skip
-ASKED = [["--help"], ["config", "--help"], ["config", "init", "--help"], *(["list", name] for name in REGISTRIES)]
+ASKED = [["--help"], ["config", "--help"], ["init", "--help"], *(["list", name] for name in REGISTRIES)]
 
 
 @pytest.mark.parametrize("arguments", ASKED, ids=" ".join)

@@ -1,0 +1,74 @@
+"""The command that starts: it looks at data, and writes a first configuration."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fuseline.flows.cli.app import command_group, err, error_boundary, out
+from fuseline.stores.errors import ConfigError, mismatch
+
+commands = command_group()
+
+
+@commands.command()
+def init(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Your documents: file, folder, archive or URL")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="YAML file to write, not there yet; default: named after DATA")
+    ] = None,
+    reader: Annotated[str | None, typer.Option(help="Reader of the documents; default: the first that fits")] = None,
+) -> None:
+    """Look at data, and write a first configuration: reader, roles of columns and models that fit.
+
+    On a terminal it asks for the roles of columns, with what it found as defaults; elsewhere it decides.
+
+    Example: fuseline init data/products.csv -o conf/products.yaml
+    """
+    with error_boundary():
+        from fuseline.flows.cli.row_tables import estimate_table
+        from fuseline.flows.cli.starting import configuration_name, start
+
+        file = output or Path(f"{configuration_name(data)}.yaml")
+        refuse_existing(file)
+        started = start(data, file=str(file), reader=reader, ask=ask_column if on_terminal() else None)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(started.text)
+        for line in started.leaks:
+            err.print(f"warning: {line}: it is left out of `tabular`", soft_wrap=True)
+        out.print(
+            f"plan for {started.documents}, time and disk estimated by rates of two cores without GPU:", soft_wrap=True
+        )
+        out.print(estimate_table(started.estimates))
+        out.print(f"{file}: written; look it over, then: fuseline config check {file}", soft_wrap=True)
+
+
+def on_terminal() -> bool:
+    """Return whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask_column(role: str, columns: list[str], default: str | None) -> str | None:
+    """Ask which column plays a role; None for none."""
+    answer = typer.prompt(
+        f"column of {role} ({NONE} for none)", default=default or NONE, show_choices=False, err=True,
+        value_proc=lambda text: _known(text.strip(), columns),
+    )  # fmt: skip
+    return None if answer == NONE else str(answer)
+
+
+def _known(answer: str, columns: list[str]) -> str:
+    if answer not in (NONE, *columns):
+        raise typer.BadParameter(f"expected one of {', '.join(columns)}, got {answer!r}")
+    return answer
+
+
+def refuse_existing(output: Path) -> None:
+    """Raise ConfigError for a file that is there: it may hold somebody's work."""
+    if output.exists() or output.is_symlink():
+        raise ConfigError(mismatch("--output", "a file that is not there yet", str(output), "choose another name"))
+
+
+NONE = "-"
