@@ -8,8 +8,8 @@ three tags each of a Zipf law over 312,116, after documents in which every tag o
 may lie below a likely node. Zero weights are those of a classifier that has learnt nothing.
 
 Processor seconds of one thread per test document, words encoded, the least of the rounds: `top` finds the 5 best tags,
-`scored` also rank and log loss of the document's own tags, `above` all tags of probability 1e-6 and more, by which a
-threshold is tuned. The last line is {"ratios": {...}}: the full scan's time over that of the search.
+`scored` also rank and log loss of the document's own tags, `above` all tags of probability 1e-6 and more, by which at
+worst a threshold is tuned. The last line is {"ratios": {...}}: the full scan's time over that of the search.
 """
 
 import argparse

@@ -15,7 +15,8 @@ from fuseline.models.config import FrozenConfig, key_values, own_config, runtime
 from fuseline.models.dense import usable
 from fuseline.models.features import TEXT, Block, Features, Input, embedding_name, inputs_of
 from fuseline.models.labels import Classes, classes_of, label_pairs
-from fuseline.models.metrics.thresholds import CANDIDATES, MicroF1
+from fuseline.models.metrics.thresholds import FLOORS, MicroF1
+from fuseline.models.ranked import Ranker
 from fuseline.models.restored import Restored, saved_sizes
 from fuseline.models.scoring import ranked_parts
 from fuseline.plain import JsonObject
@@ -197,16 +198,33 @@ class BaseClassifier:
 
 
 def tuned_threshold(classifier: BaseClassifier, valid: Features) -> float:
-    """Return the probability from which a label belongs to the predicted set, best for micro-F1 on `valid`."""
-    counts, names = MicroF1(), pa.array(classifier.labels, pa.string())
-    size = max(1, PAIRS // len(names))
+    """Return the probability from which a label belongs to the predicted set, best for micro-F1 on `valid`.
+
+    A classifier that finds likely classes without the others is asked for more of them until no lower threshold can be
+    better: a long tail of improbable classes costs what a full scan does.
+    """
+    C = len(classifier.labels)
+    quick = isinstance(classifier, Ranker) and classifier.ranker() is not None
+    floors = [floor for floor in FLOORS[:-1] if quick and floor * C > 1] + FLOORS[-1:]
+    for floor in floors:
+        counts = counted_from(floor, classifier, valid, size=max(1, int(PAIRS * max(floor, 1 / C))))
+        if counts.settled():
+            break
+    return counts.best()
+
+
+def counted_from(floor: float, classifier: BaseClassifier, valid: Features, *, size: int) -> MicroF1:
+    """Return the counts of all thresholds from `floor` on over the documents of `valid`, `size` at a time."""
+    counts, names = MicroF1(floor), pa.array(classifier.labels, pa.string())
     for block in valid.blocks():
         for part, ranked in ranked_parts(classifier, block, size=size):
-            rows, classes, probabilities = ranked.at_least(float(CANDIDATES[0]))
+            rows, classes, probabilities = ranked.at_least(floor)
             true_rows, true_classes, unknown = label_pairs(part.labels, names)
             pairs, true = rows * len(names) + classes, true_rows * len(names) + true_classes
-            counts.add(probabilities, np.isin(pairs, true, assume_unique=True), unknown + len(true))
-    return counts.best()
+            places = np.searchsorted(pairs, true)
+            found = np.append(pairs, -1)[places] == true
+            counts.add(probabilities, places[found], unknown + len(true))
+    return counts
 
 
 def embedding(block: Block, name: str, dim: int | None = None) -> tuple[F32, NDArray[np.bool_]]:
