@@ -80,7 +80,7 @@ def _vectors(values: Mapping[str, Any]) -> list[str]:
     """Return the names of embeddings that are vectors."""
     embed = _mapping(values, "embed")
     named = [name for name in embed if _mapping(embed, name).get("output", "vectors") == "vectors"]
-    return sorted({*named, *_mapping(values, "stages")})
+    return sorted(name for name in {*named, *_mapping(values, "stages")} if isinstance(name, str))
 
 
 def _mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -59,6 +59,12 @@ def test_an_unknown_preset_is_refused_with_those_there_are(preset) -> None:
         parse_config({"models": {"preset": preset}})
 
 
+@pytest.mark.parametrize("embed", [[1], "x", {1: {}, "a": {}}, {"a": 3, None: {}}])
+def test_settings_that_are_wrong_are_refused_as_without_a_preset(embed: object) -> None:
+    with pytest.raises(ConfigError, match="embed|encoder"):
+        parse_config({"embed": embed, "models": {"preset": "good"}})
+
+
 def test_a_model_may_be_called_preset() -> None:
     assert parse_config({"models": {"preset": {"kind": "text"}}}).models["preset"].kind == "text"
 
