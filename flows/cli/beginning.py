@@ -32,7 +32,7 @@ def init(
 
         file = output or Path(f"{configuration_name(data)}.yaml")
         refuse_existing(file)
-        started = start(data, file=str(file), reader=reader, ask=ask_column if on_terminal() else None)
+        started = start(data, file=str(file), reader=reader, ask=ask_columns if on_terminal() else None)
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as opened:
             opened.write(started.text)
@@ -50,13 +50,17 @@ def on_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def ask_column(role: str, columns: list[str], default: str | None) -> str | None:
-    """Ask which column plays a role; None for none."""
-    answer = typer.prompt(
-        f"column of {role} ({NONE} for none)", default=default or NONE, show_choices=False, err=True,
-        value_proc=lambda text: _known(text.strip(), columns),
-    )  # fmt: skip
-    return None if answer == NONE else str(answer)
+def ask_columns(columns: list[str], found: dict[str, str]) -> dict[str, str]:
+    """Ask which column plays each role, what was found being the default; return role -> column."""
+    err.print(f"columns: {', '.join(columns)}", soft_wrap=True)
+    answers = {
+        role: typer.prompt(
+            f"column of {role} ({NONE} for none)", default=found.get(role, NONE), err=True,
+            value_proc=lambda text: _known(text.strip(), columns),
+        )
+        for role in ROLES
+    }  # fmt: skip
+    return {role: column for role, column in answers.items() if column != NONE}
 
 
 def _known(answer: str, columns: list[str]) -> str:
@@ -72,3 +76,4 @@ def refuse_existing(output: Path) -> None:
 
 
 NONE = "-"
+ROLES = ("labels", "id", "title", "description", "text", "html", "image", "split", "group")

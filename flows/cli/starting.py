@@ -17,9 +17,8 @@ from fuseline.tasks.readers.guess import Guess, answered, guess, has_labels, is_
 from fuseline.tasks.readers.mapping import LINE
 
 DEFAULT_IMAGES = "efficientnet_lite2"
-ASKED = ("labels", "id", "title", "description", "text", "html", "image", "split", "group")
 LOOKED_AT, COUNTED = 10_000, 200_000  # documents: among which leaks are looked for, and up to which they are counted
-Ask = Callable[[str, list[str], str | None], str | None]  # (role, columns, default) -> column
+Ask = Callable[[list[str], dict[str, str]], dict[str, str]]  # (columns, role -> column found) -> role -> column
 
 
 class Start(NamedTuple):
@@ -38,7 +37,7 @@ def start(source: str, *, file: str, reader: str | None = None, ask: Ask | None 
         source: file, folder or URL.
         file: what the YAML file will be called, for the commands in its head.
         reader: name of the reader; by default the one that reads the source's first rows.
-        ask: chooses the column of a role, given all columns and the one that was found; default: take what was found.
+        ask: chooses the columns of the roles, given all columns and those that were found; default: take these.
 
     Raises:
         ConfigError: no reader reads the source.
@@ -62,9 +61,8 @@ def start(source: str, *, file: str, reader: str | None = None, ask: Ask | None 
 
 def _asked(source: str, guessed: Guess, ask: Ask) -> Guess:
     found = cast(dict[str, str], guessed.options.get("columns", {}))
-    answers = {role: ask(role, guessed.columns, None if found.get(role) == LINE else found.get(role)) for role in ASKED}
-    columns = {role: column for role, column in answers.items() if column is not None}
-    return answered(source, guessed, {"id": LINE, **columns})
+    roles = ask(guessed.columns, {role: column for role, column in found.items() if column != LINE})
+    return answered(source, guessed, {"id": LINE, **roles})
 
 
 def _yaml(source: str, guessed: Guess, file: str, leaks: dict[str, str]) -> str:

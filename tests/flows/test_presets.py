@@ -61,7 +61,7 @@ def test_an_unknown_preset_is_refused_with_those_there_are(preset) -> None:
 
 @pytest.mark.parametrize("embed", [[1], "x", {1: {}, "a": {}}, {"a": 3, None: {}}])
 def test_settings_that_are_wrong_are_refused_as_without_a_preset(embed: object) -> None:
-    with pytest.raises(ConfigError, match="embed|encoder"):
+    with pytest.raises(ConfigError, match=r"embed|encoder"):
         parse_config({"embed": embed, "models": {"preset": "good"}})
 
 

@@ -59,6 +59,7 @@ def test_it_asks_on_a_terminal_with_what_was_found_as_defaults(
     answers = "shelves\nshelf\n\nsku\n\n\n-\n\n\n\n"  # the first is no column; then labels, id, title, description, ...
     result = CliRunner().invoke(app, ["init", str(data), "-o", str(file)], input=answers)
     assert result.exit_code == 0, result.output
+    assert result.output.count("columns: sku, caption, photo, category, price, shelf\n") == 1
     assert "column of labels (- for none) [category]" in result.output
     assert "expected one of sku, caption, photo, category, price, shelf, got 'shelves'" in result.output
     columns = yaml.safe_load(file.read_text())["source"]["options"]["columns"]
