@@ -37,7 +37,7 @@ def init(
         with file.open("x", encoding="utf-8") as opened:
             opened.write(started.text)
         for line in started.leaks:
-            err.print(f"warning: {line}: it is left out of `tabular`", soft_wrap=True)
+            err.print(f"warning: {line}", soft_wrap=True)
         out.print(
             f"plan for {started.documents}, time and disk estimated by rates of two cores without GPU:", soft_wrap=True
         )

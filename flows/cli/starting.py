@@ -50,9 +50,11 @@ def start(source: str, *, file: str, reader: str | None = None, ask: Ask | None 
     rows = [{**row, "column": row["column"].partition("_")[2]} for row in found]  # without num_, cat_
     leaks = {
         name: " and ".join(sentence(row) for row in rows if row["column"] == name)
+        + (": left out of tabular" if name in guessed.tabular else "")
         for name in dict.fromkeys(row["column"] for row in rows)
     }
-    text = _yaml(source, guessed, file, leaks)
+    why = "the first that reads it" if reader is None else "as named"
+    text = _yaml(source, guessed, file, leaks, why=why)
     config = parse_config(yaml.safe_load(text))
     lines = estimate_lines(estimates(config, documents=seen.documents, images=seen.images))
     documents = f"{'' if seen.whole else 'the first '}{seen.documents:,} documents"
@@ -65,7 +67,7 @@ def _asked(source: str, guessed: Guess, ask: Ask) -> Guess:
     return answered(source, guessed, {"id": LINE, **roles})
 
 
-def _yaml(source: str, guessed: Guess, file: str, leaks: dict[str, str]) -> str:
+def _yaml(source: str, guessed: Guess, file: str, leaks: dict[str, str], *, why: str) -> str:
     name = configuration_name(source)
     lines = [
         f"# fuseline run {file}",
@@ -74,15 +76,15 @@ def _yaml(source: str, guessed: Guess, file: str, leaks: dict[str, str]) -> str:
         _line("name", name),
         _line("root", f"runs/{name}") + "  # everything is written below this folder",
         "source:",
-        *_source(source, guessed, leaks),
+        *_source(source, guessed, leaks, why),
         *_models(guessed),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _source(source: str, guessed: Guess, leaks: dict[str, str]) -> list[str]:
+def _source(source: str, guessed: Guess, leaks: dict[str, str], why: str) -> list[str]:
     lines = [
-        f"  {_line('reader', guessed.reader)}  # the first that reads it; the others: `fuseline list readers`",
+        f"  {_line('reader', guessed.reader)}  # {why}; the others: `fuseline list readers`",
         f"  {_line('path', source)}",
     ]
     options: list[str] = []
@@ -90,7 +92,7 @@ def _source(source: str, guessed: Guess, leaks: dict[str, str]) -> list[str]:
         options.append(f"# found: {', '.join(map(_flow, guessed.columns))}")
     for name, value in guessed.options.items():
         options += [*_columns(guessed)] if name == "columns" else [_line(name, value)] if value else []
-    options += [f"# {text}: left out of tabular" for text in leaks.values()]
+    options += [f"# {text}" for text in leaks.values()]
     if tabular := {name: kind for name, kind in guessed.tabular.items() if name not in leaks}:
         options.append(f"# {_line('tabular', tabular)}  # for models: number or category")
     # A mapping of comments alone would be null.

@@ -46,6 +46,8 @@ def test_it_decides_where_nobody_can_be_asked(cli: Cli, data: Path, tmp_path: Pa
     assert "# tabular: {price: number}" in text
     leak = "column shelf determines the label on 100.0% of 60 documents and column shelf follows from the label"
     assert leak in text
+    assert "60 documents: left out of tabular\n" in text
+    assert "  reader: csv  # the first that reads it;" in text
     assert f"warning: {leak}" in result.stderr
     assert "plan for 60 documents, time and disk estimated" in result.stdout
     assert result.stdout.splitlines()[-1].endswith(f"then: fuseline config check {file}")
