@@ -39,7 +39,7 @@ def init(
         for line in started.leaks:
             err.print(f"warning: {line}", soft_wrap=True)
         out.print(
-            f"plan for {started.documents}, time and disk estimated by rates of two cores without GPU:", soft_wrap=True
+            f"plan for {started.documents}, time and disk roughly estimated, for two cores without GPU:", soft_wrap=True
         )
         out.print(estimate_table(started.estimates))
         out.print(f"{file}: written; look it over, then: fuseline config check {file}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What a first run may take: rates that were measured once, times the number of documents."""
+"""What a first run may take: rough rates, times the number of documents."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,8 +8,8 @@ from fuseline.flows.graph import build
 from fuseline.models.encoders import ENCODERS
 from fuseline.tasks.engine.nodes import Fit, Node, ShardStage
 
-# Documents per second and worker, on two cores of a server without GPU: conf/demo.yaml, November 2026. Of `train`,
-# documents per second and model. Elsewhere they may be several times faster or slower.
+# Documents per second and worker; of `train`, per second and model. After one run of conf/demo.yaml on two cores
+# without GPU, November 2026, which gave those of networks; others are rounded down, `train` and BYTES are assumed.
 RATES = {
     "ingest": 3000.0, "clean": 1500.0, "embed": 1500.0, "quantize": 3000.0, "train": 1000.0, "predict": 4000.0,
     "evaluate": 8000.0,

@@ -49,7 +49,7 @@ def test_it_decides_where_nobody_can_be_asked(cli: Cli, data: Path, tmp_path: Pa
     assert "60 documents: left out of tabular\n" in text
     assert "  reader: csv  # the first that reads it;" in text
     assert f"warning: {leak}" in result.stderr
-    assert "plan for 60 documents, time and disk estimated" in result.stdout
+    assert "plan for 60 documents, time and disk roughly estimated" in result.stdout
     assert result.stdout.splitlines()[-1].endswith(f"then: fuseline config check {file}")
 
 
