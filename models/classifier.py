@@ -9,7 +9,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fuseline.models.automatic import SEARCH, AutomaticConfig, Chosen
 from fuseline.models.checkpoint import Checkpoint, load_checkpoint, nested, restoring, save_checkpoint
+from fuseline.models.choosing import choose_by_fitting
 from fuseline.models.columns import Dense, Size, Text
 from fuseline.models.config import FrozenConfig, key_values, own_config, runtime_option
 from fuseline.models.dense import usable
@@ -25,7 +27,7 @@ PAIRS = 1 << 22  # of documents and classes whose probabilities the threshold is
 F32 = NDArray[np.float32]
 
 
-class ClassifierConfig(FrozenConfig):
+class ClassifierConfig(AutomaticConfig):
     """Options of every classifier."""
 
     task: Literal["auto", "single", "multi"] = Field(
@@ -128,7 +130,13 @@ class BaseClassifier:
         if len(classes.names) < 2:
             raise ValueError(f"classes: expected at least 2, got {classes.names!r}; give documents of another class")
         self._take_labels(classes.names, classes.most)
+        chosen = Chosen({}, {})
+        if self.config.automatic:
+            chosen = choose_by_fitting(type(self), self.config, train, valid)
+            self.config = self.config.chosen(**chosen.options)
         self._fit(train, valid, classes, seed=seed, scratch=scratch)
+        if chosen.facts:
+            self.facts = {**self.facts, SEARCH: chosen.facts}
         self._tune_threshold(valid)
         return self
 

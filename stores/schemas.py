@@ -327,6 +327,17 @@ MODELS = pa.schema(
     ]
 )
 
+SEARCHES = pa.schema(
+    [
+        column("model", pa.string(), "name of the model in the configuration"),
+        column("options", pa.string(), "options that were tried, as JSON; the others are the model's own"),
+        column("documents", pa.int64(), "training documents of the trial"),
+        column("score", pa.float64(), "precision at 1 on valid documents; null when the loss was not finite"),
+        column("sureness", pa.float64(), "0 to 1: how sure the trial is of right labels, which decides close scores"),
+        column("chosen", pa.bool_(), "whether the model was fitted with these options"),
+    ]
+)
+
 QUARANTINE = pa.schema(
     [
         column("stage", pa.string(), "stage that failed: ingest/<name>, clean/text, embed/image, ..."),

@@ -26,6 +26,7 @@ from fuseline.stores.schemas import (
     PREDICTIONS,
     QUARANTINE,
     RESULTS,
+    SEARCHES,
     STATISTICS,
     TOKENS,
     TRIALS,
@@ -149,6 +150,9 @@ TABLES: dict[str, PublishedTable] = {
         TRIALS, "one row per trial of the last sweep: how it ended, what it took", "sweep", file="sweep/trials.parquet"
     ),
     "models": PublishedTable(MODELS, "one row per model: size, and what fitting it took"),
+    "searches": PublishedTable(
+        SEARCHES, "one row per trial of a model that chose its options on valid documents, in the order of the trials"
+    ),
     "quarantine": PublishedTable(
         QUARANTINE, "one row per document or source row that failed somewhere, with the reason"
     ),

@@ -104,7 +104,7 @@ def test_a_pipeline_runs_on_the_place_of_the_examples(environment: dict[str, str
     values: dict[str, Any] = settings(tmp_path)
     values["root"] = f"sqlite://{tmp_path / 'documents.db'}"
     values["embed"], values["quantize"] = {}, {}
-    values["models"] = {"text": {"kind": "text", "options": {"dim": 4, "epochs": 2}}}
+    values["models"] = {"text": {"kind": "text", "options": {"preset": "fasttext", "dim": 4, "epochs": 2}}}
     config = write_config(tmp_path, values)
     for _ in range(2):
         done = call(environment, "fuseline.flows.cli", "run", config)

@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 from fuseline.flows.cli.choices import REGISTRIES
 from fuseline.flows.config import Config
 from fuseline.flows.presets import PRESETS
+from fuseline.models.automatic import AUTO
 from fuseline.models.detectors import DETECTORS
 from fuseline.models.encoders import ENCODERS
 from fuseline.models.features import inputs_of
@@ -64,9 +65,11 @@ def option_rows(options: Options, *names: str, prefix: str = "") -> Iterator[dic
         if names and name not in names:
             continue
         default = field.get_default(call_default_factory=True)
+        chosen = isinstance(field.json_schema_extra, dict) and "automatic" in field.json_schema_extra
+        default, auto = (AUTO, ", or auto: chosen on valid") if chosen else (default, "")
         row = {
             "option": f"{prefix}{name}",
-            "type": _type(properties[name]),
+            "type": f"{_type(properties[name])}{auto}",
             "default": None
             if default is PydanticUndefined or isinstance(default, BaseModel)
             else to_jsonable_python(default),

@@ -4,17 +4,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import orjson
 import pyarrow as pa
 
 from fuseline.flows.config import Config
 from fuseline.flows.results.outcome import findings_of, quarantine_table
 from fuseline.flows.runtime import shares_of
+from fuseline.models.automatic import SEARCH
 from fuseline.models.metrics.registry import METRICS
 from fuseline.stores.places import open_root
 from fuseline.stores.report_schemas import MEASURES, PRESENCE, RELEASE, STAGES
 from fuseline.stores.results import conform
 from fuseline.stores.root import Root
-from fuseline.stores.schemas import MODELS, RESULTS
+from fuseline.stores.schemas import MODELS, RESULTS, SEARCHES
 from fuseline.stores.tables import TABLES
 from fuseline.tasks.engine.nodes import Fit, Node, ShardStage, Summary, whole
 from fuseline.tasks.readers import published
@@ -132,9 +134,28 @@ def model_table(config: Config, nodes: list[Node], root: Root) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=MODELS)
 
 
+def search_table(nodes: list[Node], root: Root) -> pa.Table:
+    """Return a SEARCHES row per trial of every model that chose its own options."""
+    rows = []
+    for node in nodes:
+        if isinstance(node, Fit) and node.role == train.ROLE and (record := node.fitted(root).record()):
+            search = record.facts.get(SEARCH)
+            for trial, chosen in trials_of(search) if isinstance(search, dict) else ():
+                options = orjson.dumps(trial["options"], option=orjson.OPT_SORT_KEYS).decode()
+                rows.append({**trial, "model": node.short, "options": options, "chosen": chosen})
+    return pa.Table.from_pylist(rows, schema=SEARCHES)
+
+
+def trials_of(search: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Yield every trial, and whether its options were chosen on its documents."""
+    for trial in search["trials"]:
+        yield trial, trial["options"] == search["chosen"] and trial["documents"] == search["documents"]
+
+
 # Tables that no node writes: how each is made.
 MAKERS: dict[str, Callable[[Source], pa.Table]] = {
     "models": lambda source: model_table(source.config, source.nodes, source.root),
+    "searches": lambda source: search_table(source.nodes, source.root),
     "quarantine": lambda source: quarantine_table(source.nodes, source.root),
     "findings": lambda source: findings_of(source.nodes, source.root),
     "presence": lambda source: presence_table(source.nodes, source.root),

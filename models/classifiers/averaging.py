@@ -57,8 +57,9 @@ class AvgProbs(BaseClassifier):
         own = {"lr": self.config.image_lr, "epochs": self.config.image_epochs}
         own = {name: value for name, value in own.items() if value is not None} | {"pretrained_vectors": None}
         text = kiela.TextConfig(**{name: shared[name] for name in kiela.TextConfig.model_fields})
-        self.text = kiela.TextAlone(text).fit(train, None, seed=seed)
-        self.image = kiela.ImageAlone(kiela.ImageConfig(**{**shared, **own})).fit(train, None, seed=seed)
+        chooses = valid if self.config.automatic else None
+        self.text = kiela.TextAlone(text).fit(train, chooses, seed=seed)
+        self.image = kiela.ImageAlone(kiela.ImageConfig(**{**shared, **own})).fit(train, chooses, seed=seed)
         self.labels, self.multi_label = self.text.labels, self.text.multi_label
         self.sizes = {**self.text.sizes, **self.image.sizes}
         self._tune_threshold(valid)
@@ -106,7 +107,7 @@ class AvgProbs(BaseClassifier):
     def _terms(self, block: Block) -> tuple[F32, F32]:
         """Return the weighted probabilities (n, C) of text and image; their sum is the mean."""
         text = has_text(block)
-        image = embedding(block, self.config.image)[1]
+        image = np.stack([embedding(block, name)[1] for name in self.config.image]).any(axis=0)
         neither = ~text & ~image
         weights = np.stack([text | neither, image | neither]).astype(np.float32)
         weights /= weights.sum(axis=0)

@@ -42,8 +42,9 @@ class BoostingConfig(ClassifierConfig):
         description="L2 penalty (lambda_l2). At 0, LightGBM's default, scores of rare classes grow without bound",
     )
     early_stopping: int | None = Field(
-        None, ge=1, description="Rounds without a better loss on valid after which training stops; default: never"
+        5, ge=1, description="Rounds without a better loss on valid after which training stops; null: never"
     )
+    bins: int = Field(63, ge=2, le=65535, description="Values that a column is cut into (max_bin); LightGBM's own: 255")
     threads: int | None = runtime_option(
         None, ge=1, description="Threads of training; default: every core that the process may use"
     )
@@ -140,6 +141,7 @@ class Boosting(BaseClassifier):
             "min_data_in_leaf": self.config.min_rows,
             "feature_fraction": self.config.feature_fraction,
             "lambda_l2": self.config.l2,
+            "max_bin": self.config.bins,
             "seed": seed,
             "deterministic": True,
             "force_row_wise": True,

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fuseline.models.automatic import automatic
 from fuseline.models.checkpoint import Checkpoint
 from fuseline.models.classifier import embedding, shares
 from fuseline.models.columns import Dense, Size
@@ -30,8 +31,8 @@ class GMUConfig(NetworkConfig):
     image: str = Field("image", description="Name of the image embedding in `embed`")
     text_embedding: str = Field("text", description="Name of the text embedding in `embed`")
     dim: int = Field(128, ge=1, le=65536, description="Hidden units (H in the paper)")
-    lr: float = Field(0.005, gt=0, description="Learning rate")
-    epochs: int = Field(20, ge=1, description="Passes over the training rows")
+    lr: float = automatic(0.005, choices=(0.001, 0.002, 0.005, 0.01, 0.02), gt=0, description="Learning rate")
+    epochs: int = automatic(20, choices=(5, 10, 20, 40), ge=1, description="Passes over the training rows")
     batch: int = Field(128, ge=1, description="Documents per step")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of hidden units set to 0 while training")
 

@@ -1,14 +1,16 @@
 """The nine classifiers of Kiela 2018, by the paper's rows (SYSTEMS.md K-11 to K-21)."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from fuseline.models.automatic import automatic
 from fuseline.models.config import FrozenConfig
 from fuseline.models.fasttext import arrays
 from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Reads
+from fuseline.models.fasttext.dense_inputs import Scaling
 from fuseline.models.features import TEXT, codes_name, embedding_name
 
 
@@ -19,16 +21,33 @@ class TextConfig(FastTextConfig):
 class ImageConfig(FastTextConfig):
     """Models that read a dense embedding."""
 
-    image: str = Field("image", description="Name of the image embedding in `embed`")
+    image: tuple[str, ...] = Field(
+        ("image",),
+        min_length=1,
+        description="Names of the dense inputs in `embed`: an image, a text as sentence vector, a table; "
+        "each has its own V, and their V x add up",
+    )
+    scaling: Scaling = automatic(
+        "unit",
+        choices=("unit", "standard"),
+        description="unit: every dense input has length 1, as in the paper; standard: mean 0 and deviation 1 over the "
+        "training documents",
+    )
     # Length of x_v, 1 in the paper. A step on V moves v by length^2 as much, one on U moves t by 1 / words: long texts
     # want a high lr, at which images of length 1 diverge.
-    image_length: float = Field(
+    image_length: float = automatic(
         1.0,
+        choices=(0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
         gt=0,
         le=100,
         description="Length that image vectors are scaled to, 1 in the paper; long texts want a high lr, "
         "and that a shorter image",
     )
+
+    @field_validator("image", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
 
 class ImageAloneConfig(ImageConfig):
@@ -45,14 +64,21 @@ class ImageAloneConfig(ImageConfig):
 class GatedConfig(ImageConfig):
     """Models in which one modality passes through the sigmoid."""
 
-    gate: Literal["text", "image"] = Field("text", description="Modality that passes through the sigmoid")
+    gate: Literal["text", "image"] = automatic(
+        "text", choices=("text", "image"), description="Modality that passes through the sigmoid"
+    )
 
 
 class PQTokensConfig(FastTextConfig):
     """Models that read visual tokens."""
 
     codes: str = Field("pq", description="Name of the codebook in `quantize`")
-    alpha: float = Field(0.2, gt=0, description="Weight of the bag of visual tokens beside the bag of words")
+    alpha: float = automatic(
+        0.2,
+        choices=(0.05, 0.1, 0.2, 0.5, 1.0),
+        gt=0,
+        description="Weight of the bag of visual tokens beside the bag of words",
+    )
 
 
 class RSPQTokensConfig(PQTokensConfig):
@@ -75,7 +101,8 @@ class _WithImage(FastTextClassifier):
 
     @classmethod
     def reads(cls, config: ImageConfig) -> Reads:
-        return Reads(TEXT, dense=embedding_name(config.image), length=config.image_length)
+        dense = tuple(dict.fromkeys(embedding_name(name) for name in config.image))
+        return Reads(TEXT, dense, length=config.image_length, scaling=config.scaling)
 
 
 class ImageAlone(_WithImage):

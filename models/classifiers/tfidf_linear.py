@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fuseline.models.automatic import automatic
 from fuseline.models.checkpoint import Checkpoint, checked_texts, refuse
 from fuseline.models.classifier import BaseClassifier, ClassifierConfig, has_text
 from fuseline.models.columns import Size, Text
@@ -33,7 +34,9 @@ class TfidfLinearConfig(ClassifierConfig):
     min_df: int = Field(1, ge=1, description="Documents that a term must occur in")
     max_features: int | None = Field(None, ge=1, description="Most frequent terms kept; default: all")
     sublinear: bool = Field(True, description="Weigh a term by 1 + log of its count instead of the count")
-    C: float = Field(1.0, gt=0, description="Inverse strength of the L2 penalty")
+    C: float = automatic(
+        1.0, choices=(0.3, 1.0, 3.0, 10.0, 30.0, 100.0), gt=0, description="Inverse strength of the L2 penalty"
+    )
     max_iter: int = Field(1000, ge=1, description="Steps of the solver")
     max_classes: int | None = runtime_option(
         5000, ge=2, description="Classes at most of a multi-label model: it fits a regression for each"

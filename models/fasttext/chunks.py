@@ -9,65 +9,11 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fuseline.models.fasttext.arrays import Chunk
+from fuseline.models.fasttext.dense_inputs import DenseRows
 
-ROWS = 512  # images scaled at a time: what lies in the cache
 PAGE = 4096  # bytes
-
-F32 = NDArray[np.float32]
-
-
-@dataclass
-class ImageVectors:
-    """Vectors of a chunk's images as they were read, and how they are wanted: of one length, zeros where missing."""
-
-    parts: list[NDArray[Any]]  # one after the other (n, D)
-    present: NDArray[np.bool_]  # (n,); `scaled` clears it where a vector is not finite or zero
-    length: float
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return len(self.present), self.parts[0].shape[1]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes as float32."""
-        return 4 * self.shape[0] * self.shape[1]
-
-    def scaled(self) -> Iterator[F32]:
-        """Yield the wanted rows, some at a time, in one buffer that is used again: it stays in the cache."""
-        from fuseline.models.fasttext.kernels import model as kernels
-
-        buffer, at = np.empty((ROWS, self.shape[1]), np.float32), 0
-        for part in self.parts:
-            for lo in range(0, len(part), ROWS):
-                raw = np.ascontiguousarray(part[lo : lo + ROWS], np.float32).view()
-                raw.flags.writeable = False  # one type, so that the kernel is compiled once
-                out = buffer[: len(raw)]
-                kernels.unit_images(raw, out, self.present[at : at + len(raw)])
-                if self.length != 1.0:
-                    out *= np.float32(self.length)
-                yield out
-                at += len(raw)
-
-    def into(self, chunk: Chunk) -> Chunk:
-        """Return the chunk with these images."""
-        dense, at = np.empty(self.shape, np.float32), 0
-        for rows in self.scaled():
-            dense[at : at + len(rows)] = rows
-            at += len(rows)
-        return chunk._replace(dense=dense, has_image=self.present.astype(np.uint8))
-
-    def write(self, path: Path) -> None:
-        """Write the wanted rows as an .npy file."""
-        with path.open("wb", buffering=0) as file:
-            header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for rows in self.scaled():
-                rows.tofile(file)
 
 
 @dataclass
@@ -77,6 +23,7 @@ class ChunkStore:
     memory: int
     used: int = 0
     words: int = 0  # tokens plus documents
+    documents: int = 0
     chunks: list[Chunk | None] = field(default_factory=list)
     folder: TemporaryDirectory[str] | None = None
     lock: Any = field(default_factory=Lock)
@@ -92,7 +39,7 @@ class ChunkStore:
         # A private map, since one for reading alone would be another type to the kernels, compiled once more.
         return Chunk(dense=np.asarray(np.load(self._file(i, "dense"), "c", allow_pickle=False)), **arrays)
 
-    def put(self, i: int, chunk: Chunk, images: ImageVectors | None) -> Chunk | None:
+    def put(self, i: int, chunk: Chunk, images: DenseRows | None) -> Chunk | None:
         """Return chunk i with its images, or None after writing it into files when the memory is used up."""
         nbytes = sum(array.nbytes for array in chunk) + (0 if images is None else images.nbytes)
         with self.lock:

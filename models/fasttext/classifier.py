@@ -1,5 +1,6 @@
 """The classifier that all models of Kiela 2018 are: a bag of tokens, perhaps an image, one fusion, one output loss."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,19 +9,23 @@ from typing import ClassVar, Never, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from fuseline.models.automatic import SEARCH, Chosen
 from fuseline.models.checkpoint import Checkpoint, checked_number
 from fuseline.models.classifier import BaseClassifier, Link, shares
 from fuseline.models.columns import CODEWORDS, Codes, Column, Dense, Size
 from fuseline.models.columns import Text as TextColumn
 from fuseline.models.config import FrozenConfig
+from fuseline.models.errors import TrainingError
 from fuseline.models.fasttext import arrays, hogwild, pretrained
 from fuseline.models.fasttext import corpus as corpora
 from fuseline.models.fasttext.arrays import Chunk, Params, Spec, widened
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads, Shape
+from fuseline.models.fasttext.dense_inputs import Scale
 from fuseline.models.fasttext.dictionary import Dictionary, WordShape
 from fuseline.models.fasttext.output_tables import huffman, lookups, way
 from fuseline.models.fasttext.ranked_leaves import RankedLeaves
+from fuseline.models.fasttext.search import choose
 from fuseline.models.fasttext.warm import warm_up
 from fuseline.models.features import TEXT, Block, Features, Input, width
 from fuseline.models.ranked import RankedClasses
@@ -30,6 +35,8 @@ LINKS: dict[str, Link] = {"softmax": "softmax", "hs": "exp", "ova": "sigmoid", "
 LOSSES = {"softmax": arrays.SOFTMAX, "hs": arrays.HIERARCHICAL, "ns": arrays.NEGATIVE, "ova": arrays.ONE_VS_ALL}
 POSITIVES = {"sample": arrays.SAMPLE, "average": arrays.AVERAGE}
 SLICE = 2048  # documents predicted at a time
+RESTARTS = 5  # at half the rate each, when the loss is not finite
+LOG = logging.getLogger(__name__)
 
 F32 = NDArray[np.float32]
 
@@ -47,6 +54,7 @@ class FastTextClassifier(BaseClassifier):
     dictionary: Dictionary
     label_counts: NDArray[np.int64]
     params: Params
+    scale: Scale
     timing: dict[str, float]  # of this process's fit; never saved
 
     def __init__(self, config: FastTextConfig | None = None) -> None:
@@ -73,7 +81,7 @@ class FastTextClassifier(BaseClassifier):
         """Return the columns that a classifier with this configuration reads."""
         reads = cls.reads(cast(Never, config))
         named: tuple[tuple[str | None, type[Column]], ...]
-        named = (reads.text, TextColumn), (reads.dense, Dense), (reads.codes, Codes)
+        named = (reads.text, TextColumn), *((name, Dense) for name in reads.dense), (reads.codes, Codes)
         return tuple(Input(name, kind) for name, kind in named if name is not None)
 
     @property
@@ -99,14 +107,22 @@ class FastTextClassifier(BaseClassifier):
         if self.config.pretrained_vectors is not None and self.uses_text:
             pretrained.check_dim(self.config.pretrained_vectors, self.config.dim)
         compiled = warm_up()
+        begun = time.perf_counter()
+        choice = Chosen({}, {})
+        if self.config.automatic:
+            choice = choose(type(self), self.config, train, valid)
+            self.config = self.config.chosen(**choice.options)
         started = time.perf_counter()
         with corpora.encoding(train, self.own_reads, self.config) as corpus:
             encoded = time.perf_counter()
-            self._fit_corpus(corpus, seed)
+            self.fit_corpus(corpus, seed)
             trained = time.perf_counter() - encoded
             words = self.config.epochs * corpus.words
+        if choice.facts:
+            self.facts[SEARCH] = choice.facts
         self.timing = {
             "compile_seconds": compiled,  # in none of the others
+            "search_seconds": started - begun,
             "encode_seconds": encoded - started,
             "train_seconds": trained,
             "seconds": trained + encoded - started,
@@ -117,12 +133,15 @@ class FastTextClassifier(BaseClassifier):
 
     def predict_logits(self, block: Block) -> F32:
         """Return logits (n, C) float32; log probabilities under hierarchical softmax, zeros for an empty document."""
+        return self.chunk_logits(self._encoded(block))
+
+    def chunk_logits(self, chunk: Chunk) -> F32:
+        """Return logits (n, C) of encoded documents."""
         from fuseline.models.fasttext.kernels import model as kernels
 
-        chunk = corpora.encode(block, self.own_reads, self.dictionary, self._shape())
-        out = np.zeros((len(block), len(self.labels)), np.float32)
+        out = np.zeros((len(chunk.has_image), len(self.labels)), np.float32)
         tree = huffman(self.label_counts) if self.config.loss == "hs" else None
-        for lo in range(0, len(block), SLICE):
+        for lo in range(0, len(out), SLICE):
             part = sliced(chunk, lo, lo + SLICE)
             Z = self._hidden(part)[0]
             if tree is None:
@@ -140,24 +159,32 @@ class FastTextClassifier(BaseClassifier):
         tree = huffman(self.label_counts)
 
         def ranked(block: Block) -> RankedClasses:
-            chunk = corpora.encode(block, self.own_reads, self.dictionary, self._shape())
-            return RankedLeaves(self.params.W, self._hidden(chunk)[0], tree)
+            return RankedLeaves(self.params.W, self._hidden(self._encoded(block))[0], tree)
 
         return ranked
 
     def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
         """Return modality -> (n,) share |w.t| or |w.v| of the chosen class's score w.(t + v); {} if it is no such sum.
 
+        Several dense inputs are told apart by their datasets, a single one is called image.
         Under hierarchical softmax the score is the sum of the signed margins on the way to the class.
         """
         if not self.linear:
             return {}
-        chunk = corpora.encode(block, self.own_reads, self.dictionary, self._shape())
+        chunk = self._encoded(block)
         _, T, A = self._hidden(chunk)
         rows = self._class_vectors(np.unique(chosen))[np.searchsorted(np.unique(chosen), chosen)]
-        terms = {"image": np.abs(np.einsum("nh,nh->n", rows, A)), "text": np.abs(np.einsum("nh,nh->n", rows, T))}
-        read = {"image": bool(width(self.sizes, Dense) or width(self.sizes, Codes)), "text": self.uses_text}
-        return {name: share for name, share in shares(terms).items() if read[name]}
+        vectors = {"image": A} if width(self.sizes, Dense) or width(self.sizes, Codes) else {}
+        dense = self.own_reads.dense
+        if len(dense) > 1:
+            parts = zip(dense, self.scale.columns, strict=True)
+            vectors = {name: chunk.dense[:, columns] @ self.params.V[:, columns].T for name, columns in parts}
+        if self.uses_text:
+            vectors["text"] = T
+        return shares({name: np.abs(np.einsum("nh,nh->n", rows, vector)) for name, vector in vectors.items()})
+
+    def _encoded(self, block: Block) -> Chunk:
+        return corpora.encode(block, self.own_reads, self.dictionary, self._shape(), self.scale)
 
     def describe(self) -> JsonObject:
         """Return parameters, bytes per model and per document, multiply-adds per document, and training facts."""
@@ -191,12 +218,19 @@ class FastTextClassifier(BaseClassifier):
             "word_bytes": words.arena,
             "word_starts": words.starts,
             "word_counts": words.counts,
+            **({} if self.scale.mean is None else {"mean": self.scale.mean}),
+            **({} if self.scale.factor is None else {"factor": self.scale.factor}),
         }
 
     def _restore(self, saved: Checkpoint) -> None:
         self.seed = int(checked_number("seed", saved.meta["seed"]))
         H, C, D = self.config.dim, len(self.labels), width(self.sizes, Dense)
         Z = H * H if self.fusion() >= arrays.BILINEAR else H
+        reads = self.own_reads
+        self.scale = Scale(tuple(self.sizes[name].width for name in reads.dense), reads.length)
+        if reads.dense and reads.scaling == "standard":
+            mean, factor = (saved.array(name, np.float32, D) for name in ("mean", "factor"))
+            self.scale = self.scale._replace(mean=mean, factor=factor)
         self.label_counts = saved.counts("label_counts", C)
         words = saved.array("word_bytes", np.uint8, None), saved.array("word_starts", np.int64, None)
         self.dictionary = Dictionary.of(*words, saved.counts("word_counts", None), **self._word_shape())
@@ -206,16 +240,44 @@ class FastTextClassifier(BaseClassifier):
         self.params = Params(widened(U, len(U), rows), widened(V, rows, D), widened(W, C, hogwild.padded(Z)))
 
     # Inside.
-    def _fit_corpus(self, corpus: Corpus, seed: int) -> None:
+    def fit_corpus(self, corpus: Corpus, seed: int, *, restarts: int = RESTARTS, level: int = logging.INFO) -> None:
+        """Train on an encoded corpus; a loss that is not finite starts over at half the rate, so often at most."""
         if not corpus.labels:
             raise ValueError("training labels: expected at least one, got none; give labels, or predict with a model")
         self.seed, self.label_counts = seed, corpus.label_counts
         self._take_labels(corpus.labels, corpus.most_labels)
         self._refuse_large(len(corpus.labels))
         self.dictionary, shape = corpus.dictionary, corpus.shape
-        sizes = {"dense": Size("dense", shape.dim), "codes": Size("codes", shape.tokens, CODEWORDS)}
+        self.scale, dense = corpus.scale, iter(corpus.scale.widths)
+        kinds: dict[type[Column], Callable[[], Size]] = {
+            Dense: lambda: Size("dense", next(dense)),
+            Codes: lambda: Size("codes", shape.tokens, CODEWORDS),
+        }
         inputs = self.inputs(self.config)
-        self.sizes = {one.name: sizes.get(one.kind.kind, Size(one.kind.kind)) for one in inputs}
+        self.sizes = {one.name: kinds.get(one.kind, lambda: Size("text"))() for one in inputs}
+        paths, config, restarted = lookups(corpus.label_counts, self.config.loss), self.config, 0
+        while True:
+            self._start(corpus, seed)
+            try:
+                losses = hogwild.train(self.params, self._spec(), paths, corpus, config=config, seed=seed, level=level)
+                break
+            except TrainingError as error:
+                if restarted == restarts:
+                    raise
+                restarted += 1
+                config = config.model_copy(update={"lr": config.lr / 2})
+                LOG.warning("%s: %s; starting over with lr=%g", self.kind, error, config.lr)
+        self.facts = {
+            "epochs": self.config.epochs,
+            "loss_per_epoch": losses,
+            "documents": corpus.documents,
+            "words_per_document": (corpus.words - corpus.documents) / max(1, corpus.documents),
+        }
+        if restarted:
+            self.facts |= {"restarts": restarted, "lr": config.lr}
+
+    def _start(self, corpus: Corpus, seed: int) -> None:
+        """Draw the first weights."""
         self.params = hogwild.init_params(
             corpus.dictionary.rows + corpus.shape.tokens * CODEWORDS,
             corpus.shape.dim,
@@ -226,15 +288,6 @@ class FastTextClassifier(BaseClassifier):
         )
         if self.config.pretrained_vectors is not None and self.uses_text:
             pretrained.fill(self.params.U, self.dictionary, self.config.pretrained_vectors, self.config.dim)
-        paths = lookups(corpus.label_counts, self.config.loss)
-        losses = hogwild.train(self.params, self._spec(), paths, corpus, config=self.config, seed=seed)
-        documents = sum(len(corpus.chunks[i].has_image) for i in range(len(corpus.chunks)))
-        self.facts = {
-            "epochs": self.config.epochs,
-            "loss_per_epoch": losses,
-            "documents": documents,
-            "words_per_document": (corpus.words - documents) / max(1, documents),
-        }
 
     def _refuse_large(self, C: int) -> None:
         H, limit = self.config.dim, self.config.weights_mb

@@ -1,12 +1,16 @@
 """Settings of the fastText family: names and defaults of the fastText program where it has them."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from fuseline.models.automatic import automatic
 from fuseline.models.classifier import ClassifierConfig
 from fuseline.models.config import runtime_option
+from fuseline.models.threads import thread_limit
+
+SMALL = 20_000  # documents up to which one thread trains, unless `threads` says otherwise
 
 # Options of the fastText program's supervised training: what each is called here, with the program's default ...
 CALLED = {
@@ -41,21 +45,37 @@ ABSENT = {
 
 
 class FastTextConfig(ClassifierConfig):
-    """Options of every classifier of the family."""
+    """Options of every classifier of the family; those that are not given are chosen on valid documents."""
 
-    dim: int = Field(100, ge=1, le=4096, description="Numbers per word vector (H)")
-    lr: float = Field(0.1, gt=0, description="Learning rate; falls linearly to 0 with the words seen")
-    epochs: int = Field(5, ge=1, description="Passes over the training rows")
+    together: ClassVar = (("minn", "maxn"),)
+
+    preset: Literal["auto", "fasttext"] = Field(
+        "auto", description="What options are that nobody gives: chosen on valid (auto), or the fastText program's"
+    )
+    dim: int = automatic(100, choices=(20, 50, 100), ge=1, le=4096, description="Numbers per word vector (H)")
+    lr: float = automatic(
+        0.1,
+        choices=(0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
+        gt=0,
+        description="Learning rate; falls linearly to 0 with the words seen",
+    )
+    epochs: int = automatic(5, choices=(5, 10, 25, 50), ge=1, description="Passes over the training rows")
     min_count: int = Field(1, ge=1, description="Training occurrences that a word must have; rarer ones are left out")
-    word_ngrams: int = Field(1, ge=1, le=10, description="Longest run of words that is hashed as one feature")
-    buckets: int = Field(
+    word_ngrams: int = automatic(
+        1, choices=(1, 2), ge=1, le=10, description="Longest run of words that is hashed as one feature"
+    )
+    buckets: int = automatic(
         2_000_000,
+        choices=(),
         ge=1,
         le=2**30,
-        description="Rows for hashed n-grams and subwords; none are allocated when nothing is hashed",
+        description="Rows for hashed n-grams and subwords; none are allocated when nothing is hashed. "
+        "auto: 16 per word, 2,000,000 at most",
     )
-    minn: int = Field(0, ge=0, le=64, description="Characters of the shortest subword")
-    maxn: int = Field(0, ge=0, le=64, description="Characters of the longest subword; 0 = no subwords")
+    minn: int = automatic(0, choices=(0, 3), ge=0, le=64, description="Characters of the shortest subword")
+    maxn: int = automatic(
+        0, choices=(0, 6), ge=0, le=64, description="Characters of the longest subword; 0 = no subwords"
+    )
     loss: Literal["softmax", "hs", "ns", "ova"] = Field(
         "softmax",
         description="softmax: all classes; hs: hierarchical softmax, for many; ns: negative sampling; "
@@ -77,7 +97,10 @@ class FastTextConfig(ClassifierConfig):
         False, description="Train on one thread: equal bits for a seed, at the speed of one core"
     )
     threads: int | None = runtime_option(
-        None, ge=1, description="Threads of training; default: every core that the process may use"
+        None,
+        ge=1,
+        description="Threads of training; default: one up to 20,000 documents, so that a seed gives equal bits, "
+        "else every core that the process may use",
     )
     memory_mb: int = runtime_option(
         256, ge=1, description="MB of encoded documents kept in memory; the rest waits in a temporary folder"
@@ -105,6 +128,20 @@ class FastTextConfig(ClassifierConfig):
         if self.maxn and not 1 <= self.minn <= self.maxn:
             raise ValueError(f"minn: expected 1..maxn={self.maxn!r}, got {self.minn!r}; set both, or maxn to 0")
         return self
+
+    def training_threads(self, rows: int) -> int:
+        """Return the threads that read and train on so many documents.
+
+        Several threads gain little on a small collection, where one gives everybody the same model.
+        """
+        if self.deterministic or (self.threads is None and rows <= SMALL):
+            return 1
+        return self.threads or thread_limit()
+
+    @classmethod
+    def unset(cls, values: dict[str, Any]) -> tuple[str, ...]:
+        names = super().unset(values)
+        return tuple(name for name in names if name in values) if values.get("preset") == "fasttext" else names
 
     @property
     def hashed_rows(self) -> int:

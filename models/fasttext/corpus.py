@@ -14,22 +14,26 @@ from fuseline.models.blocks import gathered, joined
 from fuseline.models.columns import Codes, Dense
 from fuseline.models.fasttext import pretrained
 from fuseline.models.fasttext.arrays import Chunk
-from fuseline.models.fasttext.chunks import ChunkStore, ImageVectors
+from fuseline.models.fasttext.chunks import ChunkStore
 from fuseline.models.fasttext.config import FastTextConfig
+from fuseline.models.fasttext.dense_inputs import DenseRows, Scale, Scaling, fitted_scale
 from fuseline.models.fasttext.dictionary import Dictionary, WordCounter
 from fuseline.models.features import Block, Features, SharedCache
 from fuseline.models.labels import Bags, LabelCounter
-from fuseline.models.threads import thread_limit
+from fuseline.models.subset import HashedPart
 from fuseline.models.weights import file_sha256
+
+SCALED = 50_000  # training documents that mean and deviation are taken of, at most
 
 
 class Reads(NamedTuple):
     """Which columns of a block a classifier reads, by dataset; None = none of this kind."""
 
     text: str | None = None
-    dense: str | None = None
+    dense: tuple[str, ...] = ()
     codes: str | None = None
     length: float = 1.0  # that dense vectors are scaled to
+    scaling: Scaling = "unit"
 
 
 class Shape(NamedTuple):
@@ -49,7 +53,9 @@ class Corpus:
     label_counts: NDArray[np.int64]
     most_labels: int  # of one document
     shape: Shape
+    scale: Scale  # of the dense inputs
     words: int  # tokens plus documents: what an epoch's learning rate decays with
+    documents: int
 
     @property
     def nbytes(self) -> int:
@@ -68,9 +74,9 @@ class Counters:
         self.words, self.labels = WordCounter(lowercase=config.lowercase), LabelCounter()
         self.thread = ThreadPoolExecutor(1)
 
-    def encode(self, number: int, blocks: list[Block], reads: Reads, store: ChunkStore) -> Chunk | None:
+    def encode(self, number: int, blocks: list[Block], reads: Reads, scale: Scale, store: ChunkStore) -> Chunk | None:
         """Return blocks as chunk `number` in this thread's own numbers; None when it went into files of the store."""
-        images = images_of(blocks, reads)
+        images = images_of(blocks, reads, scale)
         others = {name for name in (reads.text, reads.codes) if name is not None}
         block = joined([block.only(others) for block in blocks])
         text = no_bags(len(block)) if reads.text is None else self.words.add(block.text)
@@ -81,24 +87,21 @@ class Counters:
 def encoding(train: Features, reads: Reads, config: FastTextConfig) -> Iterator[Corpus]:
     """Yield all documents of `train`, encoded for this block alone, or kept in its cache for all that ask."""
     if isinstance(train, SharedCache):
-        with train.get_or_create(encoding_key(reads, config), lambda: build(train, reads, config)) as corpus:
+        with train.get_or_create(
+            encoding_key(reads, config, train.n_rows), lambda: build(train, reads, config)
+        ) as corpus:
             yield corpus
         return
     with closing(build(train, reads, config)) as corpus:
         yield corpus
 
 
-def encoding_key(reads: Reads, config: FastTextConfig) -> Hashable:
-    """Return everything but the documents that decides an encoded corpus."""
+def encoding_key(reads: Reads, config: FastTextConfig, rows: int) -> Hashable:
+    """Return everything but the documents, of which there are `rows`, that decides an encoded corpus."""
     shape = (config.min_count, config.word_ngrams, config.minn, config.maxn, config.hashed_rows)
     vectors = None if reads.text is None else config.pretrained_vectors
     added = None if vectors is None else file_sha256(vectors)
-    return ("corpus", reads, config.lowercase, *shape, added, readers(config))
-
-
-def readers(config: FastTextConfig) -> int:
-    """Return how many threads encode: the order of equally frequent words depends on it."""
-    return 1 if config.deterministic else config.threads or thread_limit()
+    return ("corpus", reads, config.lowercase, *shape, added, config.training_threads(rows))
 
 
 def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
@@ -106,10 +109,11 @@ def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
 
     Every thread numbers words on its own; the second pass gives them their common ids.
     """
-    counters = [Counters(config) for _ in range(readers(config))]
+    counters = [Counters(config) for _ in range(config.training_threads(train.n_rows))]
     store = ChunkStore(config.memory_mb << 20)
     try:
-        store.chunks.extend(encoded(train, reads, counters, store))
+        scale = scale_of(train, reads)
+        store.chunks.extend(encoded(train, reads, scale, counters, store))
         words, labels = WordCounter(lowercase=config.lowercase), LabelCounter()
         for counter in counters:
             words.merge(counter.words)
@@ -128,7 +132,7 @@ def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
         for counter in counters:
             counter.thread.shutdown()
     shape = Shape(store[0].dense.shape[1], store[0].codes.shape[1]) if len(store) else Shape(0, 0)
-    return Corpus(store, dictionary, names, counts, labels.most, shape, store.words)
+    return Corpus(store, dictionary, names, counts, labels.most, shape, scale, store.words, store.documents)
 
 
 def least(words: WordCounter, reads: Reads, config: FastTextConfig) -> int:
@@ -144,12 +148,22 @@ def least(words: WordCounter, reads: Reads, config: FastTextConfig) -> int:
     return 1
 
 
-def encoded(train: Features, reads: Reads, counters: list[Counters], store: ChunkStore) -> Iterator[Chunk | None]:
+def scale_of(train: Features, reads: Reads) -> Scale:
+    """Return how dense inputs are scaled, by at most `SCALED` of the training documents."""
+    if not reads.dense:
+        return Scale(())
+    part = HashedPart(train, 0.0, min(1.0, SCALED / max(1, train.n_rows)))
+    return fitted_scale(part, reads.dense, reads.scaling)._replace(length=reads.length)
+
+
+def encoded(
+    train: Features, reads: Reads, scale: Scale, counters: list[Counters], store: ChunkStore
+) -> Iterator[Chunk | None]:
     """Yield the chunks in order, a few being encoded while the next blocks are read; None for one in files."""
     waiting: deque[Future[Chunk | None]] = deque()
     for number, blocks in enumerate(gathered(only(block, reads) for block in train.blocks())):
         counter = counters[number % len(counters)]
-        waiting.append(counter.thread.submit(counter.encode, number, blocks, reads, store))
+        waiting.append(counter.thread.submit(counter.encode, number, blocks, reads, scale, store))
         if len(waiting) > len(counters):
             yield waiting.popleft().result()
     while waiting:
@@ -159,35 +173,35 @@ def encoded(train: Features, reads: Reads, counters: list[Counters], store: Chun
 def renumber(store: ChunkStore, counters: list[Counters], dictionary: Dictionary, names: list[str]) -> None:
     """Give the tokens and labels of every chunk their final ids, in each counter's own thread."""
 
-    def work(t: int) -> int:
-        counter, total = counters[t], 0
+    def work(t: int) -> tuple[int, int]:
+        counter, words, documents = counters[t], 0, 0
         lists, classes = dictionary.lists(counter.words), counter.labels.renumber(names)
         for i in range(t, len(store), len(counters)):
             chunk = store[i]
             bags = dictionary.expand(Bags(chunk.indptr, chunk.ids), lists, counter.words.table)
             chunk = chunk._replace(indptr=bags.indptr, ids=bags.ids, labels=classes[chunk.labels])
             store.replace(i, chunk, ("indptr", "ids", "labels"))
-            total += len(chunk.ids) + len(chunk.has_image)
-        return total
+            words, documents = words + len(chunk.ids) + len(chunk.has_image), documents + len(chunk.has_image)
+        return words, documents
 
     jobs = [counter.thread.submit(work, t) for t, counter in enumerate(counters)]
-    store.words = sum(job.result() for job in jobs)
+    store.words, store.documents = (sum(counts) for counts in zip(*(job.result() for job in jobs), strict=True))
 
 
 def only(block: Block, reads: Reads) -> Block:
     """Return the block with nothing but what is read: joining small blocks then copies no more."""
-    read = {name for name in (reads.text, reads.dense, reads.codes) if name is not None}
-    if reads.dense is not None:
-        block.column(reads.dense, Dense)
+    read = {name for name in (reads.text, *reads.dense, reads.codes) if name is not None}
+    for name in reads.dense:
+        block.column(name, Dense)
     if reads.codes is not None:
         block.column(reads.codes, Codes)
     return block.only(read)
 
 
-def encode(block: Block, reads: Reads, dictionary: Dictionary, shape: Shape) -> Chunk:
+def encode(block: Block, reads: Reads, dictionary: Dictionary, shape: Shape, scale: Scale) -> Chunk:
     """Encode documents for prediction; raises ValueError when the widths differ from the training set's."""
     text = no_bags(len(block)) if reads.text is None else dictionary.encode(block.text)
-    images = images_of([block], reads)
+    images = images_of([block], reads, scale)
     chunk = chunk_of(block, reads, text=text, labels=no_bags(len(block)))
     chunk = chunk if images is None else images.into(chunk)
     widths = Shape(chunk.dense.shape[1], chunk.codes.shape[1])
@@ -206,13 +220,9 @@ def chunk_of(block: Block, reads: Reads, *, text: Bags, labels: Bags) -> Chunk:
     return Chunk(text.indptr, text.ids, labels.indptr, labels.ids, np.zeros((n, 0), np.float32), codes, has_image)
 
 
-def images_of(blocks: list[Block], reads: Reads) -> ImageVectors | None:
-    """Return the images of consecutive blocks, if they are read."""
-    if reads.dense is None:
-        return None
-    columns = [block.column(reads.dense, Dense) for block in blocks]
-    present = np.concatenate([column.present for column in columns]).astype(np.bool_)
-    return ImageVectors([column.values for column in columns], present, reads.length)
+def images_of(blocks: list[Block], reads: Reads, scale: Scale) -> DenseRows | None:
+    """Return the dense inputs of consecutive blocks, if any are read."""
+    return DenseRows.of(blocks, reads.dense, scale) if reads.dense else None
 
 
 def no_bags(n: int) -> Bags:

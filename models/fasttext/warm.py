@@ -56,7 +56,7 @@ def _run() -> None:
         note_doing("compiling kernels, once on this machine")
     two, loss = _Two(), "hs"
     config = FastTextConfig(dim=1, word_ngrams=2, minn=1, maxn=2, buckets=8, deterministic=True)
-    corpus = build(two, Reads("text", "image", "codes"), config)
+    corpus = build(two, Reads("text", ("image",), "codes"), config)
     generator = np.random.default_rng(0)
     rows, dense, classes = corpus.dictionary.rows + 256, corpus.shape.dim, len(corpus.labels)
     params = hogwild.init_params(rows, dense, classes, dim=1, bilinear=False, generator=generator)

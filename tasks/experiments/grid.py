@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 from pydantic import Field
 
+from fuseline.models.automatic import AutomaticConfig
 from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.fasttext.pretrained import vectors_header
 from fuseline.models.metrics.registry import METRICS, Compared
@@ -96,13 +97,18 @@ def grid_points(name: str, model: ModelConfig, grid: SweepConfig) -> list[Point]
 def trial_config(model: ModelConfig, point: Point, *, seed: int, phase: Phase) -> TrialConfig:
     """Return the training of one point of the grid; other options are the model's own.
 
+    Options that a fit would choose by itself stand where that choice starts, unless the model says "auto": two trials
+    differ by their points alone.
+
     Trials run side by side, so that each has one thread and gives the same bits for a seed. Raises ConfigError for a
     value that the model refuses.
     """
     accepted = MODELS[model.kind].Config
     alone = {name: value for name, value in ALONE.items() if name in accepted.model_fields}
     options = {**model.options, **point, **alone}
-    parse_options(accepted, options, field="sweep.")
+    parsed = parse_options(accepted, options, field="sweep.")
+    if isinstance(parsed, AutomaticConfig):
+        options |= {name: getattr(parsed, name) for name in parsed.automatic if name not in options}
     spec = train_config(ModelConfig(kind=model.kind, options=options, seed=seed))
     return TrialConfig(
         kind=spec.kind, options=spec.options, seed=seed, phase=phase, runtime_options=spec.runtime_options

@@ -58,7 +58,7 @@ def write_documents(folder: Path, documents: list[dict[str, object]]) -> Path:
 
 def settings(folder: Path) -> dict[str, object]:
     """Return the configuration of the small pipeline."""
-    options = {"dim": 8, "lr": 0.5, "epochs": 5}
+    options = {"preset": "fasttext", "dim": 8, "lr": 0.5, "epochs": 5}
     return {
         "name": "shapes",
         "root": str(folder / "out"),

@@ -72,7 +72,7 @@ def root(cli: Cli, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     odd = {"id": "doc-broken", "text": "round", "label": "circle", "image": "images/broken.png"}
     write_documents(folder, [*wrong, odd])
     values: dict[str, Any] = settings(folder)
-    values["models"]["text"]["options"] = {"dim": 8, "lr": 0.5, "epochs": 1}
+    values["models"]["text"]["options"] = {"preset": "fasttext", "dim": 8, "lr": 0.5, "epochs": 1}
     config = write_config(folder, {**values, "report": {"gallery": 3, "vectors": ["image"]}})
     done = cli("run", config)
     assert done.exit_code == 0, done.output

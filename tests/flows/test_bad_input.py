@@ -144,7 +144,11 @@ def test_a_single_training_document_is_enough_for_text(cli: Cli, tmp_path: Path)
     folder = tmp_path / "data"
     make_data(folder, 1)
     write_documents(folder, [{**document(folder, 0), "split": "train"}])
-    values = {**settings(folder), "quantize": {}, "models": {"text": {"kind": "text", "options": {"dim": 4}}}}
+    values = {
+        **settings(folder),
+        "quantize": {},
+        "models": {"text": {"kind": "text", "options": {"preset": "fasttext", "dim": 4}}},
+    }
     code, output = outcome(cli, write_config(folder, values))
     assert code == 0, output
     assert pl.read_parquet(folder / "out" / "latest" / "predictions.parquet")["label"].to_list() == ["circle"]

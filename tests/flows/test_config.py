@@ -87,7 +87,7 @@ def test_overrides_replace_single_values(tmp_path: Path) -> None:
     path = write_config(tmp_path, settings(tmp_path))
     config = load_config(path, ["run.workers=1", "models.text.options.lr=0.25"])
     assert config.run.workers == 1
-    assert config.models["text"].options == {"dim": 8, "lr": 0.25, "epochs": 5}
+    assert config.models["text"].options == {"preset": "fasttext", "dim": 8, "lr": 0.25, "epochs": 5}
     with pytest.raises(ConfigError, match="key=value"):
         load_config(path, ["run.workers"])
 

@@ -24,7 +24,7 @@ def test_a_local_cluster_makes_the_same_bytes(cli: Cli, finished: Path, tmp_path
     pytest.importorskip("prefect_dask")
     values = settings(finished.parent)
     # Without it, threads race while they train.
-    options = {"dim": 8, "lr": 0.5, "epochs": 5, "deterministic": True}
+    options = {"preset": "fasttext", "dim": 8, "lr": 0.5, "epochs": 5, "deterministic": True}
     values["models"] = {name: {"kind": name, "options": options} for name in ("text", "additive", "pq")}
     values["root"] = str(tmp_path / "out")
     config = write_config(tmp_path, {**values, "run": {"executor": "dask", "workers": 2}})

@@ -14,7 +14,11 @@ from tests.flows.test_run import busy, plan_of
 def test_a_detector_added_later_makes_its_own_datasets_only(cli: Cli, tmp_path: Path) -> None:
     config = make_data(tmp_path / "data", 12)
     folder = config.parent
-    few = {**settings(folder), "quantize": {}, "models": {"text": {"kind": "text", "options": {"dim": 4}}}}
+    few = {
+        **settings(folder),
+        "quantize": {},
+        "models": {"text": {"kind": "text", "options": {"preset": "fasttext", "dim": 4}}},
+    }
     config = write_config(folder, few)
     assert cli("run", config).exit_code == 0
     crops = {"objects": {"detections": "objects", "encoder": "efficientnet_lite2", "min_score": 0.05}}

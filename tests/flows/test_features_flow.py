@@ -125,7 +125,7 @@ def test_an_encoder_added_later_costs_one_dataset(cli: Cli, copied: Path) -> Non
 
 def test_columns_serve_other_models_and_codebooks_and_stay_fitted(cli: Cli, copied: Path) -> None:
     folder, values = copied.parent, settings(copied.parent)
-    quick = {"dim": 8, "epochs": 20}
+    quick = {"preset": "fasttext", "dim": 8, "epochs": 20}
     values["embed"]["bins"] = {
         "encoder": "tabular", "options": {"numeric": "quantile", "bins": 3, "flag_missing": False}
     }  # fmt: skip
@@ -168,7 +168,7 @@ def test_words_in_images_are_an_embedding_and_words(cli: Cli, copied: Path) -> N
     values["detect"] = {"signs": {"detector": "rapidocr"}}
     values["embed"]["signs"] = {"encoder": "minilm", "field": "ocr", "detections": "signs"}
     values["embed"]["words"] = {"encoder": "vocabulary", "field": "ocr", "detections": "signs"}
-    read = {"dim": 10, "lr": 0.5, "epochs": 25, "loss": "ova", "deterministic": True}
+    read = {"preset": "fasttext", "dim": 10, "lr": 0.5, "epochs": 25, "loss": "ova", "deterministic": True}
     values["models"] = {
         "trees": {"kind": "lightgbm", "options": {**TREES, "embeddings": ["signs"]}},
         "all": {"kind": "lightgbm", "options": {**TREES, "embeddings": ["columns", "title", "signs"]}},

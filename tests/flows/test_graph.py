@@ -96,12 +96,15 @@ def test_words_in_images_come_from_the_detector():
 def test_the_content_of_pretrained_vectors_is_in_the_keys_and_their_place_is_not(tmp_path: Path):
     def with_vectors(name: str, text: str) -> dict[str, str]:
         (tmp_path / name).write_text(text)
-        options = {"dim": 2, "pretrained_vectors": str(tmp_path / name)}
+        options = {"preset": "fasttext", "dim": 2, "pretrained_vectors": str(tmp_path / name)}
         return keys(models={"text": {"kind": "text", "options": options}})
 
     one, moved = with_vectors("one.vec", "1 2\nsun 1 2\n"), with_vectors("two.vec", "1 2\nsun 1 2\n")
     assert one == moved
-    assert one["models/text"] != keys(models={"text": {"kind": "text", "options": {"dim": 2}}})["models/text"]
+    assert (
+        one["models/text"]
+        != keys(models={"text": {"kind": "text", "options": {"preset": "fasttext", "dim": 2}}})["models/text"]
+    )
     changed = with_vectors("one.vec", "1 2\nsun 1 3\n")
     different = {name.split("/")[0] for name in one if one[name] != changed[name]}
     assert different == {"models", "predictions", "evaluation", "gallery"}
@@ -123,7 +126,7 @@ def test_trials_of_a_grid_over_vectors_differ_and_change_with_the_files(tmp_path
     def trials() -> list[str]:
         files = [None, *(str(tmp_path / name) for name in ("a.vec", "b.vec"))]
         grids = {"text": {"dim": [2], "lr": [0.1], "epochs": [1], "pretrained_vectors": files}}
-        models = {"text": {"kind": "text", "options": {"dim": 2}}}
+        models = {"text": {"kind": "text", "options": {"preset": "fasttext", "dim": 2}}}
         grid = Grid(config(models=models, sweep={"models": ["text"], "grids": grids}))
         return [trial.node.key for trial in grid.trials("text")]
 

@@ -17,7 +17,7 @@ from fuseline.stores.places import open_root
 from tests.flows.conftest import Cli, document, make_data, settings, write_config, write_documents
 from tests.flows.test_run import busy, plan_of
 
-TEXT = {"kind": "text", "options": {"dim": 4}}
+TEXT = {"kind": "text", "options": {"preset": "fasttext", "dim": 4}}
 # The first letters of 32 scripts, from Latin to Hangul and pictures.
 SCRIPTS = (
     0x41, 0x391, 0x410, 0x531, 0x5D0, 0x621, 0x710, 0x780, 0x905, 0x985, 0xA05, 0xA85, 0xB05, 0xB85, 0xC05, 0xC85,

@@ -87,7 +87,11 @@ def completes(cli: Cli, config: Path, kept: dict[Path, bytes]) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_ctrl_c_keeps_what_is_committed_and_leaves_nobody_behind(cli: Cli, config: Path) -> None:
-    texts = {"embed": {}, "quantize": {}, "models": {"text": {"kind": "text", "options": {"dim": 4, "epochs": 2}}}}
+    texts = {
+        "embed": {},
+        "quantize": {},
+        "models": {"text": {"kind": "text", "options": {"preset": "fasttext", "dim": 4, "epochs": 2}}},
+    }
     write_config(config.parent, {**settings(config.parent), **texts, "shard_size": 3})
     code, output, kept = interrupted_at(config, "clean/text", 2, signal.SIGINT)
     assert code == 130, output

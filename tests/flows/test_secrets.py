@@ -53,7 +53,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 
 def values(root: Path, path: str) -> dict[str, Any]:
-    models = {"text": {"kind": "text", "options": {"dim": 4, "epochs": 2}}}
+    models = {"text": {"kind": "text", "options": {"preset": "fasttext", "dim": 4, "epochs": 2}}}
     return {"name": "signed", "root": str(root), "source": {"reader": "jsonl", "path": path}, "models": models}
 
 

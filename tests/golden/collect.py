@@ -21,8 +21,10 @@ from safetensors.numpy import load_file
 VOLATILE = {
     "row_inputs", "model_key", "dataset_keys", "key", "run", "seconds", "fastest", "slowest", "processor_seconds",
     "ratio", "processor", "cores", "load", "source_file", "inputs", "compile_seconds", "words_per_second", "machine",
-    "times",
+    "times", "search_seconds",
 }  # fmt: skip
+# Options that came later, at the values that the models had before.
+LATER_OPTIONS = {("preset", "'fasttext'"), ("scaling", "'unit'"), ("bins", "255")}
 # Columns that the results table got after the golden numbers were taken: left out while they are null.
 LATER = ({"options", "condition"}, {"metrics.options", "metrics.condition"})
 # Names that changed since the net was drawn: what they hold did not.
@@ -43,6 +45,8 @@ def collect(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
         folder = manifest.parent
         role, _, short = folder.parent.relative_to(root).as_posix().partition("/")
         name = f"{FORMER.get(role, role)}/{short}"
+        if role == "leaks":
+            continue  # came later
         values = dict(_checkpoint(folder)) if any(folder.glob("checkpoint-*")) else _dataset(folder)
         # A sweep holds many trainings of one name: their keys may change, so they are told apart by content.
         if name.startswith("sweep/"):
@@ -52,6 +56,8 @@ def collect(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
     for folder in TABLES:
         for path in sorted((root / folder).glob("*.parquet")):
             name = folder if folder == "metrics" else f"{folder}/{path.stem}"
+            if path.stem == "searches" and not pq.read_metadata(path).num_rows:
+                continue  # came later; models that are given all options search nothing
             found[name] = _columns(pq.read_table(path, partitioning=None))
     return _former_sweep(root, found) if (root / "sweep" / "trials.parquet").exists() else found
 
@@ -208,8 +214,15 @@ def _summary(array: np.ndarray[Any, Any]) -> dict[str, Any]:
 def _steady(value: Any) -> Any:
     if isinstance(value, dict):
         value = {**value, "phase": FORMER_PHASES.get(value["phase"], value["phase"])} if "phase" in value else value
-        return {FORMER.get(name, name): _steady(inner) for name, inner in value.items() if name not in VOLATILE}
+        kept = {name: _former_input(name, inner) for name, inner in value.items() if name not in VOLATILE}
+        later = {name for name, inner in kept.items() if (name, repr(inner)) in LATER_OPTIONS}
+        return {FORMER.get(name, name): _steady(inner) for name, inner in kept.items() if name not in later}
     return [_steady(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _former_input(name: str, value: Any) -> Any:
+    """Return the name of a single dense input, which was no list."""
+    return value[0] if name == "image" and isinstance(value, list) and len(value) == 1 else value
 
 
 def _floats(value: Any) -> Iterator[float]:

@@ -12,7 +12,7 @@ KINDS = {"apple": "red", "pear": "green", "plum": "blue"}
 WORDS = {"apple": ["crisp", "round", "orchard"], "pear": ["soft", "juicy", "garden"], "plum": ["sweet", "dark", "jam"]}
 N = 48
 # The engine is bit-equal for a seed on one thread alone.
-SMALL = {"dim": 8, "lr": 0.5, "epochs": 4, "deterministic": True}
+SMALL = {"preset": "fasttext", "dim": 8, "lr": 0.5, "epochs": 4, "deterministic": True}
 CODES = {**SMALL, "alpha": 0.3}
 
 
@@ -60,9 +60,10 @@ def settings(folder: Path) -> dict[str, Any]:
             "bilinear_gated": {"kind": "bilinear_gated", "options": SMALL},
             "pq": {"kind": "pq", "options": CODES},
             "rspq": {"kind": "rspq", "options": {**CODES, "codes": "rspq"}},
-            "trees": {"kind": "lightgbm", "options": {"rounds": 10, "min_rows": 3, "embeddings": ["columns", "image"]}},
-            "tfidf": {"kind": "tfidf_linear", "options": {}},
-            "gmu": {"kind": "gmu", "options": {"epochs": 3, "dim": 8}},
+            "trees": {"kind": "lightgbm", "options": {"rounds": 10, "min_rows": 3, "bins": 255,
+                                                    "early_stopping": None, "embeddings": ["columns", "image"]}},
+            "tfidf": {"kind": "tfidf_linear", "options": {"C": 1.0}},
+            "gmu": {"kind": "gmu", "options": {"epochs": 3, "dim": 8, "lr": 0.005}},
             "average": {"kind": "avg_probs", "options": SMALL},
         },
         "evaluation": {"splits": ["train", "valid", "test"]},

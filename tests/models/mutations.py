@@ -34,7 +34,7 @@ from tests.models.reference import fitted, with_column, with_text_embedding
 from tests.models.synthetic import documents, vectors
 
 MEMORY, SECONDS = 6 << 30, 60
-FEW: dict[str, Any] = {"dim": 4, "epochs": 2, "deterministic": True}
+FEW: dict[str, Any] = {"preset": "fasttext", "dim": 4, "epochs": 2, "deterministic": True}
 HASHED = {**FEW, "word_ngrams": 2, "minn": 2, "maxn": 3, "buckets": 40}
 TREES = {"rounds": 3, "min_rows": 5, "embeddings": ["image"], "codes": ["pq"], "threads": 1}
 

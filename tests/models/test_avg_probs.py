@@ -11,7 +11,7 @@ from fuseline.models.classifiers import kiela
 from tests.models.reference import accuracy, fitted, without
 from tests.models.synthetic import documents, present
 
-QUICK = {"dim": 10, "lr": 0.25, "epochs": 15, "deterministic": True}
+QUICK = {"preset": "fasttext", "dim": 10, "lr": 0.25, "epochs": 15, "deterministic": True}
 
 
 def test_the_mean_of_both_parts_or_the_one_there_is() -> None:

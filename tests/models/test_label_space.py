@@ -67,7 +67,7 @@ def test_weights_larger_than_the_memory_are_refused_before_they_are_fitted(
     texts = pa.array([" ".join(f"w{k}" for k in rng.integers(0, 4000, 60)) for _ in range(300)])
     block = only(documents(300), [[f"c{i % 40}", *(["x"] if multi else [])] for i in range(300)])
     block = make_block(block.ids, texts, block.labels, {}, {}, {})
-    model = new("tfidf_linear", memory_mb=5)
+    model = new("tfidf_linear", C=1.0, memory_mb=5)
     monkeypatch.setattr(type(model), "_regression", lambda *args: pytest.fail("it began"))
     with pytest.raises(
         ValueError, match=r"memory_mb: expected at most 5 for the weights, got \d+; 4\d classes of 2\d,\d+ "
@@ -105,7 +105,7 @@ def test_the_estimate_is_what_the_solver_takes(multi: bool) -> None:
     block = only(documents(600), labels)
     block = make_block(block.ids, texts, block.labels, {}, {}, {})
     guessed: list[int] = []
-    model = new("tfidf_linear", ngrams=1, max_iter=30)
+    model = new("tfidf_linear", C=1.0, ngrams=1, max_iter=30)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(model), "_refuse_large", lambda _, C, terms, rows: guessed.extend((C, terms, rows)))
         model.fit(Blocks(block), None, seed=0)
@@ -118,7 +118,7 @@ def test_the_estimate_is_what_the_solver_takes(multi: bool) -> None:
 
 
 def _accepts(megabytes: int, multi: bool, classes: int, terms: int, rows: int) -> bool:
-    model = new("tfidf_linear", memory_mb=megabytes)
+    model = new("tfidf_linear", C=1.0, memory_mb=megabytes)
     model.multi_label = multi
     try:
         model._refuse_large(classes, terms, rows)  # type: ignore[attr-defined]
@@ -160,7 +160,7 @@ def test_tags_are_the_columns_of_the_truth() -> None:
 
 def test_tfidf_predicts_many_labels_without_a_copy_of_its_weights() -> None:
     block = documents(200)
-    model = new("tfidf_linear").fit(Blocks(block), None, seed=0)
+    model = new("tfidf_linear", C=1.0).fit(Blocks(block), None, seed=0)
     expected = model.predict_logits(block)
     terms = model.W.shape[1]  # type: ignore[attr-defined]
     rng, many = np.random.default_rng(0), (400 * MB) // (8 * terms)
@@ -178,7 +178,7 @@ def test_tfidf_predicts_many_labels_without_a_copy_of_its_weights() -> None:
 @pytest.mark.parametrize("kind", ["gmu", "avg_probs"])
 def test_streaming_references_take_any_number_of_labels(kind: str, tagged: Block) -> None:
     quick = {"dim": 4, "epochs": 1, "lr": 0.01}
-    quick |= {"loss": "hs", "threads": 1} if kind == "avg_probs" else {"batch": 32}
+    quick |= {"preset": "fasttext", "loss": "hs", "threads": 1} if kind == "avg_probs" else {"batch": 32}
     model = new(kind, **quick)
     model.fit(
         Blocks(documents(50)) if kind == "avg_probs" else Blocks(with_text_embedding(documents(50))), None, seed=0

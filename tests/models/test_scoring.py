@@ -23,7 +23,7 @@ from tests.models.synthetic import Blocks, documents, present, tokens, vectors, 
 from tests.tasks.feature_nodes import read
 
 TINY = float(np.finfo(np.float32).tiny)
-OPTIONS = {"dim": 8, "epochs": 3, "lr": 0.3, "deterministic": True}
+OPTIONS = {"preset": "fasttext", "dim": 8, "epochs": 3, "lr": 0.3, "deterministic": True}
 FEATURES = {"text": ("clean/text",), "additive": ("clean/text", "embed/image"), "max": ("clean/text", "embed/image"),
             "pq": ("clean/text", "quantize/pq"), "image": ("embed/image",)}  # fmt: skip
 

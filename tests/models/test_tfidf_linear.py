@@ -31,7 +31,7 @@ def two_classes(block: Block) -> Block:
 def test_probabilities_are_those_of_scikit_learn(tmp_path: Path, two: bool) -> None:
     train, test = documents(300), documents(80, seed=1)
     train, test = (two_classes(train), two_classes(test)) if two else (train, test)
-    model = fitted("tfidf_linear", train, rows=64, valid=test)
+    model = fitted("tfidf_linear", train, C=1.0, rows=64, valid=test)
     model.save(tmp_path)
     own = peer(LogisticRegression(max_iter=1000)).fit(strings(train), [y[0] for y in train.labels.to_pylist()])
     columns = [list(own.classes_).index(label) for label in model.labels]
@@ -43,7 +43,7 @@ def test_probabilities_are_those_of_scikit_learn(tmp_path: Path, two: bool) -> N
 def test_several_labels_are_told_one_by_one(tmp_path: Path) -> None:
     train, test = documents(300, second_label=True), documents(80, seed=1, second_label=True)
     train = only(train, [[*labels, "all"] for labels in train.labels.to_pylist()])
-    model = fitted("tfidf_linear", train, valid=test)
+    model = fitted("tfidf_linear", train, C=1.0, valid=test)
     truth = np.array([[name in labels for name in model.labels] for labels in train.labels.to_pylist()])
     some = [y for y, name in enumerate(model.labels) if name != "all"]
     own = peer(OneVsRestClassifier(LogisticRegression(max_iter=1000))).fit(strings(train), truth[:, some])

@@ -2,6 +2,7 @@
 
 import html.parser
 
+import orjson
 import pyarrow as pa
 
 from fuseline.flows.results.tables import measure_table
@@ -17,7 +18,7 @@ from fuseline.stores.report_schemas import (
     RELEASE,
     STAGES,
 )
-from fuseline.stores.schemas import DRIFT, MODELS, QUARANTINE, RESULTS, STATISTICS, TOKENS
+from fuseline.stores.schemas import DRIFT, MODELS, QUARANTINE, RESULTS, SEARCHES, STATISTICS, TOKENS
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"
 VOID = {"meta", "br", "wbr", "img", "link", "hr"}
@@ -97,6 +98,27 @@ def full(name: str = "name") -> ReportData:
         ),
         "importance": pa.Table.from_pylist(
             [{"model": name, "split": "test", "modality": name, "share": 1.0, "n": 1}], schema=IMPORTANCE
+        ),
+        "searches": pa.Table.from_pylist(
+            [
+                {
+                    "model": name,
+                    "options": orjson.dumps({"lr": 0.5, name: 25}).decode(),
+                    "documents": 900,
+                    "score": 0.61,
+                    "sureness": 0.5,
+                    "chosen": True,
+                },
+                {
+                    "model": name,
+                    "options": '{"lr":50.0}',
+                    "documents": 900,
+                    "score": None,
+                    "sureness": 0.0,
+                    "chosen": False,
+                },
+            ],
+            schema=SEARCHES,
         ),
         "models": pa.Table.from_pylist(
             [

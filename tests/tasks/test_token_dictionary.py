@@ -47,7 +47,7 @@ def model(kind=PQTokens, *, places: int = 2, angles: dict[int, float] | None = N
     U[words.rows :, :2] = at(180)
     for token, angle in (angles or {}).items():
         U[words.rows + token, :2] = at(angle)
-    made = kind(PQTokensConfig(dim=2))
+    made = kind(PQTokensConfig(preset="fasttext", dim=2))
     made.dictionary, made.sizes = words, {"quantize/pq": Size("codes", places, 256)}
     made.params = SimpleNamespace(U=U)
     return made

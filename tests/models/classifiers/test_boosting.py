@@ -10,7 +10,7 @@ from scipy.special import softmax
 from tests.models.reference import accuracy, fitted, only, with_text_embedding
 from tests.models.synthetic import documents, present, vectors, with_parts
 
-QUICK = {"rounds": 20, "min_rows": 5}
+QUICK = {"rounds": 20, "min_rows": 5, "bins": 255, "early_stopping": None}
 BOTH = {**QUICK, "embeddings": ("image", "text")}
 
 
@@ -36,7 +36,9 @@ def test_many_rare_classes_are_learnt() -> None:
     dense = (rng.normal(size=(100, 8))[y] + rng.normal(size=(1500, 8))).astype(np.float32)
     block = only(with_parts(documents(1500), dense={"image": dense}), [[f"c{c}"] for c in y])
     block = with_parts(block, codes={}, present={"image": np.ones(1500, np.bool_)})
-    model = fitted("lightgbm", block, valid=block, rounds=25, min_rows=5, leaves=15, threads=1)
+    model = fitted(
+        "lightgbm", block, valid=block, rounds=25, min_rows=5, bins=255, early_stopping=None, leaves=15, threads=1
+    )
     assert accuracy(model, block) > 0.9
     assert np.abs(model.predict_logits(block)).max() < 100
 

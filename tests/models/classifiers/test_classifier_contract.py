@@ -16,7 +16,7 @@ from fuseline.models.features import Block, Classifier, Input
 from fuseline.models.registry import MODELS
 from tests.models.synthetic import Blocks
 
-CALM = {"threads": 1, "deterministic": True, "epochs": 2, "rounds": 3, "min_rows": 5, "dim": 6}
+CALM = {"preset": "fasttext", "threads": 1, "deterministic": True, "epochs": 2, "rounds": 3, "min_rows": 5, "dim": 6}
 
 every = pytest.mark.parametrize("name", sorted(MODELS))
 

@@ -13,13 +13,13 @@ from fuseline.models.classifiers import kiela
 from fuseline.models.columns import Codes, Dense
 from fuseline.models.errors import CheckpointError, TrainingError
 from fuseline.models.fasttext.classifier import FastTextClassifier
-from fuseline.models.fasttext.corpus import chunk_of, images_of, no_bags
+from fuseline.models.fasttext.corpus import chunk_of, images_of, no_bags, scale_of
 from fuseline.models.features import Block, width
 from fuseline.models.registry import MODELS, registry_rows
 from tests.models.synthetic import DIM, Blocks, documents, make_block, parts, present, vectors, with_parts
 
 KIELA = ["text", "image", "additive", "max", "gated", "bilinear", "bilinear_gated", "pq", "rspq"]
-QUICK = {"dim": 10, "lr": 0.25, "epochs": 15, "deterministic": True}
+QUICK = {"preset": "fasttext", "dim": 10, "lr": 0.25, "epochs": 15, "deterministic": True}
 FUSED = [name for name in KIELA if name not in ("text", "image")]
 
 
@@ -120,7 +120,7 @@ def test_a_missing_modality_drops_its_term(name: str) -> None:
 def encoded(model: FastTextClassifier, block: Block) -> "object":
     from fuseline.models.fasttext.corpus import encode
 
-    return encode(block, model.reads(model.config), model.dictionary, model._shape())
+    return encode(block, model.reads(model.config), model.dictionary, model._shape(), model.scale)
 
 
 def test_forward_formulas_by_hand() -> None:
@@ -258,7 +258,7 @@ def test_refusals_name_the_cure(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="expected 'classifier/text', got 'classifier/additive'"):
         kiela.TextAlone.load(tmp_path)
     with pytest.raises(TrainingError, match="lower lr"):
-        fitted("bilinear", lr=1e30)
+        fitted("bilinear", lr=1e38)
     with pytest.raises(ValueError, match="set both, or maxn to 0"):
         kiela.TextConfig(minn=0, maxn=3)
 
@@ -298,7 +298,8 @@ def test_image_length_scales_the_image_and_nothing_else() -> None:
     block = documents(40)
     config = MODELS["additive"].Config.model_validate({**QUICK, "image_length": 0.25})
     chunk = chunk_of(block, kiela.Additive.reads(kiela.ImageConfig()), text=no_bags(40), labels=no_bags(40))
-    scaled, plain = (images_of([block], kiela.Additive.reads(c)).into(chunk) for c in (config, kiela.ImageConfig()))
+    reads = [kiela.Additive.reads(one) for one in (config, kiela.ImageConfig())]
+    scaled, plain = (images_of([block], one, scale_of(Blocks(block), one)).into(chunk) for one in reads)
     np.testing.assert_allclose(np.linalg.norm(scaled.dense[scaled.has_image > 0], axis=1), 0.25, rtol=1e-5)
     np.testing.assert_allclose(scaled.dense, 0.25 * plain.dense, rtol=1e-6)
 
@@ -308,6 +309,5 @@ def test_image_length_is_used_again_after_loading(tmp_path: Path) -> None:
     model.save(tmp_path)
     loaded = kiela.Additive.load(tmp_path)
     np.testing.assert_array_equal(loaded.predict_logits(held_out), model.predict_logits(held_out))
-    longer = loaded.config.model_copy(update={"image_length": 1.0})
-    loaded.config = longer
+    loaded.scale = loaded.scale._replace(length=1.0)
     assert not np.array_equal(loaded.predict_logits(held_out), model.predict_logits(held_out))

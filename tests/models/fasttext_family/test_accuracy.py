@@ -98,7 +98,7 @@ def peer(script: str, *arguments: object) -> str:
 
 
 def accuracy(train: Block, test: Block, loss: str, seed: int, threads: int = 2) -> float:
-    model = TextAlone(TextConfig(dim=20, lr=0.5, epochs=20, loss=loss, threads=threads)).fit(
+    model = TextAlone(TextConfig(preset="fasttext", dim=20, lr=0.5, epochs=20, loss=loss, threads=threads)).fit(
         Once(train), None, seed=seed
     )
     best = model.predict_logits(test).argmax(axis=1)

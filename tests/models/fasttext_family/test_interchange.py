@@ -55,7 +55,7 @@ def block_of(texts: list[str | None], labels: list[list[str]]) -> Block:
 
 
 def trained(**settings: Any) -> TextAlone:
-    config = TextConfig(dim=7, epochs=20, lr=0.5, deterministic=True, **settings)
+    config = TextConfig(preset="fasttext", dim=7, epochs=20, lr=0.5, deterministic=True, **settings)
     return TextAlone(config).fit(Once(block_of(TEXTS, LABELS)), None, seed=0)
 
 

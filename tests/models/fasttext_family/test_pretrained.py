@@ -47,7 +47,7 @@ def texts() -> Block:
 
 def started(path: Path, **options: object) -> dict[str, list[float]]:
     """Fit with steps of nothing; return word -> [count, numbers]."""
-    settings = {"dim": 3, "lr": 1e-30, "epochs": 1, "threads": 1, "lowercase": False, **options}
+    settings = {"preset": "fasttext", "dim": 3, "lr": 1e-30, "epochs": 1, "threads": 1, "lowercase": False, **options}
     model = TextAlone(TextConfig(pretrained_vectors=path, **settings)).fit(Blocks(texts()), None, seed=0)
     words = model.dictionary
     rows = zip(words.words(), words.counts.tolist(), model.params.U[:, :3].tolist(), strict=False)
@@ -166,27 +166,29 @@ def test_the_length_is_looked_at_before_any_document_is_read(tmp_path: Path) -> 
         def blocks(self):  # type: ignore[no-untyped-def]
             raise AssertionError("read")
 
-    model = TextAlone(TextConfig(dim=4, pretrained_vectors=vectors(tmp_path)))
+    model = TextAlone(TextConfig(preset="fasttext", dim=4, pretrained_vectors=vectors(tmp_path)))
     with pytest.raises(ValueError, match="dim: expected 3"):
         model.fit(Never(texts()), None, seed=0)
 
 
 def test_a_changed_file_is_another_corpus(tmp_path: Path) -> None:
     reads, path = Reads(TEXT), vectors(tmp_path)
-    config = TextConfig(dim=3, pretrained_vectors=path)
-    first = encoding_key(reads, config)
-    assert first == encoding_key(reads, TextConfig(dim=3, pretrained_vectors=vectors(tmp_path, name="copy.vec")))
-    assert first != encoding_key(reads, TextConfig(dim=3))
+    config = TextConfig(preset="fasttext", dim=3, pretrained_vectors=path)
+    first = encoding_key(reads, config, 3)
+    assert first == encoding_key(
+        reads, TextConfig(preset="fasttext", dim=3, pretrained_vectors=vectors(tmp_path, name="copy.vec")), 3
+    )
+    assert first != encoding_key(reads, TextConfig(preset="fasttext", dim=3), 3)
     path.write_text("1 3\nsun 1 2 3\n")
-    assert first != encoding_key(reads, config)
-    no_text = Reads(dense="embed/image")
-    assert encoding_key(no_text, config) == encoding_key(no_text, TextConfig(dim=3))
+    assert first != encoding_key(reads, config, 3)
+    no_text = Reads(dense=("embed/image",))
+    assert encoding_key(no_text, config, 3) == encoding_key(no_text, TextConfig(preset="fasttext", dim=3), 3)
 
 
 def test_every_model_with_text_takes_them_and_one_without_refuses(tmp_path: Path) -> None:
     path = vectors(tmp_path, ["w01 1 2 3", "unseen 4 5 6"])
     for kind in ("additive", "pq", "bilinear", "avg_probs"):
-        config = MODELS[kind].Config(dim=3, epochs=1, lr=1e-30, pretrained_vectors=path)
+        config = MODELS[kind].Config(preset="fasttext", dim=3, epochs=1, lr=1e-30, pretrained_vectors=path)
         model = MODELS[kind](config).fit(Blocks(documents(60)), None, seed=0)
         text = model.text if kind == "avg_probs" else model
         rows = dict(zip(text.dictionary.words(), text.params.U[:, :3].tolist(), strict=False))
@@ -198,7 +200,7 @@ def test_every_model_with_text_takes_them_and_one_without_refuses(tmp_path: Path
 
 def test_a_saved_model_needs_the_file_no_more(tmp_path: Path) -> None:
     path = vectors(tmp_path)
-    model = TextAlone(TextConfig(dim=3, pretrained_vectors=path)).fit(Blocks(texts()), None, seed=0)
+    model = TextAlone(TextConfig(preset="fasttext", dim=3, pretrained_vectors=path)).fit(Blocks(texts()), None, seed=0)
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
     path.unlink()
@@ -223,7 +225,7 @@ def test_good_vectors_help() -> None:
     with tempfile.TemporaryDirectory() as folder:
         lines = [f"{word} {' '.join(map(str, row))}" for word, row in rows.items()]
         path = vectors(Path(folder), lines, header=f"{len(lines)} 4")
-        options = {"dim": 4, "lr": 0.1, "epochs": 20, "deterministic": True}
+        options = {"preset": "fasttext", "dim": 4, "lr": 0.1, "epochs": 20, "deterministic": True}
         scores = []
         for start in (None, path):
             model = TextAlone(TextConfig(pretrained_vectors=start, **options)).fit(Blocks(block(seen)), None, seed=0)
@@ -235,7 +237,7 @@ def test_good_vectors_help() -> None:
 
 def test_a_model_is_opened_without_compiling_anything(tmp_path: Path) -> None:
     """A run opens models to learn whether documents carry several labels: numba alone would take two seconds."""
-    TextAlone(TextConfig(dim=3)).fit(Blocks(texts()), None, seed=0).save(tmp_path)
+    TextAlone(TextConfig(preset="fasttext", dim=3)).fit(Blocks(texts()), None, seed=0).save(tmp_path)
     script = (
         "import sys; from pathlib import Path; from fuseline.models.registry import MODELS\n"
         f"model = MODELS['text'].load(Path({str(tmp_path)!r}))\n"

@@ -12,7 +12,7 @@ from fuseline.models.fasttext import corpus as corpora
 from fuseline.models.registry import MODELS
 from tests.models.synthetic import Blocks, documents
 
-OPTIONS = {"dim": 8, "epochs": 3, "lr": 0.3, "deterministic": True}
+OPTIONS = {"preset": "fasttext", "dim": 8, "epochs": 3, "lr": 0.3, "deterministic": True}
 
 
 class Lending(Blocks):
@@ -83,7 +83,7 @@ def test_an_own_corpus_is_closed_and_a_lent_one_is_not(monkeypatch: pytest.Monke
 def test_the_size_of_a_corpus_counts_what_is_in_memory() -> None:
     block = documents(300)
     config = MODELS["additive"].Config(**OPTIONS)
-    with corpora.encoding(Blocks(block), corpora.Reads("clean/text", "embed/image"), config) as corpus:
+    with corpora.encoding(Blocks(block), corpora.Reads("clean/text", ("embed/image",)), config) as corpus:
         chunk = corpus.chunks[0]
         assert len(corpus.chunks) == 1
         assert corpus.nbytes == sum(array.nbytes for array in chunk) > chunk.dense.nbytes > 0

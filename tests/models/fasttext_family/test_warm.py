@@ -37,7 +37,7 @@ for kind in ("text", "image", "additive", "gated", "bilinear", "pq"):
     for more in options:
         if kind == "image" and "pretrained_vectors" in more:
             continue
-        config = MODELS[kind].Config(dim=3, epochs=2, lr=0.1, threads=2, **more)
+        config = MODELS[kind].Config(preset="fasttext", dim=3, epochs=2, lr=0.1, threads=2, **more)
         model = MODELS[kind](config).fit(Blocks(block, 30), Blocks(block), seed=0)
         model.probabilities(model.predict_logits(block))
         list(score(model, block, k=2))
@@ -67,7 +67,7 @@ def test_the_times_of_a_fit_leave_it_out(monkeypatch: pytest.MonkeyPatch, kind: 
         return 0.3
 
     entry, block = MODELS[kind], documents(60)
-    config = entry.Config(dim=3, epochs=1, threads=1)
+    config = entry.Config(preset="fasttext", dim=3, epochs=1, threads=1)
     entry(config).fit(Blocks(block), None, seed=0)
     monkeypatch.setattr("fuseline.models.fasttext.classifier.warm_up", slow)
     told = entry(config).fit(Blocks(block), None, seed=0).describe()

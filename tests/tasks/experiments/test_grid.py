@@ -82,7 +82,9 @@ def awkward(rows: Rows) -> Rows:
 
 
 def trial(kind: str = "text", *, phase: Any = "search", **point: Any) -> TrialConfig:
-    return trial_config(ModelConfig(kind=kind, options={"dim": 8, "epochs": 20}), point, seed=1, phase=phase)
+    return trial_config(
+        ModelConfig(kind=kind, options={"preset": "fasttext", "dim": 8, "epochs": 20}), point, seed=1, phase=phase
+    )
 
 
 def written(train: Any, valid: Any, config: TrialConfig, folder: Any) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def test_the_default_grids_are_those_of_the_paper(kind, trials):
 
 
 def test_an_axis_without_values_or_with_one_twice_adds_no_cells():
-    text = ModelConfig(kind="text")
+    text = ModelConfig(kind="text", options={"preset": "fasttext"})
     assert grid_points("m", text, SweepConfig(lr=(0.1, 0.1), epochs=(), dim=(3,))) == [{"lr": 0.1, "dim": 3}]
 
 
@@ -139,7 +141,9 @@ def test_an_axis_that_the_model_does_not_have_is_refused_with_the_nearest_name()
 
 def test_a_grid_over_dim_is_refused_for_a_model_that_starts_from_word_vectors(tmp_path):
     (tmp_path / "own.vec").write_text("1 2\nsun 1 2\n")
-    model = ModelConfig(kind="text", options={"dim": 2, "pretrained_vectors": str(tmp_path / "own.vec")})
+    model = ModelConfig(
+        kind="text", options={"preset": "fasttext", "dim": 2, "pretrained_vectors": str(tmp_path / "own.vec")}
+    )
     with pytest.raises(
         ConfigError, match=r"sweep.dim for m: expected \[2\], got \[20, 100\]; set sweep.grids.m.dim to"
     ):
@@ -148,11 +152,11 @@ def test_a_grid_over_dim_is_refused_for_a_model_that_starts_from_word_vectors(tm
     assert len(grid_points("m", model, SweepConfig(grids={"m": {"dim": ()}}))) == 15
     both = SweepConfig(grids={"m": {"pretrained_vectors": (None, str(tmp_path / "own.vec"))}})
     with pytest.raises(ConfigError, match="expected \\[2\\]"):
-        grid_points("m", ModelConfig(kind="text"), both)
+        grid_points("m", ModelConfig(kind="text", options={"preset": "fasttext"}), both)
 
 
 def test_a_cell_keeps_the_other_options_and_is_alone_on_its_thread():
-    model = ModelConfig(kind="text", options={"minn": 2, "maxn": 3, "lr": 9.0, "threads": 2})
+    model = ModelConfig(kind="text", options={"preset": "fasttext", "minn": 2, "maxn": 3, "lr": 9.0, "threads": 2})
     config = trial_config(model, {"lr": 0.5}, seed=3, phase="search")
     assert (config.options["lr"], config.options["maxn"], config.options["deterministic"]) == (0.5, 3, True)
     assert config.runtime_options == {"threads": 1}
@@ -161,13 +165,20 @@ def test_a_cell_keeps_the_other_options_and_is_alone_on_its_thread():
 
 def test_a_value_that_the_model_refuses_is_named():
     with pytest.raises(ConfigError, match=r"sweep.lr.*greater than 0.*-1"):
-        trial_config(ModelConfig(kind="text"), {"lr": -1.0}, seed=0, phase="search")
+        trial_config(ModelConfig(kind="text", options={"preset": "fasttext"}), {"lr": -1.0}, seed=0, phase="search")
 
 
 @pytest.mark.parametrize("multi", [False, True])
 @pytest.mark.parametrize("loss", ["softmax", "ova"])
 def test_scores_are_those_of_the_predictions_of_the_same_classifier(multi, loss, tmp_path):
-    options = {"dim": 8, "epochs": 20, "loss": loss, "task": "multi" if multi else "single", "deterministic": True}
+    options = {
+        "preset": "fasttext",
+        "dim": 8,
+        "epochs": 20,
+        "loss": loss,
+        "task": "multi" if multi else "single",
+        "deterministic": True,
+    }
     entry = MODELS["text"]
     valid = awkward(drawn(60, 2, multi=multi))
     classifier = entry(entry.Config(**options)).fit(drawn(80, 1, multi=multi), None, seed=0)
@@ -221,7 +232,7 @@ def test_a_training_that_diverges_is_a_result(tmp_path):
 
 def test_logits_that_are_no_numbers_count_as_diverged():
     entry = MODELS["text"]
-    model = entry(entry.Config(dim=4, epochs=1)).fit(drawn(20, 1), None, seed=0)
+    model = entry(entry.Config(preset="fasttext", dim=4, epochs=1)).fit(drawn(20, 1), None, seed=0)
     model.params.W[:] = np.nan
     with pytest.raises(TrainingError, match="logits: expected finite"):
         count(model, drawn(5, 2))

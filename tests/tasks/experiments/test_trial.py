@@ -27,7 +27,7 @@ from fuseline.tasks.experiments.trial import DOCUMENTS, TESTED, Masked, document
 from fuseline.tasks.stages.train import ModelConfig
 from tests.models.synthetic import Blocks, documents, present, tokens, vectors, with_parts
 
-OPTIONS = {"dim": 8, "epochs": 5, "lr": 0.5, "deterministic": True}
+OPTIONS = {"preset": "fasttext", "dim": 8, "epochs": 5, "lr": 0.5, "deterministic": True}
 
 
 def fitted(kind: str, **options: Any) -> Any:
@@ -174,7 +174,9 @@ def test_a_machine_says_what_it_is() -> None:
 def test_only_the_store_knows_the_test_split(tmp_path: Path) -> None:
     rows = Blocks(documents(30))
     for phase in ("final", "timing"):
-        config = trial_config(ModelConfig(kind="text", options={"dim": 4}), {}, seed=0, phase=phase)  # type: ignore[arg-type]
+        config = trial_config(
+            ModelConfig(kind="text", options={"preset": "fasttext", "dim": 4}), {}, seed=0, phase=phase
+        )  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="only it knows the test split"):
             fit_trial(rows, rows, config, Context("", {}, {}))
 
@@ -184,7 +186,9 @@ def test_a_measured_training_that_diverges_is_a_result(monkeypatch: pytest.Monke
         raise TrainingError("lower lr")
 
     monkeypatch.setitem(trial.PHASES, "timing", diverge)
-    config = trial_config(ModelConfig(kind="text", options={"dim": 4}), {}, seed=0, phase="timing")
+    config = trial_config(
+        ModelConfig(kind="text", options={"preset": "fasttext", "dim": 4}), {}, seed=0, phase="timing"
+    )
     save, _, facts = fit_trial(Blocks(documents(30)), Blocks(documents(30)), config, Context("", {}, {}))
     save(tmp_path)
     assert facts == {"status": "diverged"}

@@ -44,8 +44,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(folder: Path) -> dict[str, ShardStage]:
     """Make everything, and return the stages by their names here."""
     options = {"tabular": {"size": "number", "colour": "category"}}
-    models = {"words": {"kind": "text", "options": {"dim": 4, "epochs": 2}},
-              "more": {"kind": "text", "options": {"dim": 4, "epochs": 2}, "seed": 1},
+    models = {"words": {"kind": "text", "options": {"preset": "fasttext", "dim": 4, "epochs": 2}},
+              "more": {"kind": "text", "options": {"preset": "fasttext", "dim": 4, "epochs": 2}, "seed": 1},
               "mean": {"kind": "fixed_mean", "options": {"models": ["words", "more"]}}}  # fmt: skip
     config = parse_config({
         "root": str(folder / "root"), "models": models, "stages": {kind: {"stage": kind} for kind in STAGES},
