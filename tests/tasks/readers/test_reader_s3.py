@@ -13,6 +13,7 @@ from fixtures.layouts import LAYOUTS
 from fuseline.flows.config import Config
 from fuseline.flows.graph import build
 from fuseline.stores.errors import ConfigError
+from fuseline.stores.places import open_root
 from fuseline.stores.remote import UnreachableError
 from fuseline.tasks.documents.ingest import Scan, ingest, ingest_quarantine, scan
 from fuseline.tasks.engine.images import ImageLimits, decode, open_image
@@ -80,16 +81,17 @@ def test_a_store_gives_the_same_documents_as_a_folder(store, tmp_path, name, cap
 
     config, node = pipeline(name, url, tmp_path / "out")
     reports: list[object] = []
-    ingest(node, tmp_path / "out", done=reports.append)
-    dataset = node.dataset(tmp_path / "out")
+    root = open_root(tmp_path / "out")
+    ingest(node, root, done=reports.append)
+    dataset = node.dataset(root)
     rows = [row for record in dataset.records().values() for row in dataset.read(record).to_pylist()]
-    assert len(rows) + ingest_quarantine(node, tmp_path / "out").num_rows == ROWS
+    assert len(rows) + ingest_quarantine(node, root).num_rows == ROWS
     assert config.source.image_root() == image_root(url, options) == url
     shown = [row["image"] for row in rows if row["image"]]
     assert shown
     for image in shown:
         assert decode(open_image(image, url, limits), limits=limits).shape == (16, 16, 3)
-    assert scan(node, tmp_path / "out") == Scan({})
+    assert scan(node, root) == Scan({})
 
     kept = json.dumps(node.manifest.config) + config.to_yaml() + caplog.text
     assert SECRET not in kept
@@ -101,17 +103,18 @@ def test_a_store_gives_the_same_documents_as_a_folder(store, tmp_path, name, cap
 def test_a_change_in_the_store_is_seen_by_the_same_process(store, tmp_path):
     url = uploaded(store, "jsonl", tmp_path)
     _, node = pipeline("jsonl", url, tmp_path / "out")
-    ingest(node, tmp_path / "out", done=lambda report: None)
+    root = open_root(tmp_path / "out")
+    ingest(node, root, done=lambda report: None)
     lines = store.cat_file("sets/jsonl/documents.jsonl").splitlines(keepends=True)
     writer = fsspec.filesystem("s3", skip_instance_cache=True)  # another process, as far as kept listings go
     first = json.loads(lines[0])
     swapped = json.dumps({**first, "title": first["title"][::-1]}, ensure_ascii=False).encode() + b"\n"
     writer.pipe_file("sets/jsonl/documents.jsonl", b"".join([swapped, *lines[1:]]))
-    assert scan(node, tmp_path / "out").changed == {0: 1}
-    ingest(node, tmp_path / "out", done=lambda report: None)
+    assert scan(node, root).changed == {0: 1}
+    ingest(node, root, done=lambda report: None)
     image = store.cat_file("sets/jsonl/images/0000003.jpg")
     writer.pipe_file("sets/jsonl/images/0000007.jpg", image)  # of the same size, within the same second
-    assert scan(node, tmp_path / "out").changed == {1: 1}
+    assert scan(node, root).changed == {1: 1}
 
 
 @pytest.mark.slow
