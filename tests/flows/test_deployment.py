@@ -184,7 +184,8 @@ def test_runs_by_deployment_make_only_what_is_new(service: Service, data: Path) 
     first = last_summaries(root)
     assert first["embed/image"]["computed_shards"] == 3
     names = {row["name"] for row in service.task_runs()}
-    assert {"ingest/shapes", "embed/image shard 2", "train/additive", "predict/pq shard 0"} <= names
+    assert {"ingest/shapes", "embed/image shard 2", "train/additive"} <= names
+    assert any(re.fullmatch(r"predict/pq shard 0(-\d+)?", name) for name in names)  # quick shards go together
     shows_its_result(service, root, watched)
 
     write_documents(folder, [document(folder, number) for number in range(63)])
