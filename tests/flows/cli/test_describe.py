@@ -49,7 +49,8 @@ def test_types_bounds_and_defaults_are_those_that_are_checked() -> None:
     assert csv["batch_rows"]["key"] is False
     assert csv["tabular"]["type"] == "mapping of names to one of number, category"
     assert rows_of("reader", "products")["preset"]["required"] is True
-    assert rows_of("model", "pq")["alpha"]["default"] == 0.2
+    alpha = rows_of("model", "pq")["alpha"]
+    assert (alpha["default"], alpha["type"]) == ("auto", "number, above 0, or auto: chosen on valid")
 
 
 def test_a_misspelt_name_gets_the_nearest_ones() -> None:
