@@ -152,8 +152,10 @@ def scale_of(train: Features, reads: Reads) -> Scale:
     """Return how dense inputs are scaled, by at most `SCALED` of the training documents."""
     if not reads.dense:
         return Scale(())
+    unit = fitted_scale(train, reads.dense, "unit")  # widths alone
     part = HashedPart(train, 0.0, min(1.0, SCALED / max(1, train.n_rows)))
-    return fitted_scale(part, reads.dense, reads.scaling)._replace(length=reads.length)
+    scale = unit if reads.scaling == "unit" else fitted_scale(part, reads.dense, reads.scaling)
+    return (unit if scale.mean is None else scale)._replace(length=reads.length)
 
 
 def encoded(

@@ -95,6 +95,8 @@ class Trials:
     def choose(self) -> Chosen:
         """Try, and return the best."""
         dimensions = self._dimensions()
+        if not any(True for _ in self._parts()[0].blocks()):
+            return Chosen({}, {})  # the fit says that there are no labels
         n = self._encoded(self.config.chosen()).corpus.documents
         if not dimensions or not n or not len(self._encoded(self.config.chosen()).valid.has_image):
             return Chosen({"buckets": self._buckets()} if "buckets" in self.config.automatic else {}, {})

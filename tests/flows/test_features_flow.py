@@ -125,14 +125,17 @@ def test_an_encoder_added_later_costs_one_dataset(cli: Cli, copied: Path) -> Non
 
 def test_columns_serve_other_models_and_codebooks_and_stay_fitted(cli: Cli, copied: Path) -> None:
     folder, values = copied.parent, settings(copied.parent)
-    quick = {"preset": "fasttext", "dim": 8, "epochs": 20}
+    quick = {"dim": 8, "epochs": 20}
     values["embed"]["bins"] = {
         "encoder": "tabular", "options": {"numeric": "quantile", "bins": 3, "flag_missing": False}
     }  # fmt: skip
     values["quantize"] = {"cells": {"embedding": "bins", "options": {"parts": 2, "codewords": 3}}}
     values["models"] = {
-        "unit": {"kind": "gmu", "options": {**quick, "image": "columns", "text_embedding": "title"}},
-        "mean": {"kind": "avg_probs", "options": {**quick, "image": "columns", "loss": "ova", "lr": 0.5}},
+        "unit": {"kind": "gmu", "options": {**quick, "lr": 0.005, "image": "columns", "text_embedding": "title"}},
+        "mean": {
+            "kind": "avg_probs",
+            "options": {**quick, "preset": "fasttext", "image": "columns", "loss": "ova", "lr": 0.5},
+        },
         "trees": {"kind": "lightgbm", "options": {**TREES, "embeddings": ["columns"], "codes": ["cells"]}},
     }
     config = write_config(folder, values)

@@ -84,7 +84,8 @@ def test_bilinear_weights_larger_than_the_memory_are_refused_before_training(
 ) -> None:
     """100 x 100 numbers of 4 bytes for each of 1,000 classes; a large softmax keeps them twice while it trains."""
     block = only(documents(1000), [[f"t{i}"] for i in range(1000)])
-    model, small = new(kind, dim=100, loss=loss, weights_mb=20), new(kind, dim=10, loss=loss, weights_mb=20, epochs=1)
+    given = {"preset": "fasttext", "loss": loss, "weights_mb": 20}
+    model, small = new(kind, dim=100, **given), new(kind, dim=10, epochs=1, **given)
     small.fit(Blocks(block), None, seed=0)
     if got is None:
         monkeypatch.setattr("fuseline.models.fasttext.hogwild.train", lambda *args, **more: [0.0])

@@ -13,7 +13,7 @@ from fuseline.models.fasttext.search import BUCKETS_PER_WORD, choose
 from fuseline.models.metrics.registry import scores
 from fuseline.models.registry import MODELS
 from fuseline.models.scoring import count
-from tests.models.synthetic import Blocks, documents, make_block
+from tests.models.synthetic import Blocks, documents, make_block, with_parts
 
 TRAIN, VALID = documents(300), documents(150, seed=1)
 
@@ -120,3 +120,10 @@ def test_documents_without_words_are_no_reason_to_stop() -> None:
         pa.array([["u"], ["v"], ["u"], ["v"]], pa.list_(pa.string())),
     )  # fmt: skip
     assert fitted("text", empty, empty).labels == ["u", "v"]
+
+
+@pytest.mark.parametrize("kind", ["text", "additive", "pq"])
+def test_without_any_label_the_fit_says_so(kind: str) -> None:
+    nothing = with_parts(TRAIN, labels=pa.array([None] * len(TRAIN), TRAIN.labels.type))
+    with pytest.raises(ValueError, match="training labels: expected at least one"):
+        fitted(kind, nothing, nothing)
