@@ -72,7 +72,8 @@ def test_it_holds_every_file_of_ours_and_no_links(wheel: Path) -> None:
     names = {one.filename for one in members if ".dist-info/" not in one.filename}
     files = (file for folder in FOLDERS for file in (ROOT / folder).rglob("*"))
     ours = {f"fuseline/{file.relative_to(ROOT).as_posix()}" for file in files if file.is_file()}
-    assert names == {"fuseline/__init__.py"} | {name for name in ours if "__pycache__" not in name}
+    ours |= {f"fuseline/{file.name}" for file in (ROOT / "fuseline").glob("*.py")}
+    assert names == {name for name in ours if "__pycache__" not in name}
     sizes = {one.filename: one.file_size for one in members}
     for name in ("models/weights/dlib_face_resnet_v1_128d.onnx", "reports/report.html", "reports/papers/published.csv"):
         assert sizes[f"fuseline/{name}"] == (ROOT / name).stat().st_size
