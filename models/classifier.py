@@ -79,6 +79,7 @@ class BaseClassifier:
 
     def __init__(self, config: FrozenConfig | None = None) -> None:
         self.config = own_config(self.Config, config, ClassifierConfig)
+        self.search: JsonObject = {}  # what was tried to choose options
 
     # What subclasses decide.
     @classmethod
@@ -130,15 +131,24 @@ class BaseClassifier:
         if len(classes.names) < 2:
             raise ValueError(f"classes: expected at least 2, got {classes.names!r}; give documents of another class")
         self._take_labels(classes.names, classes.most)
-        chosen = Chosen({}, {})
-        if self.config.automatic:
-            chosen = choose_by_fitting(type(self), self.config, train, valid)
-            self.config = self.config.chosen(**chosen.options)
+        self.choose_options(train, valid)
         self._fit(train, valid, classes, seed=seed, scratch=scratch)
-        if chosen.facts:
-            self.facts = {**self.facts, SEARCH: chosen.facts}
+        self.facts = {**self.facts, **self._searched()}
         self._tune_threshold(valid)
         return self
+
+    def choose_options(self, train: Features, valid: Features | None) -> None:
+        """Choose the options that the configuration leaves open; `fit` does so before anything else."""
+        if self.config.automatic:
+            chosen = self._choice(train, valid)
+            self.config, self.search = self.config.chosen(**chosen.options), chosen.facts
+
+    def _choice(self, train: Features, valid: Features | None) -> Chosen:
+        return choose_by_fitting(type(self), self.config, train, valid)
+
+    def _searched(self) -> JsonObject:
+        """Return the facts of a fit that tell what was tried."""
+        return {SEARCH: self.search} if self.search else {}
 
     def probabilities(self, logits: F32) -> F32:
         """Return probabilities (n, C): of one class among all, or of each class alone."""

@@ -52,9 +52,18 @@ Run = Callable[[list[dict[str, Any]], int], list[tuple[float, float]]]
 class Search:
     """What was chosen, and all that was tried, in order."""
 
-    chosen: dict[str, Any]
-    score: float
+    best: Tried
     trials: tuple[Tried, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, as the facts of a fit hold it."""
+        best = self.best.as_dict()
+        return {
+            "chosen": best["options"],
+            "valid_p1": best["score"],
+            "documents": best["documents"],
+            "trials": [one.as_dict() for one in self.trials],
+        }
 
 
 def search(
@@ -98,7 +107,7 @@ def search(
             turn, unmoved = (turn + 1) % len(dimensions), unmoved + 1
         else:
             unmoved = 0
-    return Search(known[best].options, known[best].score, tuple(trials))
+    return Search(known[best], tuple(trials))
 
 
 def merged(dimensions: Sequence[Dimension], places: Places) -> dict[str, Any]:

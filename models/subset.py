@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from fuseline.models.features import Block, Features
 from fuseline.models.labels import labelled
 
+VALID_SHARE = 0.1  # of the training documents, where there are no valid ones
+
 
 @dataclass
 class HashedPart:
@@ -33,10 +35,35 @@ class HashedPart:
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks that hold any of them."""
         for block in labelled(self.features):
+            if self.lo <= 0 and self.hi >= 1:
+                yield block
+                continue
             values = hashes(block.ids)
             rows = np.flatnonzero((values >= self.lo) & ((values < self.hi) | (self.hi >= 1)))
             if len(rows):
                 yield block if len(rows) == len(block) else block.at(rows)
+
+    def first(self, share: float) -> "HashedPart":
+        """Return the first `share` of the range, 1 for all of it."""
+        return HashedPart(self.features, self.lo, self.lo + (self.hi - self.lo) * share)
+
+    def is_empty(self) -> bool:
+        """Return whether there is no document."""
+        return next(iter(self.blocks()), None) is None
+
+
+def deciding_parts(
+    train: Features, valid: Features | None, *, most: int, most_valid: int
+) -> tuple[HashedPart, HashedPart]:
+    """Return documents that options are tried on, about `most` of them, and those that decide, about `most_valid`.
+
+    Without valid documents a tenth of the training documents decides, on which nothing is tried then.
+    """
+    start = 0.0 if valid is not None else VALID_SHARE
+    tried = HashedPart(train, start, min(1.0, start + share(most, train)))
+    if valid is None:
+        return tried, HashedPart(train, 0.0, min(VALID_SHARE, share(most_valid, train)))
+    return tried, HashedPart(valid, 0.0, share(most_valid, valid))
 
 
 def share(most: int, features: Features) -> float:

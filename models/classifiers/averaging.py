@@ -57,9 +57,10 @@ class AvgProbs(BaseClassifier):
         own = {"lr": self.config.image_lr, "epochs": self.config.image_epochs}
         own = {name: value for name, value in own.items() if value is not None} | {"pretrained_vectors": None}
         text = kiela.TextConfig(**{name: shared[name] for name in kiela.TextConfig.model_fields})
-        chooses = valid if self.config.automatic else None
-        self.text = kiela.TextAlone(text).fit(train, chooses, seed=seed)
-        self.image = kiela.ImageAlone(kiela.ImageConfig(**{**shared, **own})).fit(train, chooses, seed=seed)
+        self.text, self.image = kiela.TextAlone(text), kiela.ImageAlone(kiela.ImageConfig(**{**shared, **own}))
+        for part in (self.text, self.image):  # valid chooses their options, but no threshold: only the mean has one
+            part.choose_options(train, valid)
+            part.fit(train, None, seed=seed)
         self.labels, self.multi_label = self.text.labels, self.text.multi_label
         self.sizes = {**self.text.sizes, **self.image.sizes}
         self._tune_threshold(valid)

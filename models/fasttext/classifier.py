@@ -9,7 +9,7 @@ from typing import ClassVar, Never, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fuseline.models.automatic import SEARCH, Chosen
+from fuseline.models.automatic import Chosen
 from fuseline.models.checkpoint import Checkpoint, checked_number
 from fuseline.models.classifier import BaseClassifier, Link, shares
 from fuseline.models.columns import CODEWORDS, Codes, Column, Dense, Size
@@ -19,6 +19,7 @@ from fuseline.models.errors import TrainingError
 from fuseline.models.fasttext import arrays, hogwild, pretrained
 from fuseline.models.fasttext import corpus as corpora
 from fuseline.models.fasttext.arrays import Chunk, Params, Spec, widened
+from fuseline.models.fasttext.chunk_parts import sliced
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads, Shape
 from fuseline.models.fasttext.dense_inputs import Scale
@@ -108,18 +109,14 @@ class FastTextClassifier(BaseClassifier):
             pretrained.check_dim(self.config.pretrained_vectors, self.config.dim)
         compiled = warm_up()
         begun = time.perf_counter()
-        choice = Chosen({}, {})
-        if self.config.automatic:
-            choice = choose(type(self), self.config, train, valid)
-            self.config = self.config.chosen(**choice.options)
+        self.choose_options(train, valid)
         started = time.perf_counter()
         with corpora.encoding(train, self.own_reads, self.config) as corpus:
             encoded = time.perf_counter()
             self.fit_corpus(corpus, seed)
             trained = time.perf_counter() - encoded
             words = self.config.epochs * corpus.words
-        if choice.facts:
-            self.facts[SEARCH] = choice.facts
+        self.facts |= self._searched()
         self.timing = {
             "compile_seconds": compiled,  # in none of the others
             "search_seconds": started - begun,
@@ -130,6 +127,9 @@ class FastTextClassifier(BaseClassifier):
         }
         self._tune_threshold(valid)
         return self
+
+    def _choice(self, train: Features, valid: Features | None) -> Chosen:
+        return choose(type(self), self.config, train, valid)
 
     def predict_logits(self, block: Block) -> F32:
         """Return logits (n, C) float32; log probabilities under hierarchical softmax, zeros for an empty document."""
@@ -342,13 +342,3 @@ class FastTextClassifier(BaseClassifier):
             nodes, turns = way(tree, y)
             row[:] = (2.0 * turns.astype(np.float32) - 1.0) @ self.params.W[nodes]
         return rows
-
-
-def sliced(chunk: Chunk, lo: int, hi: int) -> Chunk:
-    """Return documents lo..hi-1 of a chunk; token ids stay shared."""
-    return chunk._replace(
-        indptr=chunk.indptr[lo : hi + 1],
-        dense=chunk.dense[lo:hi],
-        codes=chunk.codes[lo:hi],
-        has_image=chunk.has_image[lo:hi],
-    )

@@ -1,9 +1,10 @@
 """Which options of the family do best on valid documents: trials over a part of the training set, encoded once."""
 
 import logging
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Never, Protocol, cast
 
 import numpy as np
@@ -15,18 +16,18 @@ from fuseline.models.errors import TrainingError
 from fuseline.models.fasttext import arrays
 from fuseline.models.fasttext import corpus as corpora
 from fuseline.models.fasttext.arrays import Chunk
+from fuseline.models.fasttext.chunk_parts import joined, picked, scaled, sliced, take
 from fuseline.models.fasttext.chunks import ChunkStore
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads
 from fuseline.models.features import Features, SharedCache
-from fuseline.models.halving import Dimension, Search, search
+from fuseline.models.halving import Dimension, search
 from fuseline.models.labels import Bags, label_pairs
 from fuseline.models.progress import note, note_doing
-from fuseline.models.subset import HashedPart, share
+from fuseline.models.subset import deciding_parts
 from fuseline.models.threads import thread_limit
 
 TRAIN, VALID = 50_000, 10_000  # documents that choose, at most
-VALID_SHARE = 0.1  # of the training documents, where there are no valid ones
 FIRST, REFINED = 27, 24  # trials of the first step, and of the last
 LEAST = 1000  # documents below which a trial says too little
 COST = 2e9  # of a trial: see `_cost`
@@ -92,14 +93,16 @@ class Trials:
     encoded: dict[Hashable, Encoded] = field(default_factory=dict)
     done: int = 0
 
+    def __post_init__(self) -> None:
+        self.tried, self.held_out = deciding_parts(self.train, self.valid, most=TRAIN, most_valid=VALID)
+
     def choose(self) -> Chosen:
         """Try, and return the best."""
-        dimensions = self._dimensions()
-        if not any(True for _ in self._parts()[0].blocks()):
+        if self.tried.is_empty():
             return Chosen({}, {})  # the fit says that there are no labels
-        n = self._encoded(self.config.chosen()).corpus.documents
-        if not dimensions or not n or not len(self._encoded(self.config.chosen()).valid.has_image):
-            return Chosen({"buckets": self._buckets()} if "buckets" in self.config.automatic else {}, {})
+        dimensions, n, held_out = self._dimensions(), self._start.corpus.documents, len(self._start.valid.has_image)
+        if not dimensions or not held_out:
+            return Chosen(self._sized({}), {})
         sizes = sorted({max(n // share, min(n, LEAST)) for share in (9, 3, 1)})
         with ThreadPoolExecutor(self.config.threads or thread_limit()) as pool:
 
@@ -111,12 +114,21 @@ class Trials:
 
             found = search(dimensions, sizes, run, allowed=self._allowed, first=FIRST, refined=REFINED)
         note_doing("")
-        return Chosen(self._sized(found.chosen), self._facts(found, n))
+        return Chosen(self._sized(found.best.options), {**found.as_dict(), "valid": held_out})
+
+    @cached_property
+    def _start(self) -> Encoded:
+        """The documents as options are before anything is chosen."""
+        return self._encoded(self.config.chosen())
+
+    @cached_property
+    def _most(self) -> float:
+        """What a trial may cost; four times what the quickest options cost is always allowed."""
+        quick = {name: value for name, value in QUICK.items() if name in self.config.automatic}
+        return max(COST, 4 * self._cost(self.config.chosen(**quick)))
 
     def _allowed(self, options: dict[str, Any]) -> bool:
-        """Whether a trial costs little enough; four times what the quickest options cost always is."""
-        plain = self.config.chosen(**{name: QUICK[name] for name in QUICK if name in self.config.automatic})
-        return self._cost(self._given(**options)) <= max(COST, 4 * self._cost(plain))
+        return self._cost(self._given(**options)) <= self._most
 
     def _cost(self, config: FastTextConfig) -> float:
         """Return about how many numbers a fit multiplies one by one; those of matrix products count an eighth."""
@@ -124,15 +136,6 @@ class Trials:
         n, C, H = corpus.documents, len(corpus.labels), config.dim
         Z = H * H if self.kind(config).fusion() >= arrays.BILINEAR else H
         return config.epochs * (corpus.words * H + n * (corpus.shape.dim * H + Z * C) / 8)
-
-    def _facts(self, found: Search, n: int) -> dict[str, Any]:
-        return {
-            "chosen": found.chosen,
-            "valid_p1": found.score,
-            "documents": n,
-            "valid": len(self._encoded(self.config.chosen()).valid.has_image),
-            "trials": [one.as_dict() for one in found.trials],
-        }
 
     def _dimensions(self) -> list[Dimension]:
         """Return what is left open; lengths of subwords are chosen together, buckets follow from the words."""
@@ -162,27 +165,17 @@ class Trials:
         return {**options, "buckets": self._buckets()} if "buckets" in self.config.automatic else options
 
     def _buckets(self) -> int:
-        words = len(self._encoded(self.config.chosen()).corpus.dictionary.counts)
-        return max(1, min(self.config.buckets, BUCKETS_PER_WORD * words))
+        return max(1, min(self.config.buckets, BUCKETS_PER_WORD * len(self._start.corpus.dictionary.counts)))
 
     def _encoded(self, config: FastTextConfig) -> Encoded:
         """Return the documents in the words and at the scaling of a configuration; dense rows have length 1."""
-        config = config.chosen(deterministic=True, threads=None, memory_mb=1 << 20)
         reads = self.kind.reads(cast(Never, config))._replace(length=1.0)
-        key = corpora.encoding_key(reads, config, self.train.n_rows)
+        key = reads.scaling, config.word_ngrams, config.minn, config.maxn, config.hashed_rows
         if key not in self.encoded:
             note_doing("encoding documents to choose options")
-            train, valid = self._parts()
-            self.encoded[key] = encode(train, valid, reads, config)
+            config = config.chosen(deterministic=True, threads=None, memory_mb=1 << 20)
+            self.encoded[key] = encode(self.tried, self.held_out, reads, config)
         return self.encoded[key]
-
-    def _parts(self) -> tuple[HashedPart, HashedPart]:
-        start = 0.0
-        if self.valid is None:
-            start, valid = VALID_SHARE, HashedPart(self.train, 0.0, min(VALID_SHARE, share(VALID, self.train)))
-        else:
-            valid = HashedPart(self.valid, 0.0, share(VALID, self.valid))
-        return HashedPart(self.train, start, min(1.0, start + share(TRAIN, self.train))), valid
 
     def _score(self, config: FastTextConfig, size: int) -> tuple[float, float]:
         """Return precision at 1 and the mean probability of the best right label, on valid."""
@@ -199,13 +192,12 @@ class Trials:
         n, right, sureness = len(encoded.valid.has_image), 0, 0.0
         step = max(1, NUMBERS // len(encoded.corpus.labels))
         for lo in range(0, n, step):
-            places = np.arange(lo, min(n, lo + step))
-            logits = classifier.chunk_logits(scaled(take(encoded.valid, places), length))
+            logits = classifier.chunk_logits(scaled(sliced(encoded.valid, lo, lo + step), length))
             probabilities, best = classifier.probabilities(logits), logits.argmax(axis=1)
-            own = picked(encoded.truth, places)
-            rows = np.repeat(np.arange(len(places)), np.diff(own.indptr))
+            own = picked(encoded.truth, np.arange(lo, lo + len(best)))
+            rows = np.repeat(np.arange(len(best)), np.diff(own.indptr))
             right += int(np.count_nonzero(best[rows] == own.ids))
-            surest = np.zeros(len(places))
+            surest = np.zeros(len(best))
             np.maximum.at(surest, rows, probabilities[rows, own.ids])
             sureness += float(surest.sum())
         return right / n, sureness / n
@@ -240,40 +232,3 @@ def first_documents(corpus: Corpus, size: int, length: float) -> Corpus:
     if size < corpus.documents:
         chunk = take(chunk, np.arange(size))
     return alone(corpus, scaled(chunk, length))
-
-
-def scaled(chunk: Chunk, length: float) -> Chunk:
-    """Return the chunk with images of another length."""
-    return chunk if length == 1.0 else chunk._replace(dense=chunk.dense * np.float32(length))
-
-
-def take(chunk: Chunk, rows: NDArray[np.int64]) -> Chunk:
-    """Return the documents at `rows` (m,) in this order."""
-    text, labels = picked(Bags(chunk.indptr, chunk.ids), rows), picked(Bags(chunk.label_ptr, chunk.labels), rows)
-    return Chunk(*text, *labels, chunk.dense[rows], chunk.codes[rows], chunk.has_image[rows])
-
-
-def picked(bags: Bags, rows: NDArray[np.int64]) -> Bags:
-    """Return the bags at `rows` (m,)."""
-    lengths = np.diff(bags.indptr)[rows]
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    places = np.repeat(bags.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
-    return Bags(indptr, bags.ids[places])
-
-
-def joined(chunks: list[Chunk]) -> Chunk:
-    """Return the documents of several chunks, at least one, as one chunk."""
-    if len(chunks) == 1:
-        return chunks[0]
-
-    def starts(arrays: Iterator[NDArray[np.int64]]) -> NDArray[np.int64]:
-        lengths = np.concatenate([np.diff(array) for array in arrays])
-        return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-
-    others = {
-        name: np.concatenate([getattr(chunk, name) for chunk in chunks])
-        for name in ("ids", "labels", "dense", "codes", "has_image")
-    }
-    return Chunk(
-        indptr=starts(chunk.indptr for chunk in chunks), label_ptr=starts(chunk.label_ptr for chunk in chunks), **others
-    )

@@ -32,8 +32,8 @@ def run(options: list[dict[str, Any]], size: int) -> list[tuple[float, float]]:
 
 def test_the_best_of_a_smooth_surface_is_found() -> None:
     found = search(GRID, (10, 100), run, allowed=everything, first=15, refined=20)
-    assert found.chosen == {"x": 6, "y": 3, "a": 3, "b": 6}
-    assert found.score == pytest.approx(1 - 0.02 * 6)
+    assert found.best.options == {"x": 6, "y": 3, "a": 3, "b": 6}
+    assert found.best.score == pytest.approx(1 - 0.02 * 6)
 
 
 def test_every_step_tries_fewer_options_on_more_documents() -> None:
@@ -49,18 +49,18 @@ def test_the_score_of_the_last_step_decides() -> None:
         return [(one["x"] if size == 1 else -one["x"], 0.0) for one in options]
 
     found = search(GRID[:1], (1, 2), turned, allowed=everything, first=8, refined=0)
-    assert found.chosen == {"x": 6}  # 7 and 6 went on
+    assert found.best.options == {"x": 6}  # 7 and 6 went on
 
 
 def test_equal_scores_are_told_apart_by_the_sureness() -> None:
     found = search(GRID[:1], (1,), lambda options, _: [(0.5, one["x"]) for one in options],
                    allowed=everything, first=8, refined=0)  # fmt: skip
-    assert found.chosen == {"x": 7}
+    assert found.best.options == {"x": 7}
 
 
 def test_options_that_may_not_be_tried_are_not() -> None:
     found = search(GRID, (10, 20), run, allowed=lambda one: one["x"] < 5, first=12, refined=30)
-    assert found.chosen["x"] == 4
+    assert found.best.options["x"] == 4
     assert all(one.options["x"] < 5 for one in found.trials)
 
 
@@ -69,8 +69,15 @@ def test_a_loss_that_is_not_finite_is_never_chosen_and_shown_as_none() -> None:
         return [(-np.inf, 0.0) if one["x"] else (0.1, 0.0) for one in options]
 
     found = search(GRID[:1], (1,), broken, allowed=everything, first=8, refined=3)
-    assert found.chosen == {"x": 0}
+    assert found.best.options == {"x": 0}
     assert Tried({}, 1, -np.inf, 0.0).as_dict()["score"] is None
+
+
+def test_a_search_in_which_nothing_is_finite_is_still_plain_values() -> None:
+    found = search(GRID[:1], (1,), lambda options, _: [(-np.inf, 0.0)] * len(options),
+                   allowed=everything, first=8, refined=3)  # fmt: skip
+    assert found.as_dict()["valid_p1"] is None
+    assert found.as_dict()["chosen"] == {"x": 0}
 
 
 @settings(max_examples=40, deadline=None)

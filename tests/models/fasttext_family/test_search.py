@@ -9,6 +9,7 @@ import pytest
 
 from fuseline.models.fasttext import corpus as corpora
 from fuseline.models.fasttext import search
+from fuseline.models.fasttext.chunk_parts import joined, take
 from fuseline.models.fasttext.search import BUCKETS_PER_WORD, choose
 from fuseline.models.metrics.registry import scores
 from fuseline.models.registry import MODELS
@@ -102,15 +103,15 @@ def test_parts_of_a_chunk_are_its_documents() -> None:
     reads, config = corpora.Reads("clean/text", ("embed/image",)), MODELS["additive"].Config(deterministic=True)
     corpus = corpora.build(Blocks(TRAIN), reads, config)
     chunk, rows = corpus.chunks[0], np.array([5, 0, 17])
-    taken = search.take(chunk, rows)
+    taken = take(chunk, rows)
     for place, row in enumerate(rows):
         own = slice(chunk.indptr[row], chunk.indptr[row + 1])
         assert taken.ids[taken.indptr[place] : taken.indptr[place + 1]].tolist() == chunk.ids[own].tolist()
         labels = chunk.labels[chunk.label_ptr[row] : chunk.label_ptr[row + 1]].tolist()
         assert taken.labels[taken.label_ptr[place] : taken.label_ptr[place + 1]].tolist() == labels
     assert np.array_equal(taken.dense, chunk.dense[rows])
-    halves = [search.take(chunk, np.arange(lo, hi)) for lo, hi in ((0, 100), (100, 300))]
-    for one, other in zip(search.joined(halves), chunk, strict=True):
+    halves = [take(chunk, np.arange(lo, hi)) for lo, hi in ((0, 100), (100, 300))]
+    for one, other in zip(joined(halves), chunk, strict=True):
         assert np.array_equal(one, other)
 
 

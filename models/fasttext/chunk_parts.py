@@ -1,0 +1,56 @@
+"""Encoded documents cut, picked, joined and scaled."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fuseline.models.fasttext.arrays import Chunk
+from fuseline.models.labels import Bags
+
+
+def sliced(chunk: Chunk, lo: int, hi: int) -> Chunk:
+    """Return documents lo..hi-1 of a chunk; token ids stay shared."""
+    return chunk._replace(
+        indptr=chunk.indptr[lo : hi + 1],
+        dense=chunk.dense[lo:hi],
+        codes=chunk.codes[lo:hi],
+        has_image=chunk.has_image[lo:hi],
+    )
+
+
+def scaled(chunk: Chunk, length: float) -> Chunk:
+    """Return the chunk with images of another length."""
+    return chunk if length == 1.0 else chunk._replace(dense=chunk.dense * np.float32(length))
+
+
+def take(chunk: Chunk, rows: NDArray[np.int64]) -> Chunk:
+    """Return the documents at `rows` (m,) in this order."""
+    text, labels = picked(Bags(chunk.indptr, chunk.ids), rows), picked(Bags(chunk.label_ptr, chunk.labels), rows)
+    return Chunk(*text, *labels, chunk.dense[rows], chunk.codes[rows], chunk.has_image[rows])
+
+
+def picked(bags: Bags, rows: NDArray[np.int64]) -> Bags:
+    """Return the bags at `rows` (m,)."""
+    lengths = np.diff(bags.indptr)[rows]
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    places = np.repeat(bags.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
+    return Bags(indptr, bags.ids[places])
+
+
+def joined(chunks: list[Chunk]) -> Chunk:
+    """Return the documents of several chunks, at least one, as one chunk."""
+    if len(chunks) == 1:
+        return chunks[0]
+
+    def starts(arrays: Iterator[NDArray[np.int64]]) -> NDArray[np.int64]:
+        lengths = np.concatenate([np.diff(array) for array in arrays])
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+
+    others = {
+        name: np.concatenate([getattr(chunk, name) for chunk in chunks])
+        for name in ("ids", "labels", "dense", "codes", "has_image")
+    }
+    return Chunk(
+        indptr=starts(chunk.indptr for chunk in chunks), label_ptr=starts(chunk.label_ptr for chunk in chunks), **others
+    )
