@@ -1,6 +1,6 @@
 """What a report is made from: plain tables, nothing that has to be computed from documents again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -71,3 +71,11 @@ class ReportData:
     def split(self) -> str:
         """The split that is shown in detail: test, if it was scored."""
         return self.results[0].split if self.results else "test"
+
+
+def by(rows: Iterable[dict[str, Any]], column: str) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return rows of a table by their text in one column, the texts in order and each one's rows as they come."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row[column], []).append(row)
+    return sorted(groups.items())

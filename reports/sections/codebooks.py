@@ -6,7 +6,7 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from fuseline.reports.markup import fill
-from fuseline.reports.page_data import ReportData
+from fuseline.reports.page_data import ReportData, by
 from fuseline.reports.section import Section
 
 TEMPLATE = """\
@@ -40,10 +40,7 @@ class Codebook(NamedTuple):
 
 def codebooks(drift: pa.Table) -> list[Codebook]:
     """Return the drift report of every codebook."""
-    books: dict[str, list[dict[str, Any]]] = {}
-    for row in drift.to_pylist():
-        books.setdefault(row["codebook"], []).append(row)
-    return [Codebook(name, rows[0], rows) for name, rows in sorted(books.items())]
+    return [Codebook(name, rows[0], rows) for name, rows in by(drift.to_pylist(), "codebook")]
 
 
 def render(data: ReportData) -> Markup | None:

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from fuseline.reports.figures.shares import modality_colours
 from fuseline.reports.markup import fill
-from fuseline.reports.page_data import ReportData
+from fuseline.reports.page_data import ReportData, by
 from fuseline.reports.section import Section
 
 TEMPLATE = """\
@@ -21,10 +21,7 @@ TEMPLATE = """\
 
 def importance_rows(importance: list[dict[str, Any]]) -> list[tuple[str, list[tuple[str, float]]]]:
     """Return (model, [(modality, share)]) of IMPORTANCE rows."""
-    models: dict[str, list[tuple[str, float]]] = {}
-    for row in importance:
-        models.setdefault(row["model"], []).append((row["modality"], row["share"]))
-    return [(model, sorted(shares)) for model, shares in sorted(models.items())]
+    return [(model, sorted((row["modality"], row["share"]) for row in rows)) for model, rows in by(importance, "model")]
 
 
 def render(data: ReportData) -> Markup | None:

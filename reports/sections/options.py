@@ -8,7 +8,7 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from fuseline.reports.markup import fill
-from fuseline.reports.page_data import ReportData
+from fuseline.reports.page_data import ReportData, by
 from fuseline.reports.section import Section
 
 SHOWN = 10  # trials of a model
@@ -41,10 +41,8 @@ class Searched(NamedTuple):
 
 def searched(searches: pa.Table) -> Iterator[Searched]:
     """Yield what every model tried, in the order of their names."""
-    models: dict[str, list[dict[str, Any]]] = {}
-    for row in searches.to_pylist():
-        models.setdefault(row["model"], []).append({**row, "options": words(row["options"])})
-    for model, rows in sorted(models.items()):
+    for model, trials in by(searches.to_pylist(), "model"):
+        rows = [{**row, "options": words(row["options"])} for row in trials]
         rows.sort(key=lambda row: (-row["documents"], -(row["score"] if row["score"] is not None else -1)))
         yield Searched(model, next((row for row in rows if row["chosen"]), rows[0]), rows)
 
