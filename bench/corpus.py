@@ -40,8 +40,8 @@ class Corpus:
 
     def block(self, name: str) -> Block:
         """Read one shard."""
-        columns = ["text", "labels", "codes"] if self.coded else ["text", "labels"]
-        table = pq.read_table(self.folder / f"{name}.parquet", columns=columns).combine_chunks()
+        names = ["text", "labels", "codes"] if self.coded else ["text", "labels"]
+        table = pq.read_table(self.folder / f"{name}.parquet", columns=names).combine_chunks()
         present = np.ones(table.num_rows, np.bool_)
         columns: dict[str, Column] = {TEXT: Text(table["text"].combine_chunks())}
         if self.dim:

@@ -254,7 +254,7 @@ def store_speed(folder: Path, rounds: int) -> dict[str, float]:
     values = np.random.default_rng(0).standard_normal(16_384 * 2_048, np.float32).astype(np.float16)
     ids = [f"document-{row}" for row in range(16_384)]
     table = pa.table({"id": ids, "embedding": pa.FixedSizeListArray.from_arrays(pa.array(values), 2_048)})
-    store, found = ZarrStore(folder / "store"), []
+    store, found = ZarrStore(open_root(folder / "store")), []
     for attempt in range(2 * rounds):
         found.append(timed(lambda name=f"{attempt:06d}": store.write(name, table)))  # type: ignore[misc]
         store.delete(f"{attempt:06d}")

@@ -26,7 +26,7 @@ from fuseline.models.features import Block, embedding_name
 from fuseline.models.layers import GatedUnit
 
 F32 = NDArray[np.float32]
-BATCH, IMAGE, TEXT, CLASSES, HIDDEN = 128, 512, 384, 20, 128
+BATCH, IMAGE, TEXT, CLASSES, HIDDEN, LR = 128, 512, 384, 20, 128, 0.005
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def epoch(Xv: F32, Xt: F32, y: NDArray[np.int64], epochs: int) -> float:
     seconds = {}
     for count in (1, 1 + epochs):
         started = time.process_time()
-        config = GMUConfig(dim=HIDDEN, batch=BATCH, epochs=count, threads=1)
+        config = GMUConfig(dim=HIDDEN, batch=BATCH, epochs=count, lr=LR, threads=1)
         GMU(config).fit(features, None, seed=0)
         seconds[count] = time.process_time() - started
     return (seconds[1 + epochs] - seconds[1]) / epochs
@@ -87,7 +87,7 @@ def bare_epoch(Xv: F32, Xt: F32, y: NDArray[np.int64], epochs: int) -> float:
     """Return seconds of an epoch of a plain loop."""
     torch.manual_seed(0)
     network = GatedUnit(IMAGE, TEXT, HIDDEN, CLASSES)
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.005)
+    optimizer = torch.optim.Adam(network.parameters(), lr=LR)
     image, text, target = torch.from_numpy(Xv), torch.from_numpy(Xt), torch.from_numpy(y)
     bounds = torch.tensor([0.0, 1.0]).reshape(1, 2, 1).expand(len(y), 2, 1).contiguous()
     started = time.process_time()

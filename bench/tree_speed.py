@@ -117,7 +117,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="the last line is JSON in any case")
     arguments = parser.parse_args()
     train, test = captions(arguments.docs, arguments.test, classes=arguments.classes)
-    config = MODELS["text"].Config(dim=DIM, epochs=5, lr=0.25, loss="hs", task="single", threads=1, lowercase=False)
+    config = MODELS["text"].Config(
+        preset="fasttext", dim=DIM, epochs=5, lr=0.25, loss="hs", task="single", threads=1, lowercase=False
+    )
     model = MODELS["text"](config).fit(train, None, seed=0)
     ranked = model.ranker()(test)
     best = np.array(model.labels, object)[ranked.top(1)[0][:, 0]]
