@@ -1,7 +1,7 @@
-"""The average of a text and an image classifier's probabilities: Arevalo's AVG_Probs (K-22)."""
+"""The average of a text and an image classifier's probabilities: Arevalo's AVG_Probs, Wang's TF-IDF + CNN (K-22)."""
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,8 @@ from pydantic import Field
 
 from fuseline.models.checkpoint import Checkpoint, checked_number, refuse, restoring
 from fuseline.models.classifier import BaseClassifier, Link, embedding, has_text
-from fuseline.models.classifiers import kiela
-from fuseline.models.config import FrozenConfig, key_values
+from fuseline.models.classifiers import kiela, tfidf_linear
+from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.features import Block, Features, Input
 from fuseline.plain import JsonObject, number
 
@@ -27,22 +27,36 @@ class AvgProbsConfig(kiela.ImageConfig):
     )
 
 
-class AvgProbs(BaseClassifier):
-    """(p_text + p_image) / 2, of the classifiers `text` and `image`; the one of a missing modality is left out.
+class AvgTfidfConfig(tfidf_linear.TfidfOptions, kiela.ImageAloneConfig):
+    """Settings of the text part under the names of `tfidf_linear`, of the image part under those of `image`."""
+
+    regression_mb: int = runtime_option(
+        8192, ge=1, description="MB that the weights of the text part and their solver may take"
+    )
+
+
+class Average(BaseClassifier):
+    """(p_text + p_image) / 2, of a classifier of texts and `image`; the one of a missing modality is left out.
 
     Its logits are log probabilities. A document with neither text nor image gets the mean of both models' output
     for empty input.
     """
 
-    kind: ClassVar[str] = "avg_probs"
-    summary: ClassVar[str] = "mean of the probabilities of `text` and `image`"
-    Config: ClassVar[type[FrozenConfig]] = AvgProbsConfig
-    config: AvgProbsConfig
-    text: kiela.TextAlone
+    TextPart: ClassVar[type[BaseClassifier]]
+    config: kiela.ImageConfig
+    text: BaseClassifier
     image: kiela.ImageAlone
 
+    def text_config(self) -> FrozenConfig:
+        """Return the settings of the text part."""
+        raise NotImplementedError
+
+    def image_config(self) -> kiela.ImageConfig:
+        """Return the settings of the image part."""
+        return kiela.ImageConfig(**self._shared(kiela.ImageConfig))
+
     @classmethod
-    def inputs(cls, config: AvgProbsConfig) -> tuple[Input, ...]:
+    def inputs(cls, config: kiela.ImageConfig) -> tuple[Input, ...]:
         """Return the columns that both parts read."""
         return (*kiela.TextAlone.inputs(config), *kiela.ImageAlone.inputs(config))
 
@@ -53,11 +67,7 @@ class AvgProbs(BaseClassifier):
 
     def fit(self, train: Features, valid: Features | None, *, seed: int, scratch: Path | None = None) -> Self:
         """Fit both parts on `train`; on `valid` tune the threshold of the mean when the task is multi-label."""
-        shared = self.config.model_dump(exclude={"image_lr", "image_epochs"})
-        own = {"lr": self.config.image_lr, "epochs": self.config.image_epochs}
-        own = {name: value for name, value in own.items() if value is not None} | {"pretrained_vectors": None}
-        text = kiela.TextConfig(**{name: shared[name] for name in kiela.TextConfig.model_fields})
-        self.text, self.image = kiela.TextAlone(text), kiela.ImageAlone(kiela.ImageConfig(**{**shared, **own}))
+        self.text, self.image = self.TextPart(self.text_config()), kiela.ImageAlone(self.image_config())
         for part in (self.text, self.image):  # valid chooses their options, but no threshold: only the mean has one
             part.choose_options(train, valid)
             part.fit(train, None, seed=seed)
@@ -77,6 +87,11 @@ class AvgProbs(BaseClassifier):
         total = np.maximum(text + image, TINY)
         return {"image": image / total, "text": text / total}
 
+    def _shared(self, config: type[FrozenConfig]) -> dict[str, Any]:
+        """Return the settings that a part has too, without word vectors; what it chooses itself is "auto"."""
+        names = config.model_fields.keys() - {"pretrained_vectors"}
+        return {name: value for name, value in self.config.model_dump().items() if name in names}
+
     def _meta(self) -> JsonObject:
         return {"config": key_values(self.config), "threshold": self.threshold}
 
@@ -87,9 +102,9 @@ class AvgProbs(BaseClassifier):
     def restored(cls, saved: Checkpoint) -> Self:
         """Return the classifier that `checkpoint` describes; its labels and task are those of its parts."""
         with restoring(f"classifier/{cls.kind}", "config and two parts"):
-            self = cls(AvgProbsConfig.model_validate(saved.meta["config"]))
+            self = cls(cls.Config.model_validate(saved.meta["config"]))
             self.image = kiela.ImageAlone.restored(saved.part("image"))
-            self.text = kiela.TextAlone.restored(saved.part("text"))
+            self.text = cls.TextPart.restored(saved.part("text"))
             self.labels, self.multi_label = self.text.labels, self.text.multi_label
             self.threshold = checked_number("threshold", saved.meta["threshold"], high=1.0)
             if self.image.labels != self.labels or self.image.config.image != self.config.image:
@@ -98,7 +113,7 @@ class AvgProbs(BaseClassifier):
         return self
 
     def describe(self) -> JsonObject:
-        """Return the sums of both parts' parameters, bytes and multiply-adds, and each part's training facts."""
+        """Return the sums of what both parts say of themselves in numbers, and each part's training facts."""
         text, image = self.text.describe(), self.image.describe()
         times = ("seconds", "train_seconds", "compile_seconds")
         summed = ("parameters", "bytes", "bytes_per_document", "multiply_adds_per_document", *times)
@@ -115,3 +130,38 @@ class AvgProbs(BaseClassifier):
         parts = (part.probabilities(part.predict_logits(block)) for part in (self.text, self.image))
         p_text, p_image = (weight[:, None] * p for weight, p in zip(weights, parts, strict=True))
         return p_text, p_image
+
+
+class AvgProbs(Average):
+    """The mean of `text` and `image`."""
+
+    kind: ClassVar[str] = "avg_probs"
+    summary: ClassVar[str] = "mean of the probabilities of `text` and `image`"
+    Config: ClassVar[type[FrozenConfig]] = AvgProbsConfig
+    TextPart: ClassVar[type[BaseClassifier]] = kiela.TextAlone
+    config: AvgProbsConfig
+    text: kiela.TextAlone
+
+    def text_config(self) -> FrozenConfig:
+        vectors = self.config.pretrained_vectors
+        return kiela.TextConfig(**self._shared(kiela.TextConfig), pretrained_vectors=vectors)
+
+    def image_config(self) -> kiela.ImageConfig:
+        own = {"lr": self.config.image_lr, "epochs": self.config.image_epochs}
+        own = {name: value for name, value in own.items() if value is not None}
+        return kiela.ImageConfig(**{**self._shared(kiela.ImageConfig), **own})
+
+
+class AvgTfidf(Average):
+    """The mean of `tfidf_linear` and `image`, a linear map of features that a network makes (Wang et al. 2015)."""
+
+    kind: ClassVar[str] = "avg_tfidf"
+    summary: ClassVar[str] = "mean of the probabilities of `tfidf_linear` and `image`"
+    Config: ClassVar[type[FrozenConfig]] = AvgTfidfConfig
+    TextPart: ClassVar[type[BaseClassifier]] = tfidf_linear.TfidfLinear
+    config: AvgTfidfConfig
+    text: tfidf_linear.TfidfLinear
+
+    def text_config(self) -> FrozenConfig:
+        own = self._shared(tfidf_linear.TfidfOptions)
+        return tfidf_linear.TfidfLinearConfig(**own, memory_mb=self.config.regression_mb)

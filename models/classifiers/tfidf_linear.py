@@ -27,8 +27,8 @@ SOLVER, SCORES = 30, 4
 VOCABULARY = "vocabulary.json"  # the terms in the order of their columns
 
 
-class TfidfLinearConfig(ClassifierConfig):
-    """Settings under scikit-learn's names, where it has them."""
+class TfidfOptions(ClassifierConfig):
+    """Settings of terms and regressions, under scikit-learn's names where it has them."""
 
     ngrams: int = Field(2, ge=1, le=5, description="Longest run of words that is a term")
     min_df: int = Field(1, ge=1, description="Documents that a term must occur in")
@@ -41,6 +41,11 @@ class TfidfLinearConfig(ClassifierConfig):
     max_classes: int | None = runtime_option(
         5000, ge=2, description="Classes at most of a multi-label model: it fits a regression for each"
     )
+
+
+class TfidfLinearConfig(TfidfOptions):
+    """Settings of the classifier alone."""
+
     memory_mb: int = runtime_option(
         8192, ge=1, description="MB that weights and their solver may take; more is refused before anything is fitted"
     )

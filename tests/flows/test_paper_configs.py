@@ -34,7 +34,7 @@ SMALL = {
     "shard_size": "16",
 }
 REFERENCES = {
-    "sweep.grids": "{tfidf_linear: {C: [1]}, gmu: {lr: [0.01], epochs: [1], dim: [4]}}",
+    "sweep.grids": "{tfidf_linear: {C: [1]}, avg_tfidf: {C: [1]}, gmu: {lr: [0.01], epochs: [1], dim: [4]}}",
     "models.lightgbm.options.rounds": "2",
     "models.lightgbm.options.min_rows": "2",
 }
@@ -68,7 +68,7 @@ def test_the_grids_are_those_of_the_paper(name: str) -> None:
         paper |= {"bilinear": 15, "bilinear_gated": 30}  # dim 100 would have 3e9 weights
     wanted = paper if name != "flickrtag" else {model: paper[model] for model in ("text", "pq", "rspq")}
     assert {model: trials[model] for model in wanted} == wanted
-    assert set(trials) - set(wanted) <= {"tfidf_linear", "gmu", "avg_probs", "lightgbm"}
+    assert set(trials) - set(wanted) <= {"tfidf_linear", "gmu", "avg_probs", "avg_tfidf", "lightgbm"}
     assert set(accuracies(name)) <= {settings.models[model].kind for model in trials}
     pq, rspq = (settings.quantize[book].parsed().model_dump() for book in ("pq", "rspq"))
     assert (pq["parts"], pq["codewords"]) == (rspq["parts"], rspq["codewords"]) == (4, 256)

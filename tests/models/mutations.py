@@ -111,6 +111,7 @@ VARIANTS: dict[str, Variant] = {
     "lightgbm": classifier("lightgbm", **TREES),
     "lightgbm several": classifier("lightgbm", several=True, **TREES),
     "tfidf_linear": classifier("tfidf_linear"),
+    "avg_tfidf": classifier("avg_tfidf", **FEW),
     "gmu": classifier("gmu", dim=4, epochs=1),
     "fixed_mean": classifier("fixed_mean", models=["a", "b"]),
     "fixed_max": classifier("fixed_max", models=["a", "b"]),

@@ -36,6 +36,32 @@ def test_the_mean_of_both_parts_or_the_one_there_is() -> None:
     assert set(importance["text"][(has_text & ~has_image)[:, 0]]) == {1.0}
 
 
+def test_the_text_part_may_be_a_regression_of_terms(tmp_path: Path) -> None:
+    """Wang et al. 2015 average a TF-IDF classifier with one of a network's features; words alone are another model."""
+    train, test = documents(), documents(200, seed=1)
+    model = fitted("avg_tfidf", train, valid=test, C=3.0, ngrams=1, **QUICK)
+    text = fitted("tfidf_linear", train, valid=test, C=3.0, ngrams=1)
+    image = fitted("image", train, valid=test, **QUICK)
+    p_text, p_image = (part.probabilities(part.predict_logits(test)) for part in (text, image))
+    has_text = np.array([value is not None for value in test.text.to_pylist()])[:, None]
+    has_image = present(test, "image")[:, None]
+    expected = np.where(has_text & ~has_image, p_text, np.where(has_image & ~has_text, p_image, (p_text + p_image) / 2))
+    logits = model.predict_logits(test)
+    np.testing.assert_allclose(model.probabilities(logits), expected, rtol=1e-4, atol=1e-7)
+    model.save(tmp_path)
+    np.testing.assert_array_equal(type(model).load(tmp_path).predict_logits(test), logits)
+    described = model.describe()
+    assert described["parameters"] == text.describe()["parameters"] + image.describe()["parameters"]
+
+
+def test_both_parts_choose_what_is_left_open() -> None:
+    train, test = documents(100), documents(60, seed=1)
+    model = fitted("avg_tfidf", train, valid=test, ngrams=1, epochs=2, dim=4, minn=0, maxn=0, word_ngrams=1, buckets=1)
+    assert (model.text.config.automatic, model.image.config.automatic) == ((), ())
+    assert {"text", "image"} <= model.describe().keys()
+    assert model.text.search["chosen"] == {"C": model.text.config.C}
+
+
 def test_nothing_to_read_is_even() -> None:
     model = fitted("avg_probs", documents(), **QUICK)
     nothing = without(documents(5, seed=1), text=True, image=True)

@@ -14,6 +14,7 @@ from fuseline.models.registry import MODELS
         ("pq", {"codes": "c"}, [("clean/text", "text"), ("quantize/c", "codes")]),
         ("tfidf_linear", {}, [("clean/text", "text")]),
         ("avg_probs", {"image": "x"}, [("clean/text", "text"), ("embed/x", "dense")]),
+        ("avg_tfidf", {"image": "x"}, [("clean/text", "text"), ("embed/x", "dense")]),
         ("gmu", {}, [("embed/image", "dense"), ("embed/text", "dense")]),
         ("gmu", {"image": "x", "text_embedding": "y"}, [("embed/x", "dense"), ("embed/y", "dense")]),
         ("gmu", {"image": "x", "text_embedding": "x"}, [("embed/x", "dense")]),
@@ -31,7 +32,7 @@ def test_inputs_are_named_by_the_options(name: str, options: dict[str, object], 
     assert [(one.name, one.kind.kind) for one in found] == inputs
 
 
-@pytest.mark.parametrize("name", ["lightgbm", "tfidf_linear", "gmu", "avg_probs"])
+@pytest.mark.parametrize("name", ["lightgbm", "tfidf_linear", "gmu", "avg_probs", "avg_tfidf"])
 def test_options_survive_a_round_trip_and_threads_change_no_key(name: str) -> None:
     config = MODELS[name].Config
     values = key_values(config())
