@@ -1,13 +1,22 @@
 """The base of every configuration: frozen, strict, and honest about which values change bytes."""
 
-from typing import TypedDict, TypeVar, Unpack
+from typing import Annotated, TypedDict, TypeVar, Unpack
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fuseline.plain import JsonObject
 
 T = TypeVar("T")
 ConfigT = TypeVar("ConfigT", bound="FrozenConfig")
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError(f"expected each name once, got {list(names)!r}; remove the repeated ones")
+    return names
+
+
+Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]  # of inputs: each is read once
 
 
 class FrozenConfig(BaseModel):

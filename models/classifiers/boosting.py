@@ -12,7 +12,7 @@ from fuseline.models.checkpoint import Checkpoint
 from fuseline.models.classifier import BaseClassifier, ClassifierConfig, embedding
 from fuseline.models.classifiers.trees import Forest, load_booster
 from fuseline.models.columns import Codes, Dense
-from fuseline.models.config import FrozenConfig, runtime_option
+from fuseline.models.config import FrozenConfig, Names, runtime_option
 from fuseline.models.features import Block, Features, Input, codes_name, embedding_name, width
 from fuseline.models.labels import Classes, Tags, labelled
 from fuseline.models.progress import note, note_doing
@@ -25,12 +25,10 @@ F32 = NDArray[np.float32]
 class BoostingConfig(ClassifierConfig):
     """Settings of the trees; names beside them are LightGBM's."""
 
-    embeddings: tuple[str, ...] = Field(
+    embeddings: Names = Field(
         ("image",), description="Names of embeddings in `embed`: images, texts as sentence embeddings, tables"
     )
-    codes: tuple[str, ...] = Field(
-        (), description="Names of codebooks in `quantize`; every code is a categorical column"
-    )
+    codes: Names = Field((), description="Names of codebooks in `quantize`; every code is a categorical column")
     rounds: int = Field(100, ge=1, description="Boosting rounds, one tree per class each (LightGBM's num_iterations)")
     learning_rate: float = Field(0.1, gt=0, description="Share of each tree that is added")
     leaves: int = Field(31, ge=2, description="Leaves of a tree (num_leaves)")
@@ -97,7 +95,7 @@ class Boosting(BaseClassifier):
     def inputs(cls, config: BoostingConfig) -> tuple[Input, ...]:
         dense = (Input(embedding_name(name), Dense) for name in config.embeddings)
         codes = (Input(codes_name(name), Codes) for name in config.codes)
-        return tuple(dict.fromkeys((*dense, *codes)))
+        return (*dense, *codes)
 
     def _fit(
         self, train: Features, valid: Features | None, classes: Classes, *, seed: int, scratch: Path | None

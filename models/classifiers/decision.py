@@ -1,16 +1,16 @@
 """Fixed decisions between classifiers: the mean of their scores, or the most confident one (Zahavy 2016; Z-16)."""
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from fuseline.models.checkpoint import Checkpoint
 from fuseline.models.classifier import LINKS, BaseClassifier, ClassifierConfig, Link
 from fuseline.models.columns import Logits
-from fuseline.models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig, Names
 from fuseline.models.features import Block, Features, Input, logits_name
 from fuseline.models.labels import Classes
 
@@ -21,17 +21,11 @@ TINY = float(np.finfo(np.float32).tiny)  # smallest probability that has a logar
 class DecisionConfig(ClassifierConfig):
     """Which models are combined, and over what."""
 
-    models: tuple[str, ...] = Field(("text", "image"), min_length=2, description="Names of the models to combine")
+    models: Names = Field(("text", "image"), min_length=2, description="Names of the models to combine")
     over: Literal["probabilities", "logits"] = Field(
         "probabilities",
         description="What is averaged or compared; logits of different kinds of model do not share a scale",
     )
-
-    @model_validator(mode="after")
-    def _each_once(self) -> Self:
-        if len(set(self.models)) != len(self.models):
-            raise ValueError(f"models: expected each name once, got {list(self.models)!r}; remove the repeated ones")
-        return self
 
 
 class Decision(BaseClassifier):

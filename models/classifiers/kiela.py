@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from fuseline.models.automatic import automatic
-from fuseline.models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig, Names
 from fuseline.models.fasttext import arrays
 from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.fasttext.config import FastTextConfig
@@ -21,7 +21,7 @@ class TextConfig(FastTextConfig):
 class ImageConfig(FastTextConfig):
     """Models that read a dense embedding."""
 
-    image: tuple[str, ...] = Field(
+    image: Names = Field(
         ("image",),
         min_length=1,
         description="Names of the dense inputs in `embed`: an image, a text as sentence vector, a table; "
@@ -101,7 +101,7 @@ class _WithImage(FastTextClassifier):
 
     @classmethod
     def reads(cls, config: ImageConfig) -> Reads:
-        dense = tuple(dict.fromkeys(embedding_name(name) for name in config.image))
+        dense = tuple(embedding_name(name) for name in config.image)
         return Reads(TEXT, dense, length=config.image_length, scaling=config.scaling)
 
 

@@ -19,6 +19,7 @@ from fuseline.models.registry import MODELS
 from tests.models.mutations import KINDS, VARIANTS
 
 FEW, MANY = 10, 2000
+DECISIONS = {"fixed_mean", "fixed_max"}
 FITTED = {name for name, entry in ENCODERS.items() if entry.modality in ("tabular", "indices")}
 
 
@@ -58,4 +59,5 @@ def test_many_mutations_are_refused_or_harmless(variant: str) -> None:
     found = outcomes(MANY, variant, seed=1)[variant]
     assert found.keys() <= {"refused", "used", "declined"}
     assert found["refused"] > MANY / 4
-    assert found["declined"] <= MANY / 100
+    # Of a decision the labels are all there is: other ones can't be told from the right ones before it meets a model.
+    assert found["declined"] <= MANY / (50 if variant in DECISIONS else 100)

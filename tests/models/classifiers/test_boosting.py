@@ -113,6 +113,8 @@ def test_early_stopping_keeps_the_best_round() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="at least one embedding"):
         fitted("lightgbm", documents(20), embeddings=())
+    with pytest.raises(ValueError, match="expected each name once"):
+        fitted("lightgbm", documents(20), embeddings=("image", "image"))
     with pytest.raises(ValueError, match="dense: expected 'embed/none'"):
         fitted("lightgbm", documents(60), embeddings=("none",))
     one = only(documents(30), [["a"]] * 30)

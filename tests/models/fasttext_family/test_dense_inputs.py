@@ -121,3 +121,8 @@ def test_one_input_is_the_model_of_before() -> None:
     assert config.image == ("image",)
     shares = MODELS["additive"](config).fit(Blocks(two()), None, seed=0)
     assert list(shares.importance(two(5), np.zeros(5, np.int64))) == ["image", "text"]
+
+
+def test_an_input_named_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected each name once, got \['image', 'image'\]"):
+        MODELS["additive"].Config(image=("image", "image"))
