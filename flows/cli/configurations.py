@@ -1,6 +1,8 @@
 """Commands on configurations: show one, check one."""
 
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,6 +17,9 @@ from fuseline.flows.cli.app import (
 )
 from fuseline.stores.errors import ConfigError, mismatch
 
+if TYPE_CHECKING:
+    from fuseline.flows.config import Config
+
 commands = command_group()
 config = typer.Typer(no_args_is_help=True, help="Configurations: show one, check one.")
 commands.add_typer(config, name="config")
@@ -22,7 +27,7 @@ commands.add_typer(config, name="config")
 
 @config.command(name="show")
 def show_config(config: ConfigPath, set_: Overrides = []) -> None:  # noqa: B006
-    """Print the effective configuration, every default written out, and its digest.
+    """Print the effective configuration, every default written out, its digest, and options that fits chose.
 
     Example: fuseline config show conf/demo.yaml
     """
@@ -33,7 +38,21 @@ def show_config(config: ConfigPath, set_: Overrides = []) -> None:  # noqa: B006
         absent = "".join(
             f"# model {name} is left out of the preset: {why}\n" for name, why in left_out(config, set_).items()
         )
-        sys.stdout.write(f"# digest {settings.digest}\n{absent}{settings.to_yaml()}")
+        chosen = "".join(f"# {line}\n" for line in _choices(settings))
+        sys.stdout.write(f"# digest {settings.digest}\n{absent}{chosen}{settings.to_yaml()}")
+
+
+def _choices(settings: "Config") -> Iterator[str]:
+    """Yield what models chose; only why that is not known where the configuration lacks weights or names others."""
+    from fuseline.flows.results.searches import choices
+    from fuseline.models.errors import ModelError
+    from fuseline.stores.errors import FuselineError
+    from fuseline.stores.redaction import redacted
+
+    try:
+        yield from choices(settings)
+    except (FuselineError, ModelError) as error:
+        yield f"options that models chose are not known: {redacted(str(error))}"
 
 
 @config.command(name="check")

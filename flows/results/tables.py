@@ -4,19 +4,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import orjson
 import pyarrow as pa
 
 from fuseline.flows.config import Config
 from fuseline.flows.results.outcome import findings_of, quarantine_table
+from fuseline.flows.results.searches import search_table
 from fuseline.flows.runtime import shares_of
-from fuseline.models.automatic import SEARCH
 from fuseline.models.metrics.registry import METRICS
 from fuseline.stores.places import open_root
 from fuseline.stores.report_schemas import MEASURES, PRESENCE, RELEASE, STAGES
 from fuseline.stores.results import conform
 from fuseline.stores.root import Root
-from fuseline.stores.schemas import MODELS, RESULTS, SEARCHES
+from fuseline.stores.schemas import MODELS, RESULTS
 from fuseline.stores.tables import TABLES
 from fuseline.tasks.engine.nodes import Fit, Node, ShardStage, Summary, whole
 from fuseline.tasks.readers import published
@@ -132,24 +131,6 @@ def model_table(config: Config, nodes: list[Node], root: Root) -> pa.Table:
             facts = {fact: record.facts.get(fact) for fact in FACTS}
             rows.append({**fixed, **facts, "documents": record.n_rows, "key": f"{node.key}/{record.name}"})
     return pa.Table.from_pylist(rows, schema=MODELS)
-
-
-def search_table(nodes: list[Node], root: Root) -> pa.Table:
-    """Return a SEARCHES row per trial of every model that chose its own options."""
-    rows = []
-    for node in nodes:
-        if isinstance(node, Fit) and node.role == train.ROLE and (record := node.fitted(root).record()):
-            search = record.facts.get(SEARCH)
-            for trial, chosen in trials_of(search) if isinstance(search, dict) else ():
-                options = orjson.dumps(trial["options"], option=orjson.OPT_SORT_KEYS).decode()
-                rows.append({**trial, "model": node.short, "options": options, "chosen": chosen})
-    return pa.Table.from_pylist(rows, schema=SEARCHES)
-
-
-def trials_of(search: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Yield every trial, and whether its options were chosen on its documents."""
-    for trial in search["trials"]:
-        yield trial, trial["options"] == search["chosen"] and trial["documents"] == search["documents"]
 
 
 # Tables that no node writes: how each is made.

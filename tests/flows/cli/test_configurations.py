@@ -10,6 +10,8 @@ from PIL import Image
 
 from fuseline.flows.config import load_config
 from fuseline.flows.graph import build
+from fuseline.stores.places import open_root
+from fuseline.tasks.engine.nodes import Fit
 from tests.fixtures.layouts import LAYOUTS
 from tests.flows.conftest import Cli, settings, write_config, write_documents
 
@@ -39,6 +41,39 @@ def test_show_prints_what_loads_to_the_same(cli: Cli, config: Path, tmp_path: Pa
     again = tmp_path / "again.yaml"
     again.write_text(shown)
     assert shown.startswith(f"# digest {load_config(again).digest}\n")
+
+
+def test_show_says_what_fits_chose(cli: Cli, config: Path, tmp_path: Path) -> None:
+    models = {name: {"kind": "text", "options": {"dim": 8, "minn": 0}} for name in ("fitted", "none", "undecided")}
+    models["given"] = {"kind": "text", "options": {"preset": "fasttext"}}
+    write_config(tmp_path, {**settings(tmp_path), "models": models})
+    taken = {"lr": 0.5, "epochs": 25, "word_ngrams": 1}
+    trials = [{"options": taken, "documents": n, "score": 0.6125, "sureness": 0.5} for n in (30, 90)]
+    search = {"chosen": taken, "valid_p1": 0.6125, "documents": 90, "trials": trials}
+    for name, facts in {"fitted": {"search": search, "restarts": 1, "lr": 0.25}, "undecided": {}, "given": {}}.items():
+        (node,) = (one for one in build(load_config(config)) if one.name == f"models/{name}")
+        assert isinstance(node, Fit)
+        place = node.fitted(open_root(tmp_path / "out"))
+        place.commit(lambda folder: (folder / "x").touch(), n_rows=1, shards={}, fitted={}, facts=facts)
+    shown = cli("config", "show", config).stdout
+    assert yaml.safe_load(shown)["models"]["fitted"]["options"] == {"dim": 8, "minn": 0}
+    fitted, none, undecided = (line for line in shown.splitlines() if line.startswith("# model"))
+    chosen = "lr 0.5, epochs 25, word_ngrams 1; precision at 1 on valid 61.3 %, 2 trials on up to 90 documents"
+    halved = "at that lr the loss was not finite: fitted with lr 0.25"
+    assert fitted == f"# model fitted: chosen at the fit: {chosen}; {halved}"
+    assert none == "# model none: lr, epochs, word_ngrams, buckets are chosen at the fit"
+    assert undecided.endswith("buckets were left as they start: there was nothing to choose by")
+
+
+def test_show_needs_no_weights(cli: Cli, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("FUSELINE_WEIGHTS", raising=False)
+    lacking = ("config", "show", config, "--set", "embed.image.encoder=resnet152")
+    result = cli(*lacking, "--set", "models.text.options.lr=auto")
+    assert result.exit_code == 0
+    assert "# options that models chose are not known: resnet152: expected" in result.stdout
+    # Where none is chosen nothing is missed.
+    assert "not known" not in cli(*lacking).stdout
 
 
 def test_check_lists_what_is_here(cli: Cli, config: Path) -> None:
