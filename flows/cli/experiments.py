@@ -1,5 +1,9 @@
 """Commands that compare models."""
 
+from typing import Annotated
+
+import typer
+
 from fuseline.flows.cli.app import (
     AsJson,
     ConfigPath,
@@ -12,6 +16,7 @@ from fuseline.flows.cli.app import (
     print_rows,
 )
 from fuseline.flows.config import load_config
+from fuseline.flows.config_edits import check_appliable
 from fuseline.flows.graph import build
 from fuseline.flows.prefect_setup import prepare_prefect
 from fuseline.flows.progress_display import show_progress
@@ -25,6 +30,7 @@ commands = command_group()
 @commands.command()
 def sweep(
     config: ConfigPath, set_: Overrides = [],  # noqa: B006
+    apply: Annotated[bool, typer.Option("--apply", help="Write the best options of each model into CONFIG")] = False,
     wait: Wait = -1, verbose: Verbose = False, json: AsJson = False,
 ) -> None:  # fmt: skip
     """Try a grid of options per model on valid; train the best with several seeds and score them on test.
@@ -33,6 +39,8 @@ def sweep(
     """
     with error_boundary(verbose):
         settings = load_config(config, set_)
+        before = check_appliable(config, set_) if apply else b""
+        from fuseline.flows.experiments.applying import applied_lines, apply_best
         from fuseline.flows.experiments.paper import publish_paper
         from fuseline.flows.experiments.tables import list_in_catalog, publish_sweep, sweep_table
         from fuseline.flows.experiments.trials import Grid, sweep_todo
@@ -48,6 +56,10 @@ def sweep(
             trained = publish_sweep(grid, ran=ran)
             page = publish_paper(grid, trained)
             list_in_catalog(settings, grid.root)
-        print_rows(trained.to_json(), json, lambda: sweep_table(trained))
+            changes = apply_best(grid, config, before, overrides=set_) if apply else []
+        applied = {"applied": [change._asdict() for change in changes]} if apply else {}
+        print_rows(trained.to_json() | applied, json, lambda: sweep_table(trained))
         err.print(f"{trained.line()}; tables and figure beside {page}")
+        for line in applied_lines(changes, str(config)) if apply else ():
+            err.print(line, soft_wrap=True)
         check_failures(build(settings), open_root(settings.root), settings.run.allowed_failures)

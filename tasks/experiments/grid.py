@@ -94,21 +94,27 @@ def grid_points(name: str, model: ModelConfig, grid: SweepConfig) -> list[Point]
     return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
 
 
-def trial_config(model: ModelConfig, point: Point, *, seed: int, phase: Phase) -> TrialConfig:
-    """Return the training of one point of the grid; other options are the model's own.
+def trial_options(model: ModelConfig, point: Point) -> dict[str, Any]:
+    """Return the options of one point of the grid; others are the model's own.
 
     Options that a fit would choose by itself stand where that choice starts, unless the model says "auto": two trials
-    differ by their points alone.
-
-    Trials run side by side, so that each has one thread and gives the same bits for a seed. Raises ConfigError for a
-    value that the model refuses.
+    differ by their points alone. Raises ConfigError for a value that the model refuses.
     """
-    accepted = MODELS[model.kind].Config
-    alone = {name: value for name, value in ALONE.items() if name in accepted.model_fields}
-    options = {**model.options, **point, **alone}
-    parsed = parse_options(accepted, options, field="sweep.")
+    options = {**model.options, **point}
+    parsed = parse_options(MODELS[model.kind].Config, options, field="sweep.")
     if isinstance(parsed, AutomaticConfig):
         options |= {name: getattr(parsed, name) for name in parsed.automatic if name not in options}
+    return options
+
+
+def trial_config(model: ModelConfig, point: Point, *, seed: int, phase: Phase) -> TrialConfig:
+    """Return the training of one point of the grid; raises ConfigError for a value that the model refuses.
+
+    Trials run side by side, so that each has one thread and gives the same bits for a seed.
+    """
+    accepted = MODELS[model.kind].Config.model_fields
+    alone = {name: value for name, value in ALONE.items() if name in accepted}
+    options = trial_options(model, point) | alone
     spec = train_config(ModelConfig(kind=model.kind, options=options, seed=seed))
     return TrialConfig(
         kind=spec.kind, options=spec.options, seed=seed, phase=phase, runtime_options=spec.runtime_options
