@@ -330,6 +330,9 @@ MODELS = pa.schema(
 SEARCHES = pa.schema(
     [
         column("model", pa.string(), "name of the model in the configuration"),
+        column(
+            "part", pa.string(), "the part that chose of a model that holds others, as text in avg_probs; else null"
+        ),
         column("options", pa.string(), "options that were tried, as JSON; the others are the model's own"),
         column("documents", pa.int64(), "training documents of the trial"),
         column("score", pa.float64(), "precision at 1 on valid documents; null when the loss was not finite"),

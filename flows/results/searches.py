@@ -21,11 +21,20 @@ def search_table(nodes: list[Node], root: Root) -> pa.Table:
     """Return a SEARCHES row per trial of every model that chose its own options."""
     rows = []
     for name, facts in fitted_facts(nodes, root).items():
-        search = facts.get(SEARCH)
-        for trial, chosen in trials_of(search) if isinstance(search, dict) else ():
-            options = orjson.dumps(trial["options"], option=orjson.OPT_SORT_KEYS).decode()
-            rows.append({**trial, "model": name, "options": options, "chosen": chosen})
+        for part, own in searched(facts):
+            for trial, chosen in trials_of(own[SEARCH]):
+                options = orjson.dumps(trial["options"], option=orjson.OPT_SORT_KEYS).decode()
+                rows.append({**trial, "model": name, "part": part or None, "options": options, "chosen": chosen})
     return pa.Table.from_pylist(rows, schema=SEARCHES)
+
+
+def searched(facts: Mapping[str, Any], part: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the facts that hold a search, and before them whose they are: "" the model's, "text" those of its part."""
+    if SEARCH in facts:
+        yield part, facts
+    for name, inner in facts.items():
+        if name != SEARCH and isinstance(inner, dict):
+            yield from searched(inner, f"{part} {name}".strip())
 
 
 def trials_of(search: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
@@ -46,8 +55,10 @@ def choices(config: Config) -> Iterator[str]:
         facts, names = fitted.get(name), ", ".join(options)
         if facts is None:
             yield f"model {name}: {names} are chosen at the fit"
-        elif isinstance(search := facts.get(SEARCH), dict):
-            yield f"model {name}: chosen at the fit: {_chosen(search, options)}{_restarts(facts)}"
+        elif found := [*searched(facts)]:
+            for part, own in found:
+                whose = f"model {name}, {part}" if part else f"model {name}"
+                yield f"{whose}: chosen at the fit: {_chosen(own[SEARCH], options)}{_restarts(own)}"
         else:
             yield f"model {name}: {names} were left as they start: there was nothing to choose by"
 
@@ -68,7 +79,7 @@ def _chosen(search: Mapping[str, Any], order: tuple[str, ...]) -> str:
     return f"{options}; precision at 1 on valid {score}, {len(trials):,} trials on up to {documents:,} documents"
 
 
-def _restarts(facts: JsonObject) -> str:
+def _restarts(facts: Mapping[str, Any]) -> str:
     if "restarts" not in facts:
         return ""
     return f"; at that lr the loss was not finite: fitted with lr {facts['lr']}"

@@ -40,8 +40,9 @@ class Searched(NamedTuple):
 
 
 def searched(searches: pa.Table) -> Iterator[Searched]:
-    """Yield what every model tried, in the order of their names."""
-    for model, trials in by(searches.to_pylist(), "model"):
+    """Yield what every model tried, or each of its parts that did, in the order of their names."""
+    named = ({**row, "model": ", ".join(filter(None, (row["model"], row["part"])))} for row in searches.to_pylist())
+    for model, trials in by(named, "model"):
         rows = [{**row, "options": words(row["options"])} for row in trials]
         rows.sort(key=lambda row: (-row["documents"], -(row["score"] if row["score"] is not None else -1)))
         yield Searched(model, next((row for row in rows if row["chosen"]), rows[0]), rows)
