@@ -17,6 +17,8 @@ ROWS = 20_000  # documents per shard
 WORDS = 13  # per document: 92.7 M words in 7.2 M documents in FlickrTag-1
 VOCABULARY = 300_000
 OWN = 40  # words that belong to one class
+RANK = 16  # dimensions in which the images of classes differ: features of networks have few that matter
+NOISE = 4.0  # deviation of every number of an image around its class's, whose own deviation is 1
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def make(folder: Path, documents: int, *, classes: int, dim: int, tags: int = 1,
     words = pa.array([f"w{i:x}" for i in range(VOCABULARY)])
     zipf = np.cumsum(1.0 / np.arange(1, VOCABULARY + 1))
     frequency = np.cumsum(1.0 / np.arange(10, classes + 10))
-    centres = rng.normal(size=(classes, max(1, dim))).astype(np.float32)
+    centres = rng.normal(size=(classes, RANK)) @ rng.normal(size=(RANK, max(1, dim))) / np.sqrt(RANK)
     with (folder / "train.txt").open("wb") as train, (folder / "test.txt").open("wb") as test:
         for shard in range(-(-documents // ROWS) + 1):
             last = shard == -(-documents // ROWS)
@@ -77,7 +79,7 @@ def make(folder: Path, documents: int, *, classes: int, dim: int, tags: int = 1,
             name = "test" if last else f"train-{shard:05d}"
             pq.write_table(table, folder / f"{name}.parquet", compression="none")
             if dim:
-                image = centres[y[:, 0]] + 4 * rng.normal(size=(n, dim)).astype(np.float32)
+                image = centres[y[:, 0]] + NOISE * rng.standard_normal((n, dim), np.float32)
                 np.save(folder / f"{name}.npy", image.astype(np.float32), allow_pickle=False)
     return Corpus(folder, documents, dim)
 

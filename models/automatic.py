@@ -63,6 +63,10 @@ class AutomaticConfig(FrozenConfig):
         names = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self).model_validate({**names, **options})
 
+    def for_trial(self) -> Self:
+        """Return the configuration of a fit that only chooses options, which need not be as thorough."""
+        return self
+
     @classmethod
     def unset(cls, values: dict[str, Any]) -> tuple[str, ...]:
         """Return the names of automatic options that raw values leave open."""

@@ -34,7 +34,7 @@ def choose_by_fitting(
     n = sum(len(block) for block in tried.blocks())
     if not dimensions or not n or held_out.is_empty():
         return Chosen({}, {})
-    done = 0
+    done, quick = 0, config.for_trial()
 
     def run(options: list[dict[str, Any]], size: int) -> list[tuple[float, float]]:
         return [trial(one, tried.first(size / n)) for one in options]
@@ -45,7 +45,7 @@ def choose_by_fitting(
         note_doing("choosing options")
         note(done, FIRST + REFINED)
         try:
-            classifier = kind(config.chosen(**options)).fit(part, None, seed=0)
+            classifier = kind(quick.chosen(**options)).fit(part, None, seed=0)
             values = scores(count(classifier, held_out), multi_label=classifier.multi_label)
         except TrainingError:
             return -np.inf, 0.0

@@ -37,7 +37,7 @@ class ImageConfig(FastTextConfig):
     # want a high lr, at which images of length 1 diverge.
     image_length: float = automatic(
         1.0,
-        choices=(0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+        choices=(0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0),
         gt=0,
         le=100,
         description="Length that image vectors are scaled to, 1 in the paper; long texts want a high lr, "

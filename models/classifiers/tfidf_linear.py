@@ -4,7 +4,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ SLICE = 1 << 23  # weights multiplied at a time, since the sparse product copies
 # Float64 arrays as large as the weights that L-BFGS keeps: ten steps with their gradients, and ten for itself; and as
 # large as documents by classes.
 SOLVER, SCORES = 30, 4
+TRIAL = 100  # steps of the solver in a trial: what is left to do after them changes few first classes
 VOCABULARY = "vocabulary.json"  # the terms in the order of their columns
 
 
@@ -41,6 +42,9 @@ class TfidfOptions(ClassifierConfig):
     max_classes: int | None = runtime_option(
         5000, ge=2, description="Classes at most of a multi-label model: it fits a regression for each"
     )
+
+    def for_trial(self) -> Self:
+        return self.model_copy(update={"max_iter": min(self.max_iter, TRIAL)})
 
 
 class TfidfLinearConfig(TfidfOptions):

@@ -29,6 +29,7 @@ from fuseline.models.threads import thread_limit
 
 TRAIN, VALID = 50_000, 10_000  # documents that choose, at most
 FIRST, REFINED = 27, 24  # trials of the first step, and of the last
+FEWER = 8  # instead of REFINED where not all training documents choose: they are many, and so is what a trial costs
 LEAST = 1000  # documents below which a trial says too little
 COST = 2e9  # of a trial: see `_cost`
 QUICK = {"dim": 20, "epochs": 5}
@@ -112,7 +113,7 @@ class Trials:
                     self._encoded(one)
                 return list(pool.map(lambda one: self._score(one, size), configs))
 
-            found = search(dimensions, sizes, run, allowed=self._allowed, first=FIRST, refined=REFINED)
+            found = search(dimensions, sizes, run, allowed=self._allowed, first=FIRST, refined=self._refined)
         note_doing("")
         return Chosen(self._sized(found.best.options), {**found.as_dict(), "valid": held_out})
 
@@ -120,6 +121,10 @@ class Trials:
     def _start(self) -> Encoded:
         """The documents as options are before anything is chosen."""
         return self._encoded(self.config.chosen())
+
+    @property
+    def _refined(self) -> int:
+        return REFINED if self.train.n_rows <= TRAIN else FEWER
 
     @cached_property
     def _most(self) -> float:
@@ -188,7 +193,7 @@ class Trials:
             return -np.inf, 0.0
         self.done += 1
         note_doing("choosing options")
-        note(self.done, FIRST + FIRST // 3 + FIRST // 9 + REFINED)
+        note(self.done, FIRST + FIRST // 3 + FIRST // 9 + self._refined)
         n, right, sureness = len(encoded.valid.has_image), 0, 0.0
         step = max(1, NUMBERS // len(encoded.corpus.labels))
         for lo in range(0, n, step):

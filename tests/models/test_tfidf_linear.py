@@ -1,6 +1,7 @@
 """TF-IDF with logistic regression: scikit-learn's own probabilities, before and after a save."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,3 +80,19 @@ def test_a_missing_text_scores_the_intercept() -> None:
 def test_it_says_when_it_did_not_converge() -> None:
     assert fitted("tfidf_linear", documents(200)).describe()["converged"]
     assert not fitted("tfidf_linear", documents(200), max_iter=2).describe()["converged"]
+
+
+def test_trials_are_not_solved_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+    fit = LogisticRegression.fit
+
+    def noted(self: LogisticRegression, *arrays: Any) -> LogisticRegression:
+        steps.append(self.max_iter)
+        return fit(self, *arrays)
+
+    monkeypatch.setattr(LogisticRegression, "fit", noted)
+    data = documents(120)
+    model = fitted("tfidf_linear", data, valid=data, max_iter=500)
+    assert steps[-1] == 500
+    assert set(steps[:-1]) == {100}
+    assert len(steps) - 1 == len(model.facts["search"]["trials"])
