@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from fuseline.flows.cli import row_tables
 from fuseline.flows.cli.app import (
     AsJson,
     ConfigPath,
@@ -15,6 +16,7 @@ from fuseline.flows.cli.app import (
     error_boundary,
     print_rows,
 )
+from fuseline.flows.cli.registries import one_of
 from fuseline.flows.config import load_config
 from fuseline.flows.config_edits import check_appliable
 from fuseline.flows.graph import build
@@ -25,6 +27,7 @@ from fuseline.flows.runtime import locked
 from fuseline.stores.places import open_root
 
 commands = command_group()
+PAPERS = ("K",)  # Kiela et al. 2018
 
 
 @commands.command()
@@ -63,3 +66,26 @@ def sweep(
         for line in applied_lines(changes, str(config)) if apply else ():
             err.print(line, soft_wrap=True)
         check_failures(build(settings), open_root(settings.root), settings.run.allowed_failures)
+
+
+@commands.command()
+def paper(
+    which: Annotated[str, one_of("PAPER", PAPERS)],
+    roots: Annotated[list[str], typer.Argument(metavar="ROOT...", help="Output roots of finished sweeps")],
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder for report.html and its tables")] = "paper",
+    json: AsJson = False,
+) -> None:
+    """Join finished sweeps into the tables of a paper, beside its numbers, and decide its claims.
+
+    Example: fuseline paper K runs/study_openclipart runs/study_cdda_items
+    """
+    with error_boundary():
+        from fuseline.flows.experiments.joined import read_studies, write_joined
+        from fuseline.reports.papers.kiela_joined import cell_table, verdict_table
+
+        studies = read_studies(roots)
+        page = write_joined(studies, output)
+        claims = verdict_table(studies).to_pylist()
+        found = {"paper": which, "report": page, "claims": claims, "cells": cell_table(studies).to_pylist()}
+        print_rows(found if json else claims, json, lambda: row_tables.claims_table(claims))
+        err.print(f"tables and claims: {page}")

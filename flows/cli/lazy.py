@@ -34,6 +34,10 @@ COMMANDS = {
         "fuseline.flows.cli.experiments",
         "Try a grid of options per model on valid; train the best with several seeds and score them on test.",
     ),
+    "paper": Lazy(
+        "fuseline.flows.cli.experiments",
+        "Join finished sweeps into the tables of a paper, beside its numbers, and decide its claims.",
+    ),
     "report": Lazy(MAKE, "Write the report, latest/ and the catalog again."),
     "config": Lazy(CONFIGURATIONS, "Configurations: show one, check one."),
     "verify": Lazy(

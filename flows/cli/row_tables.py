@@ -8,6 +8,20 @@ from rich.table import Table
 from rich.text import Text
 
 
+def claims_table(rows: list[dict[str, Any]]) -> Table:
+    """Show what comes of a paper's claims, a column per data set."""
+    columns = list(dict.fromkeys((row["dataset"], row["source"]) for row in rows))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("claim", overflow="fold")
+    for dataset, source in columns:
+        table.add_column(f"{dataset}, {'published' if source == 'published' else 'here'}", overflow="fold")
+    for number in dict.fromkeys(row["claim"] for row in rows):
+        own = {(row["dataset"], row["source"]): row for row in rows if row["claim"] == number}
+        said = (f"{row['verdict']}: {row['decided_by']}" if row["decided_by"] else "-" for row in own.values())
+        table.add_row(f"{number} {next(iter(own.values()))['text']}", *said)
+    return table
+
+
 def registry_table(rows: list[dict[str, str]]) -> Table:
     """Show one registry."""
     table = column_table("name", summary="left", weights="left")

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import orjson
+
 from fuseline.flows.experiments.paper_tables import (
     data_table,
     has_several_labels,
@@ -14,11 +16,11 @@ from fuseline.flows.experiments.paper_tables import (
     token_table,
 )
 from fuseline.flows.experiments.tables import Sweep, write_sweep_table
-from fuseline.flows.experiments.trials import FOLDER, Grid
+from fuseline.flows.experiments.trials import FOLDER, STUDY, Grid
 from fuseline.flows.results.tables import measure_table
 from fuseline.reports.figures.frontier import frontier_png, frontier_svg
 from fuseline.reports.papers.kiela import frontier_points, headline, render_paper
-from fuseline.reports.papers.kiela_data import MachineData, PaperData
+from fuseline.reports.papers.kiela_data import MachineData, PaperData, StudyFacts
 from fuseline.reports.papers.published import reference
 from fuseline.stores.published import publishing
 
@@ -33,7 +35,7 @@ def publish_paper(grid: Grid, sweep: Sweep) -> str:
         "data": data_table(grid, published),
         "scores": score_table(grid, sweep, published, multi_label=multi_label),
         "paired": paired_table(grid, multi_label=multi_label),
-        "times": time_table(grid, costs),
+        "times": time_table(grid, costs, published),
         "sizes": size_table(costs),
         "hidden": hidden_table(grid, sweep),
         "tokens": token_table(grid),
@@ -41,7 +43,7 @@ def publish_paper(grid: Grid, sweep: Sweep) -> str:
     for name, table in {**tables, "published": reference()}.items():
         write_sweep_table(grid.root, name, table)
     machines = (MachineData(cost.machine.processor, cost.machine.cores, cost.machine.system) for cost in costs.values())
-    data = PaperData(
+    facts = StudyFacts(
         title=grid.config.name,
         created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         metric=grid.config.sweep.metric,
@@ -50,16 +52,15 @@ def publish_paper(grid: Grid, sweep: Sweep) -> str:
         complete=sweep.complete,
         line=sweep.line(),
         gates=sweep.gates,
-        results=sweep.results,
-        trials=sweep.trials,
-        measures=measure_table(),
         machine=next(machines, None),
-        **tables,
     )
+    more = {"results": sweep.results, "trials": sweep.trials, "measures": measure_table()}
+    data = PaperData(**vars(facts), **tables, **more)
     root = grid.root
     points = frontier_points(data)
     svg, png, page = (f"{FOLDER}/{name}" for name in ("frontier.svg", "frontier.png", "report.html"))
-    with publishing(root, svg, png, page):
+    with publishing(root, svg, png, page, STUDY):
+        root.put(STUDY, orjson.dumps(facts, option=orjson.OPT_INDENT_2))
         if points:
             root.put(svg, frontier_svg(points, headline(data)).encode())
             root.put(png, frontier_png(points, headline(data)))

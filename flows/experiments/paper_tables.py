@@ -121,13 +121,13 @@ def paired_table(grid: Grid, *, multi_label: bool) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=PAIRED)
 
 
-def time_table(grid: Grid, costs: Costs) -> pa.Table:
+def time_table(grid: Grid, costs: Costs, published: str | None) -> pa.Table:
     """Return the times of the fit alone, with the ratio to `text` and the published ones (K-34, Table 3)."""
     seconds = {name: [fit.seconds for fit in cost.times] for name, cost in costs.items()}
-    base, known = seconds.get(_baseline(grid) or ""), minutes()
+    base, known = seconds.get(_baseline(grid) or ""), minutes(published)
     rows = []
     for name, cost in costs.items():
-        own, published = seconds[name], known.get(grid.config.models[name].kind)
+        own, minute = seconds[name], known.get(grid.config.models[name].kind)
         rows.append(
             {
                 "model": name,
@@ -137,8 +137,8 @@ def time_table(grid: Grid, costs: Costs) -> pa.Table:
                 "processor_seconds": median(fit.processor_seconds for fit in cost.times),
                 "fits": len(own),
                 "ratio": median(own) / median(base) if base else None,
-                "published_minutes": published,
-                "published_ratio": None if published is None else published / known[BASELINE],
+                "published_minutes": minute,
+                "published_ratio": None if minute is None else minute / known[BASELINE],
                 "processor": cost.machine.processor,
                 "cores": cost.machine.cores,
                 "load": cost.machine.load,

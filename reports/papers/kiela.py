@@ -12,10 +12,10 @@ from fuseline.reports.figures.frontier import Point, frontier_svg
 from fuseline.reports.markup import page_environment, style
 from fuseline.reports.measures import Measure, Measures
 from fuseline.reports.papers.kiela_data import METRICS, PaperData
+from fuseline.reports.papers.published import SETS, minutes
 from fuseline.reports.sections.tokens import TokenCards, token_cards
 from fuseline.stores.results import plain
 
-SETS = {"food101": "UPMC Food-101", "mmimdb": "MM-IMDB", "flickrtag1": "FlickrTag-1", "flickrtag": "FlickrTag"}
 SINGLE = ("accuracy", "f1_macro", "f1_weighted")
 SHOWN = 12  # visual tokens per model
 
@@ -96,6 +96,7 @@ def _content(data: PaperData) -> dict[str, Any]:
         "paired": measures[data.paired["metric"][0].as_py()] if len(data.paired) else None,
         "svg": Markup(_inline(frontier_svg(figure, choice))) if figure else None,  # noqa: S704
         "times": data.times.to_pylist(),
+        "minutes": bool(minutes(data.published)),
         "sizes": data.sizes.to_pylist(),
         "hidden": data.hidden.to_pylist(),
         "documents": data.data.to_pylist(),

@@ -136,8 +136,8 @@ class GateScore:
 
 
 @dataclass(frozen=True)
-class PaperData:
-    """The content of one report. Times are given, never taken: rendering the same data gives the same bytes."""
+class StudyFacts:
+    """What a sweep's tables do not say. Times are given, never taken: rendering the same data gives the same bytes."""
 
     title: str
     created: str  # when, as it shall be printed
@@ -146,15 +146,21 @@ class PaperData:
     published: str | None  # name of the published data set
     complete: bool
     line: str  # what is there and what is missing
+    gates: tuple[GateScore, ...] = ()
+    machine: MachineData | None = None  # that the times were measured on
+
+
+@dataclass(frozen=True)
+class PaperData(StudyFacts):
+    """The content of one report."""
+
     data: pa.Table = field(default_factory=DATA.empty_table)
     scores: pa.Table = field(default_factory=SCORES.empty_table)
     paired: pa.Table = field(default_factory=PAIRED.empty_table)
     times: pa.Table = field(default_factory=TIMES.empty_table)
     sizes: pa.Table = field(default_factory=SIZES.empty_table)
     hidden: pa.Table = field(default_factory=HIDDEN.empty_table)
-    gates: tuple[GateScore, ...] = ()
     tokens: pa.Table = field(default_factory=TOKENS.empty_table)
     results: pa.Table = field(default_factory=RESULTS.empty_table)  # of every trial
     trials: pa.Table = field(default_factory=TRIALS.empty_table)
     measures: pa.Table = field(default_factory=MEASURES.empty_table)
-    machine: MachineData | None = None  # that the times were measured on
