@@ -21,7 +21,7 @@ for table in READERS[{reader!r}].read({path!r}, READERS[{reader!r}].options(**{o
 INGEST = """
 source = SourceConfig(reader={reader!r}, path={path!r})
 node = ingest_stage("x", source, shard_size=4096, split=SplitConfig())
-for report in reports(node, Path({root!r})):
+for report in reports(node, open_root({root!r})):
     rows += report.n_rows
 """
 SCRIPT = """
@@ -29,7 +29,8 @@ import json, resource
 from pathlib import Path
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.documents_node import SourceConfig
-from fuseline.tasks.documents.ingest import ingest
+from fuseline.stores.places import open_root
+from fuseline.tasks.documents.ingest import ingest, stage as ingest_stage
 from fuseline.tasks.engine.nodes import Ingest
 from fuseline.tasks.readers import READERS
 def peak():
