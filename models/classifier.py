@@ -154,6 +154,15 @@ class BaseClassifier:
         """Return probabilities (n, C): of one class among all, or of each class alone."""
         return LINKS[self.link](logits)
 
+    def frequency_loss(self) -> float | None:
+        """Return what its loss in training would be by label frequencies alone; None, unless a subclass knows."""
+        return None
+
+    def frequency_losses(self) -> dict[str, float]:
+        """Return the frequency losses of the classifier, under "", and of its parts, each under its name."""
+        named = {"": self, **self._parts()}
+        return {name: loss for name, one in named.items() if (loss := one.frequency_loss()) is not None}
+
     def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
         """Return {}: unless a subclass knows better, the logit is no sum over modalities."""
         return {}

@@ -42,6 +42,9 @@ class NetworkClassifier(BaseClassifier):
     bias: ClassVar[str] = ""  # name of the network's parameter that is added to the logits; "" = none
     config: NetworkConfig
     network: "torch.nn.Module"
+    counts: tuple[NDArray[np.float64], float] | None = (
+        None  # documents of each class (C,), and of all; of this process's fit alone
+    )
 
     def module(self, sizes: dict[str, Size], C: int) -> "torch.nn.Module":
         """Return the untrained network: batch tensors by name -> logits (n, C); it draws from torch's own stream.
@@ -80,12 +83,18 @@ class NetworkClassifier(BaseClassifier):
         parameters = sum(array.size for array in self._arrays().values())
         return {"parameters": parameters, "bytes": 4 * parameters, **self.facts}
 
+    def frequency_loss(self) -> float | None:
+        if self.counts is None or self.config.class_weights != "none" or self.config.positive_weight != 1:
+            return None
+        return LOSSES[self.config.loss_name(multi_label=self.multi_label)].least(*self.counts)
+
     def _fit(
         self, train: Features, valid: Features | None, classes: Classes, *, seed: int, scratch: Path | None
     ) -> None:
         first = next(train.blocks())
         self.sizes = {one.name: first.column(*one).size for one in inputs_of(type(self), self.config)}
         evaluate = None if valid is None else partial(self._evaluate, valid)
+        self.counts = classes.counts.astype(np.float64), float(classes.documents)
         module, self.facts = Trainer(self.config, seed, scratch).fit(self, train, classes, evaluate=evaluate)
         self._take(module)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fuseline.flows.results.undertrained import undertrained
 from fuseline.stores.errors import DataError
 from fuseline.stores.root import Root
 from fuseline.stores.schemas import FINDINGS, QUARANTINE
@@ -94,16 +95,17 @@ def absent(nodes: list[Node], root: Root) -> Iterator[str]:
 
 
 def notes(nodes: list[Node], root: Root) -> tuple[str, ...]:
-    """Return sentences on drifted codebooks, models that saw fewer documents than there are, and a cross-validation."""
+    """Return sentences on drifted codebooks, models that saw too few documents or learnt little, and folds."""
     again = "--refit fits it again (refit: drift does so by itself)"
     cautions = [f"{name}: {why}; {again}" for name, why in sorted(refits(nodes, root).items())]
     for node in whole(nodes):
-        if isinstance(node, Fit) and node.role == train.ROLE:
-            record, now = node.fitted(root).record(), training_rows(node, root)
-            if record is not None and record.n_rows != now:
+        if isinstance(node, Fit) and node.role == train.ROLE and (record := node.fitted(root).record()) is not None:
+            now = training_rows(node, root)
+            if record.n_rows != now:
                 cautions.append(
                     f"{node.label}: fitted on {record.n_rows:,} of {now:,} training documents; --refit fits again"
                 )
+            cautions += undertrained(node.label, record.facts)
     folds = max((node.fold.of for node in nodes if node.fold is not None), default=0)
     if folds:
         documents = next(node for node in nodes if isinstance(node, Ingest))

@@ -24,7 +24,7 @@ from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads, Shape
 from fuseline.models.fasttext.dense_inputs import Scale
 from fuseline.models.fasttext.dictionary import Dictionary, WordShape
-from fuseline.models.fasttext.output_tables import huffman, lookups, way
+from fuseline.models.fasttext.output_tables import frequency_loss, huffman, lookups, way
 from fuseline.models.fasttext.ranked_leaves import RankedLeaves
 from fuseline.models.fasttext.search import choose
 from fuseline.models.fasttext.warm import warm_up
@@ -182,6 +182,11 @@ class FastTextClassifier(BaseClassifier):
         if self.uses_text:
             vectors["text"] = T
         return shares({name: np.abs(np.einsum("nh,nh->n", rows, vector)) for name, vector in vectors.items()})
+
+    def frequency_loss(self) -> float:
+        documents = int(number(self.facts["documents"]))
+        drawn = self.config.negatives
+        return frequency_loss(self.label_counts, self.config.loss, documents=documents, drawn=drawn)
 
     def _encoded(self, block: Block) -> Chunk:
         return corpora.encode(block, self.own_reads, self.dictionary, self._shape(), self.scale)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fuseline.models.fasttext.arrays import Paths
+from fuseline.models.frequency_loss import sigmoid_entropy, softmax_entropy
 
 NEGATIVES = 1_000_000  # entries of the negative table, about
 
@@ -76,6 +77,20 @@ def negatives(counts: NDArray[np.int64]) -> NDArray[np.int32]:
     weight = np.sqrt(counts.astype(np.float64))
     repeats = np.maximum(1, weight / max(weight.sum(), 1.0) * NEGATIVES).astype(np.int64)
     return np.repeat(np.arange(len(counts), dtype=np.int32), repeats)
+
+
+def frequency_loss(counts: NDArray[np.int64], loss: str, *, documents: int, drawn: int) -> float:
+    """Return what `loss` comes to, in nats, by how many of the documents carry each class (C,) alone.
+
+    A tree can give each class any probability. Under ns a document says no to the `drawn` classes it is told to.
+    """
+    own = counts.astype(np.float64)
+    if loss in ("softmax", "hs"):
+        return softmax_entropy(own)
+    if loss == "ova":
+        return sigmoid_entropy(own / documents, 1 - own / documents)
+    positive, chances = own / own.sum(), np.sqrt(own) / np.sqrt(own).sum()
+    return sigmoid_entropy(positive, drawn * chances * (1 - positive))
 
 
 def lookups(counts: NDArray[np.int64], loss: str) -> Paths:

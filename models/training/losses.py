@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fuseline.models.frequency_loss import sigmoid_entropy, softmax_entropy
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -19,12 +21,13 @@ class Loss:
 
     `truth` is 1 where a document has the label, else 0; `weights` (C,) weigh the classes, None stands for 1;
     `positive` weighs labels that a document has against those that it has not. `bias` is what logits of a class would
-    be that n of N documents have, if nothing else was known.
+    be that n of N documents have, if nothing else was known; `least` is the mean of these logits.
     """
 
     mean: "Callable[[Tensor, Tensor, Tensor | None, float], Tensor]"
     link: Literal["softmax", "sigmoid", "clipped"]
     bias: Callable[[NDArray[np.float64], float], NDArray[np.float64]]
+    least: Callable[[NDArray[np.float64], float], float]
 
 
 def softmax_loss(logits: "Tensor", truth: "Tensor", weights: "Tensor | None", positive: float) -> "Tensor":
@@ -55,10 +58,13 @@ def squared_loss(logits: "Tensor", truth: "Tensor", weights: "Tensor | None", po
 
 
 LOSSES: dict[str, Loss] = {
-    "softmax": Loss(softmax_loss, "softmax", lambda n, N: np.log(n / n.sum())),
-    "sigmoid": Loss(sigmoid_loss, "sigmoid", lambda n, N: np.log((n + 0.5) / (N - n + 0.5))),
-    "squared": Loss(squared_loss, "clipped", lambda n, N: n / N),
-}
+    "softmax": Loss(softmax_loss, "softmax", lambda n, N: np.log(n / n.sum()), lambda n, N: softmax_entropy(n)),
+    "sigmoid": Loss(
+        sigmoid_loss, "sigmoid", lambda n, N: np.log((n + 0.5) / (N - n + 0.5)),
+        lambda n, N: sigmoid_entropy(n / N, 1 - n / N),
+    ),
+    "squared": Loss(squared_loss, "clipped", lambda n, N: n / N, lambda n, N: float((n / N * (1 - n / N)).sum())),
+}  # fmt: skip
 
 
 def class_weights(kind: ClassWeights, counts: NDArray[np.int64], documents: int) -> NDArray[np.float32] | None:

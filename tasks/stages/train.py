@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
+from fuseline.models.classifier import BaseClassifier
 from fuseline.models.columns import Logits
 from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.fasttext.config import FastTextConfig
@@ -102,9 +103,14 @@ def fit_classifier(train: Features, valid: Features, config: TrainConfig, contex
     """Fit a classifier; its checkpoint records the keys of everything it read."""
     classifier = new_classifier(config.kind, {**config.options, **config.runtime_options})
     classifier.fit(train, valid if valid.n_rows else None, seed=config.seed, scratch=context.scratch)
-    return classifier.save, train.n_rows, {**classifier.describe(), MULTI_LABEL: classifier.multi_label}
+    facts: dict[str, Any] = {**classifier.describe(), MULTI_LABEL: classifier.multi_label}
+    if isinstance(classifier, BaseClassifier):
+        facts[FREQUENCY_LOSSES] = classifier.frequency_losses()
+    return classifier.save, train.n_rows, facts
 
 
+# Among the facts of a model, by part, "" its own: what its loss would be if only label frequencies were known.
+FREQUENCY_LOSSES = "frequency_losses"
 MULTI_LABEL = "multi_label"  # among the facts of a model: whether a document may carry several labels
 ROLE = "models"
 

@@ -52,6 +52,16 @@ def test_squared(weights, q):
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_the_least_of_label_frequencies_is_that_of_their_logits(name):
+    y = np.repeat(np.eye(4), [500, 300, 150, 50], axis=0)
+    n, documents = y.sum(0), float(len(y))
+    logits = np.tile(LOSSES[name].bias(n, documents), (len(y), 1))
+    assert LOSSES[name].least(n, documents) == pytest.approx(loss(name, logits, y), rel=1e-4)
+    shifted = logits + 0.1 * RNG.normal(size=4)
+    assert LOSSES[name].least(n, documents) < loss(name, shifted, y)
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_parts_of_a_batch_add_up(name):
     whole = loss(name, weights=W)
     parts = [loss(name, X[lo : lo + 3], Y[lo : lo + 3], W) * len(X[lo : lo + 3]) for lo in (0, 3, 6)]
