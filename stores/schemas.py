@@ -229,7 +229,11 @@ TRIALS = pa.schema(
         column("model", pa.string(), "name of the model in the configuration"),
         column("options", pa.string(), "JSON of the options that the trial tried"),
         column("seed", pa.int64(), "seed that the model was fitted with"),
-        column("phase", pa.string(), "search (on valid), final (the chosen options, on test too) or timing"),
+        column(
+            "phase",
+            pa.string(),
+            "search (on valid), final (the chosen options, on test too), varied (one of them changed) or timing",
+        ),
         column("status", pa.string(), "ok, diverged, or missing: not trained yet"),
         column("reason", pa.string(), "why it diverged, else ''; null while missing"),
         column("documents", pa.int64(), "training documents that it saw; null while missing"),

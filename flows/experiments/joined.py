@@ -16,7 +16,7 @@ from fuseline.stores.root import Root
 
 AGAIN = "run its `fuseline sweep` again: what is trained stays, the tables are written anew"
 # Tables of a sweep that are joined, by the name that PaperData has for them.
-TABLES = {name: name for name in ("data", "scores", "times", "tokens")} | {"results": "metrics"}
+TABLES = {name: name for name in ("data", "scores", "times", "varied", "tokens")} | {"results": "metrics"}
 
 
 def read_studies(roots: Sequence[str]) -> list[PaperData]:

@@ -14,6 +14,7 @@ from fuseline.flows.experiments.paper_tables import (
     size_table,
     time_table,
     token_table,
+    varied_table,
 )
 from fuseline.flows.experiments.tables import Sweep, write_sweep_table
 from fuseline.flows.experiments.trials import FOLDER, STUDY, Grid
@@ -38,6 +39,7 @@ def publish_paper(grid: Grid, sweep: Sweep) -> str:
         "times": time_table(grid, costs, published),
         "sizes": size_table(costs),
         "hidden": hidden_table(grid, sweep),
+        "varied": varied_table(grid, sweep),
         "tokens": token_table(grid),
     }
     for name, table in {**tables, "published": reference()}.items():

@@ -16,6 +16,7 @@ from fuseline.reports.papers.kiela_data import (
     PAIRED,
     SIZES,
     TIMES,
+    VARIED,
     chosen_means,
     scores_schema,
 )
@@ -32,8 +33,8 @@ Costs = dict[str, Measured]  # model -> what its measured training took
 class Means:
     """The scores of the chosen options over the seeds."""
 
-    def __init__(self, sweep: Sweep) -> None:
-        rows = chosen_means(sweep.results, sweep.chosen).to_pylist()
+    def __init__(self, results: pa.Table, chosen: dict[str, str | None]) -> None:
+        rows = chosen_means(results, chosen).to_pylist()
         self._rows: dict[tuple[str, str, str | None, str], dict[str, Any]] = {
             (row["model"], row["split"], row["condition"], row["metric"]): row for row in rows
         }
@@ -91,7 +92,7 @@ def score_table(grid: Grid, sweep: Sweep, published: str | None, *, multi_label:
 
     What a model has no score of is null.
     """
-    known, means, rows = accuracies(published), Means(sweep), []
+    known, means, rows = accuracies(published), Means(sweep.results, sweep.chosen), []
     schema = scores_schema(sweep.metric)
     base = means.mean(_baseline(grid), "test", "p_at_1")
     for name in grid.names:
@@ -173,7 +174,7 @@ def size_table(costs: Costs) -> pa.Table:
 
 def hidden_table(grid: Grid, sweep: Sweep) -> pa.Table:
     """Return the score on test with one modality masked (K-39); null where a model does not read it."""
-    means, rows = Means(sweep), []
+    means, rows = Means(sweep.results, sweep.chosen), []
     for name in grid.names:
         plain = means.row(name, "test", sweep.metric)
         row: dict[str, Any] = {"model": name, "metric": sweep.metric}
@@ -183,6 +184,23 @@ def hidden_table(grid: Grid, sweep: Sweep) -> pa.Table:
             row |= {f"without_{modality}": score["mean"], f"without_{modality}_std": score["std"]}
         rows.append(row)
     return pa.Table.from_pylist(rows, schema=HIDDEN)
+
+
+def varied_table(grid: Grid, sweep: Sweep) -> pa.Table:
+    """Return the scores on test with one of the chosen options changed, beside those of the chosen ones (K-41)."""
+    kept, rows = Means(sweep.results, sweep.chosen), []
+    for name in grid.names:
+        chosen, points = grid.chosen(name) or {}, {trial.options: trial.point for trial in grid.varied(name)}
+        base = kept.row(name, "test", "p_at_1")
+        for text, point in points.items():
+            changed = Means(sweep.results, {name: text}).row(name, "test", "p_at_1")
+            ((option, value),) = (
+                (axis, own) for axis, own in point.items() if axis not in chosen or chosen[axis] != own
+            )
+            row = {"model": name, "kind": grid.config.models[name].kind, "option": option, "value": str(value)}
+            row |= {"p_at_1": changed["mean"], "p_at_1_std": changed["std"], "seeds": changed["values"]}
+            rows.append({**row, "chosen": base["mean"], "chosen_std": base["std"]})
+    return pa.Table.from_pylist(rows, schema=VARIED)
 
 
 def token_table(grid: Grid) -> pa.Table:

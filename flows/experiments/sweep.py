@@ -59,6 +59,7 @@ def sweep(config: Config) -> int:
                 if time.monotonic() >= deadline:
                     break
                 ran += _train(grid, grid.finals(name), deadline)
+                ran += _train(grid, grid.varied(name), deadline)
                 publish_sweep(grid)
             # Times are taken last and one at a time: nothing else of ours runs meanwhile.
             for name in grid.names:

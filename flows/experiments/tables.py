@@ -84,7 +84,7 @@ def publish_sweep(grid: Grid, *, ran: int = 0) -> Sweep:
         finals, timings = grid.finals(name), grid.timings(name)
         searching = len(grid.todo(grid.trials(name)))
         # Without a good trial there is nothing to train with several seeds, unless one may still come.
-        seeds = len(grid.todo(finals)) if finals else grid.config.sweep.seeds if searching else 0
+        seeds = len(grid.todo([*finals, *grid.varied(name)])) if finals else grid.config.sweep.seeds if searching else 0
         missing_trials += searching
         missing_seeds += seeds
         missing_times += len(grid.todo(timings)) if timings else int(grid.config.sweep.timings and bool(seeds))

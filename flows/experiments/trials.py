@@ -23,6 +23,7 @@ from fuseline.tasks.experiments.grid import (
     grid_points,
     point_text,
     trial_config,
+    varied_points,
 )
 from fuseline.tasks.experiments.trial import Outcome, fit_trial, outcome
 from fuseline.tasks.stages import train
@@ -30,7 +31,7 @@ from fuseline.tasks.stages.train import start_digest
 
 FOLDER = "sweep"
 STUDY = f"{FOLDER}/study.json"  # what a sweep's tables do not say
-VERSIONS: dict[Phase, int] = {"search": 5, "final": 7, "timing": 5}  # of what trials write
+VERSIONS: dict[Phase, int] = {"search": 5, "final": 7, "varied": 1, "timing": 5}  # of what trials write
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,13 @@ class Grid:
             return []
         return self._of(name, [(chosen, first + i) for i in range(self.config.sweep.seeds)], "final")
 
+    def varied(self, name: str) -> list[Trial]:
+        """Return the trainings of the best trial so far with one option changed, one per seed."""
+        chosen, model = self.chosen(name), self.config.models[name]
+        points = [] if chosen is None else varied_points(model, chosen, self.config.sweep)
+        seeds = range(model.seed, model.seed + self.config.sweep.seeds)
+        return self._of(name, [(point, seed) for point in points for seed in seeds], "varied")
+
     def timings(self, name: str) -> list[Trial]:
         """Return the training that is measured, of the best trial so far; none if there is none, or none is wanted."""
         chosen = self.chosen(name) if self.config.sweep.timings else None
@@ -106,7 +114,8 @@ class Grid:
 
     def all(self) -> list[Trial]:
         """Return every training of the grids and of the best trials so far."""
-        return [trial for name in self.names for trial in (*self.trials(name), *self.finals(name), *self.timings(name))]
+        phases = (self.trials, self.finals, self.varied, self.timings)
+        return [trial for name in self.names for phase in phases for trial in phase(name)]
 
     def todo(self, trials: Iterable[Trial]) -> list[Trial]:
         """Return the trials that are missing, damaged or stale."""
@@ -136,7 +145,7 @@ class Grid:
 
     def results(self, name: str) -> pa.Table:
         """Return the RESULTS of a model, each seed of a point once: the chosen one is searched, and trained again."""
-        finals = self.finals(name)
+        finals = [*self.finals(name), *self.varied(name)]
         tables = zip(map(_place, finals), self._results(finals), strict=True)
         final = {place: table for place, table in tables if len(table)}
         search = [trial for trial in self.trials(name) if _place(trial) not in final]

@@ -28,7 +28,7 @@ class Mean(NamedTuple):
 class Varied(NamedTuple):
     """Scores of a chosen point with one option changed, and without the change."""
 
-    kind: str
+    model: str
     option: str
     value: str
     changed: Mean
@@ -136,7 +136,7 @@ def _discretized_between(data: Scored) -> Iterator[Margin]:
 
 def _unchanged(data: Scored) -> Iterator[Margin]:
     for one in data.varied:
-        difference = _margin(one.changed, one.kept, f"{one.kind}, {one.option} {one.value}:")
+        difference = _margin(one.changed, one.kept, f"{one.model}, {one.option} {one.value}:")
         if difference.std is not None:  # one seed has no spread to stay within
             yield Margin(UNCHANGED * difference.std - abs(difference.value) + TINY, difference.std, difference.said)
 

@@ -101,6 +101,8 @@ def _content(data: PaperData) -> dict[str, Any]:
         "hidden": data.hidden.to_pylist(),
         "documents": data.data.to_pylist(),
         "gates": data.gates,
+        "varied": data.varied.to_pylist(),
+        "right": measures["p_at_1" if data.multi_label else "accuracy"],
         "tokens": _cards(data.tokens),
         "grids": grid_rows(trained, data.results, choice),
         "rates": sorted({rate for text in trained["options"].to_pylist() if (rate := _rate(text)) is not None}),

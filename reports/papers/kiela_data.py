@@ -99,6 +99,21 @@ HIDDEN = pa.schema(
 )
 
 
+VARIED = pa.schema(
+    [
+        ("model", pa.string()),
+        ("kind", pa.string()),
+        ("option", pa.string()),  # that was changed in the chosen options
+        ("value", pa.string()),  # it was changed to, JSON
+        ("p_at_1", pa.float64()),  # on test with the change, mean over the seeds
+        ("p_at_1_std", pa.float64()),
+        ("chosen", pa.float64()),  # with the options that were chosen
+        ("chosen_std", pa.float64()),
+        ("seeds", pa.int64()),  # with the change
+    ]
+)
+
+
 def scores_schema(metric: str) -> pa.Schema:
     """Return SCORES, with columns for the metric of the choice where they are not among them."""
     more = () if metric in METRICS else (pa.field(metric, pa.float64()), pa.field(f"{metric}_std", pa.float64()))
@@ -160,6 +175,7 @@ class PaperData(StudyFacts):
     times: pa.Table = field(default_factory=TIMES.empty_table)
     sizes: pa.Table = field(default_factory=SIZES.empty_table)
     hidden: pa.Table = field(default_factory=HIDDEN.empty_table)
+    varied: pa.Table = field(default_factory=VARIED.empty_table)
     tokens: pa.Table = field(default_factory=TOKENS.empty_table)
     results: pa.Table = field(default_factory=RESULTS.empty_table)  # of every trial
     trials: pa.Table = field(default_factory=TRIALS.empty_table)

@@ -106,6 +106,7 @@ def study_column(study: PaperData) -> Column:
         times={row["model"]: row["seconds"] for row in study.times.to_pylist()},
         extra={row["model"]: row["extra_correct"] for row in rows if row["extra_correct"] is not None},
         chosen={row["kind"]: row["model"] for row in order},  # the last, that is the best, of a kind stays
+        varied=tuple(_varied(row) for row in study.varied.to_pylist() if row["p_at_1"] is not None),
     )
 
 
@@ -171,12 +172,18 @@ def mean_text(mean: Mean, printed: bool) -> str:
     return f"{mean.value:.1f} ± {std:.1f}"
 
 
+def _varied(row: dict[str, Any]) -> Varied:
+    changed, kept = (_mean(row[name], row[f"{name}_std"]) for name in ("p_at_1", "chosen"))
+    return Varied(row["model"], row["option"], row["value"], changed, kept)
+
+
+def _mean(value: float, std: float | None) -> Mean:
+    """Return shares as points."""
+    return Mean(100 * value, None if std is None else 100 * std)
+
+
 def _means(rows: list[dict[str, Any]], metric: str) -> dict[str, Mean]:
-    return {
-        row["model"]: Mean(100 * row[metric], None if row[f"{metric}_std"] is None else 100 * row[f"{metric}_std"])
-        for row in rows
-        if row[metric] is not None
-    }
+    return {row["model"]: _mean(row[metric], row[f"{metric}_std"]) for row in rows if row[metric] is not None}
 
 
 def _named(study: PaperData) -> str:

@@ -4,23 +4,34 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import orjson
 from pydantic import Field
 
 from fuseline.models.automatic import AutomaticConfig
 from fuseline.models.config import FrozenConfig, runtime_option
+from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.fasttext.pretrained import vectors_header
+from fuseline.models.features import reads_text
 from fuseline.models.metrics.registry import METRICS, Compared
 from fuseline.models.registry import MODELS
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.options import parse_options
 from fuseline.tasks.stages.train import ModelConfig, train_config
 
-Phase = Literal["search", "final", "timing"]
+Phase = Literal["search", "final", "varied", "timing"]
 Point = dict[str, Any]  # of a grid: the value of every axis
 Published = Literal["food101", "mmimdb", "flickrtag1", "flickrtag"]
+
+
+class VariedConfig(FrozenConfig):
+    """Options of the fastText family that the paper says leave accuracy unchanged (K-41)."""
+
+    threads: tuple[Annotated[int, Field(ge=1)], ...] = Field((), description="Threads of training, in place of one")
+    min_count: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="Training occurrences of a word, in place of the model's; for models that read text"
+    )
 
 
 class SweepConfig(FrozenConfig):
@@ -40,6 +51,11 @@ class SweepConfig(FrozenConfig):
     grids: dict[str, dict[str, tuple[Any, ...]]] = Field(
         {}, description="Axes of single models, any of their options, over the common ones: {gmu: {lr: [0.001, 0.01]}}"
     )
+    varied: VariedConfig = Field(
+        VariedConfig(),
+        description="What the best trial of a model is trained with again, one option at a time, with every seed: "
+        "{threads: [4], min_count: [5]}; no part of the grid, nothing is chosen by it",
+    )
     seeds: int = Field(5, ge=1, description="Trainings of the best trial of a model")
     metric: Compared = Field("accuracy", description="What the best trial is best in, on valid")
     timings: bool = Field(True, description="Fit the best trial of a model three times more, alone, for the time table")
@@ -50,7 +66,8 @@ class SweepConfig(FrozenConfig):
 class TrialConfig(FrozenConfig):
     """What decides one training: kind, options (defaults included), seed, and what it is for.
 
-    Phases: search, scored on valid; final, scored on test too, also with a modality masked; timing, measured alone.
+    Phases: search, scored on valid; final, scored on test too, also with a modality masked; varied, a chosen point with
+    one option changed, scored on test; timing, measured alone.
     """
 
     kind: str
@@ -78,6 +95,9 @@ def axes_of(name: str, model: ModelConfig, grid: SweepConfig) -> dict[str, tuple
             close = get_close_matches(axis, fields, cutoff=0.5)
             cure = f"did you mean {close[0]!r}?" if close else f"choose an option of {model.kind}"
             raise ConfigError(mismatch(f"sweep.grids.{name}", sorted(fields), axis, cure))
+        if axis in ALONE:
+            cure = "trials train on one thread; `sweep.varied.threads` trains the best of them on several"
+            raise ConfigError(mismatch(f"sweep.grids.{name}", "an option that trials may differ in", axis, cure))
     axes = {axis: getattr(grid, axis) for axis in AXES if axis in fields} | own
     return {axis: _once(values) for axis, values in axes.items() if values}
 
@@ -92,6 +112,17 @@ def grid_points(name: str, model: ModelConfig, grid: SweepConfig) -> list[Point]
         if vectors is not None and "dim" in axes:
             _same_dim(name, Path(vectors), axes["dim"])
     return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+
+
+def varied_points(model: ModelConfig, chosen: Point, grid: SweepConfig) -> list[Point]:
+    """Return the chosen point of a model with one option changed, once for every other value in `sweep.varied`."""
+    kind = MODELS[model.kind]
+    if not issubclass(kind, FastTextClassifier):
+        return []
+    options = {**kind.Config().model_dump(), **model.options, **chosen, **ALONE}
+    names = ("threads", "min_count") if reads_text(model.inputs()) else ("threads",)
+    values = ((name, value) for name in names for value in _once(getattr(grid.varied, name)))
+    return [{**chosen, name: value} for name, value in values if value != options[name]]
 
 
 def trial_options(model: ModelConfig, point: Point) -> dict[str, Any]:
@@ -110,15 +141,18 @@ def trial_options(model: ModelConfig, point: Point) -> dict[str, Any]:
 def trial_config(model: ModelConfig, point: Point, *, seed: int, phase: Phase) -> TrialConfig:
     """Return the training of one point of the grid; raises ConfigError for a value that the model refuses.
 
-    Trials run side by side, so that each has one thread and gives the same bits for a seed.
+    Trials run side by side, so that each has one thread and gives the same bits for a seed, unless the point names
+    threads. What a point names decides the trial, an option that changes no dataset's key too.
     """
     accepted = MODELS[model.kind].Config.model_fields
     alone = {name: value for name, value in ALONE.items() if name in accepted}
+    if THREADS in point:
+        alone = {"deterministic": False, THREADS: point[THREADS]}
     options = trial_options(model, point) | alone
     spec = train_config(ModelConfig(kind=model.kind, options=options, seed=seed))
-    return TrialConfig(
-        kind=spec.kind, options=spec.options, seed=seed, phase=phase, runtime_options=spec.runtime_options
-    )
+    named = {name: value for name, value in spec.runtime_options.items() if name in point}
+    rest = {name: value for name, value in spec.runtime_options.items() if name not in point}
+    return TrialConfig(kind=spec.kind, options={**spec.options, **named}, seed=seed, phase=phase, runtime_options=rest)
 
 
 def best(candidates: Iterable[Candidate], metric: str) -> Candidate | None:
@@ -139,7 +173,8 @@ def point_text(point: Point) -> str:
 
 AXES = ("lr", "epochs", "dim", "alpha", "gate", "image_length")
 VECTORS = "pretrained_vectors"
-ALONE = {"deterministic": True, "threads": 1}
+THREADS = "threads"
+ALONE = {"deterministic": True, THREADS: 1}
 
 
 def _same_dim(name: str, vectors: Path, dims: tuple[Any, ...]) -> None:

@@ -114,7 +114,7 @@ class Written(NamedTuple):
 def fit_trial(train: Features, valid: Features, config: TrialConfig, context: Context) -> FitResult:
     """Train one trial and write what its phase asks for; a training that diverges is a result, told in the checkpoint.
 
-    Test is read in phases final and timing only. Raises ValueError when valid is empty.
+    Test is read in every phase but search. Raises ValueError when valid is empty.
     """
     if not valid.n_rows:
         raise ValueError(mismatch("valid", "documents to choose by", 0, "set `split.valid`"))
@@ -224,6 +224,13 @@ def _final(train: Features, valid: Features, config: TrialConfig) -> Written:
     return Written(Tested(classifier.multi_label), {SCORES: pa.concat_tables(results), **tables})
 
 
+def _varied(train: Features, valid: Features, config: TrialConfig) -> Written:
+    """Score on test alone, and on valid where there is no test."""
+    classifier, test = _fitted(train, valid, config), _test(train)
+    split, part = ("test", test) if test.n_rows else ("valid", valid)
+    return Written(None, {SCORES: _scores(classifier, config, split, part)})
+
+
 def _timing(train: Features, valid: Features, config: TrialConfig) -> Written:
     """Fit again and again with the process to itself; keep the times, the sizes and the words of visual tokens."""
     stored, test = _stored(train), _test(train)
@@ -276,5 +283,5 @@ def _write(folder: Path, data: bytes, tables: dict[str, pa.Table]) -> None:
 
 
 PHASES: dict[str, Callable[[Features, Features, TrialConfig], Written]] = {
-    "search": _search, "final": _final, "timing": _timing,
+    "search": _search, "final": _final, "varied": _varied, "timing": _timing,
 }  # fmt: skip

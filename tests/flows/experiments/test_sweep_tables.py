@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from fuseline.flows.config import load_config
+from fuseline.flows.experiments.joined import read_studies
 from fuseline.flows.experiments.tables import FORMER, publish_sweep
 from fuseline.flows.experiments.trials import Grid
-from fuseline.reports.papers.kiela_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES
+from fuseline.reports.papers.kiela_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES, VARIED
+from fuseline.reports.papers.kiela_joined import verdict_table
 from fuseline.reports.papers.published import REFERENCE
 from fuseline.stores.schemas import RESULTS, TOKENS, TRIALS
 from fuseline.tasks.experiments.trial import outcome_table
@@ -224,3 +226,27 @@ def test_visual_tokens_have_words(cli: Cli, own: Path) -> None:
     page = (own.parent / "out" / "sweep" / "report.html").read_text("utf-8")
     assert "Table 2 of Kiela et al. 2018 for UPMC Food-101" in page
     assert "Words nearest to visual tokens: pq" in page
+
+
+def test_threads_and_min_count_are_varied_and_decide_the_claim(cli: Cli, own: Path) -> None:
+    more = ("--set", "sweep.varied={threads: [2], min_count: [2]}")
+    found = call(cli, own, *more)
+    assert (found["ran"], found["complete"]) == (2 * 2 * 2, True)
+    assert call(cli, own, *more)["ran"] == 0
+    varied, scores = table(own, "varied"), table(own, "scores")
+    assert pq.read_schema(own.parent / "out" / "sweep" / "varied.parquet").equals(VARIED)
+    assert varied.select("model", "option", "value", "seeds").rows() == [
+        ("gated", "threads", "2", 2), ("gated", "min_count", "2", 2),
+        ("text", "threads", "2", 2), ("text", "min_count", "2", 2),
+    ]  # fmt: skip
+    assert varied["p_at_1"].null_count() == 0
+    assert (
+        varied.filter(pl.col("model") == "text")["chosen"][0] == scores.filter(pl.col("model") == "text")["p_at_1"][0]
+    )
+    trials = table(own, "trials").filter(pl.col("phase") == "varied")
+    assert sorted(option(trials, "threads"), key=str) == [2, 2, 2, 2, None, None, None, None]
+    page = (own.parent / "out" / "sweep" / "report.html").read_text("utf-8")
+    assert "Threads and minimum count" in page
+    (study,) = read_studies([str(own.parent / "out")])
+    (row,) = (row for row in verdict_table([study]).to_pylist() if row["claim"] == 6 and row["source"] != "published")
+    assert row["verdict"] != "not measured"

@@ -29,6 +29,7 @@ from fuseline.tasks.experiments.grid import (
     grid_points,
     point_text,
     trial_config,
+    varied_points,
 )
 from fuseline.tasks.experiments.trial import fit_trial
 from fuseline.tasks.stages.predict import PredictConfig, predict
@@ -270,3 +271,34 @@ def test_a_sweep_chooses_by_any_metric_that_models_are_compared_by():
     for name in ("acuracy", "no_input"):
         with pytest.raises(ValueError, match=rf"expected one of .*got '{name}'"):
             SweepConfig(metric=name)
+
+
+def test_the_chosen_point_is_varied_one_option_at_a_time() -> None:
+    grid, chosen = SweepConfig(varied={"threads": [1, 4], "min_count": [1, 2, 5]}), {"lr": 0.5}
+    text = ModelConfig(kind="text", options={"preset": "fasttext"})
+    threads, words = [{"lr": 0.5, "threads": 4}], [{"lr": 0.5, "min_count": 2}, {"lr": 0.5, "min_count": 5}]
+    assert varied_points(text, chosen, grid) == [*threads, *words]
+    frequent = ModelConfig(kind="pq", options={"preset": "fasttext", "min_count": 5})
+    assert [point["min_count"] for point in varied_points(frequent, chosen, grid)[1:]] == [1, 2]
+    assert varied_points(ModelConfig(kind="image", options={"preset": "fasttext"}), chosen, grid) == threads
+    for other in ("gmu", "avg_probs", "lightgbm"):  # what threads they have change nothing
+        assert varied_points(ModelConfig(kind=other), chosen, grid) == []
+    assert varied_points(text, chosen, SweepConfig()) == []
+
+
+def test_threads_that_a_point_names_decide_the_trial() -> None:
+    """Threads stay out of the keys of datasets, but two trials that differ in them are two trials."""
+    text = ModelConfig(kind="text", options={"preset": "fasttext", "threads": 2, "memory_mb": 9})
+    alone, four = (trial_config(text, point, seed=0, phase="varied") for point in ({}, {"threads": 4}))
+    assert (alone.options["deterministic"], alone.runtime_options) == (True, {"threads": 1, "memory_mb": 9})
+    assert four.options == {**alone.options, "deterministic": False, "threads": 4}
+    assert four.runtime_options == {"memory_mb": 9}
+    config = MODELS["text"].Config.model_validate({**four.options, **four.runtime_options})
+    assert config.training_threads(10) == 4
+
+
+def test_a_grid_of_threads_is_refused() -> None:
+    """It was taken before, and every trial of it trained on one thread all the same."""
+    grid = SweepConfig(grids={"m": {"threads": (1, 4)}})
+    with pytest.raises(ConfigError, match=r"sweep\.varied\.threads"):
+        grid_points("m", ModelConfig(kind="text", options={"preset": "fasttext"}), grid)
