@@ -23,6 +23,7 @@ from fuseline.models.restored import Restored, saved_sizes
 from fuseline.models.scoring import ranked_parts
 from fuseline.plain import JsonObject
 
+FEW = 0.1  # times the number of classes: a floor below it leaves out too few of them to be worth a pass
 PAIRS = 1 << 22  # of documents and classes whose probabilities the threshold is tuned by at a time
 F32 = NDArray[np.float32]
 
@@ -227,12 +228,12 @@ class BaseClassifier:
 def tuned_threshold(classifier: BaseClassifier, valid: Features) -> float:
     """Return the probability from which a label belongs to the predicted set, best for micro-F1 on `valid`.
 
-    A classifier that finds likely classes without the others is asked for more of them until no lower threshold can be
-    better: a long tail of improbable classes costs what a full scan does.
+    Improbable classes are looked at only where a lower threshold could be better: to count them costs more than all
+    else. A classifier that finds likely classes without the others goes down step by step, another one at once.
     """
     C = len(classifier.labels)
     quick = isinstance(classifier, Ranker) and classifier.ranker() is not None
-    floors = [floor for floor in FLOORS[:-1] if quick and floor * C > 1] + FLOORS[-1:]
+    floors = [floor for floor in FLOORS[: -1 if quick else 1] if floor * C > FEW] + FLOORS[-1:]
     for floor in floors:
         counts = counted_from(floor, classifier, valid, size=max(1, int(PAIRS * max(floor, 1 / C))))
         if counts.settled():
