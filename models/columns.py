@@ -341,3 +341,9 @@ def _matrix(column: pa.ChunkedArray | pa.Array) -> NDArray[Any]:
     """Return a column of fixed-size lists as (n, size)."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     return np.asarray(array.flatten()).reshape(len(array), array.type.list_size)
+
+
+def token_text(token: int, *, parts: int, repeated: bool) -> str:
+    """Return the name of token number 256 x place + codeword: `_q-_{part}_{centroid}`, the repeat before the part."""
+    repeat, part = divmod(token // CODEWORDS, parts)
+    return f"_q-_{f'{repeat}_' if repeated else ''}{part}_{token % CODEWORDS}"

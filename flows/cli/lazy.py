@@ -30,6 +30,7 @@ COMMANDS = {
     "plan": Lazy(MAKE, "Say per stage what a run would make, and why."),
     "status": Lazy(MAKE, "Say what was run last, what lies under the root, and who holds it."),
     "predict": Lazy(MAKE, "Predict new documents with a trained model."),
+    "export": Lazy(MAKE, "Write documents as fastText label files, as a model reads them: words and visual tokens."),
     "sweep": Lazy(
         "fuseline.flows.cli.experiments",
         "Try a grid of options per model on valid; train the best with several seeds and score them on test.",

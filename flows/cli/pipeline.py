@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -108,6 +109,27 @@ def predict(
         for note in absent(prediction.nodes, root):
             err.print(note)
         check_failures(prediction.nodes, root, settings.run.allowed_failures, predictions=True)
+
+
+@commands.command()
+def export(
+    config: ConfigPath,
+    model: Annotated[str, typer.Option(help="Name of a model in CONFIG that reads text, perhaps visual tokens too")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for train.txt, valid.txt and test.txt")],
+    set_: Overrides = [],  # noqa: B006
+    wait: Wait = -1, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Write documents as fastText label files, as a model reads them: words and visual tokens.
+
+    Example: fuseline export conf/demo.yaml --model pq -o lines
+    """
+    with error_boundary(verbose):
+        settings = load_config(config, set_)
+        from fuseline.flows.exporting import export_labelled
+
+        with locked(settings, wait=wait):
+            for file, rows in export_labelled(settings, model, output):
+                err.print(f"{rows:,} documents in {file}")
 
 
 @commands.command()

@@ -3,16 +3,17 @@
 import re
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fuseline.models.columns import CODEWORDS, Codes, token_text
 from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.fasttext.corpus import Reads
 from fuseline.models.fasttext.dictionary import EOS, WordCounter
-from fuseline.models.features import TEXT, Features
+from fuseline.models.features import TEXT, Block, Features
 
 MAGIC, VERSION = 793712314, 12
 SUPERVISED, WORD, LABEL = 3, 0, 1
@@ -22,6 +23,7 @@ UPDATE_RATE = 100  # words between two looks at the learning rate; only training
 PREFIX = "__label__"
 ROWS = 1 << 14  # words written at a time
 SPACE = re.compile(r"[\s\0]+")
+TOKEN_LIKE = re.compile(r"(?<!\S)_(?=q-_)")  # ... or a visual token
 LABEL_LIKE = re.compile(rf"(?<!\S)_(?={PREFIX[1:]})")  # the first letter of a word of text that would be a label
 
 
@@ -71,18 +73,44 @@ def word_vectors(classifier: FastTextClassifier, words: list[str]) -> NDArray[np
     return vectors
 
 
-def write_labelled(features: Features, path: Path) -> None:
-    """Write every document as a line of `__label__` labels and its text, for fastText to train from.
+class CodeNames(NamedTuple):
+    """Which codes are written as visual tokens, and how these are named."""
+
+    column: str
+    parts: int  # of the codebook
+    repeated: bool  # whether a token's name includes its repeat
+
+
+def write_labelled(features: Features, path: Path, *, codes: CodeNames | None = None) -> int:
+    """Write every document as a line of `__label__` labels and its text, for fastText to train from; return how many.
 
     White space becomes `_` in labels and one space in texts; a word of text that looks like a label loses its first
-    underscore, and `</s>`, with which the program ends a text, is left out.
+    underscore, and `</s>`, with which the program ends a text, is left out. With `codes` the visual tokens of a
+    document that has an image follow its text, `_q-_0_253`, and a word that looks like one loses its first underscore.
     """
+    rows = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for block in features.blocks():
-            for text, labels in zip(block.text.to_pylist(), block.labels.to_pylist(), strict=True):
+            tokens = _visual_tokens(block, codes) if codes is not None else [""] * len(block)
+            for text, labels, seen in zip(block.text.to_pylist(), block.labels.to_pylist(), tokens, strict=True):
                 marked = [PREFIX + SPACE.sub("_", label) for label in labels or []]
-                words = LABEL_LIKE.sub("", SPACE.sub(" ", text or "")).split()
-                file.write(" ".join([*marked, *(word for word in words if word != EOS.decode())]) + "\n")
+                words = LABEL_LIKE.sub("", SPACE.sub(" ", text or ""))
+                own = (words if codes is None else TOKEN_LIKE.sub("", words)).split()
+                file.write(" ".join([*marked, *(word for word in own if word != EOS.decode()), *seen.split()]) + "\n")
+            rows += len(block)
+    return rows
+
+
+def _visual_tokens(block: Block, codes: CodeNames) -> list[str]:
+    """Return the visual tokens of every document (n,), "" where there are none."""
+    column = block.column(codes.column, Codes)
+    numbers = column.values + CODEWORDS * np.arange(column.values.shape[1])
+    rows = zip(numbers.tolist(), column.present.tolist(), strict=True)
+
+    def named(row: list[int]) -> str:
+        return " ".join(token_text(token, parts=codes.parts, repeated=codes.repeated) for token in row)
+
+    return [named(row) if present else "" for row, present in rows]
 
 
 def _write_settings(classifier: FastTextClassifier, file: BinaryIO) -> None:

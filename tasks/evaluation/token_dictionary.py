@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fuseline.models.columns import CODEWORDS, Codes
+from fuseline.models.columns import CODEWORDS, Codes, token_text
 from fuseline.models.config import FrozenConfig
 from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.features import inputs_of
@@ -83,12 +83,6 @@ def describe_tokens(shards: Shards, config: DictionaryConfig, context: Context) 
         "tokens": pa.Table.from_pylist(rows, schema=TOKENS),
         "words": _words_table(known, _nearest(known.vectors, vectors[learned], options.words), learned, config),
     }
-
-
-def token_text(token: int, *, parts: int, repeated: bool) -> str:
-    """Return the name of token number 256 x place + codeword: `_q-_{part}_{centroid}`, the repeat before the part."""
-    repeat, part = divmod(token // CODEWORDS, parts)
-    return f"_q-_{f'{repeat}_' if repeated else ''}{part}_{token % CODEWORDS}"
 
 
 class TokenCounts:

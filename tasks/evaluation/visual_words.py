@@ -3,13 +3,13 @@
 import numpy as np
 import pyarrow as pa
 
-from fuseline.models.columns import CODEWORDS, Codes
+from fuseline.models.columns import CODEWORDS, Codes, token_text
 from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.features import Features
 from fuseline.models.neighbours import nearest
 from fuseline.models.token_vectors import token_vectors, vocabulary
 from fuseline.stores.schemas import TOKENS
-from fuseline.tasks.evaluation.token_dictionary import TokensConfig, nearest_words, token_text
+from fuseline.tasks.evaluation.token_dictionary import TokensConfig, nearest_words
 
 
 def visual_words(

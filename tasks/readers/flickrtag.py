@@ -2,12 +2,16 @@
 
 import posixpath
 from collections.abc import Iterator
+from typing import Self
 
+import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from fuseline.models.config import added
+from fuseline.stores.errors import mismatch
 from fuseline.tasks.readers.aligned import AlignedLines
-from fuseline.tasks.readers.base import SourceFile, SourceFormat, image_array
+from fuseline.tasks.readers.base import Finding, Refers, SourceFile, SourceFormat, image_array
 from fuseline.tasks.readers.fasttext import (
     FasttextOptions,
     Lines,
@@ -38,6 +42,18 @@ class FlickrtagOptions(FasttextOptions):
     image: str | None = Field(
         None, description="Template of the image path, such as images/{id}.jpg or images/{line}.jpg"
     )
+    shard: int | None = added(
+        None,
+        ge=0,
+        description="Read one shard alone, from 0: of every label file the lines whose number leaves it over",
+    )
+    shards: int = added(10, ge=1, description="Shards that the lines are dealt to in turn, if `shard` is given")
+
+    @model_validator(mode="after")
+    def _one_of_the_shards(self) -> Self:
+        if self.shard is not None and self.shard >= self.shards:
+            raise ValueError(mismatch("shard", f"0 to {self.shards - 1}", self.shard, "count from 0, or raise shards"))
+        return self
 
 
 def read(path: str, options: FlickrtagOptions) -> Iterator[pa.Table]:
@@ -68,7 +84,11 @@ def _read(path: str, options: FlickrtagOptions) -> Iterator[pa.Table]:
                 safe, climbs = safe_references(pa.array(uris, pa.string()))
                 table = lines_table(part, places, known, split, options, image=image_array(safe))
                 status = pa.compute.if_else(climbs, "bad_path", table["status"])
-                yield check_ids(table.set_column(2, table.schema.field(2), status))
+                table = table.set_column(2, table.schema.field(2), status)
+                if options.shard is not None:
+                    table = table.filter(_dealt(part.first, rows, options))
+                if len(table):
+                    yield check_ids(table)
 
 
 def aligned_files(path: str, field: str, options: FlickrtagOptions) -> dict[str, Place]:
@@ -87,6 +107,16 @@ def _lines(files: dict[str, Place], template: str | None, name: str, options: Fl
     if template is None:
         return None
     return AlignedLines(files.get(name), options)
+
+
+def _dealt(first: int, rows: int, options: FlickrtagOptions) -> pa.Array:
+    """Return which lines (n,) are of the shard: a line that is added to a file changes no other's shard."""
+    return pa.array((np.arange(first - 1, first - 1 + rows) % options.shards) == options.shard)
+
+
+def _findings(path: str, options: FlickrtagOptions, refers: Refers) -> Iterator[Finding]:
+    """Yield images that no row refers to; of one shard alone nothing is known of the others' images."""
+    return stray_images(path, options, refers) if options.shard is None else iter(())
 
 
 def _parts(lines: Lines, size: int) -> Iterator[Lines]:
@@ -109,10 +139,7 @@ def files(path: str, options: FlickrtagOptions) -> Iterator[SourceFile]:
 ALIGNED = ("ids", "image_list")
 
 
-findings = stray_images
-
-
 FORMAT = SourceFormat(
     "flickrtag", "FlickrTag label files, images joined by id or line", FlickrtagOptions, read, files,
-    published=PUBLISHED, findings=findings, looks_for=LOOKS_FOR,
+    published=PUBLISHED, findings=_findings, looks_for=LOOKS_FOR,
 )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fuseline.models.classifiers.kiela import PQTokens, PQTokensConfig, RSPQTokens
-from fuseline.models.columns import Size
+from fuseline.models.columns import Size, token_text
 from fuseline.models.fasttext.dictionary import Dictionary, WordCounter
 from fuseline.models.token_vectors import token_vectors, vocabulary
 from fuseline.stores.schemas import TOKENS, WORDS
@@ -21,7 +21,6 @@ from fuseline.tasks.evaluation.token_dictionary import (
     TokensConfig,
     describe_tokens,
     has_tokens,
-    token_text,
 )
 from fuseline.tasks.stages.token_counts import TOKEN_COUNTS
 

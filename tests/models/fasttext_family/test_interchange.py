@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pyarrow as pa
 import pytest
 
 from fuseline.models.classifiers.kiela import Additive, ImageConfig, TextAlone, TextConfig
-from fuseline.models.fasttext.interchange import export_bin, export_vec, word_vectors, write_labelled
+from fuseline.models.columns import Codes
+from fuseline.models.fasttext.interchange import CodeNames, export_bin, export_vec, word_vectors, write_labelled
 from fuseline.models.features import Block
 from tests.models.synthetic import make_block
 
@@ -138,6 +140,47 @@ def test_labelled_lines(tmp_path: Path) -> None:
         "__label__g _label__y z",
         "",
     ]
+
+
+CODES = np.array([[253, 13], [7, 13], [0, 0]], np.uint8)
+NAMES = CodeNames("quantize/pq", parts=2, repeated=False)
+
+
+def seen(texts: list[str | None], labels: list[list[str]], codes: Any, present: list[bool]) -> Block:
+    block = block_of(texts, labels)
+    return replace(block, columns={**block.columns, "quantize/pq": Codes(codes, np.array(present))})
+
+
+def test_visual_tokens_follow_the_text(tmp_path: Path) -> None:
+    block = seen(["a donut", None, "no _q-_0_1 image"], [["a"], ["b"], ["c"]], CODES, [True, True, False])
+    assert write_labelled(Once(block), tmp_path / "train.txt", codes=NAMES) == 3
+    assert (tmp_path / "train.txt").read_text("utf-8").splitlines() == [
+        "__label__a a donut _q-_0_253 _q-_1_13",
+        "__label__b _q-_0_7 _q-_1_13",
+        "__label__c no q-_0_1 image",
+    ]
+    write_labelled(Once(block), tmp_path / "train.txt", codes=NAMES._replace(parts=1, repeated=True))
+    assert "a donut _q-_0_0_253 _q-_1_0_13\n" in (tmp_path / "train.txt").read_text("utf-8")
+
+
+def test_fasttext_trains_on_visual_tokens(tmp_path: Path) -> None:
+    """The labels hang on the tokens alone, so that a program that reads them as words finds every label."""
+    pytest.importorskip("fasttext")
+    y = np.arange(120) % 3
+    codes = np.stack([y, 2 - y], axis=1).astype(np.uint8)
+    block = seen(["same words"] * 120, [[f"c{c}"] for c in y], codes, [True] * 120)
+    write_labelled(Once(block), tmp_path / "train.txt", codes=NAMES)
+    program = (
+        "import sys, json, fasttext\n"
+        "m = fasttext.train_supervised(sys.argv[1], dim=4, lr=1.0, epoch=20, thread=1, verbose=0)\n"
+        "print(json.dumps([m.get_words(), m.test(sys.argv[1])]))"
+    )
+    environment = {**os.environ, "MALLOC_PERTURB_": "255"}
+    command = [sys.executable, "-c", program, str(tmp_path / "train.txt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    words, (n, precision, _) = json.loads(done.stdout)
+    assert {f"_q-_{part}_{c}" for part in (0, 1) for c in range(3)} <= set(words)
+    assert (n, precision) == (120, 1.0)
 
 
 def test_fasttext_reads_the_written_lines(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -133,6 +134,38 @@ def test_flickrtag_images_join_by_id_by_line_or_by_a_list(tmp_path, load):
     assert uris(load("flickrtag", tmp_path, image="images/{line}.jpg")) == ["images/1.jpg", "images/2.jpg"]
     listed = load("flickrtag", tmp_path, image_list="list.txt")
     assert (uris(listed), [row["status"] for row in listed]) == (["x/1.jpg", None], ["ok", "bad_path"])
+
+
+def test_a_shard_of_flickrtag_is_stable_and_its_lines_keep_their_ids_and_images(tmp_path, load):
+    """K-04: "the first shard" is a shard with a number, no sample: another line changes nobody's shard."""
+    put(tmp_path / "train", "".join(f"__label__a w{i}\n" for i in range(7)))
+    put(tmp_path / "train.ids", "".join(f"photo{i}\n" for i in range(7)))
+    options = {"ids": "{name}.ids", "image": "images/{id}.jpg"}
+    whole = load("flickrtag", tmp_path, **options)
+    parts = [load("flickrtag", tmp_path, **options, shard=shard, shards=3, batch_rows=2) for shard in range(3)]
+    assert [[row["id"] for row in part] for part in parts] == [
+        ["photo0", "photo3", "photo6"], ["photo1", "photo4"], ["photo2", "photo5"],
+    ]  # fmt: skip
+    assert sorted((row for part in parts for row in part), key=lambda row: row["id"]) == whole
+    put(tmp_path / "train", "".join(f"__label__a w{i}\n" for i in range(9)))
+    longer = load("flickrtag", tmp_path, **options, shard=1, shards=3)
+    assert [row["id"] for row in longer[:2]] == ["photo1", "photo4"]
+    with pytest.raises(ValueError, match="expected '0 to 9', got 10"):
+        READERS["flickrtag"].options(shard=10)
+
+
+def test_images_of_other_shards_of_flickrtag_are_no_strays(tmp_path):
+    put(tmp_path / "train", "__label__a b\n__label__c d\n")
+    for name in ("1.jpg", "2.jpg", "3.jpg"):
+        put(tmp_path / name, "x")
+    reader = READERS["flickrtag"]
+
+    def strays(**options):
+        settings = reader.options(image="{line}.jpg", **options)
+        return [one.place for one in reader.findings(str(tmp_path), settings, lambda uris: np.isin(uris, "1.jpg"))]
+
+    assert strays() == ["2.jpg", "3.jpg"]
+    assert strays(shard=0) == []
 
 
 def test_flickrtag_counts_that_sources_disagree_on_warn_and_do_not_stop():
