@@ -57,6 +57,7 @@ class FastTextClassifier(BaseClassifier):
     params: Params
     scale: Scale
     timing: dict[str, float]  # of this process's fit; never saved
+    labelled: int  # documents that it was trained on; likewise, and of one against all alone
 
     def __init__(self, config: FastTextConfig | None = None) -> None:
         super().__init__(config)
@@ -184,9 +185,7 @@ class FastTextClassifier(BaseClassifier):
         return shares({name: np.abs(np.einsum("nh,nh->n", rows, vector)) for name, vector in vectors.items()})
 
     def frequency_loss(self) -> float:
-        documents = int(number(self.facts["documents"]))
-        drawn = self.config.negatives
-        return frequency_loss(self.label_counts, self.config.loss, documents=documents, drawn=drawn)
+        return frequency_loss(self.label_counts, self.config.loss, documents=self.labelled, drawn=self.config.negatives)
 
     def _encoded(self, block: Block) -> Chunk:
         return corpora.encode(block, self.own_reads, self.dictionary, self._shape(), self.scale)
@@ -253,6 +252,7 @@ class FastTextClassifier(BaseClassifier):
         self._take_labels(corpus.labels, corpus.most_labels)
         self._refuse_large(len(corpus.labels))
         self.dictionary, shape = corpus.dictionary, corpus.shape
+        self.labelled = corpus.labelled() if self.config.loss == "ova" else corpus.documents  # others need no count
         self.scale, dense = corpus.scale, iter(corpus.scale.widths)
         kinds: dict[type[Column], Callable[[], Size]] = {
             Dense: lambda: Size("dense", next(dense)),

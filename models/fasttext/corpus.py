@@ -57,6 +57,11 @@ class Corpus:
     words: int  # tokens plus documents: what an epoch's learning rate decays with
     documents: int
 
+    def labelled(self) -> int:
+        """Return how many documents have a label; only of these an epoch learns."""
+        chunks = (self.chunks[i] for i in range(len(self.chunks)))
+        return sum(int(np.count_nonzero(np.diff(chunk.label_ptr))) for chunk in chunks)
+
     @property
     def nbytes(self) -> int:
         """Bytes of memory that the chunks take."""
