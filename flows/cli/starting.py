@@ -1,21 +1,26 @@
 """A first configuration for a source: its reader and columns, an embedding and models that fit, and words on each."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from fuseline.flows.cli.estimates import estimate_lines, estimates
+from fuseline.flows.cli.estimates import Extent, estimate_lines, estimates
 from fuseline.flows.config import parse_config
 from fuseline.flows.presets import FAST
+from fuseline.models.quantizers.product import PQConfig
 from fuseline.tasks.evaluation.label_leaks import label_leaks, sentence
-from fuseline.tasks.readers.guess import Guess, answered, guess, has_labels, is_named, survey
+from fuseline.tasks.readers.guess import Guess, Survey, answered, guess, has_labels, is_named, survey
 from fuseline.tasks.readers.mapping import LINE
 
+MARKUP = re.compile("<[^>]*>")
+VECTORS, FITTED = 2, 0.7  # vectors per codeword at least, and the share of the images that a codebook learns from
 DEFAULT_IMAGES = "efficientnet_lite2"
 LOOKED_AT, COUNTED = 10_000, 200_000  # documents: among which leaks are looked for, and up to which they are counted
 Ask = Callable[[list[str], dict[str, str]], dict[str, str]]  # (columns, role -> column found) -> role -> column
@@ -54,11 +59,25 @@ def start(source: str, *, file: str, reader: str | None = None, ask: Ask | None 
         for name in dict.fromkeys(row["column"] for row in rows)
     }
     why = "the first that reads it" if reader is None else "as named"
-    text = _yaml(source, guessed, file, leaks, why=why)
+    text = _yaml(source, guessed, file, leaks, why=why, images=seen.images)
     config = parse_config(yaml.safe_load(text))
-    lines = estimate_lines(estimates(config, documents=seen.documents, images=seen.images))
+    lines = estimate_lines(estimates(config, _extent(guessed, seen)))
     documents = f"{'' if seen.whole else 'the first '}{seen.documents:,} documents"
     return Start(text, [*leaks.values()], [*lines], documents)
+
+
+def _extent(guessed: Guess, seen: Survey) -> Extent:
+    """Return how much there is, by the first documents."""
+    texts = (guessed.sample[name].drop_null().to_pylist() for name in ("title", "description", "text", "html"))
+    words = sum(len(MARKUP.sub(" ", text).split()) for column in texts for text in column)
+    lengths, labels = pc.list_value_length(seen.first["labels"]), pc.list_flatten(seen.first["labels"])
+    return Extent(
+        documents=seen.documents,
+        images=seen.images,
+        labelled=np.count_nonzero(pc.fill_null(lengths, 0)) / max(1, len(lengths)),
+        words=words / max(1, len(guessed.sample)),
+        labels=len(pc.unique(labels)),
+    )
 
 
 def _asked(source: str, guessed: Guess, ask: Ask) -> Guess:
@@ -67,7 +86,7 @@ def _asked(source: str, guessed: Guess, ask: Ask) -> Guess:
     return answered(source, guessed, {"id": LINE, **roles})
 
 
-def _yaml(source: str, guessed: Guess, file: str, leaks: dict[str, str], *, why: str) -> str:
+def _yaml(source: str, guessed: Guess, file: str, leaks: dict[str, str], *, why: str, images: int) -> str:
     name = configuration_name(source)
     lines = [
         f"# fuseline run {file}",
@@ -77,7 +96,7 @@ def _yaml(source: str, guessed: Guess, file: str, leaks: dict[str, str], *, why:
         _line("root", f"runs/{name}") + "  # everything is written below this folder",
         "source:",
         *_source(source, guessed, leaks, why),
-        *_models(guessed),
+        *_models(guessed, images),
     ]
     return "\n".join(lines) + "\n"
 
@@ -124,7 +143,7 @@ def _filled(there: pa.ChunkedArray) -> str:
     return f"in {pc.sum(there).as_py() or 0:,} of the first {len(there):,} rows"
 
 
-def _models(guessed: Guess) -> list[str]:
+def _models(guessed: Guess, n_images: int) -> list[str]:
     sample = guessed.sample
     texts = any(sample[name].null_count < len(sample) for name in ("title", "description", "text", "html"))
     images = sample["image"].null_count < len(sample)
@@ -132,7 +151,8 @@ def _models(guessed: Guess) -> list[str]:
     if images:
         lines += ["embed:", f"  image: {{encoder: {DEFAULT_IMAGES}}}  # the others: `fuseline list encoders`"]
     if images and texts:
-        lines += ["quantize:", "  pq: {quantizer: pq, embedding: image}  # visual tokens, for the model pq"]
+        book = {"quantizer": "pq", "embedding": "image", **_codewords(n_images)}
+        lines += ["quantize:", f"  {_line('pq', book)}  # visual tokens, for the model pq"]
     if not has_labels(sample):
         lines.append("# No row that was looked at has a label: models learn from labels, so name their column first.")
         return lines
@@ -142,6 +162,12 @@ def _models(guessed: Guess) -> list[str]:
         *lines,
         f"models: {{preset: fast}}  # {', '.join(FAST if images else FAST[:1])}; or good: `fuseline list presets`",
     ]
+
+
+def _codewords(images: int) -> dict[str, object]:
+    """Return the option for a codebook that fewer images are to be learnt from than its default needs."""
+    fitting = max(2, 2 ** int(math.log2(max(1, images * FITTED / VECTORS))))
+    return {"options": {"codewords": fitting}} if fitting < PQConfig().codewords else {}
 
 
 def configuration_name(source: str) -> str:

@@ -2,6 +2,7 @@
 
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -9,7 +10,8 @@ from typer.testing import CliRunner
 
 from fuseline.flows.cli import beginning
 from fuseline.flows.cli.app import app
-from fuseline.flows.cli.estimates import duration, estimates, size
+from fuseline.flows.cli.estimates import DATASET, Extent, duration, estimates, size
+from fuseline.flows.cli.starting import _codewords
 from fuseline.flows.config import load_config, parse_config
 from tests.fixtures.layouts_archives import add
 from tests.fixtures.pieces import JPEGS
@@ -38,6 +40,8 @@ def test_it_decides_where_nobody_can_be_asked(cli: Cli, data: Path, tmp_path: Pa
         "images": {"archive": "images.tar"},
     }
     assert values["models"] == {"preset": "fast"}
+    # 256 codewords, the default, need as many images to be learnt from: such a run ended in an error.
+    assert values["quantize"] == {"pq": {"quantizer": "pq", "embedding": "image", "options": {"codewords": 16}}}
     assert set(load_config(file).models) == {"text", "image", "additive", "pq"}
     assert cli("config", "check", file).exit_code == 0
     text = file.read_text()
@@ -91,14 +95,44 @@ def test_the_old_spelling_answers_with_the_new_one(cli: Cli) -> None:
 def test_an_estimate_grows_with_the_documents_and_their_images() -> None:
     config = parse_config({"embed": {"image": {"encoder": "efficientnet_lite2"}}, "models": {"preset": "fast"}})
     few, many, bare = (
-        {row.stage: row for row in estimates(config, documents=n, images=images)}
+        {row.stage: row for row in estimates(config, Extent(n, images))}
         for n, images in ((1000, 1000), (10_000, 10_000), (1000, 0))
     )
-    assert list(few) == ["ingest", "clean", "embed", "train", "predict", "evaluate"]
-    assert all(many[stage].seconds == pytest.approx(10 * few[stage].seconds) for stage in few)
-    assert few["embed"].seconds == pytest.approx(1000 / 38 / 2)
-    assert bare["embed"].seconds == bare["embed"].size == 0
+    assert list(few) == ["start", "ingest", "clean", "embed", "train", "predict", "evaluate"]
+    assert few["start"] == many["start"] == bare["start"]
+    for stage, row in few.items():
+        apart = DATASET * row.datasets
+        if stage not in ("start", "train"):
+            assert many[stage].seconds - apart == pytest.approx(10 * (row.seconds - apart))
+    assert few["embed"].seconds == pytest.approx(DATASET + 1000 / 38 / 2)
+    assert bare["embed"].seconds == DATASET
+    assert bare["embed"].size == 0
     assert many["train"].size == few["train"].size > 0
+
+
+def seconds(options: dict[str, Any], **extent: Any) -> float:
+    """Return what the fit of one model may take."""
+    config = parse_config({"models": {"text": {"kind": "text", "options": options}}})
+    (row,) = (
+        row for row in estimates(config, Extent(**{"documents": 10_000, "images": 0, **extent})) if row.stage == "train"
+    )
+    return row.seconds - DATASET
+
+
+def test_the_estimate_of_a_fit_knows_what_is_to_be_chosen() -> None:
+    given = {"preset": "fasttext", "lr": 0.1, "epochs": 20, "dim": 57}
+    assert seconds({}) > 20 * seconds(given) > 0
+    few, many = (seconds({}, documents=1000, words=n) for n in (20, 200))
+    assert many > 3 * few
+    assert seconds({}, labelled=0.1) < 0.3 * seconds({})
+    # At most 50,000 documents choose; what is left grows with the documents.
+    few, many = (seconds({}, documents=n) for n in (100_000, 200_000))
+    assert few < many < 1.5 * few
+
+
+@pytest.mark.parametrize(("images", "codewords"), [(0, 2), (289, 64), (731, 128), (732, None), (10**6, None)])
+def test_a_codebook_has_words_for_the_images_there_are(images: int, codewords: int | None) -> None:
+    assert _codewords(images) == ({} if codewords is None else {"options": {"codewords": codewords}})
 
 
 def test_durations_and_sizes_are_rough() -> None:
