@@ -17,6 +17,7 @@ from fuseline.flows.experiments.paper_tables import (
     varied_table,
 )
 from fuseline.flows.experiments.tables import Sweep, write_sweep_table
+from fuseline.flows.experiments.token_page import publish_tokens
 from fuseline.flows.experiments.trials import FOLDER, STUDY, Grid
 from fuseline.flows.results.tables import measure_table
 from fuseline.reports.figures.frontier import frontier_png, frontier_svg
@@ -67,4 +68,5 @@ def publish_paper(grid: Grid, sweep: Sweep) -> str:
             root.put(svg, frontier_svg(points, headline(data)).encode())
             root.put(png, frontier_png(points, headline(data)))
         root.put(page, render_paper(data).encode())
+    publish_tokens(grid, tables["tokens"])
     return root.uri(page)

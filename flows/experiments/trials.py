@@ -30,6 +30,7 @@ from fuseline.tasks.stages import train
 from fuseline.tasks.stages.train import start_digest
 
 FOLDER = "sweep"
+TOKEN_PAGE = f"{FOLDER}/tokens.html"
 STUDY = f"{FOLDER}/study.json"  # what a sweep's tables do not say
 VERSIONS: dict[Phase, int] = {"search": 5, "final": 7, "varied": 1, "timing": 5}  # of what trials write
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fuseline.flows.config import Config
-from fuseline.flows.experiments.trials import FOLDER
+from fuseline.flows.experiments.trials import FOLDER, TOKEN_PAGE
 from fuseline.flows.graph import build
 from fuseline.flows.results.catalog import LATEST, REPORT, rewrite_catalog
 from fuseline.flows.results.publish import SHEET, plan_report, publish_results
@@ -186,7 +186,7 @@ def _is_current(config: Config, root: Root) -> bool:
 def _showing(root: Root, forgotten: Forgotten) -> Iterator[str]:
     """Yield the reports that show the documents, or pictures without saying of which documents."""
     earlier = [name for name in root.list("reports") if name.endswith("/index.html")]
-    for page in [name for name in (REPORT, f"{FOLDER}/report.html") if root.exists(name)] + earlier:
+    for page in [name for name in (REPORT, f"{FOLDER}/report.html", TOKEN_PAGE) if root.exists(name)] + earlier:
         if not tells_all(text := _text(root, page)) or _left(text, forgotten) != text:
             yield page
 

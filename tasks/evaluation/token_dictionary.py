@@ -116,6 +116,28 @@ class TokenCounts:
         ]
 
 
+def with_pictures(tokens: pa.Table, shards: Shards, *, parts: int, documents: int, source: str, side: int) -> pa.Table:
+    """Return TOKENS rows of one model with the documents that own each token, and their thumbnails.
+
+    Args:
+        tokens: rows without documents.
+        shards: TOKEN_COUNTS and documents of every shard.
+        parts: of the codebook.
+        documents: representatives per token.
+        source: where image references start.
+        side: pixels of a thumbnail's longer side.
+    """
+    rows = tokens.to_pylist()
+    numbers = [(row["repeat"] * parts + row["part"]) * CODEWORDS + row["centroid"] for row in rows]
+    counts = TokenCounts(max(numbers, default=0) + 1, documents)
+    for counted, _ in shards():
+        counts.add(counted.filter(pc.less(counted["token"], len(counts.n))))
+    for row, token in zip(rows, numbers, strict=True):
+        row |= {"n_documents": int(counts.n[token]), "documents": counts.representatives(token)}
+    _picture(rows, shards, source=source, side=side)
+    return pa.Table.from_pylist(rows, schema=TOKENS)
+
+
 def _nearest(queries: Any, keys: Any, k: int) -> Neighbours | None:
     """Return the up to k nearest keys; None when there is no key at all."""
     return nearest(queries, keys, k=min(k, len(keys))) if len(keys) else None

@@ -17,6 +17,7 @@ from fuseline.flows.experiments.trials import Grid
 from fuseline.reports.papers.kiela_data import DATA, HIDDEN, PAIRED, SCORES, SIZES, TIMES, VARIED
 from fuseline.reports.papers.kiela_joined import verdict_table
 from fuseline.reports.papers.published import REFERENCE
+from fuseline.reports.redact import shown, tells_all
 from fuseline.stores.schemas import RESULTS, TOKENS, TRIALS
 from fuseline.tasks.experiments.trial import outcome_table
 from tests.flows.conftest import Cli
@@ -226,6 +227,25 @@ def test_visual_tokens_have_words(cli: Cli, own: Path) -> None:
     page = (own.parent / "out" / "sweep" / "report.html").read_text("utf-8")
     assert "Table 2 of Kiela et al. 2018 for UPMC Food-101" in page
     assert "Words nearest to visual tokens: pq" in page
+    assert '<a href="tokens.html">' in page
+
+
+def test_every_token_is_shown_with_images_until_their_document_is_forgotten(cli: Cli, own: Path) -> None:
+    options = ("--set", "sweep.models=[pq]", "--set", "sweep.alpha=[0.5]", "--set", "sweep.lr=[0.5]")
+    call(cli, own, *options)
+    file, words = own.parent / "out" / "sweep" / "tokens.html", table(own, "tokens")
+    page = file.read_text("utf-8")
+    assert page.count("<article") == len(words)
+    assert all(token in page for token in words["token"])
+    assert page.count("data:image/webp") >= len(words)
+    assert tells_all(page)
+    assert set(words["thumbnails"].list.len()) == {0}  # a table is not told what it shows: it keeps no picture
+    written = file.stat().st_mtime_ns
+    assert call(cli, own, *options)["ran"] == 0
+    assert file.stat().st_mtime_ns == written
+    gone = shown(page)[0]
+    assert cli("forget", own, "--ids", gone).exit_code == 0
+    assert gone not in shown(file.read_text("utf-8"))
 
 
 def test_threads_and_min_count_are_varied_and_decide_the_claim(cli: Cli, own: Path) -> None:
