@@ -36,16 +36,16 @@ def choose_by_fitting(
         return Chosen({}, {})
     done, quick = 0, config.for_trial()
 
-    def run(options: list[dict[str, Any]], size: int) -> list[tuple[float, float]]:
-        return [trial(one, tried.first(size / n)) for one in options]
+    def run(options: list[dict[str, Any]], size: int, seed: int) -> list[tuple[float, float]]:
+        return [trial(one, tried.first(size / n), seed) for one in options]
 
-    def trial(options: dict[str, Any], part: HashedPart) -> tuple[float, float]:
+    def trial(options: dict[str, Any], part: HashedPart, seed: int) -> tuple[float, float]:
         nonlocal done
         done += 1
         note_doing("choosing options")
         note(done, FIRST + REFINED)
         try:
-            classifier = kind(quick.chosen(**options)).fit(part, None, seed=0)
+            classifier = kind(quick.chosen(**options)).fit(part, None, seed=seed)
             values = scores(count(classifier, held_out), multi_label=classifier.multi_label)
         except TrainingError:
             return -np.inf, 0.0

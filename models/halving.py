@@ -4,7 +4,7 @@ What is tried follows from the dimensions alone, never from a clock: equal data 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ SEED = 0  # of the sample of options
 ROUNDS = 8  # of drawing options, since some may not be tried
 WEIGHT = 0.1  # of sureness beside the score
 REST = 3  # one of so many is kept for the next step
+FINALISTS = 5  # options that are tried with other seeds in the end: on few documents a seed decides as much as they do
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Tried:
 
 Places = tuple[int, ...]  # one of each dimension
 Allowed = Callable[[dict[str, Any]], bool]
-# Fits every one of the options on so many documents, and returns score and sureness of each.
-Run = Callable[[list[dict[str, Any]], int], list[tuple[float, float]]]
+# Fits every one of the options on so many documents from a seed, and returns score and sureness of each.
+Run = Callable[[list[dict[str, Any]], int, int], list[tuple[float, float]]]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,14 @@ class Search:
 
 
 def search(
-    dimensions: Sequence[Dimension], sizes: Sequence[int], run: Run, *, allowed: Allowed, first: int, refined: int
+    dimensions: Sequence[Dimension],
+    sizes: Sequence[int],
+    run: Run,
+    *,
+    allowed: Allowed,
+    first: int,
+    refined: int,
+    seeds: int = 1,
 ) -> Search:
     """Return the options that are worth most.
 
@@ -78,14 +86,15 @@ def search(
         allowed: whether options may be tried: some cost too much. One combination must be.
         first: options of the first step, spread evenly over the values of every dimension.
         refined: neighbours of the best, dimension by dimension, that are tried at most on the most documents.
+        seeds: fits of each of the finalists, whose mean decides.
     """
     trials: list[Tried] = []
 
-    def tried(places: Sequence[Places], size: int) -> dict[Places, Tried]:
+    def tried(places: Sequence[Places], size: int, seed: int = 0) -> dict[Places, Tried]:
         options = [merged(dimensions, one) for one in places]
         found = [
             Tried(one, size, score, sureness)
-            for one, (score, sureness) in zip(options, run(options, size), strict=True)
+            for one, (score, sureness) in zip(options, run(options, size, seed), strict=True)
         ]
         trials.extend(found)
         return dict(zip(places, found, strict=True))
@@ -107,7 +116,17 @@ def search(
             turn, unmoved = (turn + 1) % len(dimensions), unmoved + 1
         else:
             unmoved = 0
-    return Search(known[best], tuple(trials))
+    finalists = ranked(known)[:FINALISTS] if seeds > 1 else [best]
+    fits = [{place: known[place] for place in finalists}]
+    fits += [tried(finalists, sizes[-1], seed) for seed in range(1, seeds)]
+    means = {place: mean([one[place] for one in fits]) for place in finalists}
+    return Search(means[ranked(means)[0]], tuple(trials))
+
+
+def mean(fits: Sequence[Tried]) -> Tried:
+    """Return the mean of fits of the same options."""
+    score, sureness = (float(np.mean(values)) for values in zip(*((f.score, f.sureness) for f in fits), strict=True))
+    return replace(fits[0], score=score, sureness=sureness)
 
 
 def merged(dimensions: Sequence[Dimension], places: Places) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from fuseline.models.fasttext.chunks import ChunkStore
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads
 from fuseline.models.features import Features, SharedCache
-from fuseline.models.halving import Dimension, search
+from fuseline.models.halving import FINALISTS, Dimension, search
 from fuseline.models.labels import Bags, label_pairs
 from fuseline.models.progress import note, note_doing
 from fuseline.models.subset import deciding_parts
@@ -31,6 +31,7 @@ TRAIN, VALID = 50_000, 10_000  # documents that choose, at most
 FIRST, REFINED = 27, 24  # trials of the first step, and of the last
 FEWER = 8  # instead of REFINED where not all training documents choose: they are many, and so is what a trial costs
 LEAST = 1000  # documents below which a trial says too little
+FEW, SEEDS = 10_000, 3  # training documents up to which the best options are tried from so many seeds
 COST = 2e9  # of a trial: see `_cost`
 QUICK = {"dim": 20, "epochs": 5}
 NUMBERS = 1 << 24  # logits at a time
@@ -107,13 +108,14 @@ class Trials:
         sizes = sorted({max(n // share, min(n, LEAST)) for share in (9, 3, 1)})
         with ThreadPoolExecutor(self.config.threads or thread_limit()) as pool:
 
-            def run(options: list[dict[str, Any]], size: int) -> list[tuple[float, float]]:
+            def run(options: list[dict[str, Any]], size: int, seed: int) -> list[tuple[float, float]]:
                 configs = [self._given(**one) for one in options]
                 for one in configs:
                     self._encoded(one)
-                return list(pool.map(lambda one: self._score(one, size), configs))
+                return list(pool.map(lambda one: self._score(one, size, seed), configs))
 
-            found = search(dimensions, sizes, run, allowed=self._allowed, first=FIRST, refined=self._refined)
+            steps = {"first": FIRST, "refined": self._refined, "seeds": self._seeds}
+            found = search(dimensions, sizes, run, allowed=self._allowed, **steps)
         note_doing("")
         return Chosen(self._sized(found.best.options), {**found.as_dict(), "valid": held_out})
 
@@ -125,6 +127,10 @@ class Trials:
     @property
     def _refined(self) -> int:
         return REFINED if self.train.n_rows <= TRAIN else FEWER
+
+    @property
+    def _seeds(self) -> int:
+        return SEEDS if self.train.n_rows <= FEW else 1
 
     @cached_property
     def _most(self) -> float:
@@ -182,18 +188,18 @@ class Trials:
             self.encoded[key] = encode(self.tried, self.held_out, reads, config)
         return self.encoded[key]
 
-    def _score(self, config: FastTextConfig, size: int) -> tuple[float, float]:
+    def _score(self, config: FastTextConfig, size: int, seed: int) -> tuple[float, float]:
         """Return precision at 1 and the mean probability of the best right label, on valid."""
         encoded = self._encoded(config)
         classifier = self.kind(config)
         length = self.kind.reads(cast(Never, config)).length
         try:
-            classifier.fit_corpus(first_documents(encoded.corpus, size, length), 0, restarts=0, level=logging.DEBUG)
+            classifier.fit_corpus(first_documents(encoded.corpus, size, length), seed, restarts=0, level=logging.DEBUG)
         except TrainingError:
             return -np.inf, 0.0
         self.done += 1
         note_doing("choosing options")
-        note(self.done, FIRST + FIRST // 3 + FIRST // 9 + self._refined)
+        note(self.done, FIRST + FIRST // 3 + FIRST // 9 + self._refined + FINALISTS * (self._seeds - 1))
         n, right, sureness = len(encoded.valid.has_image), 0, 0.0
         step = max(1, NUMBERS // len(encoded.corpus.labels))
         for lo in range(0, n, step):

@@ -26,7 +26,7 @@ def everything(options: dict[str, Any]) -> bool:
     return True
 
 
-def run(options: list[dict[str, Any]], size: int) -> list[tuple[float, float]]:
+def run(options: list[dict[str, Any]], size: int, seed: int) -> list[tuple[float, float]]:
     return [surface(one, size) for one in options]
 
 
@@ -45,7 +45,7 @@ def test_every_step_tries_fewer_options_on_more_documents() -> None:
 
 
 def test_the_score_of_the_last_step_decides() -> None:
-    def turned(options: list[dict[str, Any]], size: int) -> list[tuple[float, float]]:
+    def turned(options: list[dict[str, Any]], size: int, seed: int) -> list[tuple[float, float]]:
         return [(one["x"] if size == 1 else -one["x"], 0.0) for one in options]
 
     found = search(GRID[:1], (1, 2), turned, allowed=everything, first=8, refined=0)
@@ -53,7 +53,7 @@ def test_the_score_of_the_last_step_decides() -> None:
 
 
 def test_equal_scores_are_told_apart_by_the_sureness() -> None:
-    found = search(GRID[:1], (1,), lambda options, _: [(0.5, one["x"]) for one in options],
+    found = search(GRID[:1], (1,), lambda options, *_: [(0.5, one["x"]) for one in options],
                    allowed=everything, first=8, refined=0)  # fmt: skip
     assert found.best.options == {"x": 7}
 
@@ -65,7 +65,7 @@ def test_options_that_may_not_be_tried_are_not() -> None:
 
 
 def test_a_loss_that_is_not_finite_is_never_chosen_and_shown_as_none() -> None:
-    def broken(options: list[dict[str, Any]], _: int) -> list[tuple[float, float]]:
+    def broken(options: list[dict[str, Any]], *_: int) -> list[tuple[float, float]]:
         return [(-np.inf, 0.0) if one["x"] else (0.1, 0.0) for one in options]
 
     found = search(GRID[:1], (1,), broken, allowed=everything, first=8, refined=3)
@@ -74,7 +74,7 @@ def test_a_loss_that_is_not_finite_is_never_chosen_and_shown_as_none() -> None:
 
 
 def test_a_search_in_which_nothing_is_finite_is_still_plain_values() -> None:
-    found = search(GRID[:1], (1,), lambda options, _: [(-np.inf, 0.0)] * len(options),
+    found = search(GRID[:1], (1,), lambda options, *_: [(-np.inf, 0.0)] * len(options),
                    allowed=everything, first=8, refined=3)  # fmt: skip
     assert found.as_dict()["valid_p1"] is None
     assert found.as_dict()["chosen"] == {"x": 0}
@@ -98,3 +98,15 @@ def test_neighbours_differ_by_one_step_of_one_dimension() -> None:
         [(0, 1, 1), (0, 3, 1)],
         [(0, 2, 0)],
     ]
+
+
+def test_luck_with_one_seed_does_not_decide() -> None:
+    def lucky(options: list[dict[str, Any]], size: int, seed: int) -> list[tuple[float, float]]:
+        return [(one["x"] + (6.0 if (one["x"], seed) == (4, 0) else 0.0), 0.0) for one in options]
+
+    alone, several = (
+        search(GRID[:1], (10,), lucky, allowed=everything, first=8, refined=0, seeds=seeds) for seeds in (1, 3)
+    )
+    assert (alone.best.options, alone.best.score) == ({"x": 4}, 10.0)
+    assert (several.best.options, several.best.score) == ({"x": 7}, 7.0)  # 4 has (10 + 4 + 4) / 3
+    assert [one.options["x"] for one in several.trials[8:]] == [4, 7, 6, 5, 3] * 2

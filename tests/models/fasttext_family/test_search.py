@@ -10,7 +10,8 @@ import pytest
 from fuseline.models.fasttext import corpus as corpora
 from fuseline.models.fasttext import search
 from fuseline.models.fasttext.chunk_parts import joined, take
-from fuseline.models.fasttext.search import BUCKETS_PER_WORD, FEWER, FIRST, REFINED, choose
+from fuseline.models.fasttext.search import BUCKETS_PER_WORD, FEWER, FIRST, REFINED, SEEDS, choose
+from fuseline.models.halving import FINALISTS
 from fuseline.models.metrics.registry import scores
 from fuseline.models.registry import MODELS
 from fuseline.models.scoring import count
@@ -79,7 +80,8 @@ def test_large_collections_are_chosen_for_by_a_part(monkeypatch: pytest.MonkeyPa
     assert facts["documents"] == pytest.approx(100, abs=30)
     assert facts["valid"] == pytest.approx(50, abs=20)
     whole = [one for one in facts["trials"] if one["documents"] == facts["documents"]]
-    assert len(whole) <= FIRST + FEWER < FIRST + REFINED  # of so few, the first step takes all
+    final = FINALISTS * (SEEDS - 1)
+    assert len(whole) <= FIRST + FEWER + final < FIRST + REFINED + final  # of so few, the first step takes all
 
 
 def test_what_costs_too_much_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
