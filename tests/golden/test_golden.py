@@ -19,6 +19,8 @@ from tests.golden.pipeline import write_data
 GOLDEN = Path(__file__).with_name("golden.json")
 # On another processor or with other libraries the last bits differ, and training carries them on.
 LOOSE = 0.15
+# Facts of papers, not of ours: the copy was a few rows of one paper, and is all of five.
+PUBLISHED = {"sweep/published": None, "sweep/times": {"published_minutes", "published_ratio"}}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,17 @@ def test_content_is_what_it_was(found: dict[str, Any], pytestconfig: pytest.Conf
         GOLDEN.write_text(text + "\n", "utf-8")
     golden = json.loads(GOLDEN.read_bytes())
     exact = golden["machine"] == machine()
-    assert differences(golden["content"], json.loads(json.dumps(found)), exact=exact) == []
+    ours, now = (without_published(content) for content in (golden["content"], json.loads(json.dumps(found))))
+    assert differences(ours, now, exact=exact) == []
+
+
+def without_published(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what Fuseline computed, without what it quotes."""
+    kept = {name: values for name, values in content.items() if PUBLISHED.get(name, ()) is not None}
+    return {
+        name: {column: value for column, value in values.items() if column not in PUBLISHED.get(name, ())}
+        for name, values in kept.items()
+    }
 
 
 def differences(golden: dict[str, Any], found: dict[str, Any], *, exact: bool) -> list[str]:
