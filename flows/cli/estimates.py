@@ -27,7 +27,8 @@ START, DATASET = 8.0, 0.35  # seconds: of processes and their imports, and of an
 # Of a fit that chooses its options, counted in 20 fits on five sets: how many trials on all documents its trials come
 # to, what options multiply on average (epochs times numbers per word vector), and by what subwords and word pairs
 # multiply words. A trial that multiplies much more than DEAR is not made.
-TRIALS, TRIALS_OF_MANY, MANY = 37, 26, 3000
+TRIALS = {3000: 47, 10_000: 36, 50_000: 26}  # up to so many training documents
+TRIALS_OF_MANY = 12
 EPOCHS, DIM, WORDS = 20, 57, 4
 DEAR, DEAR_SHARE = 8e8, 0.15
 CHOOSING = 50_000  # documents that choose, at most
@@ -99,7 +100,7 @@ def _training(model: ModelConfig, extent: Extent) -> float:
     once = rate * (words + numbers)  # numbers that a document costs
     chosen_by = min(documents, CHOOSING)
     trial = min(chosen_by * once, max(DEAR, DEAR_SHARE * chosen_by * once))
-    trials = 0 if not open_ else TRIALS if chosen_by < MANY else TRIALS_OF_MANY
+    trials = next((n for most, n in TRIALS.items() if documents <= most), TRIALS_OF_MANY) if open_ else 0
     return (trials * trial + documents * once) / MULTIPLIED / CORES
 
 

@@ -1,6 +1,7 @@
 """What models tried before they were fitted, and which options they took."""
 
 from collections.abc import Iterator
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import orjson
@@ -32,7 +33,10 @@ TEMPLATE = """\
 
 
 class Searched(NamedTuple):
-    """The trials of one model, most documents first, then by falling score; `best` are the options it took."""
+    """The trials of one model, most documents first, then by falling score.
+
+    `best` are the options it took, with the mean of their scores where they were tried from several seeds.
+    """
 
     model: str
     best: dict[str, Any]
@@ -45,7 +49,9 @@ def searched(searches: pa.Table) -> Iterator[Searched]:
     for model, trials in by(named, "model"):
         rows = [{**row, "options": words(row["options"])} for row in trials]
         rows.sort(key=lambda row: (-row["documents"], -(row["score"] if row["score"] is not None else -1)))
-        yield Searched(model, next((row for row in rows if row["chosen"]), rows[0]), rows)
+        chosen = [row for row in rows if row["chosen"]] or rows[:1]
+        scores = [row["score"] for row in chosen]
+        yield Searched(model, {**chosen[0], "score": None if None in scores else fmean(scores)}, rows)
 
 
 def words(options: str) -> str:
