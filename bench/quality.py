@@ -189,7 +189,7 @@ def extracted(name: str, given: argparse.Namespace, work: Path, models: dict[str
 
 def settings(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return the configuration that extracts a set; a table of the wanted documents is written beside it."""
-    of, data = SETS[name], (given.data / name).absolute()
+    of, data = SETS[name], (given.data / name).resolve()
     documents = pq.read_table(data / "documents.parquet")
     if "tags" in of.columns.values():
         documents = frequent(documents, TAGS)
