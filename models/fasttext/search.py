@@ -29,7 +29,7 @@ from fuseline.models.threads import thread_limit
 
 TRAIN, VALID = 50_000, 10_000  # documents that choose, at most
 FIRST, REFINED = 27, 24  # trials of the first step, and of the last
-FEWER = 8  # instead of REFINED where not all training documents choose: they are many, and so is what a trial costs
+FEWER = 4  # instead of REFINED where not all training documents choose: they are many, and so is what a trial costs
 LEAST = 1000  # documents below which a trial says too little
 FEW, SEEDS = 10_000, 3  # training documents up to which the best options are tried from so many seeds
 COST = 2e9  # of a trial: see `_cost`
