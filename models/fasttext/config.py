@@ -103,7 +103,7 @@ class FastTextConfig(ClassifierConfig):
         "else every core that the process may use",
     )
     memory_mb: int = runtime_option(
-        256, ge=1, description="MB of encoded documents kept in memory; the rest waits in a temporary folder"
+        32, ge=1, description="MB of encoded documents kept in memory; the rest waits in a temporary folder"
     )
 
     weights_mb: int = runtime_option(
