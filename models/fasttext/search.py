@@ -114,8 +114,15 @@ class Trials:
                     self._encoded(one)
                 return list(pool.map(lambda one: self._score(one, size, seed), configs))
 
-            steps = {"first": FIRST, "refined": self._refined, "seeds": self._seeds}
-            found = search(dimensions, sizes, run, allowed=self._allowed, **steps)
+            found = search(
+                dimensions,
+                sizes,
+                run,
+                allowed=self._allowed,
+                first=FIRST,
+                refined=self._refined,
+                seeds=self._seeds,
+            )
         note_doing("")
         return Chosen(self._sized(found.best.options), {**found.as_dict(), "valid": held_out})
 
