@@ -5,15 +5,19 @@
 
 DATA holds folders of documents.parquet with images.tar or images.parquet. The first run extracts features into FOLDER
 by `fuseline run`; later ones find them there. Everything is chosen on valid and quoted on test: accuracy, or P@1 where
-documents have several labels; documents without a label count as wrong.
+documents have several labels; documents without a label are left out.
 
-auto      mean over the seeds, no option given; `fusion_all` is `max` and `additive` over all dense inputs
-swept     of every model named after --swept: the best on valid of a grid (GRID), then as many seeds
-logistic  scikit-learn's, over TF-IDF and the same vectors, standardised; C is chosen on valid; a document with several
-          labels stands once with each of them
-seconds   of the processor: of a model the first fit, search included; of `logistic` all values of C
+auto         mean over the seeds, no option given; `additive_all` and others ending so read all dense inputs,
+             `vectors` is the image kind over these
+spread       standard deviation over the seeds
+swept        of every model named after --swept: the best on valid of a grid (GRID), then as many seeds
+logistic     scikit-learn's, over TF-IDF and the same vectors, standardised; C is chosen on valid; a document with
+             several labels stands once with each of them
+best_fusion  `auto` of the fusion that is best on valid
+seconds      of the processor: of a model the first fit, search included; of `logistic` all values of C
+restarted    seeds that started over at a lower rate
 
-The last line is {"sets": {set: {"auto", "swept", "spread", "logistic", "best_fusion", "seconds", "diverged"}}}.
+The last line is {"sets": {set: {"auto", "spread", "swept", "logistic", "best_fusion", "seconds", "restarted"}}}.
 """
 
 import argparse
@@ -45,6 +49,8 @@ from fuseline.stores.places import open_root
 from fuseline.tasks.engine.nodes import Fit
 from fuseline.tasks.engine.shard_features import ShardFeatures
 
+ALL = "additive_all"  # reads what logistic regression reads
+SINGLE = ("text", "image", "vectors", "tfidf_linear")  # no fusions
 TAGS = 20  # train documents that a tag of icons_tags must stand on
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # C of logistic regression
 GRID = {"lr": (0.1, 0.25, 0.5, 1.0, 2.0), "epochs": (5, 10, 20, 50), "dim": (20, 100)}  # and, where there are such,
@@ -105,56 +111,39 @@ def main() -> None:
 
 def measured(name: str, given: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Return the figures of one set."""
-    auto: dict[str, float] = {}
-    spread: dict[str, float] = {}
-    seconds: dict[str, float] = {}
-    swept: dict[str, float] = {}
-    diverged: dict[str, int] = {}
-    models, dense = asked(name), ["image", *SETS[name].more]
-    features = extracted(name, given, work, models)
+    result: dict[str, Any] = {key: {} for key in ("auto", "spread", "swept", "seconds", "restarted")}
+    valid: dict[str, float] = {}
+    models = asked(name)
+    wanted = [model for model in models if given.models is None or model in given.models]
+    features = extracted(name, given, work, {m: models[m] for m in (*wanted, *([] if given.no_logistic else [ALL]))})
 
     def say(*values: Any) -> None:
         if not given.json:
             print(name, *values, flush=True)
 
-    for model, (kind, options) in models.items():
-        if given.models is not None and model not in given.models:
-            continue
-        splits = features[model]
+    for model in wanted:
+        (kind, options), splits = models[model], features[model]
         started = time.process_time()
         first = fitted(kind, options, splits, 0)
-        seconds[model] = round(time.process_time() - started, 1)
+        result["seconds"][model] = seconds = round(time.process_time() - started, 1)
         fits = [first, *(fitted(kind, first.config, splits, seed) for seed in range(1, given.seeds))]
-        auto[model], spread[model] = summary([p_at_1(fit, splits["test"]) for fit in fits])
-        diverged[model] = sum(bool(fit.facts.get("restarts")) for fit in fits)
-        chosen = first.search.get("chosen")
-        say(
-            model,
-            "auto",
-            auto[model],
-            "+-",
-            spread[model],
-            "valid",
-            round(p_at_1(first, splits["valid"]), 4),
-            seconds[model],
-            "s",
-            chosen,
-        )
+        (test, spread), (valid[model], _) = (summary(fits, splits[split]) for split in ("test", "valid"))
+        result["auto"][model], result["spread"][model] = test, spread
+        result["restarted"][model] = sum(bool(fit.facts.get("restarts")) for fit in fits)
+        say(model, "auto", test, "+-", spread, "valid", valid[model], seconds, "s", first.search.get("chosen"))
         if model in given.swept:
             best = best_of_grid(kind, options, splits)
             fits = [fitted(kind, {**options, **best}, splits, seed) for seed in range(given.seeds)]
-            swept[model], _ = summary([p_at_1(fit, splits["test"]) for fit in fits])
-            say(model, "swept", swept[model], "valid", round(p_at_1(fits[0], splits["valid"]), 4), best)
-    result = {"auto": auto, "spread": spread, "swept": swept, "seconds": seconds, "restarted": diverged}
+            result["swept"][model], _ = summary(fits, splits["test"])
+            say(model, "swept", result["swept"][model], "valid", summary(fits, splits["valid"])[0], best)
     if not given.no_logistic:
         started = time.process_time()
-        result["logistic"] = logistic(features["fusion"], dense)
-        seconds["logistic"] = round(time.process_time() - started, 1)
-        say("logistic", result["logistic"], seconds["logistic"], "s")
-    fusions = {
-        model: value for model, value in auto.items() if model not in ("text", "image", "vectors", "tfidf_linear")
-    }
-    return {**result, "best_fusion": max(fusions.values(), default=None)}
+        result["logistic"] = logistic(features[ALL], ["image", *SETS[name].more])
+        result["seconds"]["logistic"] = round(time.process_time() - started, 1)
+        say("logistic", result["logistic"], result["seconds"]["logistic"], "s")
+    fusions = [model for model in wanted if model not in SINGLE]
+    best_fusion = max(fusions, key=valid.__getitem__, default=None)
+    return {**result, "best_fusion": result["auto"].get(best_fusion)}
 
 
 def asked(name: str) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -166,7 +155,7 @@ def asked(name: str) -> dict[str, tuple[str, dict[str, Any]]]:
     models["vectors"] = ("image", everything)
     models["gmu"] = ("gmu", {"text_embedding": "minilm"})
     models["lightgbm"] = ("lightgbm", {"embeddings": everything["image"]})
-    return {**models, "fusion": ("additive", everything)}
+    return models
 
 
 def extracted(name: str, given: argparse.Namespace, work: Path, models: dict[str, Any]) -> dict[str, Splits]:
@@ -182,9 +171,9 @@ def extracted(name: str, given: argparse.Namespace, work: Path, models: dict[str
     options = {model: kind(kind=k, options=json.loads(json.dumps(o))) for model, (k, o) in models.items()}
     nodes = build(loaded.model_copy(update={"models": options}))
     root = open_root(loaded.root)
-    return {node.short: {split: Blocks(list(ShardFeatures(node, root, split, None, {}).blocks()))
+    return {node.short: {split: Blocks(list(ShardFeatures(node, root, split).blocks()))
                          for split in ("train", "valid", "test")}
-            for node in getattr(nodes, "nodes", nodes) if isinstance(node, Fit) and node.role == "models"}  # fmt: skip
+            for node in nodes if isinstance(node, Fit) and node.role == "models"}  # fmt: skip
 
 
 def settings(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -231,9 +220,10 @@ def p_at_1(model: BaseClassifier, features: Blocks) -> float:
     return float(scores(count(model, features), multi_label=True)["p_at_1"][0])
 
 
-def summary(values: list[float]) -> tuple[float, float]:
-    """Return mean and standard deviation in per cent."""
-    return round(100 * float(np.mean(values)), 2), round(100 * float(np.std(values, ddof=min(1, len(values) - 1))), 2)
+def summary(fits: list[BaseClassifier], features: Blocks) -> tuple[float, float]:
+    """Return mean and standard deviation of what fits reach, in per cent."""
+    values = [100 * p_at_1(fit, features) for fit in fits]
+    return round(float(np.mean(values)), 2), round(float(np.std(values, ddof=min(1, len(values) - 1))), 2)
 
 
 def best_of_grid(kind: str, options: dict[str, Any], splits: Splits) -> dict[str, Any]:
