@@ -1,7 +1,8 @@
 """One frozen, validated configuration: YAML in, the Prefect flows' parameter, the source of every dataset key."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections import abc
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,7 +23,7 @@ from pydantic import (
 
 from fuseline.flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
 from fuseline.flows.presets import expand, with_preset
-from fuseline.models.columns import Codes, Dense
+from fuseline.models.columns import Codes, Dense, Pixels, Sequence
 from fuseline.models.config import FrozenConfig, added, key_values, runtime_option
 from fuseline.models.encoders import ENCODERS
 from fuseline.models.features import codes_name, embedding_name
@@ -43,7 +44,7 @@ from fuseline.tasks.stages.embed import ImageEmbedConfig, TextEmbedConfig
 from fuseline.tasks.stages.embed_columns import TabularEmbedConfig
 from fuseline.tasks.stages.embed_indices import IndexEmbedConfig
 from fuseline.tasks.stages.quantize import QuantizeConfig
-from fuseline.tasks.stages.registry import StageConfig
+from fuseline.tasks.stages.registry import StageConfig, making
 from fuseline.tasks.stages.train import ModelConfig, in_order
 
 
@@ -159,7 +160,9 @@ class Config(FrozenConfig):
     detect: dict[str, DetectConfig] = Field({}, description="Detectors over the images; faces only if named here")
     embed: dict[str, EmbedConfig] = Field({}, description="Embeddings by name: of images, texts or table columns")
     crops: dict[str, CropsConfig] = Field({}, description="Embeddings of detected elements, by name")
-    stages: dict[str, StageConfig] = added({}, description="Stages of installed packages by name: more vectors")
+    stages: dict[str, StageConfig] = added(
+        {}, description="More stages by name: sequences of words, and those of installed packages"
+    )
     quantize: dict[str, QuantizeConfig] = Field({}, description="Codebooks by name")
     models: dict[str, ModelConfig] = Field(
         {}, description="Classifiers by name; {preset: fast} adds those that suit the rest"
@@ -212,6 +215,8 @@ class Config(FrozenConfig):
                     self._dense(f"models.{name}.options (embedding)", short)
                 elif column.kind is Codes:
                     _known(f"models.{name}.options (codes)", short, self.quantize)
+                elif column.kind in (Sequence, Pixels):
+                    _known(f"models.{name}.options ({column.kind.kind})", short, making(self.stages, column.kind))
             for base in sorted(model.reads()):
                 _known(f"models.{name}.options.models", base, self.models)
         in_order(self.models)
@@ -232,7 +237,7 @@ class Config(FrozenConfig):
         return self.split if folds == self.split.folds else self.split.model_copy(update={"folds": folds})
 
     def _dense(self, field: str, name: str) -> None:
-        _known(field, name, {**self.embed, **self.stages})
+        _known(field, name, {**self.embed, **making(self.stages, Dense)})
         if getattr(self.embed.get(name), "output", "vectors") != "vectors":
             cure = "name an embedding of vectors, or add one"
             raise ValueError(mismatch(field, "an embedding of vectors", f"{name} (indices)", cure))
@@ -256,7 +261,7 @@ class Config(FrozenConfig):
         return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: Path, overrides: abc.Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `key.path=value` overrides and validate.
 
     Raises:
@@ -266,13 +271,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     return parse_config(values, folders=folders)
 
 
-def left_out(path: Path, overrides: Sequence[str] = ()) -> dict[str, str]:
+def left_out(path: Path, overrides: abc.Sequence[str] = ()) -> dict[str, str]:
     """Return the models of the preset of a valid configuration file that are left out, and why."""
     values, folders = _plain_values(path, overrides)
     return expand(extended(values, folders)).left_out
 
 
-def _plain_values(path: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], list[Path]]:
+def _plain_values(path: Path, overrides: abc.Sequence[str]) -> tuple[dict[str, Any], list[Path]]:
     """Return the settings of a file with overrides on top, and the folders where it may extend files."""
     given, folders = parse_overrides(overrides), [*folders_of(path)]
     if isinstance(named := given.get("extends"), str) and "\0" not in named:
@@ -280,7 +285,7 @@ def _plain_values(path: Path, overrides: Sequence[str]) -> tuple[dict[str, Any],
     return merge(relative_to(read_yaml(path), path.parent), given), folders
 
 
-def parse_config(values: Mapping[str, object], *, folders: Sequence[Path] = ()) -> Config:
+def parse_config(values: Mapping[str, object], *, folders: abc.Sequence[Path] = ()) -> Config:
     """Validate plain values; what they extend lies below one of `folders`, by default the working directory."""
     try:
         return Config.model_validate(values, context={FOLDERS: folders} if folders else None)

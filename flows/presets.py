@@ -7,6 +7,7 @@ from fuseline.flows.config_files import merge
 from fuseline.models.columns import Codes, Dense
 from fuseline.models.features import codes_name, embedding_name
 from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.tasks.stages.registry import made_by
 from fuseline.tasks.stages.train import ModelConfig
 
 FAST = ("text", "image", "additive", "pq")
@@ -78,9 +79,10 @@ def _lacking(model: dict[str, Any], values: Mapping[str, Any]) -> str:
 
 def _vectors(values: Mapping[str, Any]) -> list[str]:
     """Return the names of embeddings that are vectors."""
-    embed = _mapping(values, "embed")
+    embed, stages = _mapping(values, "embed"), _mapping(values, "stages")
     named = [name for name in embed if _mapping(embed, name).get("output", "vectors") == "vectors"]
-    return sorted(name for name in {*named, *_mapping(values, "stages")} if isinstance(name, str))
+    named += [name for name in stages if made_by(_mapping(stages, name).get("stage")) is Dense]
+    return sorted(name for name in set(named) if isinstance(name, str))
 
 
 def _mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Size(NamedTuple):
 
     kind: str
     width: int = 0  # numbers, codes or classes per document or element; 0 where the kind has none
-    values: int = 0  # how many different codes there can be; 0 where the kind has none
+    values: int = 0  # how many different codes or known words there can be; 0 where the kind has none
 
 
 class Column(ABC):
@@ -221,10 +221,11 @@ class Ragged(Column):
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         # Place k of the result lies as far behind the start of its document here as it does there.
         places = np.repeat(self.offsets[:-1][chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return type(self)(offsets, self.values[places], self.present[chosen])
+        return replace(self, offsets=offsets, values=self.values[places], present=self.present[chosen])
 
     def masked(self) -> Self:
-        return type(self)(np.zeros_like(self.offsets), self.values[:0], np.zeros_like(self.present))
+        nothing = np.zeros_like(self.offsets)
+        return replace(self, offsets=nothing, values=self.values[:0], present=np.zeros_like(self.present))
 
     @classmethod
     def join(cls, columns: abc.Sequence[Self]) -> Self:
@@ -232,7 +233,9 @@ class Ragged(Column):
         offsets = [column.offsets[1:] + start for column, start in zip(columns, starts, strict=False)]
         values: Any = np.concatenate([column.values for column in columns])
         present = np.concatenate([column.present for column in columns])
-        return cls(np.concatenate([np.zeros(1, np.int64), *offsets]), values, present)
+        return replace(
+            columns[0], offsets=np.concatenate([np.zeros(1, np.int64), *offsets]), values=values, present=present
+        )
 
     @classmethod
     def of(cls, table: pa.Table, field: str) -> Self:
@@ -245,9 +248,33 @@ class Ragged(Column):
 
 @dataclass(frozen=True, eq=False)
 class Sequence(Ragged):
-    """Token ids in their order: any number per document, (m,) int32."""
+    """Token ids in their order: any number per document, (m,) int32; 0 is an unknown word."""
 
     kind: ClassVar[str] = "sequence"
+
+    vocabulary: int = 0  # known words: the highest id there can be
+
+    @property
+    def size(self) -> Size:
+        return Size(self.kind, 0, self.vocabulary)
+
+    @classmethod
+    def join(cls, columns: abc.Sequence[Self]) -> Self:
+        if len({column.vocabulary for column in columns}) != 1:
+            raise ValueError("sequence: expected token ids of one vocabulary, got several; make them by one stage")
+        return super().join(columns)
+
+    @classmethod
+    def of(cls, table: pa.Table, field: str) -> Self:
+        metadata = table.schema.field(field).metadata or {}
+        return replace(super().of(table, field), vocabulary=int(metadata.get(b"vocabulary", b"0")))
+
+    def padded(self) -> NDArray[np.int32]:
+        """Return the ids (n, L), L that of the longest document and at least 1; 0 behind the end of a shorter one."""
+        lengths = self.lengths
+        ids = np.zeros((len(self), max(1, lengths.max(initial=0))), np.int32)
+        ids[np.arange(ids.shape[1]) < lengths[:, None]] = self.values
+        return ids
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from fuseline.models.checkpoint import checked_number, checked_texts, refuse
-from fuseline.models.columns import CODEWORDS, Size
+from fuseline.models.columns import CODEWORDS, Sequence, Size
 from fuseline.models.features import Input
 from fuseline.plain import Json, JsonObject
 
@@ -53,6 +53,6 @@ def _sizes(saved: Json, inputs: tuple[Input, ...]) -> dict[str, Size]:
     numbers = [number for size in sizes.values() for number in size[1:]]
     if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers):
         refuse("inputs", "sizes from 0", numbers)
-    if any(size.values > CODEWORDS for size in sizes.values()):
+    if any(size.values > CODEWORDS for size in sizes.values() if size.kind != Sequence.kind):
         refuse("inputs", f"at most {CODEWORDS} codewords", sizes)
     return {name: sizes[name] for name in sorted(sizes)}

@@ -9,6 +9,7 @@ Every column says what it holds in its field's metadata (`comment`), which the P
 import pyarrow as pa
 
 COMMENT = b"comment"
+VOCABULARY = b"vocabulary"  # of a column of token ids: how many known words there are
 
 
 def column(name: str, kind: pa.DataType, comment: str, *, nullable: bool = True) -> pa.Field:
@@ -125,6 +126,16 @@ def indices(columns: int) -> pa.Schema:
 def ragged_indices() -> pa.Schema:
     """Return the schema of lists of class indices: 0 to n per document, int32; the index 0 is an unknown value."""
     return pa.schema([_ID, _STATUS, _PRESENT, column("indices", pa.list_(pa.int32()), _INDICES, nullable=False)])
+
+
+_TOKENS = "numbers of words in a vocabulary, in the order of the text; 0 is an unknown word"
+
+
+def sequences(vocabulary: int) -> pa.Schema:
+    """Return the schema of token ids in their order: 0 to n per document, int32, each 0 (unknown) to `vocabulary`."""
+    tokens = column("tokens", pa.list_(pa.int32()), _TOKENS, nullable=False)
+    tokens = tokens.with_metadata({**tokens.metadata, VOCABULARY: str(vocabulary).encode()})
+    return pa.schema([_ID, _STATUS, _PRESENT, tokens])
 
 
 _CODES = "numbers of codewords, one visual token per part of the codebook, each 0..255"

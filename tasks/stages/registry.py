@@ -1,14 +1,17 @@
 """Stages that a configuration adds by name under `stages`: each makes one more dataset for models to read."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Never, Protocol
 
 from pydantic import Field, model_validator
 
+from fuseline.models.columns import Column, Dense
 from fuseline.models.config import FrozenConfig
 from fuseline.plugins import Registry
 from fuseline.stores.errors import mismatch
 from fuseline.tasks.engine.nodes import ShardStage
 from fuseline.tasks.options import parse_options
+from fuseline.tasks.stages.sequences import WordSequence
 from fuseline.tasks.stages.train import Readable
 
 
@@ -21,13 +24,14 @@ class Stage(Protocol):
 
     @staticmethod
     def node(name: str, config: Never, sources: Readable) -> ShardStage:
-        """Return the node `embed/NAME` of a stage that makes vectors, which models and codebooks read by that name.
+        """Return the node `embed/NAME` of a stage, which models read by that name; codebooks read vectors alone.
 
-        It reads documents, clean text, detections and embeddings; `config` is of the type `Config`.
+        It reads documents, clean text, detections and embeddings; `config` is of the type `Config`. A stage that makes
+        anything else than vectors says so in a class variable `makes`, a kind of column.
         """
 
 
-OURS: tuple[type[Stage], ...] = ()  # those of the pipeline are wired in flows/graph.py
+OURS: tuple[type[Stage], ...] = (WordSequence,)  # those of the pipeline are wired in flows/graph.py
 STAGES: Registry[type[Stage]] = Registry("stage", {stage.kind: stage for stage in OURS})
 
 
@@ -48,3 +52,19 @@ class StageConfig(FrozenConfig):
     def parsed(self) -> FrozenConfig:
         """Return the options as the stage's own type."""
         return parse_options(STAGES[self.stage].Config, self.options)
+
+    @property
+    def makes(self) -> type[Column]:
+        """The kind of column that it makes."""
+        return made_by(self.stage)
+
+
+def made_by(stage: object) -> type[Column]:
+    """Return the kind of column that a stage of this name makes: vectors, unless it says otherwise."""
+    makes: type[Column] = getattr(STAGES.get(str(stage)), "makes", Dense)
+    return makes
+
+
+def making(stages: Mapping[str, StageConfig], kind: type[Column]) -> dict[str, StageConfig]:
+    """Return the stages that make a kind of column."""
+    return {name: spec for name, spec in stages.items() if spec.makes is kind}

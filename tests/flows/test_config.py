@@ -54,6 +54,11 @@ def refusal(values: dict[str, object]) -> str:
             {**BASE, "embed": {"image": {"encoder": "vocabulary"}}},
             ["quantize.pq.embedding", "image (indices)", "name an embedding of vectors"],
         ),
+        (
+            {**BASE, "stages": {"words": {"stage": "sequence"}}, "quantize": {"q": {"embedding": "words"}}},
+            ["quantize.q.embedding", "got 'words'"],
+        ),
+        ({"stages": {"words": {"stage": "sequence", "options": {"feild": "title"}}}}, ["did you mean 'field'?"]),
         ({"embed": {"x": {"encoder": "vocabulary", "field": "labels"}}}, ["detections", "field ocr or labels"]),
         ({"models": {"x": {"kind": "lightgbm", "ocr": ["signs"]}}}, ["models.x", "ocr", "a model that reads text"]),
         ({"models": {"x": {"kind": "text", "ocr": ["signs"]}}}, ["models.x.ocr", "'signs'"]),

@@ -46,6 +46,12 @@ def test_boosting_reads_every_embedding() -> None:
     assert config.models["lightgbm"].options["embeddings"] == ["image", "text"]
 
 
+def test_sequences_are_no_vectors() -> None:
+    words = {"words": {"stage": "sequence"}}
+    models = parse_config({**TEXT, "stages": words, "models": {"preset": "good"}}).models
+    assert models["lightgbm"].options["embeddings"] == ["image", "text"]
+
+
 def test_models_stand_beside_a_preset_and_options_over_its_own() -> None:
     beside = {"text": {"options": {"lr": 0.5}, "seed": 3}, "words": {"kind": "text", "options": {"word_ngrams": 2}}}
     models = parse_config({"models": {"preset": "fast", **beside}}).models
