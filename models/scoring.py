@@ -141,8 +141,9 @@ def count(classifier: Classifier, features: Features) -> Tally:
     total = Tally()
     for part, best, predicted in guesses(classifier, features):
         seen = pa.array(part.seen)
+        sure = pc.if_else(seen, pa.array(part.top_probabilities[:, 0]), None)
         rank, loss = pc.if_else(seen, part.rank, None), pc.if_else(seen, part.loss, None)
-        total += counted(Documents(part.block.labels, predicted, best, rank, loss))
+        total += counted(Documents(part.block.labels, predicted, best, sure, rank, loss))
     if not total.n:
         raise ValueError("a split to score: expected labelled documents, got none; check `split` and the labels")
     return total

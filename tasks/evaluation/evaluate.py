@@ -128,8 +128,8 @@ def _tally(predictions: pa.Table, documents: pa.Table, *, multi_label: bool) -> 
 
     best = column(predictions, "label")
     predicted = column(predictions, "predicted") if multi_label else single(best)
-    rank, loss = column(predictions, "rank"), column(predictions, "loss")
-    return counted(Documents(column(documents, "labels"), predicted, best, rank, loss))
+    given = (column(predictions, name) for name in ("score", "rank", "loss"))
+    return counted(Documents(column(documents, "labels"), predicted, best, *given))
 
 
 def score_model(shards: Shards, config: EvaluateConfig, context: Context) -> dict[str, pa.Table]:
@@ -151,9 +151,9 @@ def stage(
 ) -> Summary:
     """Return the node of a model's scores."""
     config = EvaluateConfig(model=name, kind=spec.kind, seed=spec.seed, splits=splits)
-    scored = Read(predictions, ("label", "predicted", "rank", "loss", "importance"))
+    scored = Read(predictions, ("label", "score", "predicted", "rank", "loss", "importance"))
     return Summary(
-        role=ROLE, short=name, flow="evaluate", version=5, config=config, tables=TABLES, fits=predictions.fits,
+        role=ROLE, short=name, flow="evaluate", version=6, config=config, tables=TABLES, fits=predictions.fits,
         reads=(scored, Read(documents, ("status", "split", "labels"))), summarise=score_model,
         unseen=tuple(split for split in splits if split != "train"),  # scores on train are marked as such
     )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zarr
 from safetensors.numpy import load_file
@@ -25,6 +26,8 @@ VOLATILE = {
 }  # fmt: skip
 # Options that came later, at the values that the models had before.
 LATER_OPTIONS = {("preset", "'fasttext'"), ("scaling", "'unit'"), ("bins", "255")}
+# Metrics that came later: their rows are left out.
+LATER_METRICS = ("hit_at_3", "hit_at_10", "ece", "quadratic_kappa", "auc")
 # Columns that the results table got after the golden numbers were taken: left out while they are null.
 LATER = ({"options", "condition"}, {"metrics.options", "metrics.condition"})
 # Names that changed since the net was drawn: what they hold did not.
@@ -117,7 +120,7 @@ def _former_trial(folder: Path) -> dict[str, Any]:
     metrics: dict[str, dict[str, float]] = {}
     for row in pq.read_table(path).to_pylist() if path.exists() else []:
         scores = metrics.setdefault(_former_split(row["split"], row["condition"]), {})
-        if not row["metric"].endswith(("_low", "_high")):
+        if not row["metric"].endswith(("_low", "_high")) and row["metric"] not in LATER_METRICS:
             scores[row["metric"]] = row["value"]
         if row["metric"] == "accuracy":
             scores["n"] = row["n"]
@@ -192,6 +195,9 @@ def _former_options(text: str | None) -> str | None:
 
 
 def _columns(table: pa.Table) -> dict[str, dict[str, Any]]:
+    for column in {"metric", "metrics.metric"} & {*table.column_names}:
+        later_rows = pc.fill_null(pc.is_in(table[column], pa.array(LATER_METRICS)), False)
+        table = table.filter(pc.invert(later_rows))
     later = next((names for names in LATER if names <= {*table.column_names}), set())
     empty = {name for name in later if table[name].null_count == len(table)}
     names = [name for name in table.column_names if name not in VOLATILE | empty]

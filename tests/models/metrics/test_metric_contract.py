@@ -20,17 +20,18 @@ from fuseline.models.metrics.registry import (
 from fuseline.models.metrics.scores import Tally
 
 every = pytest.mark.parametrize("name", sorted(METRICS))
-LABELS = np.array(["a", "b", "c", "d"])
+LABELS = np.array(["1", "2", "3", "4"])  # numbers: a metric may want an order
 
 
 def made_up(n: int, seed: int) -> Tally:
     """Count n documents with made-up predictions."""
     rng = np.random.default_rng(seed)
     best = LABELS[rng.integers(0, 4, n)]
-    truth = [sorted({best[i] if rng.random() < 0.6 else "b", *(["c"] if rng.random() < 0.3 else [])}) for i in range(n)]
+    truth = [sorted({best[i] if rng.random() < 0.6 else "2", *(["3"] if rng.random() < 0.3 else [])}) for i in range(n)]
     rank = [1 if best[i] in truth[i] else int(rng.integers(2, 9)) for i in range(n)]
     lists = pa.list_(pa.string())
-    columns = (truth, lists), ([[one] for one in best], lists), (best, None), (rank, pa.int32())
+    score = rng.random(n)
+    columns = (truth, lists), ([[one] for one in best], lists), (best, None), (score, pa.float32()), (rank, pa.int32())
     return counted(Documents(*(pa.array(*column) for column in columns), pa.array(rng.random(n), pa.float32())))
 
 
