@@ -34,6 +34,7 @@ from fuseline.stores.redaction import redacted_values
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.documents.near_duplicates import DuplicatesConfig
+from fuseline.tasks.evaluation.missing import MissingConfig
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig
 from fuseline.tasks.experiments.grid import SweepConfig
 from fuseline.tasks.options import NUMBER, explained, parse_options
@@ -94,6 +95,9 @@ class EvaluationConfig(FrozenConfig):
     splits: tuple[str, ...] = Field(("valid", "test"), description="Splits that are scored")
     folds: int | None = added(
         None, ge=0, description="Parts of a cross-validation over all documents that are not test; 0: none"
+    )
+    missing: Annotated[MissingConfig | None, BeforeValidator(lambda value: {} if value is True else value)] = added(
+        None, description="What models lose with an input masked, in all documents and at random; true: as by default"
     )
 
     @model_validator(mode="after")

@@ -13,7 +13,15 @@ from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.engine.leaks import check_leaks
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, ShardStage, in_fold, ordered, over
 from fuseline.tasks.engine.rows import HELD_OUT, Fold
-from fuseline.tasks.evaluation import contact_sheet, evaluate, gallery, label_leaks, statistics, token_dictionary
+from fuseline.tasks.evaluation import (
+    contact_sheet,
+    evaluate,
+    gallery,
+    label_leaks,
+    missing,
+    statistics,
+    token_dictionary,
+)
 from fuseline.tasks.evaluation.gallery import GalleryConfig
 from fuseline.tasks.stages import (
     clean,
@@ -172,6 +180,9 @@ def _results(
         yield label_leaks.stage(documents, read)
     for name, spec in models:
         yield evaluate.stage(name, spec, predictions[name], documents, splits=config.evaluation.splits)
+    if config.evaluation.missing is not None:
+        for name, spec in models:
+            yield missing.stage(name, spec, features, fits[name], config.evaluation.missing)
     for name, spec in models:
         examples = GalleryConfig(count=report.gallery, seed=spec.seed, split=report.split)
         yield gallery.stage(name, examples, predictions[name], documents, features.clean)

@@ -138,23 +138,38 @@ def count(classifier: Classifier, features: Features) -> Tally:
         TrainingError: a logit is no finite number.
         ValueError: no document of the split has a label.
     """
-    total = Tally()
-    for part, best, predicted in guesses(classifier, features):
-        seen = pa.array(part.seen)
-        sure = pc.if_else(seen, pa.array(part.top_probabilities[:, 0]), None)
-        rank, loss = pc.if_else(seen, part.rank, None), pc.if_else(seen, part.loss, None)
-        total += counted(Documents(part.block.labels, predicted, best, sure, rank, loss))
+    total = sum((counted(judged(classifier, block)) for block in grouped(labelled(features))), Tally())
     if not total.n:
         raise ValueError("a split to score: expected labelled documents, got none; check `split` and the labels")
     return total
 
 
+def judged(classifier: Classifier, block: Block) -> Documents:
+    """Return how a classifier answers labelled documents; one that holds nothing it reads has no answer.
+
+    Raises TrainingError when a logit is no finite number.
+    """
+    parts = [_judged(classifier, scored) for scored in score(classifier, block)]
+    return Documents(*(pa.concat_arrays(columns) for columns in zip(*parts, strict=True)))
+
+
 def guesses(classifier: Classifier, features: Features) -> Iterator[tuple[Scored, pa.Array, pa.Array]]:
     """Yield labelled documents with their best label (null where nothing was read) and predicted labels."""
-    # No constant of the module: a scalar makes pyarrow import pandas.
-    names, nothing = pa.array(classifier.labels, pa.string()), pa.scalar([], pa.list_(pa.string()))
     for block in grouped(labelled(features)):
         for part in score(classifier, block):
-            seen = pa.array(part.seen)
-            best = pc.if_else(seen, names.take(pa.array(part.best)), None)
-            yield part, best, pc.if_else(seen, part.predicted, nothing)
+            documents = _judged(classifier, part)
+            yield part, documents.best, documents.predicted
+
+
+def _judged(classifier: Classifier, part: Scored) -> Documents:
+    # No constants of the module: a scalar makes pyarrow import pandas.
+    names, nothing = pa.array(classifier.labels, pa.string()), pa.scalar([], pa.list_(pa.string()))
+    seen = pa.array(part.seen)
+    return Documents(
+        part.block.labels,
+        pc.if_else(seen, part.predicted, nothing),
+        pc.if_else(seen, names.take(pa.array(part.best)), None),
+        pc.if_else(seen, pa.array(part.top_probabilities[:, 0]), None),
+        pc.if_else(seen, part.rank, None),
+        pc.if_else(seen, part.loss, None),
+    )

@@ -22,6 +22,7 @@ from fuseline.stores.schemas import (
     DRIFT,
     FINDINGS,
     INGESTED,
+    MASKED_CLASSES,
     MODELS,
     PREDICTIONS,
     QUARANTINE,
@@ -140,7 +141,11 @@ TABLES: dict[str, PublishedTable] = {
         "one row per document and model: the document, its labels and what the model said", "query", query=_JOINED,
     ),
     "metrics": PublishedTable(
-        RESULTS, "one row per model, split and metric, of the last complete run", roles=("evaluation",)
+        RESULTS, "one row per model, split and metric, of the last complete run", roles=("evaluation", "missing")
+    ),
+    "masked_classes": PublishedTable(
+        MASKED_CLASSES, "one row per model, split, masked input and class, where `evaluation.missing` asks for them",
+        roles=("missing",),
     ),
     "metrics_history": PublishedTable(RESULTS, "metrics of every run that published", "runs"),
     "sweep_metrics": PublishedTable(

@@ -40,11 +40,16 @@ def count(
     totals = {split: Tally() for split in splits}
     for guessed, known in zip(predictions, documents, strict=True):
         _check_ids(guessed, known)
-        usable = pc.and_(pc.equal(known["status"], "ok"), pc.greater(pc.list_value_length(known["labels"]), 0))
-        for split in splits:
-            mask = pc.fill_null(pc.and_(usable, pc.equal(known["split"], split)), False)
-            totals[split] += _tally(guessed.filter(mask), known.filter(mask), multi_label=multi_label)
+        for split, rows in scored_rows(known, splits):
+            totals[split] += _tally(guessed.filter(rows), known.filter(rows), multi_label=multi_label)
     return totals
+
+
+def scored_rows(documents: pa.Table, splits: Sequence[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    """Yield each split with which rows (n,) bool of a shard of documents are scored in it: usable and labelled."""
+    usable = pc.and_(pc.equal(documents["status"], "ok"), pc.greater(pc.list_value_length(documents["labels"]), 0))
+    for split in splits:
+        yield split, pc.fill_null(pc.and_(usable, pc.equal(documents["split"], split)), False)
 
 
 def metric_table(

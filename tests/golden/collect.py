@@ -61,6 +61,8 @@ def collect(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
             name = folder if folder == "metrics" else f"{folder}/{path.stem}"
             if path.stem == "searches" and not pq.read_metadata(path).num_rows:
                 continue  # came later; models that are given all options search nothing
+            if path.stem == "masked_classes" and not pq.read_metadata(path).num_rows:
+                continue  # came later; a run that masks nothing has none
             if path.stem == "varied" and not pq.read_metadata(path).num_rows:
                 continue  # came later; a sweep that asks for no other threads and counts varies nothing
             found[name] = _columns(pq.read_table(path, partitioning=None))

@@ -18,7 +18,7 @@ from fuseline.stores.report_schemas import (
     RELEASE,
     STAGES,
 )
-from fuseline.stores.schemas import DRIFT, MODELS, QUARANTINE, RESULTS, SEARCHES, STATISTICS, TOKENS
+from fuseline.stores.schemas import DRIFT, MASKED_CLASSES, MODELS, QUARANTINE, RESULTS, SEARCHES, STATISTICS, TOKENS
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"
 VOID = {"meta", "br", "wbr", "img", "link", "hr"}
@@ -76,7 +76,8 @@ def full(name: str = "name") -> ReportData:
     statistics = [("documents", "documents", 10), ("clean", "words", 40), (f"label:{label}", "documents", 7)]
     held_out = [row for row in rows if row["split"] == "test" and row["metric"] in ("accuracy", "log_loss")]
     rows += [{**row, "fold": fold, "value": row["value"] - fold / 10} for row in held_out for fold in (0, 1)]
-    rows += [{**row, "condition": f"{name} masked"} for row in held_out]
+    shares = [f"{name} masked", f"{name} masked in 50 %"]
+    rows += [{**row, "condition": condition} for row in held_out if "fold" not in row for condition in shares]
     tables = {
         "measures": measure_table(),
         "metrics": pa.Table.from_pylist(rows, schema=RESULTS),
@@ -85,6 +86,10 @@ def full(name: str = "name") -> ReportData:
         ),
         "classes": pa.Table.from_pylist(
             [dict(zip(CLASSES.names, (name, "test", label, 0.5, 0.25, 0.33, 7, 3), strict=True))], schema=CLASSES
+        ),
+        "masked_classes": pa.Table.from_pylist(
+            [dict(zip(MASKED_CLASSES.names, (name, "test", shares[0], label, 0.5, 0.1, 0.2, 7, 3), strict=True))],
+            schema=MASKED_CLASSES,
         ),
         "confusion": pa.Table.from_pylist(
             [

@@ -1,0 +1,64 @@
+"""`evaluation.missing` from the configuration to the published tables."""
+
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from drive import run
+
+from fuseline.flows.config import parse_config
+from fuseline.flows.graph import build
+from fuseline.flows.results.publish import publish_results
+from fuseline.stores.errors import ConfigError
+from fuseline.stores.places import open_root
+from fuseline.tasks.engine.planner import PlanOptions, plan_all
+from tests.flows.test_cross_validation import values, write
+
+
+@pytest.mark.parametrize("given", [True, {"splits": ["valid", "test"], "shares": [0.5]}])
+def test_every_input_of_every_model_is_masked(tmp_path: Path, given: object) -> None:
+    write(tmp_path, 60)
+    config = parse_config(values(tmp_path, evaluation={"missing": given}))
+    nodes, root = build(config), open_root(config.root)
+    run(nodes, root)
+    publish_results(config, [], "run")
+    latest = Path(config.root) / "latest"
+    metrics = pq.read_table(latest / "metrics.parquet")
+    rows = [row for row in metrics.to_pylist() if row["metric"] == "accuracy" and row["condition"]]
+    everywhere = {(row["model"], row["condition"]) for row in rows if " in " not in row["condition"]}
+    assert everywhere == {
+        ("text", "text masked"), ("trees", "columns masked"), ("both", "text masked"), ("both", "trees masked")
+    }  # fmt: skip
+    splits = {"test"} if given is True else {"valid", "test"}
+    assert {row["split"] for row in rows} == splits
+    assert len(rows) == len(splits) * 4 * (10 if given is True else 2)
+    assert {row["value"] for row in rows if row["condition"] == "columns masked"} == {0}  # nothing else is read
+    classes = pq.read_table(latest / "masked_classes.parquet")
+    assert {*classes["model"].to_pylist()} == {"text", "trees", "both"}
+    assert pc.sum(classes["support"]).as_py() > 0
+    assert "With a part of the input masked" in (latest / "report.html").read_text()
+    assert not any(plan.todo for plan in plan_all(build(config), root, PlanOptions()))
+
+
+def test_other_shares_score_again_and_fit_nothing(tmp_path: Path) -> None:
+    plain = {node.name: node.key for node in build(parse_config(values(tmp_path, evaluation={})))}
+    asked = {node.name: node.key for node in build(parse_config(values(tmp_path, evaluation={"missing": {}})))}
+    other = {node.name: node.key for node in build(parse_config(values(tmp_path, evaluation={"missing": {"seed": 1}})))}
+    assert asked.keys() - plain.keys() == {"missing/text", "missing/trees", "missing/both"}
+    assert {name: asked[name] for name in plain} == plain
+    assert {name for name in other if other[name] != asked[name]} == asked.keys() - plain.keys()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"shares": [1.5]}, r"evaluation.missing.shares"),
+        ({"share": [0.5]}, r"evaluation.missing.share"),
+        ("yes", r"evaluation.missing"),
+        ({"splits": []}, r"evaluation.missing.splits"),
+    ],
+)
+def test_faults_are_named(given: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config({**values(Path("x")), "evaluation": {"missing": given}})
