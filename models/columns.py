@@ -270,9 +270,9 @@ class Sequence(Ragged):
         return replace(super().of(table, field), vocabulary=int(metadata.get(b"vocabulary", b"0")))
 
     def padded(self) -> NDArray[np.int32]:
-        """Return the ids (n, L), L that of the longest document and at least 1; 0 behind the end of a shorter one."""
+        """Return the ids (n, L), L that of the longest document and at least 1; -1 behind the end of a shorter one."""
         lengths = self.lengths
-        ids = np.zeros((len(self), max(1, lengths.max(initial=0))), np.int32)
+        ids = np.full((len(self), max(1, lengths.max(initial=0))), -1, np.int32)
         ids[np.arange(ids.shape[1]) < lengths[:, None]] = self.values
         return ids
 

@@ -33,6 +33,16 @@ def logits_name(name: str) -> str:
     return f"logits/{name}"
 
 
+def hidden_name(name: str) -> str:
+    """Return the dataset of what the last layer of a model of `models` reads."""
+    return f"hidden/{name}"
+
+
+def vectors_name(name: str) -> str:
+    """Return the dataset of vectors of a name: an embedding's, or `hidden/MODEL` as it is."""
+    return name if name.startswith(hidden_name("")) else embedding_name(name)
+
+
 class Input(NamedTuple):
     """One column that a classifier reads."""
 

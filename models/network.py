@@ -1,5 +1,6 @@
 """Base class of torch families: a subclass provides a network and the arrays of a batch."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -65,19 +66,35 @@ class NetworkClassifier(BaseClassifier):
         return LOSSES[self.config.loss_name(multi_label=self.multi_label)].link
 
     def predict_logits(self, block: Block) -> F32:
+        return self._run(block, self.network, len(self.labels))
+
+    def hidden(self, block: Block) -> F32:
+        """Return what the last layer reads of each document (n, H) float32: features that the network has learnt.
+
+        The network has a method `hidden` and the number of these features in `width`; raises ValueError without.
+        """
+        network: Any = self.network
+        if not hasattr(network, "hidden"):
+            cure = "read the logits of this model instead"
+            raise ValueError(f"hidden vectors: expected a network that has some, got {self.kind!r}; {cure}")
+        return self._run(block, network.hidden, network.width)
+
+    def _run(self, block: Block, function: "Callable[[dict[str, torch.Tensor]], torch.Tensor]", width: int) -> F32:
+        """Return what a function of the network makes of documents, (n, width)."""
         import torch
 
         device, batches, gather = torch_device(self.config.device), Batches(self.kind), self.gather(block)
-        network, mixed = self.network.to(device), self.config.precision == "bfloat16"
+        self.network.to(device)
+        mixed = self.config.precision == "bfloat16"
 
         def run(rows: Any) -> F32:
             batch = {name: to_device(array, device) for name, array in gather(np.asarray(rows)).items()}
             with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
-                return np.asarray(network(batch).float().cpu().numpy(), np.float32)
+                return np.asarray(function(batch).float().cpu().numpy(), np.float32)
 
         rows, size = range(len(block)), self.config.batch
         parts = [batches(run, rows[lo : lo + size]) for lo in range(0, len(block), size)]
-        return np.concatenate([np.zeros((0, len(self.labels)), np.float32), *parts])
+        return np.concatenate([np.zeros((0, width), np.float32), *parts])
 
     def describe(self) -> JsonObject:
         parameters = sum(array.size for array in self._arrays().values())

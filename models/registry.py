@@ -6,12 +6,13 @@ from fuseline.models.classifiers import decision, kiela
 from fuseline.models.classifiers.averaging import AvgProbs, AvgTfidf
 from fuseline.models.classifiers.boosting import Boosting
 from fuseline.models.classifiers.gmu import GMU
+from fuseline.models.classifiers.text_cnn import TextCNN
 from fuseline.models.classifiers.tfidf_linear import TfidfLinear
 from fuseline.models.features import Classifier
 from fuseline.plugins import Registry
 
 OURS: tuple[type[Classifier], ...] = (
-    *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, AvgTfidf, GMU, *decision.CLASSIFIERS,
+    *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, AvgTfidf, GMU, TextCNN, *decision.CLASSIFIERS,
 )  # fmt: skip
 MODELS: Registry[type[Classifier]] = Registry("model", {classifier.kind: classifier for classifier in OURS})
 

@@ -58,8 +58,12 @@ class GMU(NetworkClassifier):
     weights: dict[str, F32]  # Wv (H, Dv), Wt (H, Dt), Wz (H, Dv + Dt), W (C, H), b (C,)
 
     def predict_logits(self, block: Block) -> F32:
+        return product(self.hidden(block), self.weights["W"]) + self.weights["b"]
+
+    def hidden(self, block: Block) -> F32:
+        """Return h (n, H)."""
         inside = self._inside(block)
-        return product(inside.image + inside.text, self.weights["W"]) + self.weights["b"]
+        return inside.image + inside.text
 
     def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
         """Return modality -> (n,) share |w.(z h_v)| or |w.((1 - z) h_t)| of the chosen class's logit, without b."""

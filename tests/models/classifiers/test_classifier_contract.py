@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from fuseline.models.columns import Codes, Column, Dense, Logits, Text
+from fuseline.models.columns import Codes, Column, Dense, Logits, Sequence, Text
 from fuseline.models.config import FrozenConfig
 from fuseline.models.errors import CheckpointError
 from fuseline.models.features import Block, Classifier, Input
@@ -41,6 +41,11 @@ def column(one: Input, y: np.ndarray[Any, np.dtype[np.int64]], rng: np.random.Ge
         return Logits(np.where(present[:, None], logits, 0), present, ("c0", "c1", "c2"))
     if one.kind is Codes:
         return Codes(np.stack([y * 4 + rng.integers(0, 3, len(y)) for _ in range(4)], axis=1).astype(np.uint8), present)
+    if one.kind is Sequence:
+        words = [[1 + c, 5 + rng.integers(5), *([0] if rng.random() < 0.3 else [])] if here else []
+                 for c, here in zip(y, present, strict=True)]  # fmt: skip
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in words])])
+        return Sequence(offsets, np.array([word for row in words for word in row], np.int32), present, 9)
     pytest.skip(f"no documents with {one.kind.kind} here")
 
 

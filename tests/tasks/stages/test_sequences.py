@@ -110,8 +110,8 @@ def test_read_of_several_vocabularies_are_not_joined() -> None:
     assert Sequence.join([one, one]).vocabulary == one.at(slice(0, 1)).vocabulary == one.masked().vocabulary == 3
 
 
-def test_padded_ids_fill_up_with_zeros() -> None:
+def test_padded_ids_end_in_minus_one() -> None:
     column = Sequence(np.array([0, 2, 2, 5]), np.array([4, 0, 1, 2, 3], np.int32), np.array([True, False, True]), 9)
-    assert column.padded().tolist() == [[4, 0, 0], [0, 0, 0], [1, 2, 3]]
-    assert column.masked().padded().tolist() == [[0], [0], [0]]
+    assert column.padded().tolist() == [[4, 0, -1], [-1, -1, -1], [1, 2, 3]]
+    assert column.masked().padded().tolist() == [[-1], [-1], [-1]]
     assert column.at(slice(0, 0)).padded().shape == (0, 1)

@@ -1,0 +1,75 @@
+"""What networks of one branch per input share: the arrays of a batch, and options that valid documents choose."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fuseline.models.automatic import Chosen
+from fuseline.models.columns import Column, Dense, Sequence
+from fuseline.models.config import FrozenConfig
+from fuseline.models.dense import unit_rows, usable
+from fuseline.models.features import Block, Features, Input, embedding_name
+from fuseline.models.network import NetworkClassifier, NetworkConfig
+from fuseline.models.stopping import choose_by_stopping
+from fuseline.models.training import Gather
+
+Take = Callable[[NDArray[np.int64]], NDArray[Any]]
+
+
+class PanelClassifier(NetworkClassifier):
+    """A network with one branch per input (`Panel`); a family gives its branches and its body.
+
+    Vectors are taken at unit length, zeros where they are missing; texts as token ids.
+    """
+
+    Config: ClassVar[type[FrozenConfig]] = NetworkConfig
+    bias: ClassVar[str] = "last.bias"
+
+    def gather(self, block: Block) -> Gather:
+        takes = {branch_name(one): self._take_of(one, block.column(*one)) for one in self._inputs()}
+        return lambda rows: {name: take(rows) for name, take in takes.items()}
+
+    def _inputs(self) -> tuple[Input, ...]:
+        return type(self).inputs(self.config)  # type: ignore[arg-type]
+
+    def _take_of(self, one: Input, column: Column) -> Take:
+        """Return what makes the array of an input of the places (m,) of documents.
+
+        Raises ValueError for a column of another size than that trained with.
+        """
+        wanted = self.sizes[one.name]
+        if column.size != wanted:
+            cure = "predict with what the model was trained with"
+            raise ValueError(f"{one.name}: expected {wanted!r}, got {column.size!r}; {cure}")
+        if isinstance(column, Dense):
+            return vectors_of(column)
+        if isinstance(column, Sequence):
+            return ids_of(column)
+        raise ValueError(f"{one.name}: expected vectors or a sequence, got {column.kind!r}; name another input")
+
+    def _choice(self, train: Features, valid: Features | None) -> Chosen:
+        return choose_by_stopping(type(self), self.config, train, valid)
+
+
+def branch_name(one: Input) -> str:
+    """Return what an input is called among the branches: its short name, dots as in no module's name."""
+    return one.name.removeprefix(embedding_name("")).replace(".", "_")
+
+
+def vectors_of(column: Dense) -> Take:
+    """Return what takes vectors (m, D) of unit length, zeros where they are missing or not finite."""
+    X = np.array(column.values, np.float32)
+    X[~usable(X, column.present, unit=False)] = 0
+    return unit_rows(X).__getitem__
+
+
+def ids_of(column: Sequence) -> Take:
+    """Return what takes token ids (m, L), as many as the longest of the m documents has, -1 behind the end."""
+    ids, lengths = column.padded(), column.lengths
+
+    def take(rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        return ids[rows, : max(1, lengths[rows].max(initial=0))]
+
+    return take
