@@ -36,6 +36,7 @@ class Column(ABC):
     """One modality of some consecutive documents; values of absent documents are meaningless."""
 
     kind: ClassVar[str]
+    lazy: ClassVar[bool] = False  # whether its entries are read when they are used: a table of them may be huge
     present: Mask  # (n,)
 
     @property
@@ -282,6 +283,7 @@ class Pixels(Column):
     """Pictures of one size, read when they are taken: a shard of them may be larger than memory allows."""
 
     kind: ClassVar[str] = "pixels"
+    lazy: ClassVar[bool] = True
 
     shape: tuple[int, int, int]  # H, W, channels
     source: Take  # places (m,) of the shard -> (m, H, W, channels) uint8
@@ -319,9 +321,13 @@ class Pixels(Column):
     @classmethod
     def of(cls, table: pa.Table, field: str) -> "Pixels":
         height, width, channels = orjson.loads((table.schema.field(field).metadata or {})[b"shape"])
-        pictures = _matrix(table[field]).reshape(-1, height, width, channels)
-        places = np.arange(len(pictures), dtype=np.int64)
-        return cls((height, width, channels), pictures.__getitem__, places, _present(table))
+        shape, present = (height, width, channels), _present(table)
+        parts, start = list[Pixels](), 0
+        for chunk in table[field].chunks or [table[field].combine_chunks()]:  # to join them would read them all
+            pictures, places = _matrix(chunk).reshape(-1, *shape), np.arange(len(chunk), dtype=np.int64)
+            parts.append(cls(shape, pictures.__getitem__, places, present[start : start + len(chunk)]))
+            start += len(chunk)
+        return parts[0] if len(parts) == 1 else cls.join(parts)
 
 
 @dataclass(frozen=True, eq=False)

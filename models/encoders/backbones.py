@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 
 from fuseline.models.config import FrozenConfig, runtime_option
 from fuseline.models.device import Batches, Device, Precision, forward, to_device, torch_device
 from fuseline.models.encoders.base import Modality, files_digest, package
 from fuseline.models.errors import MissingWeights
+from fuseline.models.frames import Frame, resized
 from fuseline.models.threads import thread_limit
 from fuseline.models.weights import download_cure, fetched, supplied, weight_places
 
@@ -37,7 +37,7 @@ class BackbonePreset(NamedTuple):
     megabytes: int
     side: int = 224
     pixels: Pixels = "imagenet"
-    frame: Literal["crop", "stretch"] = "crop"
+    frame: Frame = "crop"
 
     @property
     def url(self) -> str:
@@ -94,7 +94,7 @@ class BackboneConfig(FrozenConfig):
         description="Scale of pixel values: imagenet: mean and deviation; unit: 0..1; caffe: 0..255, "
         "mean-subtracted BGR; default: the preset's",
     )
-    frame: Literal["crop", "stretch"] | None = Field(
+    frame: Frame | None = Field(
         None, description="crop: the centre square; stretch: the whole image; default: the preset's"
     )
     precision: Precision = Field("float32", description="Number format of the network")
@@ -155,12 +155,7 @@ class Backbone:
 
     def prepare(self, item: Rgb) -> Rgb:
         """Return the image as (side, side, 3) uint8, bicubic."""
-        height, width = item.shape[:2]
-        box = None
-        if self.frame == "crop":
-            cut = min(height, width)
-            box = ((width - cut) / 2, (height - cut) / 2, (width + cut) / 2, (height + cut) / 2)
-        return np.asarray(Image.fromarray(item).resize((self.side, self.side), Image.Resampling.BICUBIC, box=box))
+        return resized(item, self.side, self.frame)
 
     def encode(self, items: Sequence[Rgb]) -> NDArray[np.float32]:
         """Return embeddings (n, dim) of n prepared images."""

@@ -1,5 +1,6 @@
-"""Shards as Zarr v3 groups: for dense vectors, one per document."""
+"""Shards as Zarr v3 groups: for dense vectors and pictures, one per document."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class ZarrStore:
     """One group per shard and one array per column; numbers and vectors uncompressed, written whole by one writer.
 
     Holds non-null columns of numbers, booleans, strings, fixed-size binary and fixed-size lists of numbers, with what
-    their fields say.
+    their fields say. Columns of bytes, pictures above all, are mapped into memory: only what is taken of one is read.
     """
 
     def __init__(self, folder: Root) -> None:
@@ -56,7 +57,7 @@ class ZarrStore:
         return records
 
     def read(self, name: str, files: dict[str, FileRecord], columns: tuple[str, ...] | None) -> pa.Table:
-        """Read columns of a shard after their digests were checked."""
+        """Read columns of a shard after their digests were checked; what is mapped outlives its files."""
         wanted = files if columns is None else {f: r for f, r in files.items() if _column_of(f) in (*columns, "")}
         check_files(self.folder, wanted)
         with self.folder.reading(self.file(name)) as path:
@@ -64,7 +65,7 @@ class ZarrStore:
             types: dict[str, str] = group.attrs["columns"]
             names = list(types) if columns is None else list(columns)
             metadata: dict[str, dict[str, str]] = group.attrs.get("metadata", {})
-            arrays = [_read_array(np.asarray(group[column][:]), types[column]) for column in names]
+            arrays = [_read_column(path / column, group[column], types[column]) for column in names]
         fields = [
             pa.field(column, array.type, metadata=metadata.get(column))
             for column, array in zip(names, arrays, strict=True)
@@ -139,6 +140,22 @@ def _to_numpy(column: pa.Array) -> NDArray[Any]:
         rows = data[column.offset * kind.byte_width : (column.offset + len(column)) * kind.byte_width]
         return rows.reshape(len(column), kind.byte_width)
     return np.asarray(column.to_numpy(zero_copy_only=False))
+
+
+def _read_column(path: Path, array: Any, kind: str) -> pa.Array | pa.ChunkedArray:
+    if array.dtype != np.uint8 or array.ndim != 2 or not array.size:
+        return _read_array(np.asarray(array[:]), kind)
+    return pa.chunked_array([_read_array(rows, kind) for rows in _mapped(path, array)])
+
+
+def _mapped(path: Path, array: Any) -> Iterator[NDArray[np.uint8]]:
+    """Yield the chunks (m, width) of an array of bytes, whose files hold nothing but them."""
+    n, width = array.shape
+    rows = array.chunks[0]
+    for number, start in enumerate(range(0, n, rows)):
+        file, shape = path / array.metadata.encode_chunk_key((number, 0)), (min(rows, n - start), width)
+        # Zarr writes no file for a chunk of zeros.
+        yield np.asarray(np.memmap(file, np.uint8, "r", shape=shape)) if file.exists() else np.zeros(shape, np.uint8)
 
 
 def _read_array(values: NDArray[Any], kind: str) -> pa.Array:

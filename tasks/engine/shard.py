@@ -112,7 +112,7 @@ class Draft:
         """Compute the wanted rows, or all of them for a stage over whole shards."""
         with self.step("compute"):
             tables, todo = self.tables, np.flatnonzero(self.wanted)
-            if self.stage.by_row:
+            if self.stage.by_row and len(todo) < len(self._reused):  # to take all rows would copy pictures
                 tables = [table.take(todo) for table in tables]
             table = transform(tables, cast(Never, self.stage.config), context(self.stage, self.root, self.source))
             self._fresh = self._checked(table) if self.stage.by_row else table

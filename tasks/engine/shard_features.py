@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,7 +15,7 @@ from fuseline.models.progress import note
 from fuseline.stores.root import Root
 from fuseline.tasks.engine.cache import Cache
 from fuseline.tasks.engine.inputs import split_rows, upstream_tables
-from fuseline.tasks.engine.nodes import Ingest, Node, Read
+from fuseline.tasks.engine.nodes import Feature, Ingest, Node, Read
 from fuseline.tasks.engine.planner import InputsSnapshot
 
 
@@ -40,21 +41,26 @@ class ShardFeatures:
 
     def read(self) -> Iterator[Block]:
         """Yield the blocks from the shards."""
-        for tables in self.tables():
-            yield block_of(self.node.reads, tables)
+        for tables, rows in self._shards():
+            yield block_of(self.node.reads, tables, rows)
 
     def tables(self) -> Iterator[list[pa.Table]]:
         """Yield one table per read of each shard that holds rows of the split."""
+        for tables, rows in self._shards():
+            yield [table.filter(rows) for table in tables]
+
+    def _shards(self) -> Iterator[tuple[list[pa.Table], pa.ChunkedArray]]:
+        """Yield the whole tables of each shard that holds rows of the split, and which rows (n,) bool these are."""
         rows = 0
         for index in self.indices:
             note(rows, self.n_rows)
             tables = upstream_tables(self.node, self.root, index)
             mask = pc.fill_null(pc.equal(tables[0]["split"], self.split), False)
-            tables = [table.filter(mask) for table in tables]
-            rows += tables[0].num_rows
+            chosen = pc.sum(mask).as_py() or 0
+            rows += chosen
             self.saw[self.split] = max(rows, self.saw.get(self.split, 0))
-            if tables[0].num_rows:
-                yield tables
+            if chosen:
+                yield tables, mask
 
 
 @dataclass
@@ -109,14 +115,15 @@ class Blocks:
         """Do nothing: memory frees itself."""
 
 
-def block_of(reads: Sequence[Read], tables: Sequence[pa.Table]) -> Block:
+def block_of(reads: Sequence[Read], tables: Sequence[pa.Table], rows: pa.ChunkedArray | None = None) -> Block:
     """Turn one shard of what a node reads into a block.
 
     Args:
         reads: the documents first, for ids and labels; of the others those whose node makes a feature become columns.
         tables: one per read, all with the same rows.
+        rows: which of them (n,) bool the block holds; all by default.
     """
-    documents = tables[0]
+    documents = tables[0] if rows is None else tables[0].filter(rows)
     n = documents.num_rows
     ids = documents["id"].combine_chunks()
     no_labels = "labels" not in documents.column_names
@@ -126,9 +133,16 @@ def block_of(reads: Sequence[Read], tables: Sequence[pa.Table]) -> Block:
         feature = read.node.feature
         if feature is None:
             continue
-        name, column = read.into or read.node.column, feature.kind.of(table, feature.field)
+        name, column = read.into or read.node.column, _column(feature, table, rows)
         before = columns.get(name)
         if isinstance(before, Text) and isinstance(column, Text):
             column = before.followed_by(column)
         columns[name] = column
     return Block(ids, labels, columns)
+
+
+def _column(feature: Feature, table: pa.Table, rows: pa.ChunkedArray | None) -> Column:
+    """Return some rows of a table as a column; what is read when it is used is not read to be left out."""
+    if rows is None or not feature.kind.lazy:
+        return feature.kind.of(table if rows is None else table.filter(rows), feature.field)
+    return feature.kind.of(table, feature.field).at(np.flatnonzero(rows.to_numpy()))

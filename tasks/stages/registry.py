@@ -11,6 +11,7 @@ from fuseline.plugins import Registry
 from fuseline.stores.errors import mismatch
 from fuseline.tasks.engine.nodes import ShardStage
 from fuseline.tasks.options import parse_options
+from fuseline.tasks.stages.pixels import PixelsStage
 from fuseline.tasks.stages.sequences import WordSequence
 from fuseline.tasks.stages.train import Readable
 
@@ -31,7 +32,7 @@ class Stage(Protocol):
         """
 
 
-OURS: tuple[type[Stage], ...] = (WordSequence,)  # those of the pipeline are wired in flows/graph.py
+OURS: tuple[type[Stage], ...] = (WordSequence, PixelsStage)  # those of the pipeline are wired in flows/graph.py
 STAGES: Registry[type[Stage]] = Registry("stage", {stage.kind: stage for stage in OURS})
 
 

@@ -182,6 +182,21 @@ def test_pictures_are_read_when_they_are_taken_and_each_source_once() -> None:
     assert both.nbytes < 100
 
 
+def test_pictures_of_a_table_in_chunks_keep_their_order() -> None:
+    pictures = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    parts = (pictures[:3], pictures[3:])
+    chunks = [pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), 6) for part in parts]
+    field = pa.field("pixels", pa.list_(pa.uint8(), 6), metadata={"shape": "[1, 2, 3]"})
+    schema = pa.schema([pa.field("present", pa.bool_()), field])
+    table = pa.table([pa.array([True, False, True, True]), pa.chunked_array(chunks)], schema=schema)
+    column = Pixels.of(table, "pixels")
+    assert column.shape == (1, 2, 3)
+    assert column.present.tolist() == [True, False, True, True]
+    assert column.take(np.array([3, 0, 2])).reshape(3, 6).tolist() == pictures[[3, 0, 2]].tolist()
+    none = Pixels.of(table.slice(0, 0), "pixels")
+    assert none.take(np.zeros(0, np.int64)).shape == (0, 1, 2, 3)
+
+
 def test_columns_that_do_not_fit_are_not_joined() -> None:
     here = np.ones(1, bool)
     numbers = np.zeros((1, 2), np.float32)

@@ -2,16 +2,20 @@
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from fuseline.stores.errors import DamagedError, DataError
+from fuseline.stores.layouts import zarr
 from fuseline.stores.layouts.parquet import ParquetStore
 from fuseline.stores.layouts.zarr import ZarrStore
 from fuseline.stores.manifest import FileRecord
 from fuseline.stores.places import PLACES, open_root
+from fuseline.stores.places.local import LocalRoot
 from fuseline.stores.store import LAYOUTS, Store, open_store
 
 IDS = ["a", "a/b", "../../etc/passwd", "", " ", "日本語", "\U0001f600", "e\u0301", "C:\\x", "x" * 1000]
@@ -222,6 +226,25 @@ class TestZarr(StoreContract):
         assert store.read("s", files, ("id", "codes")).num_rows == len(IDS)
         with pytest.raises(DamagedError):
             store.read("s", files, ("id", "embedding"))
+
+    def test_bytes_are_mapped_chunk_by_chunk_and_outlive_their_files(self, store, monkeypatch):
+        """A shard of pictures may be larger than memory allows."""
+        monkeypatch.setattr(zarr, "CHUNK_BYTES", 2 << 20)
+        values = np.random.default_rng(0).integers(0, 256, (11, 1 << 20), np.uint8)
+        values[4:6] = 0  # Zarr writes no file for these
+        pictures = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+        files = store.write("s", pa.table({"id": [str(n) for n in range(11)], "pixels": pictures}))
+        store.read("s", files, ("pixels",))  # its digests were compared
+        before = pa.total_allocated_bytes()
+        tracemalloc.start()
+        read = store.read("s", files, ("pixels",))["pixels"]
+        allocated = tracemalloc.get_traced_memory()[1] + pa.total_allocated_bytes() - before
+        tracemalloc.stop()
+        assert read.num_chunks == 6
+        if isinstance(store.folder, LocalRoot):
+            assert allocated < 3 << 20  # the zeros
+        store.delete("s")
+        assert (np.asarray(read.combine_chunks().flatten()).reshape(values.shape) == values).all()
 
 
 def test_every_layout_is_under_the_contract():

@@ -6,12 +6,14 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from fuseline.flows.config import parse_config
 from fuseline.flows.graph import build
 from fuseline.models.config import FrozenConfig
 from fuseline.stores.places import open_root
 from fuseline.stores.root import Root
+from fuseline.tasks.engine.image_pass import ImageTransform, run_pass
 from fuseline.tasks.engine.inputs import context, upstream_tables
 from fuseline.tasks.engine.nodes import ShardStage
 from fuseline.tasks.stages.registry import STAGES, StageConfig
@@ -22,6 +24,7 @@ ROWS = 24
 OURS = ("clean", "columns", "colours", "predictions", "logits")
 NAMES = {"clean": "clean/text", "columns": "embed/columns", "colours": "embed/colours",
          "predictions": "predictions/mean", "logits": "logits/words"}  # fmt: skip
+SMALL = {"pixels": {"side": 4}}
 PAGE = "<h1>{0}</h1><p>{0} word <a href=x>link</a><img src=y></p>"
 
 every = pytest.mark.parametrize("name", [*OURS, *sorted(STAGES)])
@@ -31,8 +34,10 @@ every = pytest.mark.parametrize("name", [*OURS, *sorted(STAGES)])
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write documents of two labels, some of which lack their page or their columns."""
     folder = tmp_path_factory.mktemp("stages")
+    for n in range(3):
+        Image.new("RGB", (6, 9), (n, 99, 200)).save(folder / f"{n}.png")
     write_documents(folder, [
-        {"id": f"d{n}", "label": "ab"[n % 2], "title": f"title {n}",
+        {"id": f"d{n}", "label": "ab"[n % 2], "title": f"title {n}", "image": f"{n % 5}.png",
          "html": None if n == 3 else PAGE.format("ab"[n % 2]), "size": None if n == 4 else n,
          "colour": ["red", "blue", None][n % 3]}
         for n in range(ROWS)
@@ -48,12 +53,13 @@ def made(folder: Path) -> dict[str, ShardStage]:
               "more": {"kind": "text", "options": {"preset": "fasttext", "dim": 4, "epochs": 2}, "seed": 1},
               "mean": {"kind": "fixed_mean", "options": {"models": ["words", "more"]}}}  # fmt: skip
     config = parse_config({
-        "root": str(folder / "root"), "models": models, "stages": {kind: {"stage": kind} for kind in STAGES},
+        "root": str(folder / "root"), "models": models,
+        "stages": {kind: {"stage": kind, "options": SMALL.get(kind, {})} for kind in STAGES},
         "source": {"reader": "jsonl", "path": str(folder / "documents.jsonl"), "options": options},
         "embed": {"columns": {"encoder": "tabular"}, "colours": {"encoder": "tabular", "output": "indices"}},
     })  # fmt: skip
     nodes = build(config)
-    run(nodes, open_root(folder / "root"))
+    run(nodes, open_root(folder / "root"), source=str(folder))
     stages = {node.name: node for node in nodes if isinstance(node, ShardStage)}
     return {
         **{name: stages[full] for name, full in NAMES.items()},
@@ -65,6 +71,9 @@ def apply(stage: ShardStage, root: Root, first: int = 0, n: int = ROWS) -> pa.Ta
     """Return what a stage's function makes of some rows of its first shard."""
     tables = [table.slice(first, n) for table in upstream_tables(stage, root, 0)]
     transform: Any = stage.transform
+    if isinstance(transform, ImageTransform):
+        consumer: Any = transform.consumer
+        return run_pass(tables[0], [consumer(tables, stage.config)], source=str(root.local("").parent)).tables[0]
     return transform(tables, stage.config, context(stage, root, ""))
 
 
