@@ -49,6 +49,12 @@ class TrainingConfig(FrozenConfig):
     bias: Literal["zero", "frequencies"] = added(
         "zero", description="frequencies: the logits start from how frequent the classes are"
     )
+    modality_dropout: float = added(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Chance that a document loses one of its inputs, whole, in a step of training; one always stays",
+    )
     select: Compared | None = added(
         None, description="Metric on valid whose best epoch is kept; default: the last epoch is"
     )

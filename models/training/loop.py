@@ -19,6 +19,7 @@ from fuseline.models.labels import Classes, labelled
 from fuseline.models.metrics.registry import METRICS
 from fuseline.models.progress import note, note_doing
 from fuseline.models.training.config import TrainingConfig
+from fuseline.models.training.dropout import Gather, Maskable
 from fuseline.models.training.losses import LOSSES, class_weights
 from fuseline.models.training.optimizers import build_optimizer
 from fuseline.models.training.schedules import Plateau, factor
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 CHECKED = 64  # steps between two looks at the loss: each waits for a GPU
 _log = logging.getLogger(__name__)
 
-Gather = Callable[[NDArray[np.int64]], dict[str, NDArray[Any]]]
 Evaluate = Callable[["torch.nn.Module"], dict[str, float]]
 
 
@@ -60,11 +60,19 @@ class Family(Protocol):
         """Return what makes the arrays of a batch, by name, of the places (m,) of its documents in the block."""
 
 
+class Part(NamedTuple):
+    """Documents of a batch that are gathered alike."""
+
+    gather: Gather
+    rows: NDArray[np.int64]  # (m,) of the group
+    truth: NDArray[np.float32]  # (m, C)
+
+
 class Group(NamedTuple):
     """Documents that are shuffled together."""
 
     n: int
-    gather: Gather
+    inputs: Maskable
     truth: Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
@@ -115,6 +123,7 @@ class Loop:
         self.best: dict[str, torch.Tensor] = {}
         self.steps = 0
         self.groups: list[Group] | None = None
+        self.maskable = self._maskable()
 
     order: NDArray[np.int64] | None  # of the documents of a group that is under way
 
@@ -145,8 +154,9 @@ class Loop:
             return
         kept, room = list[Group](), self.config.memory_mb << 20
         for block in grouped(labelled(train)):
-            group = Group(len(block), self.family.gather(block), self.classes.truth(block.labels))
-            room -= 2 * block.nbytes  # what is gathered from may be a copy
+            inputs = Maskable.of(self.family.gather, block, self.maskable)
+            group = Group(len(block), inputs, self.classes.truth(block.labels))
+            room -= (2 + len(self.maskable)) * block.nbytes  # what is gathered from may be a copy
             if room >= 0:
                 kept.append(group)
             else:
@@ -157,12 +167,14 @@ class Loop:
     def _train(self, group: "Group", store: "StateStore | None") -> None:
         import torch
 
-        n, gather, truth = group
+        n, inputs, truth = group
         if self.order is None:
             self.order = torch.randperm(n).numpy()
         for lo in range(self.at.offset, len(self.order), self.config.batch):
             rows = self.order[lo : lo + self.config.batch]
-            self._step(gather, rows, truth(rows))  # of a batch alone: the (n, C) of a block may be huge
+            own = truth(rows)  # of a batch alone: the (n, C) of a block may be huge
+            masked = inputs.parts(rows, self.config.modality_dropout)
+            self._step([Part(gather, rows[places], own[places]) for gather, places in masked])
             self.at.offset = lo + len(rows)
             note(self.at.documents, self.classes.documents)
             self.steps += 1
@@ -171,29 +183,30 @@ class Loop:
             if store is not None:
                 store.save_if_due(self)
 
-    def _step(self, gather: Gather, rows: NDArray[np.int64], truth: NDArray[np.float32]) -> None:
+    def _step(self, parts: list[Part]) -> None:
         from torch.nn.utils import clip_grad_norm_
 
-        self._set_rate(len(rows))
-        loss = self.gradient(gather, rows, truth)
+        n = sum(len(part.rows) for part in parts)
+        self._set_rate(n)
+        loss = self.gradient(parts)
         if self.config.clip is not None:
             clip_grad_norm_(self.module.parameters(), self.config.clip)
         self.optimizer.step()
-        self.total += loss.double() * len(rows)
-        self.at.documents += len(rows)
+        self.total += loss.double() * n
+        self.at.documents += n
 
-    def gradient(self, gather: Gather, rows: NDArray[np.int64], truth: NDArray[np.float32]) -> "torch.Tensor":
-        """Take the gradient of a batch's mean loss, in parts where the device has no memory for all; return the loss.
+    def gradient(self, parts: list[Part]) -> "torch.Tensor":
+        """Take the gradient of a batch's mean loss, cut further where the device has no memory; return the loss.
 
         The parts' gradients add up to the batch's, unless a layer looks at the batch as a whole (batch norm).
         """
-        n = len(rows)
+        n = sum(len(part.rows) for part in parts)
         while True:
             self.optimizer.zero_grad()
             size = self.batches.size(n)
             try:
                 loss = sum(self._backward(gather, rows[lo : lo + size], truth[lo : lo + size], n)
-                           for lo in range(0, n, size))  # fmt: skip
+                           for gather, rows, truth in parts for lo in range(0, len(rows), size))  # fmt: skip
             except out_of_memory():
                 self.batches.halve(size)
             else:
@@ -255,6 +268,14 @@ class Loop:
 
     def _has_waited(self) -> bool:
         return self.config.patience is not None and self.at.waited >= self.config.patience
+
+    def _maskable(self) -> tuple[str, ...]:
+        """Return the inputs that documents may lose."""
+        dropout, names = self.config.modality_dropout, tuple(sorted(self.family.sizes))
+        if dropout and len(names) < 2:
+            expected = f"modality_dropout: expected 0 for {self.family.kind}, which reads {len(names)} input"
+            raise ValueError(f"{expected}, got {dropout!r}; leave it out, or choose a model that reads several")
+        return names if dropout else ()
 
     def _start_bias(self) -> None:
         import torch

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from fuseline.models.config import key_values
 from fuseline.models.errors import TrainingError
 from fuseline.models.labels import classes_of
-from fuseline.models.training.loop import Loop
+from fuseline.models.training.loop import Loop, Part
 from tests.models.synthetic import Blocks
 from tests.models.training.linear_family import Linear, LinearConfig, bits, data, fit
 
@@ -83,7 +83,9 @@ def test_the_gradient_of_a_batch_does_not_depend_on_its_parts(n, part, several, 
     found = []
     for size in (None, part):
         run.batches.largest = size
-        found.append((float(run.gradient(gather, rows, truth)), [p.grad.clone() for p in run.module.parameters()]))
+        found.append(
+            (float(run.gradient([Part(gather, rows, truth)])), [p.grad.clone() for p in run.module.parameters()])
+        )
     (whole, expected), (parts, gradients) = found
     assert parts == pytest.approx(whole, rel=1e-5)
     for a, b in zip(expected, gradients, strict=True):
