@@ -26,7 +26,7 @@ from fuseline.flows.presets import expand, with_preset
 from fuseline.models.columns import Codes, Dense, Pixels, Sequence
 from fuseline.models.config import FrozenConfig, added, key_values, runtime_option
 from fuseline.models.encoders import ENCODERS
-from fuseline.models.features import codes_name, embedding_name
+from fuseline.models.features import codes_name, embedding_name, hidden_name
 from fuseline.models.metrics.registry import Compared
 from fuseline.stores.digests import key_digest
 from fuseline.stores.errors import ConfigError, mismatch
@@ -44,6 +44,7 @@ from fuseline.tasks.stages.detect import DetectConfig
 from fuseline.tasks.stages.embed import ImageEmbedConfig, TextEmbedConfig
 from fuseline.tasks.stages.embed_columns import TabularEmbedConfig
 from fuseline.tasks.stages.embed_indices import IndexEmbedConfig
+from fuseline.tasks.stages.hidden import has_hidden
 from fuseline.tasks.stages.quantize import QuantizeConfig
 from fuseline.tasks.stages.registry import StageConfig, making
 from fuseline.tasks.stages.train import ModelConfig, in_order
@@ -215,7 +216,7 @@ class Config(FrozenConfig):
         for name, model in self.models.items():
             for column in model.inputs():
                 short = column.name.removeprefix(codes_name("") if column.kind is Codes else embedding_name(""))
-                if column.kind is Dense:
+                if column.kind is Dense and short not in map(hidden_name, model.reads_hidden()):
                     self._dense(f"models.{name}.options (embedding)", short)
                 elif column.kind is Codes:
                     _known(f"models.{name}.options (codes)", short, self.quantize)
@@ -223,6 +224,10 @@ class Config(FrozenConfig):
                     _known(f"models.{name}.options ({column.kind.kind})", short, making(self.stages, column.kind))
             for base in sorted(model.reads()):
                 _known(f"models.{name}.options.models", base, self.models)
+            for base in sorted(model.reads_hidden()):
+                if not has_hidden(self.models[base].kind):
+                    what, cure = f"models.{name}.options", f"{self.models[base].kind} has no hidden vectors"
+                    raise ValueError(mismatch(what, "hidden vectors of a network", hidden_name(base), cure))
         in_order(self.models)
         return self
 

@@ -31,6 +31,7 @@ from fuseline.tasks.stages import (
     embed,
     embed_columns,
     embed_indices,
+    hidden,
     logits,
     predict,
     quantize,
@@ -141,14 +142,16 @@ def _build(config: Config) -> list[Node]:
 
 
 def _fits(config: Config, features: Readable) -> tuple[dict[str, Fit], Readable]:
-    """Return the models by name, and the features with the logits that some of them read."""
-    fits, read = {}, {base for spec in config.models.values() for base in spec.reads()}
-    for name in in_order(config.models):
-        spec = config.models[name]
+    """Return the models by name, and the features with the logits and hidden vectors that some of them read."""
+    fits, models = {}, config.models
+    read = {base for spec in models.values() for base in spec.reads_logits()}
+    seen_inside = {base for spec in models.values() for base in spec.reads_hidden()}
+    for name in in_order(models):
+        spec, before = models[name], features
         fits[name] = train.stage(name, spec, features)
-        if name in read:
-            logit_node = logits.stage(name, spec, features, fits[name])
-            features = features._replace(others=(*features.others, logit_node))
+        for stage, wanted in ((logits.stage, read), (hidden.stage, seen_inside)):
+            if name in wanted:
+                features = features._replace(others=(*features.others, stage(name, spec, before, fits[name])))
     return fits, features
 
 

@@ -197,6 +197,14 @@ class Classifier(Protocol):
         """Return parameters, bytes and training facts (epochs, loss per epoch, words/s) for the report."""
 
 
+@runtime_checkable
+class HasHidden(Protocol):
+    """A classifier whose last layer is a linear map of features that it has learnt."""
+
+    def hidden(self, block: Block) -> NDArray[np.float32]:
+        """Return these features (n, H)."""
+
+
 def inputs_of(classifier: type[Classifier], config: FrozenConfig) -> tuple[Input, ...]:
     """Return the columns that a classifier reads with a configuration of its own `Config`."""
     return classifier.inputs(cast(Never, config))

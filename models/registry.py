@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fuseline.models.classifiers import decision, kiela
+from fuseline.models.classifiers import decision, fusion, kiela
 from fuseline.models.classifiers.averaging import AvgProbs, AvgTfidf
 from fuseline.models.classifiers.boosting import Boosting
 from fuseline.models.classifiers.gmu import GMU
@@ -12,7 +12,8 @@ from fuseline.models.features import Classifier
 from fuseline.plugins import Registry
 
 OURS: tuple[type[Classifier], ...] = (
-    *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, AvgTfidf, GMU, TextCNN, *decision.CLASSIFIERS,
+    *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, AvgTfidf, GMU, TextCNN, *fusion.CLASSIFIERS,
+    *decision.CLASSIFIERS,
 )  # fmt: skip
 MODELS: Registry[type[Classifier]] = Registry("model", {classifier.kind: classifier for classifier in OURS})
 

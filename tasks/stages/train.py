@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 from pydantic import Field, model_validator
 
 from fuseline.models.classifier import BaseClassifier
-from fuseline.models.columns import Logits
 from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.pretrained import vectors_digest
-from fuseline.models.features import Features, Input, inputs_of, logits_name, reads_text
+from fuseline.models.features import Features, Input, hidden_name, inputs_of, logits_name, reads_text
 from fuseline.models.registry import MODELS, new_classifier
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.engine.nodes import Context, Fit, FitResult, Ingest, Read, ShardStage
@@ -44,12 +43,24 @@ class ModelConfig(FrozenConfig):
         return inputs_of(MODELS[self.kind], self.parsed())
 
     def reads(self) -> set[str]:
+        """Return the models whose logits or hidden vectors it reads."""
+        return self.reads_logits() | self.reads_hidden()
+
+    def reads_logits(self) -> set[str]:
         """Return the models whose logits it reads."""
-        return {column.name.removeprefix(logits_name("")) for column in self.inputs() if column.kind is Logits}
+        return self._behind(logits_name(""))
+
+    def reads_hidden(self) -> set[str]:
+        """Return the models whose hidden vectors it reads."""
+        return self._behind(hidden_name(""))
+
+    def _behind(self, prefix: str) -> set[str]:
+        names = (column.name for column in self.inputs())
+        return {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
 
 
 def in_order(models: Mapping[str, ModelConfig]) -> list[str]:
-    """Return the names of models, each after those whose logits it reads.
+    """Return the names of models, each after those that it reads.
 
     Raises ValueError when some read one another in a circle.
     """
@@ -62,7 +73,7 @@ def in_order(models: Mapping[str, ModelConfig]) -> list[str]:
 
 
 def with_bases(models: Mapping[str, ModelConfig], name: str) -> dict[str, ModelConfig]:
-    """Return a model with all whose logits it reads, however far up."""
+    """Return a model with all that it reads, however far up."""
     wanted = {name: models[name]}
     for base in models[name].reads():
         wanted |= with_bases(models, base)

@@ -134,3 +134,40 @@ def test_trials_of_a_grid_over_vectors_differ_and_change_with_the_files(tmp_path
     assert len(set(before)) == 3
     (tmp_path / "b.vec").write_text("1 2\nsun 1 4\n")
     assert [a == b for a, b in zip(before, trials(), strict=True)] == [True, True, False]
+
+
+HEAD = {"kind": "concat_frozen", "options": {"vectors": ["image", "hidden/net"]}}
+WORDS = {"title": {"stage": "sequence", "options": {"field": "title"}}}
+NET = {"kind": "text_cnn", "options": {"sequence": "title"}}
+
+
+def test_hidden_vectors_are_made_when_a_model_reads_them_in_each_fold_by_its_own_network():
+    alone = config(stages=WORDS, models={"net": NET})
+    assert not [node for node in build(alone) if node.role == "hidden"]
+    chosen = config(stages=WORDS, models={"head": HEAD, "net": NET}, evaluation={"folds": 2})
+    nodes = {node.name: node for node in build(chosen)}
+    head = nodes["models/head@fold1of2"]
+    assert [read.node.name for read in head.reads[1:]] == ["embed/image", "hidden/net@fold1of2"]
+    assert [fit.name for fit in nodes["hidden/net@fold1of2"].fits] == ["models/net@fold1of2"]
+    assert [fit.name for fit in nodes["models/net@fold1of2"].fits] == ["encoders/title@fold1of2"]
+    _, nodes = build_prediction(chosen, "head", SourceConfig(path="new.jsonl"), name="new")
+    assert [node.name for node in nodes] == [
+        "documents/new", "embed/image", "clean/text", "embed/title", "hidden/net", "predictions/head"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ({"head": HEAD}, r"models\.head\.options\.models: expected \['head'\], got 'net'"),
+        ({"head": HEAD, "net": {"kind": "text"}}, r"hidden vectors of a network', got 'hidden/net'; text has"),
+        ({"head": {**HEAD, "options": {"vectors": ["image", "hidden/head"]}}}, "none that reads itself"),
+        ({"head": {**HEAD, "options": {"vectors": ["image", "titel"]}}}, r"\(embedding\): .*got 'titel'"),
+        ({"net": {**NET, "options": {"sequence": "titel"}}}, r"\(sequence\): .*did you mean 'title'"),
+        ({"net": {**NET, "options": {"sequence": "image"}}}, r"\(sequence\): expected \['title'\], got 'image'"),
+        ({"head": {**HEAD, "options": {"vectors": ["image", "title"]}}}, r"\(embedding\): .*got 'title'"),
+    ],
+)
+def test_inputs_of_networks_are_refused_by_name_with_those_that_there_are(models, message):
+    with pytest.raises(ConfigError, match=message):
+        config(stages=WORDS, models=models)

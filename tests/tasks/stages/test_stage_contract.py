@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
 from fuseline.flows.config import parse_config
 from fuseline.flows.graph import build
+from fuseline.models.columns import Dense
 from fuseline.models.config import FrozenConfig
 from fuseline.stores.places import open_root
 from fuseline.stores.root import Root
@@ -21,9 +23,9 @@ from tests.drive import run
 from tests.flows.conftest import write_documents
 
 ROWS = 24
-OURS = ("clean", "columns", "colours", "predictions", "logits")
+OURS = ("clean", "columns", "colours", "predictions", "logits", "hidden")
 NAMES = {"clean": "clean/text", "columns": "embed/columns", "colours": "embed/colours",
-         "predictions": "predictions/mean", "logits": "logits/words"}  # fmt: skip
+         "predictions": "predictions/mean", "logits": "logits/words", "hidden": "hidden/cnn"}  # fmt: skip
 SMALL = {"pixels": {"side": 4}}
 PAGE = "<h1>{0}</h1><p>{0} word <a href=x>link</a><img src=y></p>"
 
@@ -51,7 +53,10 @@ def made(folder: Path) -> dict[str, ShardStage]:
     options = {"tabular": {"size": "number", "colour": "category"}}
     models = {"words": {"kind": "text", "options": {"preset": "fasttext", "dim": 4, "epochs": 2}},
               "more": {"kind": "text", "options": {"preset": "fasttext", "dim": 4, "epochs": 2}, "seed": 1},
-              "mean": {"kind": "fixed_mean", "options": {"models": ["words", "more"]}}}  # fmt: skip
+              "mean": {"kind": "fixed_mean", "options": {"models": ["words", "more"]}},
+              "cnn": {"kind": "text_cnn", "options": {"sequence": "sequence", "epochs": 1, "lr": 0.01, "maps": 4}},
+              "head": {"kind": "concat_frozen", "options": {"vectors": ["columns", "hidden/cnn"], "epochs": 1,
+                                                            "lr": 0.01}}}  # fmt: skip
     config = parse_config({
         "root": str(folder / "root"), "models": models,
         "stages": {kind: {"stage": kind, "options": SMALL.get(kind, {})} for kind in STAGES},
@@ -94,7 +99,12 @@ def test_a_stage_gives_one_row_per_document_in_order(made: dict[str, ShardStage]
 def test_a_row_depends_on_its_own_row_alone(made: dict[str, ShardStage], folder: Path, name: str) -> None:
     whole = apply(made[name], open_root(folder / "root"))
     parts = [apply(made[name], open_root(folder / "root"), *rows) for rows in ((0, 5), (5, 1), (6, ROWS))]
-    assert repr(pa.concat_tables(parts).to_pylist()) == repr(whole.to_pylist())  # NaN is NaN
+    joined = pa.concat_tables(parts)
+    if name == "hidden":  # torch adds up batches of another size in another order: the last bits differ
+        vectors = [Dense.of(table, "embedding").values for table in (joined, whole)]
+        np.testing.assert_allclose(*vectors, rtol=1e-5, atol=1e-6)
+        joined, whole = (table.drop_columns("embedding") for table in (joined, whole))
+    assert repr(joined.to_pylist()) == repr(whole.to_pylist())  # NaN is NaN
 
 
 @every
