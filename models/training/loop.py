@@ -253,7 +253,7 @@ class Loop:
         _log.debug("epoch %d: loss %.4f", at.epoch, at.losses[-1])
         if evaluate is not None and self.config.select is not None:
             self.module.eval()
-            value = evaluate(self.module)[self.config.select]
+            value = self._selected(evaluate(self.module), self.config.select)
             sign = -1 if METRICS[self.config.select].lower_is_better else 1
             better = at.best < 0 or sign * value > sign * at.metrics[at.best]
             at.metrics.append(value)
@@ -265,6 +265,13 @@ class Loop:
                 at.scale, at.plateau = Plateau(**self.schedule).after(better, at.scale, at.plateau)
         at.epoch, at.group, at.documents = at.epoch + 1, 0, 0
         self.total.zero_()
+
+    @staticmethod
+    def _selected(metrics: dict[str, float], name: str) -> float:
+        if name not in metrics:
+            cure = "these documents have no such score; choose another one"
+            raise ValueError(f"select: expected one of {sorted(metrics)}, got {name!r}; {cure}")
+        return metrics[name]
 
     def _has_waited(self) -> bool:
         return self.config.patience is not None and self.at.waited >= self.config.patience

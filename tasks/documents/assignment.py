@@ -6,13 +6,16 @@ from typing import Literal, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from fuseline.models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig, added
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.documents.routing import id_hashes
 from fuseline.tasks.readers.base import BAD_SPLIT, mark
 from fuseline.tasks.splits import hash_folds, hash_split, stratified_folds, stratified_split
+
+GIVEN = "given_"  # begins the split of documents that `cut_train` sets apart
 
 
 class SplitConfig(FrozenConfig):
@@ -26,6 +29,11 @@ class SplitConfig(FrozenConfig):
     )
     valid: float = Field(0.1, ge=0, lt=1, description="Share of documents that goes to valid")
     test: float = Field(0.1, ge=0, lt=1, description="Share of documents that goes to test")
+    cut_train: bool = added(
+        False,
+        description="Cut valid and test out of what the source calls train (paper M); what it calls valid and test "
+        "becomes given_valid and given_test, which no model learns from or chooses by",
+    )
     folds: int | None = Field(None, ge=2, description="Parts of a cross-validation: fills the column `fold`")
     ignore_given: bool = Field(False, description="Assign even where the source gives a split, whatever it is called")
     seed: int = Field(0, description="Seed of all random draws")
@@ -35,6 +43,9 @@ class SplitConfig(FrozenConfig):
         if self.valid + self.test >= 1:
             shares = (self.valid, self.test)
             raise ConfigError(mismatch("split.valid + split.test", "less than 1", shares, "leave some for training"))
+        if self.cut_train and self.ignore_given:
+            cure = "leave ignore_given out: it would mix what the source calls valid and test into training"
+            raise ConfigError(mismatch("split.cut_train", "false with ignore_given", True, cure))
         return self
 
 
@@ -54,7 +65,8 @@ class Assignment:
         """Look at the keys and labels of a whole source, as far as the method needs them."""
         if self.config.method == "hash":
             return self
-        parts = [(_keys(batch), pc.list_element(_one_label(batch), 0)) for batch in batches if batch.num_rows]
+        own = (batch.filter(pa.array(~self._apart(batch))) for batch in batches)
+        parts = [(_keys(batch), pc.list_element(_one_label(batch), 0)) for batch in own if batch.num_rows]
         if not parts:
             return self
         keys, labels = (pa.concat_arrays([part[i] for part in parts]) for i in (0, 1))
@@ -67,18 +79,31 @@ class Assignment:
         return self
 
     def apply(self, table: pa.Table) -> pa.Table:
-        """Return a batch with its splits filled in, and a column `fold` (int32; null without folds)."""
-        keys, config = _keys(table), self.config
+        """Return a batch with its splits filled in, and a column `fold` (int32; null without folds, and for documents
+        that `cut_train` sets apart).
+        """
+        keys, config, apart = _keys(table), self.config, self._apart(table)
         if config.method == "hash":
             splits = hash_split(keys, valid=config.valid, test=config.test, seed=config.seed)
             folds = hash_folds(keys, k=config.folds, seed=config.seed) if config.folds else None
         else:
-            at = pa.array(np.searchsorted(self._hashes, id_hashes(pa.chunked_array([keys]))))
-            splits, folds = self._splits.take(at), self._folds[at] if config.folds else None
+            at = np.searchsorted(self._hashes, id_hashes(pa.chunked_array([keys])))
+            at[apart] = 0  # none of those that were learnt
+            known = len(self._hashes) > 0
+            splits = self._splits.take(pa.array(at)) if known else pa.nulls(len(at), pa.string())
+            folds = None if not config.folds else self._folds[at] if known else np.zeros(len(at), np.int32)
         given = pa.nulls(table.num_rows, pa.string()) if config.ignore_given else table["split"]
+        if config.cut_train:
+            given = pc.if_else(pa.array(apart), pc.binary_join_element_wise(GIVEN, given, ""), None)
         table = table.set_column(table.schema.get_field_index("split"), "split", pc.coalesce(given, splits))
-        fold = pa.nulls(table.num_rows, pa.int32()) if folds is None else pa.array(folds, pa.int32())
+        fold = pa.nulls(table.num_rows, pa.int32()) if folds is None else pa.array(folds, pa.int32(), mask=apart)
         return table.append_column("fold", fold)
+
+    def _apart(self, table: pa.Table) -> NDArray[np.bool_]:
+        """Return which documents (n,) bool are set apart: what the source itself calls something else than train."""
+        if not self.config.cut_train:
+            return np.zeros(table.num_rows, np.bool_)
+        return np.asarray(pc.fill_null(pc.not_equal(table["split"], "train"), False))
 
 
 def settle_splits(table: pa.Table, config: SplitConfig) -> pa.Table:

@@ -56,7 +56,9 @@ class WebvisionOptions(ReaderOptions):
         "ids; by id, the image's stem; or by the row number whatever its id is",
     )
     official: bool = Field(
-        True, description="Read the release's own valid and test lists too; without them only train is left"
+        True,
+        description="Read the release's own valid and test lists too; paper M leaves them out, and cuts valid and test "
+        "out of train: split.cut_train, method: stratified, valid and test: 0.02",
     )
     query_labels: bool = Field(
         True,

@@ -154,6 +154,25 @@ def test_the_best_epoch_on_valid_is_kept(select, better, monkeypatch):
     assert not np.array_equal(model._arrays()["1.weight"], taken[-1]["1.weight"])
 
 
+def test_an_epoch_is_selected_by_the_five_best_on_valid():
+    """Paper M chooses by the top-5 accuracy on valid: more than five classes, so that it says something."""
+    valid = data(80, seed=1, classes=9)
+    model = fit(data(300, classes=9), valid=valid, epochs=5, lr=0.3, select="top_5")
+    values = model.facts["valid_top_5"]
+    logits = model.predict_logits(valid)
+    five = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+    own = [[model.labels.index(label) for label in labels] for labels in valid.labels.to_pylist()]
+    hits = np.mean([bool({*row} & {*labels}) for row, labels in zip(five.tolist(), own, strict=True)])
+    assert hits == pytest.approx(max(values))
+    assert model.facts["best_epoch"] == 1 + values.index(max(values))
+    assert len({*values}) > 1
+
+
+def test_a_metric_that_the_documents_do_not_have_is_refused():
+    with pytest.raises(ValueError, match=r"select: expected one of .*'top_5'.*got 'quadratic_kappa'; these documents"):
+        fit(data(), valid=data(seed=1), select="quadratic_kappa")
+
+
 def test_training_stops_after_epochs_in_vain(monkeypatch):
     values = iter([0.5, 0.4, 0.6, 0.6, 0.1, 0.9])
     monkeypatch.setattr(Linear, "_evaluate", lambda *_: {"f1_micro": next(values)})

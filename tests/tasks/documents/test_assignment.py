@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from fuseline.models.config import key_values
 from fuseline.tasks.documents.assignment import Assignment, SplitConfig, settle_splits
 from fuseline.tasks.readers.base import documents
 from fuseline.tasks.splits import stratified_folds, stratified_split
@@ -113,3 +114,44 @@ def test_a_split_nobody_knows_matters_only_where_given_splits_count():
     assert ignored["status"].to_pylist() == ["ok", "ok", "bad_path"]
     assert ignored["text"].to_pylist() == ["x", "y", "z"]
     assert ignored.schema == table.schema
+
+
+@pytest.mark.parametrize("method", ["hash", "stratified"])
+def test_train_is_cut_and_what_the_source_sets_apart_never_enters_it(method):
+    """Paper M: the clean validation set and the unlabelled test rows lie beside splits made of noisy training rows."""
+    train, clean = batch(1000, split="train"), batch(500, start=1000, split="valid")
+    unlabelled, free = batch(300, start=1500, labels=1, split="test"), batch(200, start=1800)
+    config = SplitConfig(method=method, valid=0.02, test=0.02, cut_train=True, folds=4)
+    found = assigned(config, train, clean, unlabelled, free)
+    assert {found[f"d{i}"] for i in range(1000, 1500)} == {"given_valid"}
+    assert {found[f"d{i}"] for i in range(1500, 1800)} == {"given_test"}
+    cut = [*range(1000), *range(1800, 2000)]
+    assert {found[f"d{i}"] for i in cut} == {"train", "valid", "test"}
+    # The clean rows move none of the others.
+    assert {key: value for key, value in found.items() if int(key[1:]) in set(cut)} == assigned(config, train, free)
+    table = Assignment(config).learn(iter([train, clean])).apply(pa.concat_tables([clean, train]))
+    assert table["fold"].slice(0, 500).null_count == 500
+    assert table["fold"].slice(500).null_count == 0
+
+
+def test_the_cut_is_a_share_of_the_training_rows_of_each_class():
+    train, clean = batch(1000, split="train"), batch(5000, start=1000, split="valid")
+    found = assigned(SplitConfig(method="stratified", valid=0.02, test=0.02, cut_train=True), train, clean)
+    for label in range(5):
+        own = [found[f"d{i}"] for i in range(1000) if i % 5 == label and i % 11]
+        assert own.count("valid") == own.count("test") == round(0.02 * len(own))
+
+
+def test_a_source_without_training_rows_has_nothing_to_cut():
+    for method in ("hash", "stratified"):
+        config = SplitConfig(method=method, cut_train=True, folds=3)
+        assert set(assigned(config, batch(30, split="test")).values()) == {"given_test"}
+
+
+def test_cutting_train_and_ignoring_what_is_given_exclude_each_other():
+    with pytest.raises(ValueError, match=r"split.cut_train: expected 'false with ignore_given', got True; leave"):
+        SplitConfig(cut_train=True, ignore_given=True)
+
+
+def test_no_cut_is_no_part_of_the_key():
+    assert "cut_train" not in key_values(SplitConfig())

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from fuseline.stores.errors import DataError
+from fuseline.tasks.documents.assignment import Assignment, SplitConfig
+from fuseline.tasks.readers import READERS
+from fuseline.tasks.readers.webvision import WebvisionOptions
 
 N = 6
 
@@ -110,6 +113,28 @@ def test_official_lists_can_be_left_out(root: Path, load) -> None:
     write(root, "test_filelist", ["t.jpg"])
     assert [row["split"] for row in load("webvision", root)][N:] == ["valid", "test"]
     assert {row["split"] for row in load("webvision", root, official=False)} == {"train"}
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_the_splits_of_paper_m_hold_training_rows_alone(root: Path, official: bool) -> None:
+    """4 % of each class of the noisy rows, halved; the clean rows are left out, or lie in splits of their own."""
+    noisy = [f"google/q0001/n{n}.jpg {n % 2}" for n in range(200)]
+    write(root, "train_filelist_google", noisy)
+    (root / "info" / "train_meta_list_google.txt").unlink()
+    write(root, "val_filelist", [f"v{n}.jpg {n % 2}" for n in range(40)])
+    write(root, "test_filelist", [f"t{n}.jpg" for n in range(30)])
+    tables = list(READERS["webvision"].read(str(root), WebvisionOptions(official=official)))
+    config = SplitConfig(method="stratified", valid=0.02, test=0.02, cut_train=True)
+    assignment = Assignment(config).learn(iter(tables))
+    rows = [row for table in tables for row in assignment.apply(table).to_pylist()]
+    found = {(split, label): 0 for split in ("train", "valid", "test") for label in ("n00000001", "n00000002")}
+    for row in rows:
+        if not row["split"].startswith("given_"):
+            assert row["id"].startswith("google/")
+            found[row["split"], *row["labels"]] += 1
+    assert found == {key: 96 if key[0] == "train" else 2 for key in found}
+    apart = [row["split"] for row in rows if not row["id"].startswith("google/")]
+    assert apart == (["given_valid"] * 40 + ["given_test"] * 30 if official else [])
 
 
 def test_without_a_list_of_metadata_nothing_is_missed(root: Path, load) -> None:
