@@ -71,6 +71,7 @@ class BaseClassifier:
     kind: ClassVar[str]
     summary: ClassVar[str]
     Config: ClassVar[type[FrozenConfig]] = ClassifierConfig
+    learns_from: ClassVar[Literal["train", "valid"]] = "train"  # valid: one half of it, tuned on the other
     config: ClassifierConfig
     labels: list[str]
     multi_label: bool

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
-from fuseline.models.classifiers import decision, fusion, kiela
+from fuseline.models.classifiers import decision, fusion, kiela, weighing
 from fuseline.models.classifiers.averaging import AvgProbs, AvgTfidf
 from fuseline.models.classifiers.boosting import Boosting
 from fuseline.models.classifiers.gmu import GMU
+from fuseline.models.classifiers.policy import Policy
+from fuseline.models.classifiers.soft_policy import SoftPolicy
 from fuseline.models.classifiers.text_cnn import TextCNN
 from fuseline.models.classifiers.tfidf_linear import TfidfLinear
 from fuseline.models.features import Classifier
@@ -14,6 +16,7 @@ from fuseline.plugins import Registry
 OURS: tuple[type[Classifier], ...] = (
     *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, AvgTfidf, GMU, TextCNN, *fusion.CLASSIFIERS,
     *decision.CLASSIFIERS,
+    *weighing.CLASSIFIERS, Policy, SoftPolicy,
 )  # fmt: skip
 MODELS: Registry[type[Classifier]] = Registry("model", {classifier.kind: classifier for classifier in OURS})
 

@@ -187,6 +187,8 @@ class Grid:
                 reads=reads,
                 fits=fits,
                 fit=fit_trial,
+                rows=model.rows,
+                unseen=model.unseen,
             )
 
         return [

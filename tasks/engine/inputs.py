@@ -2,7 +2,6 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fuseline.stores.dataset import check_aligned
@@ -11,7 +10,7 @@ from fuseline.stores.errors import DataError, MismatchError, mismatch
 from fuseline.stores.manifest import ShardRecord, expanded
 from fuseline.stores.root import Root
 from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Node, Read, ShardStage
-from fuseline.tasks.engine.rows import Fold, split_in
+from fuseline.tasks.engine.rows import HALVES, Fold, in_split, split_in
 
 
 def shard_inputs(node: Node, root: Root, index: int) -> dict[str, str]:
@@ -68,13 +67,14 @@ def upstream_tables(node: Node, root: Root, index: int, seen: Tables | None = No
 
 
 def split_rows(documents: Ingest, root: Root, split: str, fold: Fold | None = None) -> dict[int, int]:
-    """Return how many documents of a split each ingested shard has, as they are in a fold: index -> rows."""
+    """Return how many documents of a split, or of a half, each shard has, as they are in a fold: index -> rows."""
     dataset = documents.dataset(root)
     records = dataset.records()
-    if fold is None:
+    if fold is None and split not in HALVES:
         return {index: record.tallies.get("split", {}).get(split, 0) for index, record in records.items()}
-    tables = {index: _as_in(fold, dataset.read(record, ("split", "fold"))) for index, record in records.items()}
-    return {index: pc.sum(pc.equal(table["split"], split)).as_py() or 0 for index, table in tables.items()}
+    names = ("id", "split") if fold is None else ("id", "split", "fold")
+    tables = {index: _as_in(fold, dataset.read(record, names)) for index, record in records.items()}
+    return {index: int(in_split(table, split).sum()) for index, table in tables.items()}
 
 
 def _as_in(fold: Fold | None, documents: pa.Table) -> pa.Table:

@@ -1,10 +1,14 @@
-"""Which documents a node learns from: their split, and the fold of a cross-validation that it is in."""
+"""Which documents a node learns from: their split, or a half of it, and the fold of a cross-validation."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from fuseline.stores.digests import cell_digests
 from fuseline.stores.errors import mismatch
 
 TAKES_PART = ("train", "valid")  # splits that a cross-validation divides
@@ -36,6 +40,29 @@ class Rows:
 
 
 ORDINARY = Rows()
+
+
+class Half(NamedTuple):
+    """A half of a split, drawn by the documents' ids: a document that is added moves no other."""
+
+    split: str
+    number: int  # 0 or 1
+
+
+# What learns from the scores of other models does so on documents that they were not fitted on, and is tuned on others.
+HALVES = {"valid_fit": Half("valid", 0), "valid_tune": Half("valid", 1)}
+STACKED = Rows("valid_fit", "valid_tune")
+
+
+def split_of(name: str) -> str:
+    """Return the split that a split, or a half of one, belongs to."""
+    return HALVES[name].split if name in HALVES else name
+
+
+def in_split(documents: pa.Table, name: str) -> NDArray[np.bool_]:
+    """Return which documents (n,) are of a split, or of a half of one, from their columns `id` and `split`."""
+    own = np.asarray(pc.fill_null(pc.equal(documents["split"], split_of(name)), False))
+    return own & (cell_digests(documents["id"])[:, 0] % 2 == HALVES[name].number) if name in HALVES else own
 
 
 def split_in(fold: Fold | None, splits: pa.ChunkedArray, folds: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -7,7 +7,6 @@ from typing import cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fuseline.models.columns import Column, Text
 from fuseline.models.features import Block, T
@@ -17,6 +16,7 @@ from fuseline.tasks.engine.cache import Cache
 from fuseline.tasks.engine.inputs import split_rows, upstream_tables
 from fuseline.tasks.engine.nodes import Feature, Ingest, Node, Read
 from fuseline.tasks.engine.planner import InputsSnapshot
+from fuseline.tasks.engine.rows import in_split
 
 
 @dataclass
@@ -55,12 +55,11 @@ class ShardFeatures:
         for index in self.indices:
             note(rows, self.n_rows)
             tables = upstream_tables(self.node, self.root, index)
-            mask = pc.fill_null(pc.equal(tables[0]["split"], self.split), False)
-            chosen = pc.sum(mask).as_py() or 0
-            rows += chosen
+            chosen = in_split(tables[0], self.split)
+            rows += int(chosen.sum())
             self.saw[self.split] = max(rows, self.saw.get(self.split, 0))
-            if chosen:
-                yield tables, mask
+            if chosen.any():
+                yield tables, pa.chunked_array([chosen])
 
 
 @dataclass

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fuseline.models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig, added
 from fuseline.models.metrics.registry import Documents, counted, intervals, scores
 from fuseline.models.metrics.scores import NOTHING, Tally, class_scores
 from fuseline.models.scoring import single
 from fuseline.stores.errors import AlignmentError, mismatch
 from fuseline.stores.report_schemas import CLASSES, CONFUSION, IMPORTANCE
 from fuseline.stores.schemas import RESULTS
-from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
+from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Read, Shards, ShardStage, Summary, ordered
+from fuseline.tasks.engine.rows import HALVES, in_split, split_of
 from fuseline.tasks.evaluation.shard_streams import streams
 from fuseline.tasks.stages.train import MULTI_LABEL, ModelConfig
 
@@ -27,6 +28,9 @@ class EvaluateConfig(FrozenConfig):
     kind: str
     seed: int
     splits: tuple[str, ...]
+    half: str | None = added(
+        None, description="Half of its split that alone is scored, as the model learns from the other"
+    )
 
 
 def count(
@@ -141,6 +145,7 @@ def score_model(shards: Shards, config: EvaluateConfig, context: Context) -> dic
     """Return metrics, class scores, confusion counts and importance of one model."""
     (facts,) = context.facts.values()
     multi_label = bool(facts[MULTI_LABEL])
+    shards = shards if config.half is None else of_half(shards, config.half)
     tallies = count(*streams(shards, 2), splits=config.splits, multi_label=multi_label)
     part = None if context.fold is None else context.fold.k
     return {
@@ -151,14 +156,31 @@ def score_model(shards: Shards, config: EvaluateConfig, context: Context) -> dic
     }
 
 
+def of_half(shards: Shards, half: str) -> Shards:
+    """Return shards [predictions, documents] in which the other half of a split is of no split."""
+
+    def kept() -> Iterator[list[pa.Table]]:
+        for guessed, known in shards():
+            other = pc.and_(pc.equal(known["split"], split_of(half)), pa.array(~in_split(known, half)))
+            at = known.schema.get_field_index("split")
+            split = pc.if_else(other, pa.scalar(None, pa.string()), known["split"])
+            yield [guessed, known.set_column(at, known.schema.field(at), split)]
+
+    return kept
+
+
 def stage(
     name: str, spec: ModelConfig, predictions: ShardStage, documents: Ingest, *, splits: tuple[str, ...]
 ) -> Summary:
-    """Return the node of a model's scores."""
-    config = EvaluateConfig(model=name, kind=spec.kind, seed=spec.seed, splits=splits)
+    """Return the node of a model's scores; what rests on a fit to one half of valid is scored on the other."""
+    tuned = {node.rows.tune for node in ordered([predictions]) if isinstance(node, Fit)}
+    half = next((name for name in sorted(tuned) if name in HALVES), None)
+    config = EvaluateConfig(model=name, kind=spec.kind, seed=spec.seed, splits=splits, half=half)
+    own = {} if half is None else {split_of(half): half}
     scored = Read(predictions, ("label", "score", "predicted", "rank", "loss", "importance"))
     return Summary(
         role=ROLE, short=name, flow="evaluate", version=6, config=config, tables=TABLES, fits=predictions.fits,
         reads=(scored, Read(documents, ("status", "split", "labels"))), summarise=score_model,
-        unseen=tuple(split for split in splits if split != "train"),  # scores on train are marked as such
+        # Scores on train are marked as such.
+        unseen=tuple(own.get(split, split) for split in splits if split != "train"),
     )  # fmt: skip

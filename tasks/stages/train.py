@@ -14,6 +14,7 @@ from fuseline.models.features import Features, Input, hidden_name, inputs_of, lo
 from fuseline.models.registry import MODELS, new_classifier
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.engine.nodes import Context, Fit, FitResult, Ingest, Read, ShardStage
+from fuseline.tasks.engine.rows import ORDINARY, STACKED, Rows
 from fuseline.tasks.options import parse_options
 
 
@@ -149,7 +150,16 @@ def stage(name: str, spec: ModelConfig, sources: Readable) -> Fit:
     """Return the node that fits a model; it is fitted by all that its inputs are."""
     reads = sources.reads(spec, "split", "labels")
     fits = {fit.name: fit for read in reads for fit in read.node.fits}
+    rows = rows_of(spec.kind)
     return Fit(
         role=ROLE, short=name, flow="train", version=3, config=train_config(spec), fit=fit_classifier,
         weights=start_digest(spec.kind, spec.options), reads=reads, fits=tuple(fits[name] for name in sorted(fits)),
+        rows=rows, unseen=(rows.fit, rows.tune) if rows == STACKED else (),
     )  # fmt: skip
+
+
+def rows_of(kind: str) -> Rows:
+    """Return which documents a kind of model learns from."""
+    classifier = MODELS[kind]
+    stacked = issubclass(classifier, BaseClassifier) and classifier.learns_from == "valid"
+    return STACKED if stacked else ORDINARY

@@ -19,7 +19,7 @@ from fuseline.models.registry import MODELS
 from tests.models.mutations import KINDS, VARIANTS
 
 FEW, MANY = 10, 2000
-DECISIONS = {"fixed_mean", "fixed_max"}
+DECISIONS = {"fixed_mean", "fixed_max", "avg_weighted", "ensemble", "policy", "policy both"}
 FITTED = {name for name, entry in ENCODERS.items() if entry.modality in ("tabular", "indices")}
 
 

@@ -1,0 +1,70 @@
+"""The mixture of an image and a text network whose share a policy gives, trained together (Zahavy 2016; Z-27)."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fuseline.models.automatic import automatic
+from fuseline.models.classifier import embedding
+from fuseline.models.columns import Dense, Size
+from fuseline.models.config import FrozenConfig
+from fuseline.models.dense import unit_rows
+from fuseline.models.features import Block, Input, embedding_name
+from fuseline.models.network import NetworkClassifier, NetworkConfig
+from fuseline.models.training import Gather
+
+if TYPE_CHECKING:
+    import torch
+
+F32 = NDArray[np.float32]
+
+
+class SoftPolicyConfig(NetworkConfig):
+    """Settings of the three networks and of their training."""
+
+    image: str = Field("image", description="Name of the image embedding in `embed`")
+    text_embedding: str = Field("text", description="Name of the text embedding in `embed`")
+    branch: int = Field(0, ge=0, le=65536, description="Hidden units of the image's and of the text's network; 0: none")
+    layers: Literal[1, 2] = Field(2, description="Layers of the policy")
+    hidden: int = Field(10, ge=1, le=4096, description="Hidden units of a policy of two layers")
+    lr: float = automatic(0.005, choices=(0.001, 0.002, 0.005, 0.01, 0.02), gt=0, description="Learning rate")
+    epochs: int = automatic(20, choices=(5, 10, 20, 40), ge=1, description="Passes over the training rows")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of hidden units set to 0 while training")
+
+
+class SoftPolicy(NetworkClassifier):
+    """Logits p image + (1 - p) text with p = sigmoid(policy(image, text)), all trained by the loss of the mixture.
+
+    The paper gives no formula; here the logits are mixed. Embeddings have unit length. Where one modality is missing
+    the other decides alone.
+    """
+
+    kind: ClassVar[str] = "soft_policy"
+    summary: ClassVar[str] = "an image and a text network mixed by a policy, trained together (Zahavy 2016)"
+    Config: ClassVar[type[FrozenConfig]] = SoftPolicyConfig
+    config: SoftPolicyConfig
+
+    @classmethod
+    def inputs(cls, config: SoftPolicyConfig) -> tuple[Input, ...]:
+        names = dict.fromkeys((config.image, config.text_embedding))
+        return tuple(Input(embedding_name(name), Dense) for name in names)
+
+    def module(self, sizes: dict[str, Size], C: int) -> "torch.nn.Module":
+        from fuseline.models.policy_layers import SoftMixture
+
+        config = self.config
+        image, text = (sizes[embedding_name(name)].width for name in (config.image, config.text_embedding))
+        return SoftMixture(
+            image, text, C, branch=config.branch, layers=config.layers, hidden=config.hidden, dropout=config.dropout
+        )
+
+    def gather(self, block: Block) -> Gather:
+        config = self.config
+        widths = {name: self.sizes[embedding_name(name)].width for name in (config.image, config.text_embedding)}
+        xv, has_v = embedding(block, config.image, widths[config.image])
+        xt, has_t = embedding(block, config.text_embedding, widths[config.text_embedding])
+        xv, xt = unit_rows(xv), unit_rows(xt)
+        bounds = np.stack([has_v & ~has_t, has_v | ~has_t], axis=1).astype(np.float32)
+        return lambda rows: {"image": xv[rows], "text": xt[rows], "bounds": bounds[rows]}

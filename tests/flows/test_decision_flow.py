@@ -1,0 +1,173 @@
+"""Decisions that learn from the scores of other models: on which documents, and what is refused."""
+
+import json
+import random
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from drive import run
+
+from fuseline.flows.config import Config, parse_config
+from fuseline.flows.experiments.trials import Grid
+from fuseline.flows.graph import build
+from fuseline.flows.results.publish import publish_results
+from fuseline.stores.errors import ConfigError, DataError
+from fuseline.stores.places import open_root
+from fuseline.tasks.engine.leaks import check_leaks
+from fuseline.tasks.engine.nodes import Fit, Node
+from fuseline.tasks.engine.rows import ORDINARY, Rows, in_split, split_of
+from fuseline.tasks.engine.shard_features import ShardFeatures
+
+WORDS = {"x": ["sun", "warm", "day"], "y": ["moon", "cold", "night"], "z": ["fog", "mist", "grey"]}
+BASES = ["text", "trees"]
+
+
+def write(folder: Path, n: int) -> None:
+    """Write documents of three labels: one in three has no telling word, another one no telling size."""
+    lines = []
+    for i in range(n):
+        rng, label = random.Random(i), "xyz"[i % 3]
+        words = rng.choices(WORDS[label], k=2) if i % 5 else ["dull"]
+        size = "xyz".index(label) + 0.3 * rng.random() if i % 4 else 3 * rng.random()
+        lines.append(json.dumps({"id": f"d{i}", "text": " ".join(words), "label": label, "size": size}))
+    (folder / "x.jsonl").write_text("\n".join(lines))
+
+
+def values(folder: Path, **more: Any) -> dict[str, Any]:
+    options = {"models": BASES}
+    return {
+        "name": "x",
+        "root": str(folder / "out"),
+        "source": {
+            "reader": "jsonl", "path": str(folder / "x.jsonl"), "options": {"tabular": {"size": "number"}},
+        },
+        "shard_size": 64,
+        "split": {"valid": 0.3, "test": 0.3},
+        "embed": {"columns": {"encoder": "tabular"}},
+        "models": {
+            "text": {"kind": "tfidf_linear"},
+            "trees": {"kind": "lightgbm", "options": {"embeddings": ["columns"], "rounds": 5, "min_rows": 2}},
+            "policy": {"kind": "policy", "options": {**options, "epochs": 5, "batch": 16}},
+            "weighted": {"kind": "avg_weighted", "options": options},
+            "chosen": {"kind": "ensemble", "options": {**options, "rounds": 5}},
+            "fixed": {"kind": "fixed_max", "options": options},
+        },
+        "report": {"gallery": 1},
+        **more,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder = tmp_path_factory.mktemp("decisions")
+    write(folder, 300)
+    config = parse_config(values(folder))
+    run(build(config), open_root(config.root))
+    publish_results(config, [], "run")
+    return config
+
+
+def named(nodes: list[Node], name: str) -> Any:
+    (node,) = (node for node in nodes if node.name == name)
+    return node
+
+
+def ids(node: Fit, root: Any, split: str) -> set[str]:
+    documents = replace(node, reads=node.reads[:1])
+    return {one for block in ShardFeatures(documents, root, split).blocks() for one in block.ids.to_pylist()}
+
+
+def test_what_learns_from_scores_sees_one_half_of_valid_and_is_tuned_on_the_other(made: Config) -> None:
+    nodes, root = build(made), open_root(made.root)
+    base, valid = named(nodes, "models/text"), ids(named(nodes, "models/text"), root, "valid")
+    for name in ("policy", "weighted", "chosen"):
+        fit = named(nodes, f"models/{name}")
+        halves = [ids(fit, root, split) for split in (fit.rows.fit, fit.rows.tune)]
+        assert halves[0] | halves[1] == valid
+        assert not halves[0] & halves[1]
+        assert min(map(len, halves)) > len(valid) / 4
+        record = fit.fitted(root).record()
+        assert record.saw.keys() == {"valid_fit", "valid_tune"}
+        assert record.saw["valid_fit"] == len(halves[0])
+        assert record.n_rows == len(halves[0])
+    assert base.fitted(root).record().saw["train"] == len(ids(base, root, "train"))
+    assert named(nodes, "models/fixed").rows == base.rows == ORDINARY
+    assert [split_of(name) for name in ("train", "valid_tune")] == ["train", "valid"]
+
+
+def test_their_scores_on_valid_are_those_of_the_half_that_taught_them_nothing(made: Config) -> None:
+    metrics = pq.read_table(Path(made.root) / "latest" / "metrics.parquet").to_pylist()
+    n = {(row["model"], row["split"]): row["n"] for row in metrics if row["metric"] == "accuracy"}
+    tuning = len(ids(named(build(made), "models/policy"), open_root(made.root), "valid_tune"))
+    assert n["policy", "valid"] == n["weighted", "valid"] == n["chosen", "valid"] == tuning < n["text", "valid"]
+    assert n["fixed", "valid"] == n["text", "valid"]
+    assert len({count for (_, split), count in n.items() if split == "test"}) == 1
+    score = {row["model"]: row["value"] for row in metrics if (row["split"], row["metric"]) == ("test", "accuracy")}
+    assert score["policy"] > max(score["text"], score["trees"]) <= min(score["chosen"], score["weighted"])
+
+
+def test_the_wiring_refuses_scores_of_a_model_that_was_fitted_on_the_same_documents(tmp_path: Path) -> None:
+    nodes = build(parse_config(values(tmp_path)))
+    check_leaks(nodes)
+    policy, base = named(nodes, "models/policy"), named(nodes, "models/text")
+    for rows, saw in ((Rows("valid", ""), "valid"), (Rows("valid_fit", "valid_tune"), "valid_fit")):
+        overlapping = replace(policy, reads=(), fits=(replace(base, rows=rows),))
+        with pytest.raises(ConfigError, match=(
+            rf"train/policy: documents of valid_fit, valid_tune: expected 'seen by no fit above', "
+            rf"got 'train/text, which saw {saw} of all documents'; let it read models that are fitted on train alone"
+        )):  # fmt: skip
+            check_leaks([overlapping])
+    stacked = values(tmp_path)
+    stacked["models"]["twice"] = {"kind": "ensemble", "options": {"models": ["policy", "text"]}}
+    with pytest.raises(
+        ConfigError, match=r"train/twice: documents of valid_fit, valid_tune: .* got 'train/policy, which"
+    ):
+        build(parse_config(stacked))
+    stacked["models"]["twice"]["kind"] = "fixed_mean"  # it learns nothing
+    assert build(parse_config(stacked))
+
+
+def test_in_a_fold_bases_and_policy_are_fitted_on_other_documents_of_the_same_parts(made: Config) -> None:
+    config = parse_config({**values(Path(made.root).parent), "evaluation": {"folds": 3}})
+    nodes, root = build(config), open_root(config.root)
+    run([node for node in nodes if node.role == "documents"], root)
+    policy, text = (named(nodes, f"models/{name}@fold1of3") for name in ("policy", "text"))
+    seen = [ids(policy, root, "valid_fit"), ids(policy, root, "valid_tune"), ids(text, root, "train")]
+    held = ids(text, root, "test")
+    assert not set.intersection(*seen, held)
+    assert len(set().union(*seen, held)) == sum(map(len, (*seen, held)))
+    assert seen[0] | seen[1] == ids(text, root, "valid")
+    assert all(seen)
+
+
+def test_a_sweep_fits_the_trials_of_a_policy_on_its_rows(made: Config) -> None:
+    config = parse_config({
+        **values(Path(made.root).parent),
+        "sweep": {"models": ["policy"], "grids": {"policy": {"positive_weight": [1.0, 5.0], "layers": [1, 2]}}},
+    })  # fmt: skip
+    trials = Grid(config).trials("policy")
+    assert {(trial.point["positive_weight"], trial.point["layers"]) for trial in trials} == set(product((1, 5), (1, 2)))
+    assert {trial.node.rows for trial in trials} == {Rows("valid_fit", "valid_tune")}
+    assert {trial.node.unseen for trial in trials} == {("valid_fit", "valid_tune")}
+
+
+@pytest.mark.parametrize(("valid", "message"), [(0.0, "in the valid_fit split"), (0.002, "halves|valid_fit")])
+def test_a_valid_split_that_is_too_small_to_cut_is_refused(tmp_path: Path, valid: float, message: str) -> None:
+    write(tmp_path, 60)
+    config = parse_config(values(tmp_path, split={"valid": valid, "test": 0.3}))
+    with pytest.raises(DataError, match=rf"train/chosen: .*({message})"):
+        run(build(config), open_root(config.root))
+
+
+def test_halves_are_drawn_by_ids_whatever_the_order(made: Config) -> None:
+    root = open_root(made.root)
+    dataset = named(build(made), "documents/x").dataset(root)
+    table = dataset.read(dataset.records()[0])
+    for name in ("valid_fit", "valid_tune"):
+        kept = set(table.filter(in_split(table, name))["id"].to_pylist())
+        backwards = table.take(list(range(table.num_rows))[::-1])
+        assert kept == set(backwards.filter(in_split(backwards, name))["id"].to_pylist())
