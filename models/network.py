@@ -56,6 +56,10 @@ class NetworkClassifier(BaseClassifier):
         """
         raise NotImplementedError
 
+    def blank(self, sizes: dict[str, Size], C: int) -> "torch.nn.Module":
+        """Return a network that saved weights go into: one that would be read from a file is not."""
+        return self.module(sizes, C)
+
     def gather(self, block: Block) -> Gather:
         """Return what makes the arrays of a batch, by name, of the places (m,) of its documents in the block."""
         raise NotImplementedError
@@ -67,17 +71,6 @@ class NetworkClassifier(BaseClassifier):
 
     def predict_logits(self, block: Block) -> F32:
         return self._run(block, self.network, len(self.labels))
-
-    def hidden(self, block: Block) -> F32:
-        """Return what the last layer reads of each document (n, H) float32: features that the network has learnt.
-
-        The network has a method `hidden` and the number of these features in `width`; raises ValueError without.
-        """
-        network: Any = self.network
-        if not hasattr(network, "hidden"):
-            cure = "read the logits of this model instead"
-            raise ValueError(f"hidden vectors: expected a network that has some, got {self.kind!r}; {cure}")
-        return self._run(block, network.hidden, network.width)
 
     def _run(self, block: Block, function: "Callable[[dict[str, torch.Tensor]], torch.Tensor]", width: int) -> F32:
         """Return what a function of the network makes of documents, (n, width)."""
@@ -132,8 +125,11 @@ class NetworkClassifier(BaseClassifier):
         import torch
 
         with reproducible(0, 1, torch.device("cpu")):  # its first weights are drawn, and replaced below
-            network = self.module(self.sizes, len(self.labels))
-        state = network.state_dict()
-        arrays = {name: saved.array(name, tensor.numpy().dtype, *tensor.shape) for name, tensor in state.items()}
-        network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
+            network = self.blank(self.sizes, len(self.labels))
+        arrays = {
+            name: saved.array(name, getattr(np, str(tensor.dtype).removeprefix("torch.")), *tensor.shape)
+            for name, tensor in network.state_dict().items()
+        }
+        state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        network.load_state_dict(state, assign=True)
         self.network = network.eval()

@@ -1,13 +1,13 @@
 """What networks of one branch per input share: the arrays of a batch, and options that valid documents choose."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fuseline.models.automatic import Chosen
-from fuseline.models.columns import Column, Dense, Sequence
+from fuseline.models.columns import Column, Dense, Sequence, Size
 from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import unit_rows, usable
 from fuseline.models.features import Block, Features, Input, embedding_name
@@ -15,6 +15,12 @@ from fuseline.models.network import NetworkClassifier, NetworkConfig
 from fuseline.models.stopping import choose_by_stopping
 from fuseline.models.training import Gather
 
+if TYPE_CHECKING:
+    import torch
+
+    from fuseline.models.layers import Panel
+
+F32 = NDArray[np.float32]
 Take = Callable[[NDArray[np.int64]], NDArray[Any]]
 
 
@@ -26,6 +32,21 @@ class PanelClassifier(NetworkClassifier):
 
     Config: ClassVar[type[FrozenConfig]] = NetworkConfig
     bias: ClassVar[str] = "last.bias"
+
+    def blank(self, sizes: dict[str, Size], C: int) -> "torch.nn.Module":
+        """Return a network without memory for its weights, so that sizes cost nothing before they are checked."""
+        import torch
+
+        try:
+            with torch.device("meta"):
+                return self.module(sizes, C)
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
+
+    def hidden(self, block: Block) -> F32:
+        """Return what the last layer reads of each document (n, H): features that the network has learnt."""
+        network = cast("Panel", self.network)
+        return self._run(block, network.hidden, network.width)
 
     def gather(self, block: Block) -> Gather:
         takes = {branch_name(one): self._take_of(one, block.column(*one)) for one in self._inputs()}

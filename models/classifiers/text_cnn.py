@@ -1,6 +1,6 @@
 """A convolutional network over the words of a text (Kim 2014; Zahavy 2016, Z-06; P-08)."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -20,7 +20,9 @@ class WordFiltersConfig(NetworkConfig):
     """Settings of what reads words."""
 
     dim: int = Field(100, ge=1, le=4096, description="Numbers of a word's vector, which is drawn and trained")
-    widths: tuple[int, ...] = Field((3, 4, 5), min_length=1, description="Words that filters see at a time")
+    widths: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+        (3, 4, 5), min_length=1, description="Words that filters see at a time"
+    )
     maps: int = Field(128, ge=1, le=65536, description="Filters of each width")
     dropout: float = Field(0.5, ge=0, lt=1, description="Share of the features set to 0 while training")
     lr: float = automatic(0.001, choices=(0.0005, 0.001, 0.002, 0.004), gt=0, description="Learning rate")

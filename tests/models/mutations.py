@@ -22,12 +22,12 @@ import numpy as np
 import pyarrow as pa
 from safetensors.numpy import load, save
 
-from fuseline.models.columns import Logits
+from fuseline.models.columns import Logits, Sequence
 from fuseline.models.encoders.class_index import ClassIndex, ClassIndexConfig
 from fuseline.models.encoders.tabular import Tabular, TabularConfig
 from fuseline.models.errors import CheckpointError
 from fuseline.models.fasttext.classifier import FastTextClassifier
-from fuseline.models.features import Block, logits_name
+from fuseline.models.features import Block, embedding_name, logits_name
 from fuseline.models.quantizers import QUANTIZERS
 from fuseline.models.token_vectors import token_vectors, vocabulary
 from tests.models.reference import fitted, with_column, with_text_embedding
@@ -36,6 +36,7 @@ from tests.models.synthetic import documents, vectors
 MEMORY, SECONDS = 6 << 30, 60
 FEW: dict[str, Any] = {"preset": "fasttext", "dim": 4, "epochs": 2, "deterministic": True}
 HASHED = {**FEW, "word_ngrams": 2, "minn": 2, "maxn": 3, "buckets": 40}
+NET: dict[str, Any] = {"dim": 4, "epochs": 1, "lr": 0.01}
 TREES = {"rounds": 3, "min_rows": 5, "embeddings": ["image"], "codes": ["pq"], "threads": 1}
 
 
@@ -49,12 +50,20 @@ def with_logits(block: Block) -> Block:
     return block
 
 
+def with_words(block: Block) -> Block:
+    """Return the block with token ids of a vocabulary of 5 words."""
+    lengths = np.arange(len(block)) % 4
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    words = (np.arange(offsets[-1]) % 6).astype(np.int32)
+    return with_column(block, embedding_name("words"), Sequence(offsets, words, lengths > 0, 5))
+
+
 LABELLED = documents(120).labels.to_pylist()
 TRAIN = {
-    False: with_logits(with_text_embedding(documents(120))),
+    False: with_words(with_logits(with_text_embedding(documents(120)))),
     True: with_text_embedding(documents(120, second_label=True)),
 }
-NEW = with_logits(with_text_embedding(documents(30, seed=1)))
+NEW = with_words(with_logits(with_text_embedding(documents(30, seed=1))))
 TABLE = pa.table({
     "num_a": [1.0, 2.0, None, 4.0, 9.0] * 4, "num_b": [3, 3, 3, 3, 3] * 4, "cat_c": ["x", "y", None, "y", "z"] * 4,
 })  # fmt: skip
@@ -119,6 +128,10 @@ VARIANTS: dict[str, Variant] = {
     "ensemble": classifier("ensemble", models=["a", "b"], rounds=3),
     "policy": classifier("policy", models=["a", "b"], epochs=1),
     "policy both": classifier("policy", models=["a", "b"], inputs="both", layers=1, epochs=1),
+    "text_cnn": classifier("text_cnn", **NET, maps=3, widths=[2, 3]),
+    "concat_frozen": classifier("concat_frozen", **NET),
+    "highway_gate": classifier("highway_gate", **NET),
+    "cross_product": classifier("cross_product", **NET),
     "soft_policy": classifier("soft_policy", epochs=1, lr=0.01),
     "quantizer pq": quantizer("pq"),
     "quantizer rspq": quantizer("rspq", repeats=2),
