@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -34,6 +35,7 @@ from fuseline.stores.redaction import redacted_values
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.documents.near_duplicates import DuplicatesConfig
+from fuseline.tasks.evaluation.groups import checked_column
 from fuseline.tasks.evaluation.missing import MissingConfig
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig
 from fuseline.tasks.experiments.grid import SweepConfig
@@ -96,6 +98,12 @@ class EvaluationConfig(FrozenConfig):
     splits: tuple[str, ...] = Field(("valid", "test"), description="Splits that are scored")
     folds: int | None = added(
         None, ge=0, description="Parts of a cross-validation over all documents that are not test; 0: none"
+    )
+    by: tuple[Annotated[str, AfterValidator(checked_column)], ...] = added(
+        (), description="Columns whose values are scored apart: source, the first folder of a document, or cat_*"
+    )
+    compare: bool = added(
+        False, description="Compare every two models on the same documents: paired tests and bootstrap intervals"
     )
     missing: Annotated[MissingConfig | None, BeforeValidator(lambda value: {} if value is True else value)] = added(
         None, description="What models lose with an input masked, in all documents and at random; true: as by default"

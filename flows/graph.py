@@ -14,9 +14,11 @@ from fuseline.tasks.engine.leaks import check_leaks
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, ShardStage, in_fold, ordered, over
 from fuseline.tasks.engine.rows import HELD_OUT, Fold
 from fuseline.tasks.evaluation import (
+    compare,
     contact_sheet,
     evaluate,
     gallery,
+    groups,
     label_leaks,
     missing,
     statistics,
@@ -183,9 +185,14 @@ def _results(
         yield label_leaks.stage(documents, read)
     for name, spec in models:
         yield evaluate.stage(name, spec, predictions[name], documents, splits=config.evaluation.splits)
-    if config.evaluation.missing is not None:
+    evaluation = config.evaluation
+    for name, spec in models if evaluation.by else ():
+        yield groups.stage(name, spec, predictions[name], documents, splits=evaluation.splits, by=evaluation.by)
+    if evaluation.compare and len(models) > 1:
+        yield compare.stage(predictions, documents, splits=evaluation.splits)
+    if evaluation.missing is not None:
         for name, spec in models:
-            yield missing.stage(name, spec, features, fits[name], config.evaluation.missing)
+            yield missing.stage(name, spec, features, fits[name], evaluation.missing)
     for name, spec in models:
         examples = GalleryConfig(count=report.gallery, seed=spec.seed, split=report.split)
         yield gallery.stage(name, examples, predictions[name], documents, features.clean)

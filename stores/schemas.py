@@ -234,21 +234,6 @@ RESULTS = pa.schema(
     ]
 )
 
-# Scores of every class where an input is masked in every document; `condition` is that of RESULTS.
-MASKED_CLASSES = pa.schema(
-    [
-        column("model", pa.string(), "name of the model in the configuration"),
-        column("split", pa.string(), "train, valid or test"),
-        column("condition", pa.string(), "what is masked, as in metrics"),
-        column("label", pa.string(), "name of the class"),
-        column("precision", pa.float64(), "share of the documents it was predicted for that carry it, 0..1"),
-        column("recall", pa.float64(), "share of the documents that carry it that it was predicted for, 0..1"),
-        column("f1", pa.float64(), "harmonic mean of precision and recall, 0..1"),
-        column("support", pa.int64(), "documents that carry the label"),
-        column("predicted", pa.int64(), "documents it was predicted for"),
-    ]
-)
-
 # What the trials of a sweep are beside their scores, which are rows of RESULTS with the same model, options and seed.
 TRIALS = pa.schema(
     [

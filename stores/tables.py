@@ -22,7 +22,6 @@ from fuseline.stores.schemas import (
     DRIFT,
     FINDINGS,
     INGESTED,
-    MASKED_CLASSES,
     MODELS,
     PREDICTIONS,
     QUARANTINE,
@@ -37,6 +36,7 @@ from fuseline.stores.schemas import (
     embedding,
     indices,
 )
+from fuseline.stores.score_schemas import COMPARISONS, GROUPS, MASKED_CLASSES
 
 Form = Literal["table", "report", "shards", "runs", "versions", "sweep", "query"]
 
@@ -146,6 +146,14 @@ TABLES: dict[str, PublishedTable] = {
     "masked_classes": PublishedTable(
         MASKED_CLASSES, "one row per model, split, masked input and class, where `evaluation.missing` asks for them",
         roles=("missing",),
+    ),
+    "groups": PublishedTable(
+        GROUPS, "one row per model, split, group of documents and metric, where `evaluation.by` names columns",
+        roles=("groups",),
+    ),
+    "comparisons": PublishedTable(
+        COMPARISONS, "one row per two models, split and metric, and one per model: where `evaluation.compare` is set",
+        roles=("comparisons",),
     ),
     "metrics_history": PublishedTable(RESULTS, "metrics of every run that published", "runs"),
     "sweep_metrics": PublishedTable(

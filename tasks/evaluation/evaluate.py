@@ -43,9 +43,9 @@ def count(
     """
     totals = {split: Tally() for split in splits}
     for guessed, known in zip(predictions, documents, strict=True):
-        _check_ids(guessed, known)
+        check_ids(guessed, known)
         for split, rows in scored_rows(known, splits):
-            totals[split] += _tally(guessed.filter(rows), known.filter(rows), multi_label=multi_label)
+            totals[split] += tallied(guessed.filter(rows), known.filter(rows), multi_label=multi_label)
     return totals
 
 
@@ -104,7 +104,7 @@ def importance(
     sums: dict[tuple[str, str], float] = {}
     n = dict.fromkeys(splits, 0)
     for guessed, known in zip(predictions, documents, strict=True):
-        _check_ids(guessed, known)
+        check_ids(guessed, known)
         for split in splits:
             mask = pc.fill_null(pc.equal(known["split"], split), False)
             shares = guessed.filter(mask)["importance"].combine_chunks()
@@ -118,7 +118,8 @@ def importance(
     return pa.Table.from_pylist(rows, schema=IMPORTANCE)
 
 
-def _check_ids(predictions: pa.Table, documents: pa.Table) -> None:
+def check_ids(predictions: pa.Table, documents: pa.Table) -> None:
+    """Refuse predictions of other documents; raises AlignmentError."""
     if not predictions["id"].equals(documents["id"]):
         got = f"{len(predictions)} ids starting {predictions['id'][:3].to_pylist()}"
         expected = f"{len(documents)} ids starting {documents['id'][:3].to_pylist()}"
@@ -131,7 +132,9 @@ def _summed(shares: pa.StructArray) -> dict[str, float]:
     return dict(zip(summed["modality"].to_pylist(), summed["share_sum"].to_pylist(), strict=True))
 
 
-def _tally(predictions: pa.Table, documents: pa.Table, *, multi_label: bool) -> Tally:
+def tallied(predictions: pa.Table, documents: pa.Table, *, multi_label: bool) -> Tally:
+    """Count predictions of labelled documents, row by row."""
+
     def column(table: pa.Table, name: str) -> pa.Array:
         return table[name].combine_chunks()
 

@@ -19,7 +19,8 @@ from fuseline.models.metrics.registry import Documents, counted
 from fuseline.models.metrics.scores import Tally
 from fuseline.models.scoring import judged
 from fuseline.stores.conditions import Masking
-from fuseline.stores.schemas import MASKED_CLASSES, RESULTS
+from fuseline.stores.schemas import RESULTS
+from fuseline.stores.score_schemas import MASKED_CLASSES
 from fuseline.tasks.engine.nodes import Context, Fit, Read, Shards, Summary
 from fuseline.tasks.engine.shard_features import block_of
 from fuseline.tasks.evaluation.evaluate import class_table, metric_table, scored_rows

@@ -41,6 +41,28 @@ def test_every_input_of_every_model_is_masked(tmp_path: Path, given: object) -> 
     assert not any(plan.todo for plan in plan_all(build(config), root, PlanOptions()))
 
 
+def test_models_are_compared_and_scored_by_groups(tmp_path: Path) -> None:
+    write(tmp_path, 60)
+    config = parse_config(values(tmp_path, evaluation={"compare": True, "by": ["source"]}))
+    nodes, root = build(config), open_root(config.root)
+    run(nodes, root)
+    publish_results(config, [], "run")
+    latest = Path(config.root) / "latest"
+    rows = pq.read_table(latest / "comparisons.parquet").to_pylist()
+    assert {(row["split"], row["test"]) for row in rows if row["other"]} == {("test", "mcnemar"), ("valid", "mcnemar")}
+    assert len(rows) == 2 * (3 + 6)
+    groups = pq.read_table(latest / "groups.parquet").to_pylist()
+    metrics = {
+        (r["model"], r["split"], r["metric"]): r["value"] for r in pq.read_table(latest / "metrics.parquet").to_pylist()
+    }
+    assert {row["group"] for row in groups} == {""}  # all lie at the top: the group is the whole
+    assert all(row["value"] == pytest.approx(metrics[row["model"], row["split"], row["metric"]]) for row in groups)
+    page = (latest / "report.html").read_text()
+    assert "Is the best model better?" in page
+    assert "By groups of documents" in page
+    assert not any(plan.todo for plan in plan_all(build(config), root, PlanOptions()))
+
+
 def test_other_shares_score_again_and_fit_nothing(tmp_path: Path) -> None:
     plain = {node.name: node.key for node in build(parse_config(values(tmp_path, evaluation={})))}
     asked = {node.name: node.key for node in build(parse_config(values(tmp_path, evaluation={"missing": {}})))}
@@ -57,8 +79,14 @@ def test_other_shares_score_again_and_fit_nothing(tmp_path: Path) -> None:
         ({"share": [0.5]}, r"evaluation.missing.share"),
         ("yes", r"evaluation.missing"),
         ({"splits": []}, r"evaluation.missing.splits"),
+        ({"splits": ["valid"], "shares": "all"}, r"evaluation.missing.shares"),
     ],
 )
 def test_faults_are_named(given: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_config({**values(Path("x")), "evaluation": {"missing": given}})
+
+
+def test_a_column_that_nothing_can_be_grouped_by_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"evaluation.by.*expected 'source' or a column of the source, cat_\*"):
+        parse_config({**values(Path("x")), "evaluation": {"by": ["title"]}})

@@ -28,6 +28,7 @@ VOLATILE = {
 LATER_OPTIONS = {("preset", "'fasttext'"), ("scaling", "'unit'"), ("bins", "255")}
 # Metrics that came later: their rows are left out.
 LATER_METRICS = ("hit_at_3", "hit_at_10", "ece", "quadratic_kappa", "auc")
+LATER_TABLES = ("masked_classes", "groups", "comparisons")
 # Columns that the results table got after the golden numbers were taken: left out while they are null.
 LATER = ({"options", "condition"}, {"metrics.options", "metrics.condition"})
 # Names that changed since the net was drawn: what they hold did not.
@@ -61,8 +62,8 @@ def collect(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
             name = folder if folder == "metrics" else f"{folder}/{path.stem}"
             if path.stem == "searches" and not pq.read_metadata(path).num_rows:
                 continue  # came later; models that are given all options search nothing
-            if path.stem == "masked_classes" and not pq.read_metadata(path).num_rows:
-                continue  # came later; a run that masks nothing has none
+            if path.stem in LATER_TABLES and not pq.read_metadata(path).num_rows:
+                continue  # came later; a run that does not ask for them has none
             if path.stem == "varied" and not pq.read_metadata(path).num_rows:
                 continue  # came later; a sweep that asks for no other threads and counts varies nothing
             found[name] = _columns(pq.read_table(path, partitioning=None))

@@ -18,7 +18,8 @@ from fuseline.stores.report_schemas import (
     RELEASE,
     STAGES,
 )
-from fuseline.stores.schemas import DRIFT, MASKED_CLASSES, MODELS, QUARANTINE, RESULTS, SEARCHES, STATISTICS, TOKENS
+from fuseline.stores.schemas import DRIFT, MODELS, QUARANTINE, RESULTS, SEARCHES, STATISTICS, TOKENS
+from fuseline.stores.score_schemas import COMPARISONS, GROUPS, MASKED_CLASSES
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"
 VOID = {"meta", "br", "wbr", "img", "link", "hr"}
@@ -90,6 +91,21 @@ def full(name: str = "name") -> ReportData:
         "masked_classes": pa.Table.from_pylist(
             [dict(zip(MASKED_CLASSES.names, (name, "test", shares[0], label, 0.5, 0.1, 0.2, 7, 3), strict=True))],
             schema=MASKED_CLASSES,
+        ),
+        "groups": pa.Table.from_pylist(
+            [dict(zip(GROUPS.names, (name, "test", name, label, "accuracy", 0.4, 5), strict=True))], schema=GROUPS
+        ),
+        "comparisons": pa.Table.from_pylist(
+            [
+                dict(zip(COMPARISONS.names, ("test", "accuracy", *row, 10), strict=True))
+                for row in (
+                    (name, None, 0.5, 0.4, 0.6, None, None),
+                    ("text", None, 0.25, 0.2, 0.3, None, None),
+                    (name, "text", 0.25, 0.1, 0.4, "mcnemar", 0.01),
+                    ("text", name, -0.25, -0.4, -0.1, "mcnemar", 0.01),
+                )
+            ],
+            schema=COMPARISONS,
         ),
         "confusion": pa.Table.from_pylist(
             [

@@ -1,11 +1,22 @@
 """The paired bootstrap: sums by hand, an exact law it must follow, and what it must not depend on."""
 
+import math
+
 import numpy as np
 import pytest
+from scipy.stats import bootstrap, permutation_test
 from sklearn.metrics import f1_score
 
 from fuseline.models.metrics.scores import Outcomes
-from fuseline.models.metrics.significance import difference, per_document, resampled, statistic
+from fuseline.models.metrics.significance import (
+    difference,
+    interval,
+    mcnemar,
+    per_document,
+    permutation,
+    resampled,
+    statistic,
+)
 
 
 def outcomes(first, true, predicted, hit):
@@ -87,3 +98,62 @@ def test_p_is_small_only_for_true_differences():
         a_draws, b_draws = resampled([a, b], rng=rng, draws=300)
         called += difference(a.sum(), b.sum(), a_draws[:, 0], b_draws[:, 0]).p < 0.05
     assert 2 <= called <= 22
+
+
+@pytest.mark.parametrize(("both", "only_a", "only_b"), [(5, 9, 2), (0, 1, 0), (100, 30, 31), (3, 0, 8)])
+def test_mcnemar_is_the_sign_test_of_the_documents_that_differ(both, only_a, only_b):
+    a = np.array([1] * both + [1] * only_a + [0] * only_b + [0] * 4, bool)
+    b = np.array([1] * both + [0] * only_a + [1] * only_b + [0] * 4, bool)
+    n, k = only_a + only_b, min(only_a, only_b)
+    by_hand = min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n)
+    assert mcnemar(a, b) == pytest.approx(by_hand)
+    assert mcnemar(b, a) == mcnemar(a, b)
+
+
+def test_models_that_never_differ_are_not_different():
+    right = np.array([1, 0, 1], bool)
+    assert mcnemar(right, right) == 1
+    assert mcnemar(right[:0], right[:0]) == 1
+    same = per_document("f1_micro", FOUND, multi_label=True)
+    assert permutation("f1_micro", same, same, rng=np.random.default_rng(0)) == 1
+
+
+def test_permutations_agree_with_scipy_and_with_mcnemar():
+    rng = np.random.default_rng(4)
+    a, b = rng.random(80) < 0.7, rng.random(80) < 0.55
+    ours = permutation("accuracy", a[:, None] / 80, b[:, None] / 80, rng=rng, draws=20_000)
+    theirs = permutation_test(
+        (a.astype(float), b.astype(float)), lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis),
+        permutation_type="samples", n_resamples=20_000, vectorized=True, rng=np.random.default_rng(0),
+    )  # fmt: skip
+    assert ours == pytest.approx(theirs.pvalue, abs=0.015)
+    assert ours == pytest.approx(mcnemar(a, b), abs=0.015)
+
+
+def test_permutations_of_micro_f1_exchange_whole_answers(monkeypatch):
+    rng = np.random.default_rng(6)
+    truth = rng.random((60, 4)) < 0.4
+    truth[:, 0] |= ~truth.any(axis=1)
+    guesses = [np.where(rng.random((60, 4)) < share, truth, ~truth) for share in (0.9, 0.75)]
+    a, b = (
+        per_document("f1_micro", outcomes(g[:, 0], truth.sum(1), g.sum(1), (truth & g).sum(1)), multi_label=True)
+        for g in guesses
+    )
+    seen = abs(statistic("f1_micro", a.sum(0)) - statistic("f1_micro", b.sum(0)))
+    beyond = 0
+    for _ in range(4000):
+        swap = rng.random(60)[:, None] < 0.5
+        gap = statistic("f1_micro", np.where(swap, b, a).sum(0)) - statistic("f1_micro", np.where(swap, a, b).sum(0))
+        beyond += abs(gap) >= seen - 1e-12
+    found = permutation("f1_micro", a, b, rng=np.random.default_rng(1), draws=4000)
+    assert found == pytest.approx((beyond + 1) / 4001, abs=0.02)
+    monkeypatch.setattr("fuseline.models.metrics.significance.CELLS", 100)  # a draw or two at a time
+    again = permutation("f1_micro", a, b, rng=np.random.default_rng(1), draws=300)
+    assert 1 / 301 <= again <= 1
+
+
+def test_the_interval_of_drawn_values_is_that_of_scipy():
+    right = np.random.default_rng(8).random(300) < 0.4
+    (draws,) = resampled([right[:, None] / 300], rng=np.random.default_rng(0), draws=6000)
+    theirs = bootstrap((right,), np.mean, method="percentile", n_resamples=6000, rng=np.random.default_rng(1))
+    np.testing.assert_allclose(interval(draws[:, 0]), theirs.confidence_interval, atol=0.007)

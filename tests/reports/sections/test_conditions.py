@@ -9,7 +9,8 @@ from fuseline.reports.measures import Measure
 from fuseline.reports.page_data import ReportData
 from fuseline.reports.sections.conditions import MAX_CLASSES, masked_parts, render
 from fuseline.stores.report_schemas import CLASSES
-from fuseline.stores.schemas import MASKED_CLASSES, RESULTS
+from fuseline.stores.schemas import RESULTS
+from fuseline.stores.score_schemas import MASKED_CLASSES
 
 SHARE, LOSS = Measure("accuracy", "accuracy", unit="share"), Measure("log_loss", "loss", "", "nats", True)
 

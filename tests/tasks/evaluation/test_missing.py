@@ -10,7 +10,8 @@ from fuseline.models.classifier import BaseClassifier, embedding
 from fuseline.models.columns import Dense, Text
 from fuseline.models.features import TEXT, Input
 from fuseline.stores.conditions import Masking
-from fuseline.stores.schemas import MASKED_CLASSES, RESULTS
+from fuseline.stores.schemas import RESULTS
+from fuseline.stores.score_schemas import MASKED_CLASSES
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.documents.ingest import stage as ingest_stage

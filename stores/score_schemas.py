@@ -1,0 +1,49 @@
+"""Arrow schemas of scores beside the results table: of masked inputs by class, of groups, of pairs of models."""
+
+import pyarrow as pa
+
+from fuseline.stores.schemas import column
+
+# Scores of every class where an input is masked in every document; `condition` is that of RESULTS.
+MASKED_CLASSES = pa.schema(
+    [
+        column("model", pa.string(), "name of the model in the configuration"),
+        column("split", pa.string(), "train, valid or test"),
+        column("condition", pa.string(), "what is masked, as in metrics"),
+        column("label", pa.string(), "name of the class"),
+        column("precision", pa.float64(), "share of the documents it was predicted for that carry it, 0..1"),
+        column("recall", pa.float64(), "share of the documents that carry it that it was predicted for, 0..1"),
+        column("f1", pa.float64(), "harmonic mean of precision and recall, 0..1"),
+        column("support", pa.int64(), "documents that carry the label"),
+        column("predicted", pa.int64(), "documents it was predicted for"),
+    ]
+)
+
+# Scores of documents that share a value of a column: of a source, or of a kind.
+GROUPS = pa.schema(
+    [
+        column("model", pa.string(), "name of the model in the configuration"),
+        column("split", pa.string(), "train, valid or test"),
+        column("column", pa.string(), "source: the first folder that documents come from; or a cat_* column"),
+        column("group", pa.string(), "value of the column; (none) without one, (others) of all but the largest groups"),
+        column("metric", pa.string(), "name of the metric, as in metrics"),
+        column("value", pa.float64(), "the metric's value on the group's documents"),
+        column("n", pa.int64(), "documents that the value was computed on"),
+    ]
+)
+
+# Every two models on the same documents, and every model by itself.
+COMPARISONS = pa.schema(
+    [
+        column("split", pa.string(), "train, valid or test"),
+        column("metric", pa.string(), "name of the metric, as in metrics"),
+        column("model", pa.string(), "name of a model in the configuration"),
+        column("other", pa.string(), "the model that it is compared with; null = its own value"),
+        column("value", pa.float64(), "the model's value, or how much higher it is than the other's"),
+        column("low", pa.float64(), "lower end of the value's 95 % interval, by drawing documents (bootstrap)"),
+        column("high", pa.float64(), "upper end of it"),
+        column("test", pa.string(), "mcnemar (exact) or permutation; null for a model by itself"),
+        column("p", pa.float64(), "two-sided p value of no difference; null for a model by itself"),
+        column("n", pa.int64(), "documents"),
+    ]
+)
