@@ -49,7 +49,7 @@ from fuseline.tasks.stages.embed_indices import IndexEmbedConfig
 from fuseline.tasks.stages.hidden import has_hidden
 from fuseline.tasks.stages.quantize import QuantizeConfig
 from fuseline.tasks.stages.registry import StageConfig, making
-from fuseline.tasks.stages.train import ModelConfig, in_order
+from fuseline.tasks.stages.train import ModelConfig, has_branches, in_order
 
 
 def _embed_config(values: object) -> object:
@@ -233,9 +233,13 @@ class Config(FrozenConfig):
             for base in sorted(model.reads()):
                 _known(f"models.{name}.options.models", base, self.models)
             for base in sorted(model.reads_hidden()):
-                if not has_hidden(self.models[base].kind):
-                    what, cure = f"models.{name}.options", f"{self.models[base].kind} has no hidden vectors"
+                if not has_hidden(kind := self.models[base].kind):
+                    what, cure = f"models.{name}.options", f"{kind} has no hidden vectors"
                     raise ValueError(mismatch(what, "hidden vectors of a network", hidden_name(base), cure))
+            for base in model.starts():
+                if not has_branches(kind := self.models[base].kind):
+                    what, cure = f"models.{name}.options.start", f"{kind} has no branches to start from"
+                    raise ValueError(mismatch(what, "a network with a branch per input", base, cure))
         in_order(self.models)
         return self
 

@@ -145,12 +145,12 @@ def _build(config: Config) -> list[Node]:
 
 def _fits(config: Config, features: Readable) -> tuple[dict[str, Fit], Readable]:
     """Return the models by name, and the features with the logits and hidden vectors that some of them read."""
-    fits, models = {}, config.models
+    fits, models = dict[str, Fit](), config.models
     read = {base for spec in models.values() for base in spec.reads_logits()}
     seen_inside = {base for spec in models.values() for base in spec.reads_hidden()}
     for name in in_order(models):
         spec, before = models[name], features
-        fits[name] = train.stage(name, spec, features)
+        fits[name] = train.stage(name, spec, features, fits)
         for stage, wanted in ((logits.stage, read), (hidden.stage, seen_inside)):
             if name in wanted:
                 features = features._replace(others=(*features.others, stage(name, spec, before, fits[name])))

@@ -1,5 +1,6 @@
 """Options of any classifier chosen by fitting it: slow families have few of them, and the base asks here."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ LEAST = 2000  # documents below which a trial says too little
 
 
 def choose_by_fitting(
-    kind: type[Classifier], config: AutomaticConfig, train: Features, valid: Features | None
+    kind: Callable[[Any], Classifier], config: AutomaticConfig, train: Features, valid: Features | None
 ) -> Chosen:
     """Return the options that `config` leaves open, those with the best precision at 1 on valid documents.
 

@@ -1,6 +1,6 @@
 """The base of every classifier: labels, task, threshold, probabilities, and one checkpoint that may hold others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Never, Self
 
@@ -15,7 +15,7 @@ from fuseline.models.choosing import choose_by_fitting
 from fuseline.models.columns import Dense, Size, Text
 from fuseline.models.config import FrozenConfig, key_values, own_config, runtime_option
 from fuseline.models.dense import usable
-from fuseline.models.features import TEXT, Block, Features, Input, embedding_name, inputs_of
+from fuseline.models.features import TEXT, Block, Classifier, Features, Input, embedding_name, inputs_of
 from fuseline.models.labels import Classes, classes_of, label_pairs
 from fuseline.models.metrics.thresholds import FLOORS, MicroF1
 from fuseline.models.ranked import Ranker
@@ -88,6 +88,14 @@ class BaseClassifier:
     def inputs(cls, config: Never) -> tuple[Input, ...]:
         """Return the columns that a classifier with this configuration reads."""
         raise NotImplementedError
+
+    @classmethod
+    def starts(cls, config: Never) -> tuple[str, ...]:
+        """Return the names of trained models whose weights a fit with this configuration starts from."""
+        return ()
+
+    def start_from(self, trained: Mapping[str, Classifier]) -> None:
+        """Take the trained models that `starts` names, before the fit."""
 
     def predict_logits(self, block: Block) -> F32:
         """Return logits (n, C) float32."""

@@ -128,6 +128,20 @@ class Same(nn.Module):
         return X
 
 
+class VectorUnits(nn.Module):
+    """A layer of rectified units over a vector; one of zeros, which is missing, has zeros as features."""
+
+    def __init__(self, numbers: int, units: int) -> None:
+        """Make `units` units over vectors of `numbers` numbers."""
+        super().__init__()
+        self.layer = nn.Linear(numbers, units)
+        self.width = units
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return features (n, units) of X (n, numbers)."""
+        return torch.relu(self.layer(X)) * X.any(dim=1, keepdim=True)
+
+
 class Concat(nn.Module):
     """Features behind one another, then layers of rectified units."""
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from fuseline.models.classifiers import decision, fusion, kiela, weighing
 from fuseline.models.classifiers.averaging import AvgProbs, AvgTfidf
 from fuseline.models.classifiers.boosting import Boosting
+from fuseline.models.classifiers.concat_e2e import ConcatE2E
 from fuseline.models.classifiers.gmu import GMU
 from fuseline.models.classifiers.policy import Policy
 from fuseline.models.classifiers.soft_policy import SoftPolicy
@@ -14,7 +15,7 @@ from fuseline.models.features import Classifier
 from fuseline.plugins import Registry
 
 OURS: tuple[type[Classifier], ...] = (
-    *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, AvgTfidf, GMU, TextCNN, *fusion.CLASSIFIERS,
+    *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, AvgTfidf, GMU, TextCNN, *fusion.CLASSIFIERS, ConcatE2E,
     *decision.CLASSIFIERS,
     *weighing.CLASSIFIERS, Policy, SoftPolicy,
 )  # fmt: skip

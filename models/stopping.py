@@ -1,5 +1,6 @@
 """Learning rate and epochs of a network: every rate is trained until valid documents are told apart no better."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ SELECT, PATIENCE = "p_at_1", 5  # metric, and epochs without a better one after 
 
 
 def choose_by_stopping(
-    kind: type[NetworkClassifier], config: NetworkConfig, train: Features, valid: Features | None
+    kind: Callable[[NetworkConfig], NetworkClassifier], config: NetworkConfig, train: Features, valid: Features | None
 ) -> Chosen:
     """Return the options that `config` leaves open: epochs are those after which valid documents were told best.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Never, cast
 
 from pydantic import Field, model_validator
 
@@ -11,8 +11,10 @@ from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.pretrained import vectors_digest
 from fuseline.models.features import Features, Input, hidden_name, inputs_of, logits_name, reads_text
+from fuseline.models.panel import PanelClassifier
 from fuseline.models.registry import MODELS, new_classifier
 from fuseline.stores.errors import ConfigError, mismatch
+from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.nodes import Context, Fit, FitResult, Ingest, Read, ShardStage
 from fuseline.tasks.engine.rows import ORDINARY, STACKED, Rows
 from fuseline.tasks.options import parse_options
@@ -44,8 +46,13 @@ class ModelConfig(FrozenConfig):
         return inputs_of(MODELS[self.kind], self.parsed())
 
     def reads(self) -> set[str]:
-        """Return the models whose logits or hidden vectors it reads."""
-        return self.reads_logits() | self.reads_hidden()
+        """Return the models that it needs: whose logits or hidden vectors it reads, or whose weights it starts from."""
+        return self.reads_logits() | self.reads_hidden() | set(self.starts())
+
+    def starts(self) -> tuple[str, ...]:
+        """Return the models whose weights it starts from."""
+        kind = MODELS[self.kind]
+        return kind.starts(cast(Never, self.parsed())) if issubclass(kind, BaseClassifier) else ()
 
     def reads_logits(self) -> set[str]:
         """Return the models whose logits it reads."""
@@ -88,6 +95,7 @@ class TrainConfig(FrozenConfig):
     options: dict[str, object]
     seed: int
     runtime_options: dict[str, object] = runtime_option({})  # options that change no bytes
+    starts: dict[str, str] = runtime_option({})  # model that it starts from -> its kind; its key is among the fits
 
 
 def train_config(model: ModelConfig) -> TrainConfig:
@@ -114,6 +122,10 @@ def start_digest(kind: str, options: dict[str, object]) -> str:
 def fit_classifier(train: Features, valid: Features, config: TrainConfig, context: Context) -> FitResult:
     """Fit a classifier; its checkpoint records the keys of everything it read."""
     classifier = new_classifier(config.kind, {**config.options, **config.runtime_options})
+    if config.starts and isinstance(classifier, BaseClassifier):
+        place = "" if context.fold is None else f"@{context.fold}"
+        saved = {name: context.checkpoints[f"{ROLE}/{name}{place}"] for name in config.starts}
+        classifier.start_from({name: loaded(MODELS[kind].load, saved[name]) for name, kind in config.starts.items()})
     classifier.fit(train, valid if valid.n_rows else None, seed=config.seed, scratch=context.scratch)
     facts: dict[str, Any] = {**classifier.describe(), MULTI_LABEL: classifier.multi_label}
     if isinstance(classifier, BaseClassifier):
@@ -146,16 +158,30 @@ class Readable(NamedTuple):
         return tuple(reads)
 
 
-def stage(name: str, spec: ModelConfig, sources: Readable) -> Fit:
-    """Return the node that fits a model; it is fitted by all that its inputs are."""
-    reads = sources.reads(spec, "split", "labels")
-    fits = {fit.name: fit for read in reads for fit in read.node.fits}
+def stage(name: str, spec: ModelConfig, sources: Readable, models: Mapping[str, Fit]) -> Fit:
+    """Return the node that fits a model; it is fitted by all that its inputs are, and by those that it starts from.
+
+    Args:
+        name: of the model.
+        spec: its kind and options.
+        sources: what it may read.
+        models: the nodes of those that it may start from, by name.
+    """
+    reads, starts = sources.reads(spec, "split", "labels"), {base: models[base] for base in spec.starts()}
+    fits = {fit.name: fit for read in reads for fit in read.node.fits} | {fit.name: fit for fit in starts.values()}
+    kinds = {base: cast(TrainConfig, fit.config).kind for base, fit in starts.items()}
     rows = rows_of(spec.kind)
     return Fit(
-        role=ROLE, short=name, flow="train", version=3, config=train_config(spec), fit=fit_classifier,
+        role=ROLE, short=name, flow="train", version=3, fit=fit_classifier,
+        config=train_config(spec).model_copy(update={"starts": kinds}),
         weights=start_digest(spec.kind, spec.options), reads=reads, fits=tuple(fits[name] for name in sorted(fits)),
         rows=rows, unseen=(rows.fit, rows.tune) if rows == STACKED else (),
     )  # fmt: skip
+
+
+def has_branches(kind: str) -> bool:
+    """Return whether other networks can start from the weights of a kind of model."""
+    return issubclass(MODELS[kind], PanelClassifier)
 
 
 def rows_of(kind: str) -> Rows:

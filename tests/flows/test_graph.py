@@ -156,9 +156,27 @@ def test_hidden_vectors_are_made_when_a_model_reads_them_in_each_fold_by_its_own
     ]  # fmt: skip
 
 
+def test_a_network_that_starts_from_another_is_fitted_after_it_and_with_it_in_each_fold():
+    joint = {"kind": "concat_e2e", "options": {"sequences": ["title"], "start": ["net"]}}
+    chosen = config(stages=WORDS, models={"a": joint, "net": NET}, evaluation={"folds": 2})
+    nodes = {node.name: node for node in build(chosen)}
+    names = {"encoders/title@fold1of2", "models/net@fold1of2"}
+    assert {fit.name for fit in nodes["models/a@fold1of2"].fits} == names
+    order = list(nodes)
+    assert order.index("models/net") < order.index("models/a")
+    drawn = {**joint, "options": {**joint["options"], "start": []}}
+    other = config(stages=WORDS, models={"a": drawn, "net": NET})
+    assert nodes["models/a"].key != {node.name: node.key for node in build(other)}["models/a"]
+
+
 @pytest.mark.parametrize(
     ("models", "message"),
     [
+        (
+            {"a": {"kind": "concat_e2e", "options": {"sequences": ["title"], "start": ["b"]}}, "b": {"kind": "text"}},
+            r"options\.start: .*a network with a branch per input.*got 'b'; text has no branches",
+        ),
+        ({"a": {"kind": "concat_e2e", "options": {"sequences": ["title"], "start": ["a"]}}}, "none that reads itself"),
         ({"head": HEAD}, r"models\.head\.options\.models: expected \['head'\], got 'net'"),
         ({"head": HEAD, "net": {"kind": "text"}}, r"hidden vectors of a network', got 'hidden/net'; text has"),
         ({"head": {**HEAD, "options": {"vectors": ["image", "hidden/head"]}}}, "none that reads itself"),

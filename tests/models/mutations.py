@@ -132,6 +132,7 @@ VARIANTS: dict[str, Variant] = {
     "concat_frozen": classifier("concat_frozen", **NET),
     "highway_gate": classifier("highway_gate", **NET),
     "cross_product": classifier("cross_product", **NET),
+    "concat_e2e": classifier("concat_e2e", **NET, maps=3, widths=[2, 3], units=4),
     "soft_policy": classifier("soft_policy", epochs=1, lr=0.01),
     "quantizer pq": quantizer("pq"),
     "quantizer rspq": quantizer("rspq", repeats=2),
