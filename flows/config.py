@@ -102,6 +102,9 @@ class EvaluationConfig(FrozenConfig):
     by: tuple[Annotated[str, AfterValidator(checked_column)], ...] = added(
         (), description="Columns whose values are scored apart: source, the first folder of a document, or cat_*"
     )
+    auc: bool = added(
+        False, description="Score by the probabilities of every class too (auc); every model's logits are written"
+    )
     compare: bool = added(
         False, description="Compare every two models on the same documents: paired tests and bootstrap intervals"
     )

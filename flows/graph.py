@@ -147,6 +147,7 @@ def _fits(config: Config, features: Readable) -> tuple[dict[str, Fit], Readable]
     """Return the models by name, and the features with the logits and hidden vectors that some of them read."""
     fits, models = dict[str, Fit](), config.models
     read = {base for spec in models.values() for base in spec.reads_logits()}
+    read |= {*models} if config.evaluation.auc else set()
     seen_inside = {base for spec in models.values() for base in spec.reads_hidden()}
     for name in in_order(models):
         spec, before = models[name], features
@@ -179,13 +180,15 @@ def _results(
 ) -> Iterator[Node]:
     """Yield the nodes of the report: scores, statistics, galleries and dictionaries."""
     documents, models, report = features.documents, sorted(config.models.items()), config.report
+    evaluation = config.evaluation
+    every_class = {node.short: node for node in features.others if node.role == logits.ROLE and evaluation.auc}
     yield statistics.stage(documents, features.clean)
     tabular = [spec for spec in config.embed.values() if isinstance(spec, embed_columns.TabularEmbedConfig)]
     if read := {column for spec in tabular for column in spec.reads()}:
         yield label_leaks.stage(documents, read)
     for name, spec in models:
-        yield evaluate.stage(name, spec, predictions[name], documents, splits=config.evaluation.splits)
-    evaluation = config.evaluation
+        scores = every_class.get(name)
+        yield evaluate.stage(name, spec, predictions[name], documents, splits=evaluation.splits, logits=scores)
     for name, spec in models if evaluation.by else ():
         yield groups.stage(name, spec, predictions[name], documents, splits=evaluation.splits, by=evaluation.by)
     if evaluation.compare and len(models) > 1:

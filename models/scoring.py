@@ -172,4 +172,5 @@ def _judged(classifier: Classifier, part: Scored) -> Documents:
         pc.if_else(seen, pa.array(part.top_probabilities[:, 0]), None),
         pc.if_else(seen, part.rank, None),
         pc.if_else(seen, part.loss, None),
+        *2 * (pa.nulls(len(part.block)),),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,9 @@ class Documents(NamedTuple):
     score: pa.Array  # (n,) float32: probability of `best`; null likewise
     rank: pa.Array  # (n,) int32: place of its best own label, 1 = right; null: the model knows none
     loss: pa.Array  # (n,) float32: -log probability of its own labels, nats; null likewise
+    # Of metrics that want every class; elsewhere both are (n,) null.
+    probabilities: pa.Array  # (n,) list<float32>[C]: of each class of the model; null: the model read nothing
+    own: pa.Array  # (n,) list<int32>: places of its own labels among these
 
 
 class Counts:
@@ -66,4 +69,6 @@ class Metric(NamedTuple):
     headline: tuple[Task, ...] = ()  # tasks whose models it ranks by default
     shown: tuple[Task, ...] = BOTH  # tasks whose main table in the report has it; the full table has every metric
     interval: Callable[[Counts], Interval] | None = None  # 95 %; becomes the metrics <kind>_low and <kind>_high
-    sums: Callable[[Documents], NDArray[np.float64]] | None = None  # what it sums over documents: `tally.sums[kind]`
+    # What it sums over documents: `tally.sums[kind]`; None where the documents lack what it wants.
+    sums: Callable[[Documents], Any] | None = None
+    full: bool = False  # it wants the probabilities of every class, which evaluation has where `evaluation.auc` is set

@@ -9,6 +9,7 @@ from fuseline.models.metrics.agreement import KAPPA
 from fuseline.models.metrics.calibration import ECE
 from fuseline.models.metrics.hits import hit_at
 from fuseline.models.metrics.metric import MULTI, SINGLE, Counts, Documents, Metric
+from fuseline.models.metrics.ranking import AUC
 from fuseline.models.metrics.scores import Interval, Sums, Tally, f1_interval, ratio, share_interval, tally
 from fuseline.plugins import Registry
 
@@ -61,7 +62,7 @@ OURS = (
         lambda counts: counts.tally.loss / counts.tally.loss_n, lambda tally: tally.loss_n, lower_is_better=True,
         unit="nats",
     ),
-    hit_at(3), hit_at(10), ECE, KAPPA,
+    hit_at(3), hit_at(10), ECE, AUC, KAPPA,
 )  # fmt: skip
 METRICS: Registry[Metric] = Registry("metric", {metric.kind: metric for metric in OURS})
 
@@ -75,7 +76,7 @@ def counted(documents: Documents) -> Tally:
     if not base.n:
         return base
     sums = {name: metric.sums(documents) for name, metric in METRICS.items() if metric.sums is not None}
-    return replace(base, sums=Sums(sums)) if sums else base
+    return replace(base, sums=Sums({name: value for name, value in sums.items() if value is not None}))
 
 
 def scores(tally: Tally, *, multi_label: bool) -> dict[str, tuple[float, int]]:
@@ -93,8 +94,8 @@ def intervals(tally: Tally, *, multi_label: bool) -> dict[str, Interval]:
 
 
 def comparable() -> list[str]:
-    """Return the metrics that models can be compared by: all that do not count documents."""
-    return [name for name, metric in METRICS.items() if metric.unit != "documents"]
+    """Return the metrics that models can be compared by: those that count no documents and are there in any case."""
+    return [name for name, metric in METRICS.items() if metric.unit != "documents" and not metric.full]
 
 
 def checked_metric(name: str) -> str:

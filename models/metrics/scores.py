@@ -9,7 +9,9 @@ Conventions, all stated here once:
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,14 +23,12 @@ FEW = 30  # documents
 NOTHING = ""  # stands for "no prediction" in the confusion counts
 
 
-class Sums(dict[str, NDArray[np.float64]]):
-    """What metrics of their own kind sum over documents, by metric."""
+class Sums(dict[str, Any]):
+    """What metrics of their own kind sum over documents, by metric: arrays, or other values that add."""
 
     def __add__(self, other: "Sums") -> "Sums":
         """Return the sums over both sets of documents."""
-        return Sums(
-            {name: np.sum([own[name] for own in (self, other) if name in own], axis=0) for name in self | other}
-        )
+        return Sums({name: reduce(add, [own[name] for own in (self, other) if name in own]) for name in self | other})
 
 
 @dataclass(frozen=True)

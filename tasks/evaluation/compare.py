@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fuseline.models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig, added
 from fuseline.models.metrics.scores import Outcomes, outcomes
 from fuseline.models.metrics.significance import (
     difference,
@@ -22,7 +22,7 @@ from fuseline.models.metrics.significance import (
 from fuseline.models.scoring import single
 from fuseline.stores.score_schemas import COMPARISONS
 from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
-from fuseline.tasks.evaluation.evaluate import check_ids, scored_rows
+from fuseline.tasks.evaluation.evaluate import check_ids, held_half, of_half, scored_rows, unseen_splits
 from fuseline.tasks.stages.train import MULTI_LABEL
 
 ROLE = "comparisons"
@@ -35,6 +35,7 @@ class CompareConfig(FrozenConfig):
     models: tuple[str, ...]
     splits: tuple[str, ...]
     seed: int = 0  # of the draws
+    half: str | None = added(None)  # of its split that alone is compared on: one model learns from the other
 
 
 class Answers(NamedTuple):
@@ -48,7 +49,7 @@ class Answers(NamedTuple):
 def outcomes_of(shards: Shards, config: CompareConfig, *, multi_label: bool) -> dict[str, list[Outcomes]]:
     """Return, by split, how its documents came out under each model, in the order of the models."""
     parts: dict[str, list[list[Outcomes]]] = {split: [[] for _ in config.models] for split in config.splits}
-    for documents, *answers in shards():
+    for documents, *answers in of_half(shards, config.half, place=0)():
         for guessed in answers:
             check_ids(guessed, documents)
         for split, rows in scored_rows(documents, config.splits):
@@ -104,13 +105,14 @@ def stage(predictions: Mapping[str, ShardStage], documents: Ingest, *, splits: S
     """Return the node that compares models."""
     names = sorted(predictions)
     fits = {fit.name: fit for name in names for fit in predictions[name].fits}
+    half = held_half(*predictions.values())
     reads = (Read(predictions[name], ("label", "predicted")) for name in names)
     return Summary(
         role=ROLE, short="models", flow="evaluate", main=False, version=1, tables=(ROLE,), summarise=compare_models,
-        config=CompareConfig(models=tuple(names), splits=tuple(splits)),
+        config=CompareConfig(models=tuple(names), splits=tuple(splits), half=half),
         fits=tuple(fits[name] for name in sorted(fits)),
         reads=(Read(documents, ("status", "split", "labels")), *reads),
-        unseen=tuple(split for split in splits if split != "train"),
+        unseen=unseen_splits(splits, half),
     )  # fmt: skip
 
 

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fuseline.models.classifier import LINKS
+from fuseline.models.columns import Logits
 from fuseline.models.config import FrozenConfig, added
+from fuseline.models.labels import label_pairs
 from fuseline.models.metrics.registry import Documents, counted, intervals, scores
 from fuseline.models.metrics.scores import NOTHING, Tally, class_scores
-from fuseline.models.scoring import single
+from fuseline.models.scoring import ragged, single
 from fuseline.stores.errors import AlignmentError, mismatch
 from fuseline.stores.report_schemas import CLASSES, CONFUSION, IMPORTANCE
 from fuseline.stores.schemas import RESULTS
-from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Read, Shards, ShardStage, Summary, ordered
+from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Node, Read, Shards, ShardStage, Summary, ordered
 from fuseline.tasks.engine.rows import HALVES, in_split, split_of
 from fuseline.tasks.evaluation.shard_streams import streams
 from fuseline.tasks.stages.train import MULTI_LABEL, ModelConfig
@@ -28,24 +32,27 @@ class EvaluateConfig(FrozenConfig):
     kind: str
     seed: int
     splits: tuple[str, ...]
+    every_class: bool = added(False)  # the model's logits are read too
     half: str | None = added(
         None, description="Half of its split that alone is scored, as the model learns from the other"
     )
 
 
 def count(
-    predictions: Iterator[pa.Table], documents: Iterator[pa.Table], *, splits: Sequence[str], multi_label: bool
-) -> dict[str, Tally]:
-    """Return one tally per split.
+    predictions: Iterator[pa.Table], documents: Iterator[pa.Table], *others: Iterator[pa.Table],
+    splits: Sequence[str], multi_label: bool,
+) -> dict[str, Tally]:  # fmt: skip
+    """Return one tally per split; `others` is the stream of the model's logits, if any.
 
     Shards come in the same order from both sides. Documents without labels, or whose status is not `ok` (duplicates,
     bad rows), are not counted. Raises AlignmentError when the ids of a shard differ.
     """
     totals = {split: Tally() for split in splits}
-    for guessed, known in zip(predictions, documents, strict=True):
+    for guessed, known, *logits in zip(predictions, documents, *others, strict=True):
         check_ids(guessed, known)
         for split, rows in scored_rows(known, splits):
-            totals[split] += tallied(guessed.filter(rows), known.filter(rows), multi_label=multi_label)
+            scores = logits[0].filter(rows) if logits else None
+            totals[split] += tallied(guessed.filter(rows), known.filter(rows), multi_label=multi_label, logits=scores)
     return totals
 
 
@@ -132,8 +139,8 @@ def _summed(shares: pa.StructArray) -> dict[str, float]:
     return dict(zip(summed["modality"].to_pylist(), summed["share_sum"].to_pylist(), strict=True))
 
 
-def tallied(predictions: pa.Table, documents: pa.Table, *, multi_label: bool) -> Tally:
-    """Count predictions of labelled documents, row by row."""
+def tallied(predictions: pa.Table, documents: pa.Table, *, multi_label: bool, logits: pa.Table | None = None) -> Tally:
+    """Count predictions of labelled documents, row by row; with the model's logits, for metrics of every class too."""
 
     def column(table: pa.Table, name: str) -> pa.Array:
         return table[name].combine_chunks()
@@ -141,15 +148,28 @@ def tallied(predictions: pa.Table, documents: pa.Table, *, multi_label: bool) ->
     best = column(predictions, "label")
     predicted = column(predictions, "predicted") if multi_label else single(best)
     given = (column(predictions, name) for name in ("score", "rank", "loss"))
-    return counted(Documents(column(documents, "labels"), predicted, best, *given))
+    labels = column(documents, "labels")
+    every = 2 * (pa.nulls(len(labels)),) if logits is None else _every_class(logits, labels)
+    columns = [labels, predicted, best, *given, *every]
+    return counted(Documents(*columns))
+
+
+def _every_class(logits: pa.Table, labels: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return the fields `probabilities` and `own` of Documents, from a model's logits."""
+    column = Logits.of(logits, "logits")
+    values = pa.array(LINKS[column.link](column.values).reshape(-1), pa.float32())
+    absent = pa.array(~column.present)
+    probabilities = pa.FixedSizeListArray.from_arrays(values, len(column.labels), mask=absent)
+    rows, classes, _ = label_pairs(labels, pa.array(column.labels, pa.string()))
+    return probabilities, ragged(np.bincount(rows, minlength=len(labels)), pa.array(classes, pa.int32()))
 
 
 def score_model(shards: Shards, config: EvaluateConfig, context: Context) -> dict[str, pa.Table]:
     """Return metrics, class scores, confusion counts and importance of one model."""
     (facts,) = context.facts.values()
     multi_label = bool(facts[MULTI_LABEL])
-    shards = shards if config.half is None else of_half(shards, config.half)
-    tallies = count(*streams(shards, 2), splits=config.splits, multi_label=multi_label)
+    shards = of_half(shards, config.half)
+    tallies = count(*streams(shards, 3 if config.every_class else 2), splits=config.splits, multi_label=multi_label)
     part = None if context.fold is None else context.fold.k
     return {
         "metrics": metric_table(tallies, model=config.model, seed=config.seed, multi_label=multi_label, fold=part),
@@ -159,31 +179,50 @@ def score_model(shards: Shards, config: EvaluateConfig, context: Context) -> dic
     }
 
 
-def of_half(shards: Shards, half: str) -> Shards:
-    """Return shards [predictions, documents] in which the other half of a split is of no split."""
+def of_half(shards: Shards, half: str | None, *, place: int = 1) -> Shards:
+    """Return shards whose documents, the table at `place`, are of no split where they are the other half of one."""
+    if half is None:
+        return shards
 
     def kept() -> Iterator[list[pa.Table]]:
-        for guessed, known in shards():
+        for tables in shards():
+            known = tables[place]
             other = pc.and_(pc.equal(known["split"], split_of(half)), pa.array(~in_split(known, half)))
             at = known.schema.get_field_index("split")
             split = pc.if_else(other, pa.scalar(None, pa.string()), known["split"])
-            yield [guessed, known.set_column(at, known.schema.field(at), split)]
+            yield [*tables[:place], known.set_column(at, known.schema.field(at), split), *tables[place + 1 :]]
 
     return kept
 
 
-def stage(
-    name: str, spec: ModelConfig, predictions: ShardStage, documents: Ingest, *, splits: tuple[str, ...]
-) -> Summary:
-    """Return the node of a model's scores; what rests on a fit to one half of valid is scored on the other."""
-    tuned = {node.rows.tune for node in ordered([predictions]) if isinstance(node, Fit)}
-    half = next((name for name in sorted(tuned) if name in HALVES), None)
-    config = EvaluateConfig(model=name, kind=spec.kind, seed=spec.seed, splits=splits, half=half)
+def held_half(*nodes: Node) -> str | None:
+    """Return the half of a split that alone may be scored, as something that nodes rest on learns from the other."""
+    tuned = {node.rows.tune for node in ordered(nodes) if isinstance(node, Fit)}
+    return next((name for name in sorted(tuned) if name in HALVES), None)
+
+
+def unseen_splits(splits: Sequence[str], half: str | None) -> tuple[str, ...]:
+    """Return what nothing may have learned from where splits are scored; scores on train are marked as such."""
     own = {} if half is None else {split_of(half): half}
+    return tuple(own.get(split, split) for split in splits if split != "train")
+
+
+def stage(
+    name: str, spec: ModelConfig, predictions: ShardStage, documents: Ingest, *, splits: tuple[str, ...],
+    logits: ShardStage | None = None,
+) -> Summary:  # fmt: skip
+    """Return the node of a model's scores; metrics that want every class need its logits.
+
+    What rests on a fit to one half of valid is scored on the other.
+    """
+    half = held_half(predictions)
+    config = EvaluateConfig(
+        model=name, kind=spec.kind, seed=spec.seed, splits=splits, every_class=logits is not None, half=half
+    )
     scored = Read(predictions, ("label", "score", "predicted", "rank", "loss", "importance"))
+    whole = () if logits is None else (Read(logits, ("present", "logits")),)
     return Summary(
         role=ROLE, short=name, flow="evaluate", version=6, config=config, tables=TABLES, fits=predictions.fits,
-        reads=(scored, Read(documents, ("status", "split", "labels"))), summarise=score_model,
-        # Scores on train are marked as such.
-        unseen=tuple(own.get(split, split) for split in splits if split != "train"),
+        reads=(scored, Read(documents, ("status", "split", "labels")), *whole), summarise=score_model,
+        unseen=unseen_splits(splits, half),
     )  # fmt: skip

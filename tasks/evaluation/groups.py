@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fuseline.models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig, added
 from fuseline.models.metrics.registry import scores
 from fuseline.models.metrics.scores import Tally
 from fuseline.stores.errors import DataError, mismatch
 from fuseline.stores.score_schemas import GROUPS
 from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
-from fuseline.tasks.evaluation.evaluate import check_ids, scored_rows, tallied
+from fuseline.tasks.evaluation.evaluate import check_ids, held_half, of_half, scored_rows, tallied, unseen_splits
 from fuseline.tasks.evaluation.statistics import UNASSIGNED, origins
 from fuseline.tasks.stages.train import MULTI_LABEL, ModelConfig
 
@@ -28,6 +28,7 @@ class GroupsConfig(FrozenConfig):
     model: str
     splits: tuple[str, ...]
     by: tuple[str, ...]
+    half: str | None = added(None)  # of its split that alone is scored
 
 
 def checked_column(name: str) -> str:
@@ -50,7 +51,7 @@ def count_groups(shards: Shards, config: GroupsConfig, *, multi_label: bool) -> 
     totals: dict[tuple[str, str], dict[str, Tally]] = defaultdict(lambda: defaultdict(Tally))
     missing = {name for name in config.by if name != SOURCE}
     known: set[str] = set()
-    for guessed, documents in shards():
+    for guessed, documents in of_half(shards, config.half)():
         check_ids(guessed, documents)
         missing, known = missing - {*documents.column_names}, known | {*documents.column_names}
         for split, rows in scored_rows(documents, config.splits):
@@ -99,11 +100,11 @@ def stage(
     by: Sequence[str],
 ) -> Summary:  # fmt: skip
     """Return the node of a model's scores by group."""
-    config = GroupsConfig(model=name, splits=splits, by=tuple(by))
+    config = GroupsConfig(model=name, splits=splits, by=tuple(by), half=held_half(predictions))
     columns = ("status", "split", "labels", "source_file", *(column for column in by if column != SOURCE))
     return Summary(
         role=ROLE, short=name, flow="evaluate", main=False, version=1, config=config, tables=(ROLE,),
         fits=predictions.fits, summarise=score_groups,
         reads=(Read(predictions, ("label", "score", "predicted", "rank", "loss")), Read(documents, columns)),
-        unseen=tuple(split for split in splits if split != "train"),
+        unseen=unseen_splits(splits, config.half),
     )  # fmt: skip

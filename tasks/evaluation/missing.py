@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fuseline.models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig, added
 from fuseline.models.features import inputs_of
 from fuseline.models.metrics.registry import Documents, counted
 from fuseline.models.metrics.scores import Tally
@@ -23,7 +23,7 @@ from fuseline.stores.schemas import RESULTS
 from fuseline.stores.score_schemas import MASKED_CLASSES
 from fuseline.tasks.engine.nodes import Context, Fit, Read, Shards, Summary
 from fuseline.tasks.engine.shard_features import block_of
-from fuseline.tasks.evaluation.evaluate import class_table, metric_table, scored_rows
+from fuseline.tasks.evaluation.evaluate import class_table, held_half, metric_table, of_half, scored_rows, unseen_splits
 from fuseline.tasks.splits import hashed
 from fuseline.tasks.stages.predict import load_classifier
 from fuseline.tasks.stages.train import MULTI_LABEL, ModelConfig, Readable
@@ -50,6 +50,7 @@ class MaskedConfig(FrozenConfig):
     kind: str
     seed: int  # that it was fitted with
     missing: MissingConfig
+    half: str | None = added(None)  # of its split that alone is scored
 
 
 def maskings(reads: Sequence[Read], wanted: Sequence[str]) -> dict[str, frozenset[str]]:
@@ -94,7 +95,7 @@ def count_masked(shards: Shards, config: MaskedConfig, context: Context) -> dict
     named = maskings(context.reads, [one.name for one in inputs_of(type(classifier), classifier.config)])
     parts = [Masking(name, share) for name in named for share in (*missing.shares, 1.0)]
     totals = {part: {split: Tally() for split in missing.splits} for part in parts}
-    for tables in shards():
+    for tables in of_half(shards, config.half, place=0)():
         for split, rows in scored_rows(tables[0], missing.splits):
             block = block_of(context.reads, [table.filter(rows) for table in tables])
             if not len(block):
@@ -136,9 +137,9 @@ def _classes(totals: Mapping[Masking, dict[str, Tally]], config: MaskedConfig) -
 
 def stage(name: str, spec: ModelConfig, sources: Readable, fit: Fit, missing: MissingConfig) -> Summary:
     """Return the node of a model's scores with its inputs masked."""
-    config = MaskedConfig(model=name, kind=spec.kind, seed=spec.seed, missing=missing)
+    config = MaskedConfig(model=name, kind=spec.kind, seed=spec.seed, missing=missing, half=held_half(fit))
     return Summary(
         role=ROLE, short=name, flow="evaluate", main=False, version=1, config=config, tables=TABLES, fits=(fit,),
         reads=sources.reads(spec, "status", "split", "labels"), summarise=score_masked,
-        unseen=tuple(split for split in missing.splits if split != "train"),
+        unseen=unseen_splits(missing.splits, config.half),
     )  # fmt: skip

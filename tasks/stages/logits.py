@@ -51,12 +51,15 @@ def scored(
     return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
 
 
+ROLE = "logits"
+
+
 def stage(name: str, spec: ModelConfig, sources: Readable, fit: Fit) -> ShardStage:
     """Return the node of a model's logits."""
     reads = sources.reads(spec, "id")
     modality = modality_of(reads)
     return ShardStage(
-        role="logits", short=name, flow="predict", main=False, version=1, layout="zarr", reads=reads, fits=(fit,),
+        role=ROLE, short=name, flow="predict", main=False, version=1, layout="zarr", reads=reads, fits=(fit,),
         config=LogitsConfig(kind=spec.kind), transform=predict_logits, feature=Feature(Logits, "logits", modality),
     )  # fmt: skip
 

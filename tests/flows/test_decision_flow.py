@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -171,3 +172,27 @@ def test_halves_are_drawn_by_ids_whatever_the_order(made: Config) -> None:
         kept = set(table.filter(in_split(table, name))["id"].to_pylist())
         backwards = table.take(list(range(table.num_rows))[::-1])
         assert kept == set(backwards.filter(in_split(backwards, name))["id"].to_pylist())
+
+
+def test_further_evaluations_score_valid_on_the_half_that_taught_nothing_too(made: Config, tmp_path: Path) -> None:
+    """Masked inputs, groups and comparisons leave out what the policy was fitted on, as its plain scores do."""
+    shutil.copytree(Path(made.root).parent, tmp_path / "copy")
+    asked = {"compare": True, "by": ["source"], "missing": {"splits": ["valid", "test"], "shares": []}}
+    config = parse_config(values(tmp_path / "copy", evaluation=asked))
+    run(build(config), open_root(config.root))
+    publish_results(config, [], "again")
+    latest = Path(config.root) / "latest"
+    metrics = pq.read_table(latest / "metrics.parquet").to_pylist()
+    plain = {
+        (row["model"], row["split"]): row["n"]
+        for row in metrics
+        if row["metric"] == "accuracy" and row["condition"] is None
+    }
+    masked = {(r["model"], r["split"]): r["n"] for r in metrics if r["metric"] == "accuracy" and r["condition"]}
+    assert masked == plain
+    rows = pq.read_table(latest / "groups.parquet").to_pylist()
+    assert {(row["model"], row["split"]): row["n"] for row in rows if row["metric"] == "accuracy"} == plain
+    compared = pq.read_table(latest / "comparisons.parquet").to_pylist()
+    assert {row["n"] for row in compared if row["split"] == "valid"} == {plain["policy", "valid"]}
+    assert {row["n"] for row in compared if row["split"] == "test"} == {plain["policy", "test"]}
+    assert plain["policy", "valid"] < plain["text", "valid"]

@@ -43,18 +43,21 @@ def test_every_input_of_every_model_is_masked(tmp_path: Path, given: object) -> 
 
 def test_models_are_compared_and_scored_by_groups(tmp_path: Path) -> None:
     write(tmp_path, 60)
-    config = parse_config(values(tmp_path, evaluation={"compare": True, "by": ["source"]}))
+    config = parse_config(values(tmp_path, evaluation={"compare": True, "by": ["source"], "auc": True}))
     nodes, root = build(config), open_root(config.root)
     run(nodes, root)
     publish_results(config, [], "run")
     latest = Path(config.root) / "latest"
-    rows = pq.read_table(latest / "comparisons.parquet").to_pylist()
-    assert {(row["split"], row["test"]) for row in rows if row["other"]} == {("test", "mcnemar"), ("valid", "mcnemar")}
+    rows, splits = pq.read_table(latest / "comparisons.parquet").to_pylist(), ("test", "valid")
+    assert {(row["split"], row["test"]) for row in rows if row["other"]} == {(split, "mcnemar") for split in splits}
     assert len(rows) == 2 * (3 + 6)
     groups = pq.read_table(latest / "groups.parquet").to_pylist()
     metrics = {
         (r["model"], r["split"], r["metric"]): r["value"] for r in pq.read_table(latest / "metrics.parquet").to_pylist()
     }
+    areas = {key: value for key, value in metrics.items() if key[2] == "auc"}
+    assert {key[:2] for key in areas} == {(model, split) for model in ("text", "trees", "both") for split in splits}
+    assert all(0.5 < value <= 1 for value in areas.values())
     assert {row["group"] for row in groups} == {""}  # all lie at the top: the group is the whole
     assert all(row["value"] == pytest.approx(metrics[row["model"], row["split"], row["metric"]]) for row in groups)
     page = (latest / "report.html").read_text()

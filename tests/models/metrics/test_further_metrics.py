@@ -17,7 +17,7 @@ STRINGS = pa.list_(pa.string())
 
 def counts_of(truth, probabilities, names, *, parts=1) -> Tally:
     """Count documents with own labels (n lists of names) and probabilities (n, C), in some parts that add."""
-    total = Tally()
+    total, C = Tally(), len(names)
     for rows in np.array_split(np.arange(len(truth)), parts):
         order = np.argsort(-probabilities[rows], axis=1, kind="stable")
         own = [truth[row] for row in rows]
@@ -29,6 +29,8 @@ def counts_of(truth, probabilities, names, *, parts=1) -> Tally:
                 pa.array(own, STRINGS), pa.array([[b] for b in best], STRINGS), pa.array(best, pa.string()),
                 pa.array(probabilities[rows].max(axis=1), pa.float32()), pa.array(rank, pa.int32()),
                 pa.array([0.5] * len(rows), pa.float32()),
+                pa.array(list(probabilities[rows]), pa.list_(pa.float32(), C)),
+                pa.array(known, pa.list_(pa.int32())),
             )
         )  # fmt: skip
     return total
@@ -130,10 +132,68 @@ def test_one_document_and_equal_scores_have_finite_scores(several):
 def test_documents_without_input_have_no_calibration_nor_kappa():
     documents = Documents(
         pa.array([["1"]] * 2, STRINGS), pa.array([[]] * 2, STRINGS), *(pa.nulls(2, kind) for kind in (
-            pa.string(), pa.float32(), pa.int32(), pa.float32(),
+            pa.string(), pa.float32(), pa.int32(), pa.float32(), pa.list_(pa.float32(), 3), pa.list_(pa.int32()),
         ))
     )  # fmt: skip
     values = scores(counted(documents), multi_label=False)
     assert "ece" not in values
     assert "quadratic_kappa" not in values
+    assert "auc" not in values
     assert values["hit_at_3"] == (0, 2)
+
+
+def areas(truth, probabilities, names):
+    """Return the mean area of the classes that some documents have and some have not, by scikit-learn."""
+    true = np.array([[name in own for name in names] for own in truth])
+    defined = [c for c in range(len(names)) if 0 < true[:, c].sum() < len(truth)]
+    return np.mean([sk.roc_auc_score(true[:, c], probabilities[:, c]) for c in defined])
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("parts", [1, 7])
+def test_auc_is_that_of_scikit_learn_to_the_last_digit(several, parts):
+    truth, probabilities, names = made_up(200, 6, several=several)
+    probabilities = np.round(probabilities, 2)  # ties
+    tally = counts_of(truth, probabilities, names, parts=parts)
+    found = scores(tally, multi_label=several)["auc"]
+    assert found == (pytest.approx(areas(truth, probabilities, names), abs=1e-12), 200)
+    if not several:
+        numbers = [names.index(label) for (label,) in truth]
+        # One class against the rest needs no probabilities that add up to 1, scikit-learn's check does.
+        even = probabilities / probabilities.sum(axis=1, keepdims=True)
+        expected = sk.roc_auc_score(numbers, even, multi_class="ovr", average="macro")
+        assert scores(counts_of(truth, even, names), multi_label=False)["auc"][0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_classes_without_positives_or_without_negatives_have_no_area():
+    truth, probabilities, names = made_up(60, 5)
+    truth = [own if own != ["8"] else ["0"] for own in truth]
+    assert found(counts_of(truth, probabilities, names))["auc"] == pytest.approx(areas(truth, probabilities, names))
+    assert "auc" not in found(counts_of([["0"]] * 3, probabilities[:3], names))
+    both = [["0", own[0]] if own != ["0"] else own for own in truth]  # every document has "0"
+    assert found(counts_of(both, probabilities, names))["auc"] == pytest.approx(areas(both, probabilities, names))
+
+
+def test_equal_scores_have_half_the_area():
+    even = np.full((6, 2), 0.5, np.float32)
+    assert found(counts_of([["0"], ["2"]] * 3, even, ["0", "2"]))["auc"] == 0.5
+
+
+def test_a_label_that_is_unknown_is_a_negative_of_every_class():
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.95, 0.05]], np.float32)
+    assert found(counts_of([["0"], ["2"], ["yak"]], probabilities, ["0", "2"]))["auc"] == pytest.approx(0.75)
+
+
+def test_many_scores_are_rounded_as_little_as_memory_wants_whatever_the_order(monkeypatch):
+    truth, probabilities, names = made_up(300, 4)
+    exact = found(counts_of(truth, probabilities, names, parts=5))["auc"]
+    monkeypatch.setattr("fuseline.models.metrics.ranking.LIMIT", 500)
+    values = []
+    for order in (np.arange(300), np.arange(300)[::-1]):
+        for parts in (1, 3, 12):
+            tally = counts_of([truth[i] for i in order], probabilities[order], names, parts=parts)
+            assert len(tally.sums["auc"].keys) <= 500 or parts == 1
+            values.append(found(tally)["auc"])
+    assert len({*values}) == 1
+    assert values[0] == pytest.approx(exact, abs=0.01)
+    assert values[0] != exact

@@ -221,3 +221,22 @@ def test_importance_is_the_mean_share_per_modality():
     assert table.schema == IMPORTANCE
     found = {(row["split"], row["modality"]): (row["share"], row["n"]) for row in table.to_pylist()}
     assert found == {("test", "image"): (0.125, 2), ("test", "text"): (0.875, 2)}
+
+
+@pytest.mark.parametrize("size", [60, 7])
+def test_with_logits_every_class_is_scored(size):
+    """The areas are those of scikit-learn over the probabilities; who has no input takes no part."""
+    guessed, known, truth, _, split = random_shards(60, 1)
+    logits = np.random.default_rng(1).normal(size=(60, 3)).astype(np.float32)
+    present = np.arange(60) % 10 > 0
+    field = pa.field("logits", pa.list_(pa.float32(), 3), metadata={"labels": '["cat","ant","bee"]', "link": "softmax"})
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), 3)
+    table = pa.Table.from_arrays([pa.array(present), lists], schema=pa.schema([pa.field("present", pa.bool_()), field]))
+    streams = ([one.slice(lo, size) for lo in range(0, 60, size)] for one in (guessed[0], known[0], table))
+    tallies = count(*map(iter, streams), splits=["test"], multi_label=False)
+    found = values(metric_table(tallies, model="m", seed=0, multi_label=False), "test")
+    mask = (split == "test") & present
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    names = enumerate(["cat", "ant", "bee"])
+    expected = [sk.roc_auc_score(truth[mask] == name, probabilities[mask, c]) for c, name in names]
+    assert found["auc"] == (pytest.approx(np.mean(expected), abs=1e-6), mask.sum())
