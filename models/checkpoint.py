@@ -95,7 +95,7 @@ def save_checkpoint(
     """
     from safetensors.numpy import save
 
-    ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    ordered = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     head = {"format": FORMAT, "kind": kind, **meta}
     (folder / ARRAYS).write_bytes(save(ordered))
     text = json.dumps(head, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)

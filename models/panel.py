@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fuseline.models.automatic import Chosen
-from fuseline.models.columns import Column, Dense, Sequence, Size
+from fuseline.models.columns import Column, Dense, Pixels, Sequence, Size
 from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import unit_rows, usable
 from fuseline.models.features import Block, Features, Input, embedding_name
@@ -27,7 +27,8 @@ Take = Callable[[NDArray[np.int64]], NDArray[Any]]
 class PanelClassifier(NetworkClassifier):
     """A network with one branch per input (`Panel`); a family gives its branches and its body.
 
-    Vectors are taken at unit length, zeros where they are missing; texts as token ids.
+    Vectors are taken at unit length, zeros where they are missing; texts as token ids; pictures as their pixels, read
+    batch by batch.
     """
 
     Config: ClassVar[type[FrozenConfig]] = NetworkConfig
@@ -68,7 +69,11 @@ class PanelClassifier(NetworkClassifier):
             return vectors_of(column)
         if isinstance(column, Sequence):
             return ids_of(column)
-        raise ValueError(f"{one.name}: expected vectors or a sequence, got {column.kind!r}; name another input")
+        if isinstance(column, Pixels):
+            return pictures_of(column)
+        raise ValueError(
+            f"{one.name}: expected vectors, pictures or a sequence, got {column.kind!r}; name another input"
+        )
 
     def _choice(self, train: Features, valid: Features | None) -> Chosen:
         return choose_by_stopping(type(self), self.config, train, valid)
@@ -92,5 +97,16 @@ def ids_of(column: Sequence) -> Take:
 
     def take(rows: NDArray[np.int64]) -> NDArray[np.int32]:
         return ids[rows, : max(1, lengths[rows].max(initial=0))]
+
+    return take
+
+
+def pictures_of(column: Pixels) -> Take:
+    """Return what takes pictures (m, h, w, 3) uint8, black where they are missing."""
+
+    def take(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        pictures = column.take(rows)
+        pictures[~column.present[rows]] = 0
+        return pictures
 
     return take

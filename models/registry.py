@@ -7,6 +7,7 @@ from fuseline.models.classifiers.averaging import AvgProbs, AvgTfidf
 from fuseline.models.classifiers.boosting import Boosting
 from fuseline.models.classifiers.concat_e2e import ConcatE2E
 from fuseline.models.classifiers.gmu import GMU
+from fuseline.models.classifiers.image_cnn import ImageCNN
 from fuseline.models.classifiers.policy import Policy
 from fuseline.models.classifiers.soft_policy import SoftPolicy
 from fuseline.models.classifiers.text_cnn import TextCNN
@@ -15,9 +16,8 @@ from fuseline.models.features import Classifier
 from fuseline.plugins import Registry
 
 OURS: tuple[type[Classifier], ...] = (
-    *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, AvgTfidf, GMU, TextCNN, *fusion.CLASSIFIERS, ConcatE2E,
-    *decision.CLASSIFIERS,
-    *weighing.CLASSIFIERS, Policy, SoftPolicy,
+    *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, AvgTfidf, GMU, TextCNN, ImageCNN, *fusion.CLASSIFIERS,
+    ConcatE2E, *decision.CLASSIFIERS, *weighing.CLASSIFIERS, Policy, SoftPolicy,
 )  # fmt: skip
 MODELS: Registry[type[Classifier]] = Registry("model", {classifier.kind: classifier for classifier in OURS})
 

@@ -172,8 +172,8 @@ class Backbone:
         import torch
 
         torch.set_num_threads(self.config.threads or thread_limit())
-        net = _build(self.preset)
-        net.load_state_dict(_read_weights(self.file), strict=True)
+        net = build_backbone(self.preset)
+        net.load_state_dict(read_weights(self.file), strict=True)
         net = net.eval().to(torch_device(self.config.device))
         return net, _tap(net, self.config.layer, self.preset)
 
@@ -190,18 +190,19 @@ def _scaled(batch: Rgb, pixels: Pixels) -> NDArray[np.float32]:
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 
-def _build(preset: BackbonePreset) -> Any:
+def build_backbone(preset: BackbonePreset, classes: int = 1000) -> Any:
+    """Return the network of a preset with random weights, as its library draws them."""
     if preset.library == "timm":
-        return package("timm", pip="timm").create_model(preset.architecture, pretrained=False)
+        return package("timm", pip="timm").create_model(preset.architecture, pretrained=False, num_classes=classes)
     models = importlib.import_module("torchvision.models")
     extra = {"aux_logits": True, "init_weights": False} if preset.architecture == "inception_v3" else {}
-    net = models.get_model(preset.architecture, weights=None, **extra)
+    net = models.get_model(preset.architecture, weights=None, num_classes=classes, **extra)
     if preset.architecture == "inception_v3":
         net.transform_input = False  # the pixels are scaled here, by the configuration
     return net
 
 
-def _read_weights(file: Path) -> dict[str, Any]:
+def read_weights(file: Path) -> dict[str, Any]:
     """Return named tensors; pickles that hold anything but tensors are refused by torch."""
     if file.suffix == ".safetensors":
         from safetensors.torch import load_file
@@ -224,7 +225,7 @@ def _tap(net: Any, layer: str, preset: BackbonePreset) -> Any:
         seen[:] = [value.mean(dim=tuple(range(2, value.ndim))) if value.ndim > 2 else value]
 
     if layer == "pooled":
-        last = net.get_classifier() if preset.library == "timm" else _last_linear(net, preset.architecture)
+        last = last_layer(net, preset)[1]
         last.register_forward_pre_hook(lambda _module, inputs: keep(inputs))
         return lambda: seen[0]
     modules = dict(net.named_modules())
@@ -235,15 +236,20 @@ def _tap(net: Any, layer: str, preset: BackbonePreset) -> Any:
     return lambda: seen[0]
 
 
-def _last_linear(net: Any, architecture: str) -> Any:
-    """Return the module that turns features into classes."""
+def last_layer(net: Any, preset: BackbonePreset) -> tuple[str, Any]:
+    """Return the module that turns features into classes, and its name; raises MissingWeights without one."""
     from torch import nn
 
-    top = net.fc if hasattr(net, "fc") else net.classifier
-    linear = [module for module in top.modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise MissingWeights(f"{architecture}: has no linear layer at its end; name a layer instead of 'pooled'")
-    return linear[-1]
+    if preset.library == "timm":
+        found = [net.get_classifier()]
+    else:
+        top = net.fc if hasattr(net, "fc") else net.classifier
+        found = [module for module in top.modules() if isinstance(module, nn.Linear)]
+    if not found:
+        what = f"{preset.architecture}: has no linear layer at its end"
+        raise MissingWeights(f"{what}; name a layer instead of 'pooled'")
+    (name,) = (name for name, module in net.named_modules() if module is found[-1])
+    return name, found[-1]
 
 
 def _network(name: str, chosen: BackbonePreset) -> type[Backbone]:

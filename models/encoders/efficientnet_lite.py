@@ -23,6 +23,8 @@ from fuseline.models.weights import cache_folder, packaged
 if TYPE_CHECKING:
     from torch import nn
 
+    from fuseline.models.encoders._efficientnet_lite import LiteNet
+
 Rgb = NDArray[np.uint8]
 
 _VERSION = "efficientnet-lite-1"  # raise it when an embedding changes: pre-processing, network or export
@@ -140,9 +142,10 @@ class EfficientNetLite:
         return target
 
 
-def network(variant: str, weights: Path) -> "nn.Module":
+def network(variant: str, weights: Path | None, *, side: int | None = None) -> "LiteNet":
     """Return the torch network (n, 3, side, side) float32 -> (n, 1280), in evaluation mode, every weight accounted for.
 
+    Without a file of weights they are random; `side` is by default that which the weights were trained with.
     Raises RuntimeError when the file holds other names or shapes.
     """
     import torch
@@ -150,8 +153,9 @@ def network(variant: str, weights: Path) -> "nn.Module":
     from fuseline.models.encoders._efficientnet_lite import LiteNet
 
     chosen = _VARIANTS[variant]
-    net = LiteNet(_blocks(chosen.width, chosen.depth), _STEM, _HEAD, chosen.side)
-    net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True), strict=True)
+    net = LiteNet(_blocks(chosen.width, chosen.depth), _STEM, _HEAD, side or chosen.side)
+    if weights is not None:
+        net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True), strict=True)
     return net.eval()
 
 

@@ -112,7 +112,9 @@ class Loop:
         self._start_bias()
         self.module.to(device)
         groups = [(group.match, group.lr, group.options) for group in config.groups]
-        named, options = self.module.named_parameters(), config.optimizer_options
+        # What a family froze stays frozen.
+        named = ((name, one) for name, one in self.module.named_parameters() if one.requires_grad)
+        options = config.optimizer_options
         self.optimizer = build_optimizer(config.optimizer, named, lr=config.lr, options=options, groups=groups)
         weights = class_weights(config.class_weights, classes.counts, classes.documents)
         self.weights = None if weights is None else torch.from_numpy(weights).to(device)

@@ -11,6 +11,7 @@ from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.pretrained import vectors_digest
 from fuseline.models.features import Features, Input, hidden_name, inputs_of, logits_name, reads_text
+from fuseline.models.image_networks import ImageNetworkConfig
 from fuseline.models.panel import PanelClassifier
 from fuseline.models.registry import MODELS, new_classifier
 from fuseline.stores.errors import ConfigError, mismatch
@@ -111,6 +112,8 @@ def start_digest(kind: str, options: dict[str, object]) -> str:
     Raises MissingWeights when it is absent, ConfigError when it does not fit the other options.
     """
     config = parse_options(MODELS[kind].Config, options)
+    if isinstance(config, ImageNetworkConfig):
+        return config.start_digest()
     if not isinstance(config, FastTextConfig) or config.pretrained_vectors is None:
         return ""
     try:

@@ -9,14 +9,23 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from fuseline.models.columns import Codes, Column, Dense, Logits, Sequence, Text
+from fuseline.models.columns import Codes, Column, Dense, Logits, Pixels, Sequence, Text
 from fuseline.models.config import FrozenConfig
 from fuseline.models.errors import CheckpointError
 from fuseline.models.features import Block, Classifier, Input
 from fuseline.models.registry import MODELS
 from tests.models.synthetic import Blocks
 
-CALM = {"preset": "fasttext", "threads": 1, "deterministic": True, "epochs": 2, "rounds": 3, "min_rows": 5, "dim": 6}
+CALM = {
+    "preset": "fasttext",
+    "threads": 1,
+    "deterministic": True,
+    "epochs": 2,
+    "rounds": 3,
+    "min_rows": 5,
+    "dim": 6,
+    "architecture": "mobilenet_v2",
+}
 
 every = pytest.mark.parametrize("name", sorted(MODELS))
 
@@ -46,6 +55,10 @@ def column(one: Input, y: np.ndarray[Any, np.dtype[np.int64]], rng: np.random.Ge
                  for c, here in zip(y, present, strict=True)]  # fmt: skip
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in words])])
         return Sequence(offsets, np.array([word for row in words for word in row], np.int32), present, 9)
+    if one.kind is Pixels:
+        pictures = rng.integers(0, 60, (len(y), 8, 8, 3)).astype(np.uint8)
+        pictures[np.arange(len(y)), :, :, y] += 150
+        return Pixels((8, 8, 3), pictures.__getitem__, np.arange(len(y)), present)
     pytest.skip(f"no documents with {one.kind.kind} here")
 
 

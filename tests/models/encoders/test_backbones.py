@@ -175,10 +175,10 @@ def test_a_batch_too_large_for_memory_is_halved(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(PRESETS) - {"resnet34"}))
 def test_every_preset_is_a_network_of_its_library(name: str, tmp_path: Path) -> None:
-    from fuseline.models.encoders.backbones import _build
+    from fuseline.models.encoders.backbones import build_backbone
 
     torch.manual_seed(0)
     file = tmp_path / "w.pth"
-    torch.save(_build(PRESETS[name]).state_dict(), file)
+    torch.save(build_backbone(PRESETS[name]).state_dict(), file)
     encoder = ENCODERS[name](BackboneConfig(weights=file, side=96 if name != "inception_v3" else None))
     assert encoder.encode(images(encoder, 2)).shape == (2, PRESETS[name].dim)

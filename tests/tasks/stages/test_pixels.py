@@ -164,3 +164,20 @@ def test_a_stage_of_pictures_is_no_embedding_of_vectors(tmp_path: Path) -> None:
         config(tmp_path, stages={"small": stage(side=0)})
     with pytest.raises(ConfigError, match=r"quantize.pq.embedding: expected \[\], got 'small'"):
         config(tmp_path, quantize={"pq": {"quantizer": "pq", "embedding": "small"}})
+
+
+def test_a_network_learns_from_the_store_and_never_from_the_files(tmp_path: Path) -> None:
+    options = {"pixels": "small", "architecture": "mobilenet_v2", "epochs": 1}
+    models = {"cnn": {"kind": "image_cnn", "options": options}}
+    made = config(tmp_path, models=models, shard_size=3)
+    root, nodes = open_root(made.root), build(made)
+    run([node for node in nodes if node.role in ("documents", "embed")], root, source=str(tmp_path))
+    for name in IMAGES:
+        (tmp_path / name).unlink()
+    wanted = [node for node in nodes if node.role in ("models", "predictions")]
+    assert run(wanted, root, source=str(tmp_path)).keys() == {"models/cnn", "predictions/cnn"}
+    rows = [row for node in wanted[1:] for record in node.dataset(root).records().values()
+            for row in node.dataset(root).read(record).to_pylist()]  # fmt: skip
+    assert [row["status"] for row in rows] == ["ok"] * 4 + ["no_input"] * 4
+    with pytest.raises(ConfigError, match=r"options \(pixels\): expected \['small'\], got 'large'"):
+        config(tmp_path, models={"cnn": {"kind": "image_cnn", "options": {"pixels": "large"}}})
