@@ -43,7 +43,11 @@ class PictureClassifier(PanelClassifier):
         return self._network(sizes, C, self.config.weight_file())
 
     def blank(self, sizes: dict[str, Size], C: int) -> "torch.nn.Module":
-        return self._network(sizes, C, None)
+        """Return a network without memory for its weights, and without the file that they started from."""
+        import torch
+
+        with torch.device("meta"):
+            return self._network(sizes, C, None)
 
     def describe(self) -> JsonObject:
         every = list(self.network.parameters())

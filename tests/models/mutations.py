@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from safetensors.numpy import load, save
 
-from fuseline.models.columns import Logits, Sequence
+from fuseline.models.columns import Logits, Pixels, Sequence
 from fuseline.models.encoders.class_index import ClassIndex, ClassIndexConfig
 from fuseline.models.encoders.tabular import Tabular, TabularConfig
 from fuseline.models.errors import CheckpointError
@@ -58,12 +58,19 @@ def with_words(block: Block) -> Block:
     return with_column(block, embedding_name("words"), Sequence(offsets, words, lengths > 0, 5))
 
 
+def with_pictures(block: Block) -> Block:
+    """Return the block with a small picture of each document."""
+    pictures = np.random.default_rng(7).integers(0, 256, (len(block), 8, 8, 3)).astype(np.uint8)
+    column = Pixels((8, 8, 3), pictures.__getitem__, np.arange(len(block)), np.ones(len(block), np.bool_))
+    return with_column(block, embedding_name("pixels"), column)
+
+
 LABELLED = documents(120).labels.to_pylist()
 TRAIN = {
-    False: with_words(with_logits(with_text_embedding(documents(120)))),
+    False: with_pictures(with_words(with_logits(with_text_embedding(documents(120))))),
     True: with_text_embedding(documents(120, second_label=True)),
 }
-NEW = with_words(with_logits(with_text_embedding(documents(30, seed=1))))
+NEW = with_pictures(with_words(with_logits(with_text_embedding(documents(30, seed=1)))))
 TABLE = pa.table({
     "num_a": [1.0, 2.0, None, 4.0, 9.0] * 4, "num_b": [3, 3, 3, 3, 3] * 4, "cat_c": ["x", "y", None, "y", "z"] * 4,
 })  # fmt: skip
@@ -122,6 +129,8 @@ VARIANTS: dict[str, Variant] = {
     "tfidf_linear": classifier("tfidf_linear"),
     "avg_tfidf": classifier("avg_tfidf", **FEW),
     "gmu": classifier("gmu", dim=4, epochs=1),
+    "image_cnn": classifier("image_cnn", architecture="mobilenet_v2", epochs=1),
+    "towers": classifier("towers", architecture="mobilenet_v2", epochs=1, texts=["text"], tuning=4),
     "fixed_mean": classifier("fixed_mean", models=["a", "b"]),
     "fixed_max": classifier("fixed_max", models=["a", "b"]),
     "avg_weighted": classifier("avg_weighted", models=["a", "b"]),
