@@ -219,3 +219,19 @@ class CrossProduct(nn.Module):
         each = self.sum.each(parts)
         pairs = [(a[:, :, None] * b[:, None]).flatten(start_dim=1) for i, a in enumerate(each) for b in each[i + 1 :]]
         return torch.cat([*each, *pairs], dim=1)
+
+
+class Tuning(nn.Module):
+    """Layers of rectified units over a vector that is frozen (M-07); zeros for a vector of zeros, which is missing."""
+
+    def __init__(self, width: int, units: int, layers: int) -> None:
+        """Make `layers` layers of `units` over vectors of `width` numbers."""
+        super().__init__()
+        sizes = [width, *[units] * layers]
+        self.layers = nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(sizes)))
+        self.width = sizes[-1]
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return features (n, width) of X (n, D)."""
+        features: Tensor = self.layers(X) * (X != 0).any(dim=1, keepdim=True)
+        return features

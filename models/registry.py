@@ -12,11 +12,12 @@ from fuseline.models.classifiers.policy import Policy
 from fuseline.models.classifiers.soft_policy import SoftPolicy
 from fuseline.models.classifiers.text_cnn import TextCNN
 from fuseline.models.classifiers.tfidf_linear import TfidfLinear
+from fuseline.models.classifiers.towers import Towers
 from fuseline.models.features import Classifier
 from fuseline.plugins import Registry
 
 OURS: tuple[type[Classifier], ...] = (
-    *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, AvgTfidf, GMU, TextCNN, ImageCNN, *fusion.CLASSIFIERS,
+    *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, AvgTfidf, GMU, TextCNN, ImageCNN, Towers, *fusion.CLASSIFIERS,
     ConcatE2E, *decision.CLASSIFIERS, *weighing.CLASSIFIERS, Policy, SoftPolicy,
 )  # fmt: skip
 MODELS: Registry[type[Classifier]] = Registry("model", {classifier.kind: classifier for classifier in OURS})

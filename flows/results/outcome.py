@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fuseline.flows.results.undertrained import undertrained
+from fuseline.models.classifiers.towers import STAND_INS
 from fuseline.stores.errors import DataError
 from fuseline.stores.root import Root
 from fuseline.stores.schemas import FINDINGS, QUARANTINE
@@ -95,7 +96,7 @@ def absent(nodes: list[Node], root: Root) -> Iterator[str]:
 
 
 def notes(nodes: list[Node], root: Root) -> tuple[str, ...]:
-    """Return sentences on drifted codebooks, models that saw too few documents or learnt little, and folds."""
+    """Return sentences on drifted codebooks, models that saw too little, learnt little or stand in, and folds."""
     again = "--refit fits it again (refit: drift does so by itself)"
     cautions = [f"{name}: {why}; {again}" for name, why in sorted(refits(nodes, root).items())]
     for node in whole(nodes):
@@ -106,6 +107,9 @@ def notes(nodes: list[Node], root: Root) -> tuple[str, ...]:
                     f"{node.label}: fitted on {record.n_rows:,} of {now:,} training documents; --refit fits again"
                 )
             cautions += undertrained(node.label, record.facts)
+            if isinstance(published := record.facts.get(STAND_INS), list):
+                names = ", ".join(map(str, published))
+                cautions.append(f"{node.label}: other networks stand in for {names} of the paper")
     folds = max((node.fold.of for node in nodes if node.fold is not None), default=0)
     if folds:
         documents = next(node for node in nodes if isinstance(node, Ingest))

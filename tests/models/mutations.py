@@ -208,9 +208,10 @@ def change_array(file: Path, rng: np.random.Generator) -> str:
             value = np.array(extremes[int(rng.integers(len(extremes)))]).astype(array.dtype)
         flat[rng.integers(flat.size, size=int(rng.integers(1, 4)))] = value
     elif how == 3:
-        arrays[name] = array[: int(rng.integers(len(array) + 1))].copy()
+        rows = np.atleast_1d(array)
+        arrays[name] = rows[: int(rng.integers(len(rows) + 1))].copy()
     elif how == 4:
-        arrays[name] = np.concatenate([array, array])
+        arrays[name] = np.concatenate([np.atleast_1d(array)] * 2)
     elif how == 5:
         arrays[name] = array.astype([np.int64, np.float64, np.uint8, np.int32][int(rng.integers(4))])
     else:

@@ -17,6 +17,7 @@ from fuseline.models.errors import MissingWeights, WrongWeights
 from fuseline.models.features import Block
 from fuseline.models.image_networks import SCALES, PictureTotals
 from fuseline.models.registry import new_classifier
+from fuseline.models.threads import limit_threads
 from tests.models.synthetic import Blocks
 
 NAME, TRUNK = "embed/pixels", "branches.pixels.trunk."
@@ -38,6 +39,12 @@ def described(classes: int, *, side: int = 224, **options: Any) -> dict[str, Any
     with torch.device("meta"):
         classifier.network = classifier.blank({NAME: Size("pixels", 3 * side * side)}, classes)
     return classifier.describe()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    limit_threads(1)
+    torch.set_num_threads(1)
 
 
 def documents(n: int = 40, side: int = 8, *, seed: int = 0, missing: bool = True) -> Block:
@@ -87,8 +94,6 @@ def bare_step(kind: Any, block: Block, *, lr: float) -> dict[str, NDArray[Any]]:
     net = kind(weights=None, num_classes=3).train()
     order = torch.randperm(len(block))
     x = torch.from_numpy(block.column(NAME, Pixels).take(order.numpy())).permute(0, 3, 1, 2).contiguous().float() / 255
-    mean, std = x.double().mean(dim=(0, 2, 3)), x.double().std(dim=(0, 2, 3), correction=0)
-    x = (x - mean.float().view(3, 1, 1)) / std.float().view(3, 1, 1)
     y = torch.tensor([int(label[0][1:]) for label in block.labels.to_pylist()])[order]
     nn.functional.cross_entropy(net(x), y).backward()
     torch.optim.SGD(net.parameters(), lr=lr).step()
@@ -104,7 +109,7 @@ def assert_same_step(ours: dict[str, NDArray[Any]], bare: dict[str, NDArray[Any]
 
 def test_a_step_is_that_of_a_bare_loop() -> None:
     block = documents(12, 16, missing=False)
-    ours = arrays(fitted(block))
+    ours = arrays(fitted(block, normalise="unit"))
     assert_same_step(ours, bare_step(torchvision.models.mobilenet_v2, block, lr=0.05), "classifier.1.")
 
 
@@ -112,7 +117,7 @@ def test_a_step_is_that_of_a_bare_loop() -> None:
 def test_a_full_size_step_of_vgg_is_that_of_a_bare_loop() -> None:
     block = documents(3, 224, missing=False, seed=1)
     bare = bare_step(torchvision.models.vgg16, block, lr=0.01)
-    ours = arrays(fitted(block, architecture="vgg16", lr=0.01))
+    ours = arrays(fitted(block, architecture="vgg16", lr=0.01, normalise="unit"))
     assert_same_step(ours, bare, "classifier.6.")
 
 

@@ -1,0 +1,99 @@
+"""Towers over pictures and over frozen vectors of title and description, which layers tune (Miller 2020)."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from fuseline.models.classifiers.image_cnn import PictureClassifier, PictureConfig
+from fuseline.models.columns import Dense, Pixels, Size
+from fuseline.models.config import FrozenConfig, Names, added
+from fuseline.models.features import Features, Input, embedding_name
+from fuseline.models.image_networks import side_of
+from fuseline.models.labels import Classes
+from fuseline.models.panel import branch_name
+
+if TYPE_CHECKING:
+    import torch
+
+STAND_INS = "stands_in_for"  # among the facts of a model: the published networks whose weights it lacks
+
+
+class TowersConfig(PictureConfig):
+    """Settings of the towers and of their training."""
+
+    pixels: str | None = Field("pixels", description="Name of the stage `pixels` in `stages`; null: no picture is read")
+    image: str | None = Field(
+        None, description="Name of an image embedding to read instead of pictures, as of a tower that is all frozen"
+    )
+    texts: Names = Field(("title", "description"), description="Names of the embeddings of texts, a tower for each")
+    tuning: int = Field(512, ge=1, le=65536, description="Units of the layers that tune the vector of a text")
+    tuning_layers: int = Field(1, ge=0, le=9, description="Layers that tune the vector of a text; 0: none")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of the panel set to 0 while training")
+    stands_in_for: tuple[str, ...] = added(
+        (), description="Networks of a paper whose place others take here, as their weights need a hub; runs say so"
+    )
+
+    def weight_file(self) -> Path | None:
+        """Return the file that the tower of pictures starts from, None without one."""
+        return None if self.pixels is None else super().weight_file()
+
+    @model_validator(mode="after")
+    def _has_inputs(self) -> Self:
+        if self.pixels is not None and self.image is not None:
+            raise ValueError(f"image: expected None beside pixels, got {self.image!r}; set pixels to null, or this")
+        if self.pixels is None and self.image is None and not self.texts:
+            raise ValueError("texts: expected a name without pixels and image, got none; name an input")
+        names = [one for one in (self.pixels, self.image, *self.texts) if one is not None]
+        if len({branch_name(Input(embedding_name(name), Dense)) for name in names}) < len(names):
+            raise ValueError(f"texts: expected names that differ in more than '.' and '_', got {names!r}; rename one")
+        return self
+
+
+class Towers(PictureClassifier):
+    """Features of every tower behind one another, and a linear map to the classes.
+
+    What is missing leaves zeros in its place; a document with nothing gets the bias of the last layer as logits.
+    """
+
+    kind: ClassVar[str] = "towers"
+    summary: ClassVar[str] = "towers over pixels and frozen vectors of texts, concatenated (Miller 2020)"
+    Config: ClassVar[type[FrozenConfig]] = TowersConfig
+    config: TowersConfig
+
+    @classmethod
+    def inputs(cls, config: TowersConfig) -> tuple[Input, ...]:
+        pictures = () if config.pixels is None else (Input(embedding_name(config.pixels), Pixels),)
+        vectors = (*(() if config.image is None else (config.image,)), *config.texts)
+        return (*pictures, *(Input(embedding_name(name), Dense) for name in vectors))
+
+    def _pictures(self) -> str | None:
+        return None if self.config.pixels is None else embedding_name(self.config.pixels)
+
+    def _fit(
+        self, train: Features, valid: Features | None, classes: Classes, *, seed: int, scratch: Path | None
+    ) -> None:
+        super()._fit(train, valid, classes, seed=seed, scratch=scratch)
+        if self.config.stands_in_for:
+            self.facts = {**self.facts, STAND_INS: list(self.config.stands_in_for)}
+
+    def _network(self, sizes: dict[str, Size], C: int, file: Path | None) -> "torch.nn.Module":
+        from fuseline.models.layers import Concat, Panel
+
+        branches = {
+            branch_name(one): self._tower(one, sizes[one.name], file)
+            for one in sorted(self.inputs(self.config), key=branch_name)
+        }
+        widths = [int(tower.width) for tower in branches.values()]  # type: ignore[arg-type]
+        return Panel(branches, Concat(widths, 0, 0, dropout=0.0), C, dropout=self.config.dropout)
+
+    def _tower(self, one: Input, size: Size, file: Path | None) -> "torch.nn.Module":
+        from fuseline.models.image_layers import image_tower
+        from fuseline.models.layers import Same, Tuning
+
+        config = self.config
+        if one.kind is Pixels:
+            return image_tower(config, 1, self.scale, side=side_of(size.width, config.architecture), file=file)[0]
+        if config.image is not None and one.name == embedding_name(config.image):
+            return Same(size.width)
+        return Tuning(size.width, config.tuning, config.tuning_layers)
