@@ -1,4 +1,4 @@
-"""Branches over words and vectors, concatenated and trained together (Zahavy 2016, end to end fusion; Z-21)."""
+"""Branches over words, vectors and pictures, concatenated and trained together (Zahavy 2016, end to end; Z-21)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,44 +7,57 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import Field, model_validator
 
 from fuseline.models.automatic import Chosen
+from fuseline.models.classifiers.image_cnn import PictureClassifier, PictureConfig
 from fuseline.models.classifiers.text_cnn import WordFiltersConfig
-from fuseline.models.columns import Dense, Sequence, Size
+from fuseline.models.columns import Dense, Pixels, Sequence, Size
 from fuseline.models.config import FrozenConfig, Names
 from fuseline.models.features import Classifier, Features, Input, embedding_name, vectors_name
-from fuseline.models.panel import PanelClassifier, branch_name
+from fuseline.models.image_networks import side_of
+from fuseline.models.panel import branch_name
 from fuseline.models.stopping import choose_by_stopping
 
 if TYPE_CHECKING:
     import torch
 
 
-class ConcatE2EConfig(WordFiltersConfig):
+class ConcatE2EConfig(WordFiltersConfig, PictureConfig):
     """Settings of the branches, of what stands over them, and of their training."""
 
     sequences: Names = Field(("words",), description="Stages `sequence` in `stages` whose words are read")
     vectors: Names = Field(("image",), description="Embeddings in `embed`, or hidden/MODEL: what a network has learnt")
+    pixels: str | None = Field(None, description="Stage `pixels` in `stages` whose pictures are read; null: none are")
     units: int = Field(256, ge=1, le=65536, description="Hidden units of every layer, those over vectors among them")
     layers: int = Field(1, ge=1, le=9, description="Fully connected layers over the branches, the last one included")
     start: Names = Field(
         (), description="Models in `models` whose branches the training starts from; () draws them at random"
     )
 
+    def weight_file(self) -> Path | None:
+        """Return the file that the branch over pictures starts from, None without one."""
+        return None if self.pixels is None else super().weight_file()
+
     @model_validator(mode="after")
     def _reads_something(self) -> Self:
-        if not (*self.sequences, *self.vectors):
-            raise ValueError("sequences: expected an input here or among `vectors`, got none; name one")
+        names = [branch_name(one) for one in ConcatE2E.inputs(self)]
+        if not names:
+            raise ValueError("sequences: expected an input here, among `vectors` or as `pixels`, got none; name one")
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"sequences: expected names that differ in more than '.' and '_', got {names!r}; rename one"
+            )
         return self
 
 
-class ConcatE2E(PanelClassifier):
+class ConcatE2E(PictureClassifier):
     """One branch per input, what they make behind one another, then fully connected layers; all is trained.
 
-    Words pass the filters of `text_cnn`, vectors a layer of rectified units. A missing input is zeros. Branches have
-    learning rates of their own by `groups`: {match: branches.words.*, lr: 0.1}.
+    Words pass the filters of `text_cnn`, vectors a layer of rectified units, pictures the network of `image_cnn` but
+    its last layer. A missing input is zeros. Branches have learning rates of their own by `groups`:
+    {match: branches.words.*, lr: 0.1}.
     """
 
     kind: ClassVar[str] = "concat_e2e"
-    summary: ClassVar[str] = "branches over words and vectors, concatenated and trained together (Zahavy 2016)"
+    summary: ClassVar[str] = "branches over words, vectors and pixels, concatenated and trained together (Zahavy 2016)"
     Config: ClassVar[type[FrozenConfig]] = ConcatE2EConfig
     config: ConcatE2EConfig
 
@@ -55,7 +68,8 @@ class ConcatE2E(PanelClassifier):
     @classmethod
     def inputs(cls, config: ConcatE2EConfig) -> tuple[Input, ...]:
         words = (Input(embedding_name(name), Sequence) for name in config.sequences)
-        return (*words, *(Input(vectors_name(name), Dense) for name in config.vectors))
+        pictures = () if config.pixels is None else (Input(embedding_name(config.pixels), Pixels),)
+        return (*words, *(Input(vectors_name(name), Dense) for name in config.vectors), *pictures)
 
     @classmethod
     def starts(cls, config: ConcatE2EConfig) -> tuple[str, ...]:
@@ -65,24 +79,33 @@ class ConcatE2E(PanelClassifier):
         self.trained = trained
 
     def module(self, sizes: dict[str, Size], C: int) -> "torch.nn.Module":
-        from fuseline.models.layers import Concat, Panel
-
-        config = self.config
-        branches = {branch_name(one): self._branch(sizes[one.name]) for one in self.inputs(config)}
-        widths = [int(branch.width) for _, branch in sorted(branches.items())]  # type: ignore[arg-type]
-        body = Concat(widths, config.units, config.layers - 1, dropout=config.dropout)
-        panel = Panel(branches, body, C, dropout=config.dropout)
+        panel = super().module(sizes, C)
         for name, model in sorted(self.trained.items()):
             take_branches(panel, name, model)
         return panel
 
-    def _branch(self, size: Size) -> "torch.nn.Module":
-        """Return the untrained branch over an input of this size."""
+    def _pictures(self) -> str | None:
+        return None if self.config.pixels is None else embedding_name(self.config.pixels)
+
+    def _network(self, sizes: dict[str, Size], C: int, file: Path | None) -> "torch.nn.Module":
+        from fuseline.models.layers import Concat, Panel
+
+        config = self.config
+        branches = {branch_name(one): self._branch(sizes[one.name], file) for one in self.inputs(config)}
+        widths = [int(branch.width) for _, branch in sorted(branches.items())]  # type: ignore[arg-type]
+        body = Concat(widths, config.units, config.layers - 1, dropout=config.dropout)
+        return Panel(branches, body, C, dropout=config.dropout)
+
+    def _branch(self, size: Size, file: Path | None) -> "torch.nn.Module":
+        """Return the branch over an input of this size; that over pictures starts from a file, if there is one."""
+        from fuseline.models.image_layers import image_tower
         from fuseline.models.layers import VectorUnits, WordFilters
 
         config = self.config
         if size.kind == Sequence.kind:
             return WordFilters(size.values, config.dim, config.widths, config.maps)
+        if size.kind == Pixels.kind:
+            return image_tower(config, 1, self.scale, side=side_of(size.width, config.architecture), file=file)[0]
         return VectorUnits(size.width, config.units)
 
     def _choice(self, train: Features, valid: Features | None) -> Chosen:
@@ -117,6 +140,6 @@ def take_branches(panel: "torch.nn.Module", name: str, model: Classifier) -> Non
         mine, theirs = (one.get_submodule(branch).state_dict() for one in (own, other))
         shapes, found = ({key: tuple(tensor.shape) for key, tensor in one.items()} for one in (mine, theirs))
         if odd := sorted(key for key in shapes.keys() | found.keys() if shapes.get(key) != found.get(key)):
-            what, cure = f"start: {branch}.{odd[0]}", "give both the same dim, widths, maps and units"
+            what, cure = f"start: {branch}.{odd[0]}", "give both branches the same options"
             raise ValueError(f"{what}: expected {shapes.get(odd[0])!r}, got {found.get(odd[0])!r} in {name}; {cure}")
         own.get_submodule(branch).load_state_dict(theirs)

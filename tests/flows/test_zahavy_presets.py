@@ -44,6 +44,9 @@ def test_fusions_read_the_title_and_the_picture_and_start_where_the_paper_says(c
     assert isinstance(started, ConcatE2EConfig)
     assert started.start == ("textcnn",)
     assert [(group.match, group.lr) for group in started.groups] == [("branches.title_words.*", 0.1)]
+    whole = config.models["concat_e2e"].parsed()
+    assert isinstance(whole, ConcatE2EConfig)
+    assert (whole.pixels, whole.architecture, whole.pretrained, whole.vectors) == ("pixels", "vgg16", False, ())
     depths = [config.models[name].options["layers"] for name in ("concat_frozen", "concat_frozen_2", "concat_frozen_3")]
     assert depths == [1, 2, 3]
 

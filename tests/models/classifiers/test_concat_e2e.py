@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from fuseline.models.classifiers.concat_e2e import ConcatE2E, ConcatE2EConfig
-from fuseline.models.columns import Dense, Sequence
+from fuseline.models.columns import Dense, Pixels, Sequence
 from fuseline.models.features import Block
 from fuseline.models.registry import MODELS
 from tests.models.reference import accuracy
@@ -64,7 +64,7 @@ def test_sizes_and_features_are_those_of_the_branches(layers: int) -> None:
 
 
 def test_two_inputs_tell_what_one_cannot() -> None:
-    model, test = fitted(documents(500), epochs=15, layers=2, units=16), documents(300, 1)
+    model, test = fitted(documents(300), epochs=15, layers=2, units=16), documents(200, 1)
     assert accuracy(model, test) > 0.8
     for name in ("embed/words", "embed/image"):
         assert 0.35 < accuracy(model, test.masked(frozenset({name}))) < 0.65
@@ -106,15 +106,51 @@ def test_trials_of_options_start_there_too() -> None:
     assert model.facts["search"]["chosen"]["epochs"] == model.facts["epochs"]  # type: ignore[index,call-overload]
 
 
+def with_pictures(block: Block) -> Block:
+    """Return the documents with pictures of 8 x 8, every third without one."""
+    pictures = np.random.default_rng(5).integers(0, 256, (len(block), 8, 8, 3)).astype(np.uint8)
+    column = Pixels((8, 8, 3), pictures.__getitem__, np.arange(len(block)), np.arange(len(block)) % 3 > 0)
+    return Block(block.ids, block.labels, {**block.columns, "embed/pixels": column})
+
+
+def test_a_branch_over_pictures_starts_from_the_weights_of_an_image_network() -> None:
+    block = with_pictures(documents(30))
+    looks: dict[str, Any] = {"architecture": "mobilenet_v2", "pixels": "pixels", "epochs": 1, "lr": 1e-9}
+    text = fitted(block, kind="text_cnn")
+    image = fitted(block, kind="image_cnn", **{**looks, "lr": 0.01}, optimizer_options={})
+    trained = {"text": text, "image": image}
+    model = fitted(block, start=trained, vectors=(), **looks)
+    started, drawn = model._arrays(), fitted(block, vectors=(), **looks)._arrays()
+    wide = [key for key in started if key.startswith("branches.pixels.") and key.endswith("weight")]
+    assert len(wide) > 50
+    for key in wide:
+        np.testing.assert_allclose(started[key], image._arrays()[key], atol=1e-6)
+    first = wide[0]
+    assert np.abs(drawn[first] - image._arrays()[first]).max() > 1e-3
+    name = "branches.words.words.weight"
+    np.testing.assert_allclose(started[name], text._arrays()[name], atol=1e-6)
+    again = ConcatE2E.restored(model.checkpoint())
+    np.testing.assert_array_equal(again.predict_logits(block), model.predict_logits(block))
+    assert model.hidden(block).shape == (30, 10 + 1280)
+    unseen = block.masked(frozenset({"embed/pixels"}))
+    assert not model.hidden(unseen)[:, :1280].any()
+
+
+def test_rate_and_epochs_are_chosen_unless_given() -> None:
+    assert set(ConcatE2EConfig().automatic) == {"lr", "epochs"}
+    assert ConcatE2EConfig(pixels="pixels", vectors=(), sequences=()).weight_file() is None
+
+
 def test_what_cannot_be_started_from_is_refused_by_name() -> None:
     text = fitted(kind="text_cnn")
     with pytest.raises(ValueError, match=r"start: expected the trained models \['net'\], got none; train within a run"):
         ConcatE2E(ConcatE2EConfig(start=("net",), epochs=1, lr=0.1)).fit(Blocks(documents()), None, seed=0)
     with pytest.raises(
-        ValueError, match=r"start: words.filters.0.bias: expected \(7,\), got \(5,\) in net; give both the same dim"
+        ValueError,
+        match=r"start: words.filters.0.bias: expected \(7,\), got \(5,\) in net; give both branches the same",
     ):
         fitted(start={"net": text}, maps=7)
     with pytest.raises(ValueError, match=r"inputs \['image'\], got net with \['words'\]; name another"):
         fitted(start={"net": text}, sequences=())
-    with pytest.raises(ValidationError, match="expected an input here or among `vectors`, got none"):
+    with pytest.raises(ValidationError, match="expected an input here, among `vectors` or as `pixels`, got none"):
         ConcatE2EConfig(sequences=(), vectors=())
