@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from fuseline.models.classifiers.image_cnn import PictureClassifier, PictureConfig
 from fuseline.models.columns import Dense, Pixels, Size
 from fuseline.models.config import FrozenConfig, Names, added
-from fuseline.models.features import Features, Input, embedding_name
+from fuseline.models.features import Features, Input, embedding_name, vectors_name
 from fuseline.models.image_networks import side_of
 from fuseline.models.labels import Classes
 from fuseline.models.panel import branch_name
@@ -24,7 +24,7 @@ class TowersConfig(PictureConfig):
 
     pixels: str | None = Field("pixels", description="Name of the stage `pixels` in `stages`; null: no picture is read")
     image: str | None = Field(
-        None, description="Name of an image embedding to read instead of pictures, as of a tower that is all frozen"
+        None, description="Image embedding, or hidden/MODEL, read instead of pictures: what a frozen tower makes"
     )
     texts: Names = Field(("title", "description"), description="Names of the embeddings of texts, a tower for each")
     tuning: int = Field(512, ge=1, le=65536, description="Units of the layers that tune the vector of a text")
@@ -45,7 +45,7 @@ class TowersConfig(PictureConfig):
         if self.pixels is None and self.image is None and not self.texts:
             raise ValueError("texts: expected a name without pixels and image, got none; name an input")
         names = [one for one in (self.pixels, self.image, *self.texts) if one is not None]
-        if len({branch_name(Input(embedding_name(name), Dense)) for name in names}) < len(names):
+        if len({branch_name(Input(vectors_name(name), Dense)) for name in names}) < len(names):
             raise ValueError(f"texts: expected names that differ in more than '.' and '_', got {names!r}; rename one")
         return self
 
@@ -65,7 +65,7 @@ class Towers(PictureClassifier):
     def inputs(cls, config: TowersConfig) -> tuple[Input, ...]:
         pictures = () if config.pixels is None else (Input(embedding_name(config.pixels), Pixels),)
         vectors = (*(() if config.image is None else (config.image,)), *config.texts)
-        return (*pictures, *(Input(embedding_name(name), Dense) for name in vectors))
+        return (*pictures, *(Input(vectors_name(name), Dense) for name in vectors))
 
     def _pictures(self) -> str | None:
         return None if self.config.pixels is None else embedding_name(self.config.pixels)
@@ -94,6 +94,6 @@ class Towers(PictureClassifier):
         config = self.config
         if one.kind is Pixels:
             return image_tower(config, 1, self.scale, side=side_of(size.width, config.architecture), file=file)[0]
-        if config.image is not None and one.name == embedding_name(config.image):
+        if config.image is not None and one.name == vectors_name(config.image):
             return Same(size.width)
         return Tuning(size.width, config.tuning, config.tuning_layers)
