@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fuseline.flows.results.searches import trials_of
 from fuseline.models.classifiers.text_cnn import TextCNN, TextCNNConfig
 from fuseline.models.columns import Sequence
 from fuseline.models.features import Block
@@ -146,17 +147,24 @@ def test_another_vocabulary_is_refused() -> None:
 
 @pytest.mark.parametrize("given", [{}, {"lr": 0.002}])
 def test_epochs_are_those_after_which_valid_was_best(given: dict[str, float]) -> None:
-    config = TextCNNConfig.model_validate({"dim": 6, "maps": 4, "batch": 32, **given})
-    train, valid = documents(150), documents(60, 1)
+    config = TextCNNConfig.model_validate({"dim": 6, "maps": 4, "batch": 64, **given})
+    train, valid = documents(120), documents(60, 1)
     model = TextCNN(config).fit(Blocks(train), Blocks(valid), seed=0)
-    chosen = model.facts["search"]["chosen"]
+    search: Any = model.facts["search"]
+    chosen = search["chosen"]
     assert chosen["epochs"] == model.facts["epochs"] == model.config.epochs
     assert set(chosen) == ({"epochs"} if given else {"lr", "epochs"})
+    assert next(trial for trial, taken in trials_of(search) if taken)["score"] == search["valid_p1"]
     stopped = TextCNNConfig.model_validate(
         {**config.model_dump(), **chosen, "select": "p_at_1", "patience": 5, "epochs": 60}
     )
     assert TextCNN(stopped).fit(Blocks(train), Blocks(valid), seed=0).facts["best_epoch"] == chosen["epochs"]
-    assert np.isfinite(TextCNN(config).fit(Blocks(train), None, seed=0).predict_logits(valid)).all()
+
+
+def test_without_valid_a_tenth_of_the_training_documents_chooses() -> None:
+    config = TextCNNConfig(dim=6, maps=4, lr=0.01)
+    model = TextCNN(config).fit(Blocks(documents(60)), None, seed=0)
+    assert model.facts["search"]["documents"] in range(40, 60)  # type: ignore[index,call-overload]
 
 
 @pytest.mark.slow
