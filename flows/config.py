@@ -36,6 +36,7 @@ from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.documents.near_duplicates import DuplicatesConfig
 from fuseline.tasks.evaluation.groups import checked_column
+from fuseline.tasks.evaluation.maps import MapsConfig
 from fuseline.tasks.evaluation.missing import MissingConfig
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig
 from fuseline.tasks.experiments.grid import SweepConfig
@@ -130,6 +131,7 @@ class ReportConfig(FrozenConfig):
         "whole", description="When a set is compared with the counts that its release is known by: when it is all there"
     )
     contact_sheet: int = Field(24, ge=0, le=400, description="Images with what the detectors found in them")
+    maps: MapsConfig = added(MapsConfig(), description="Maps of embeddings and of hidden layers, by t-SNE")
     metric: Compared | None = Field(
         None, description="What ranks the models; default: accuracy, or f1_micro where documents carry several labels"
     )
@@ -224,6 +226,13 @@ class Config(FrozenConfig):
             self._dense(f"quantize.{name}.embedding", quantize.embedding)
         for name in self.report.vectors:
             self._dense("report.vectors", name)
+        for name in self.report.maps.embeddings:
+            self._dense("report.maps.embeddings", name)
+        for name in self.report.maps.hidden:
+            _known("report.maps.hidden", name, self.models)
+            if not has_hidden(self.models[name].kind):
+                cure = "name a network, or map the embeddings that it reads"
+                raise ValueError(mismatch("report.maps.hidden", "a model with a hidden layer", name, cure))
         for name, model in self.models.items():
             for column in model.inputs():
                 short = column.name.removeprefix(codes_name("") if column.kind is Codes else embedding_name(""))

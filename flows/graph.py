@@ -7,6 +7,7 @@ from typing import Never, cast
 
 from fuseline.flows.config import Config, EvaluationConfig
 from fuseline.models.config import FrozenConfig
+from fuseline.models.features import embedding_name, hidden_name
 from fuseline.tasks.documents import ingest
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.documents_node import SourceConfig
@@ -20,6 +21,7 @@ from fuseline.tasks.evaluation import (
     gallery,
     groups,
     label_leaks,
+    maps,
     missing,
     statistics,
     token_dictionary,
@@ -148,7 +150,7 @@ def _fits(config: Config, features: Readable) -> tuple[dict[str, Fit], Readable]
     fits, models = dict[str, Fit](), config.models
     read = {base for spec in models.values() for base in spec.reads_logits()}
     read |= {*models} if config.evaluation.auc else set()
-    seen_inside = {base for spec in models.values() for base in spec.reads_hidden()}
+    seen_inside = {base for spec in models.values() for base in spec.reads_hidden()} | {*config.report.maps.hidden}
     for name in in_order(models):
         spec, before = models[name], features
         fits[name] = train.stage(name, spec, features, fits)
@@ -203,6 +205,8 @@ def _results(
         if token_dictionary.has_tokens(spec.kind):
             fit = fits[name]
             yield token_dictionary.stage(name, spec.kind, fit, counts, config.quantize, documents, report.tokens)
+    mapped = {*map(embedding_name, report.maps.embeddings), *map(hidden_name, report.maps.hidden)}
+    yield from (maps.stage(node, documents, report.maps) for node in features.others if node.column in mapped)
     if config.detect and report.contact_sheet:
         yield contact_sheet.stage(config.detect, documents, features.detect, count=report.contact_sheet)
 

@@ -47,3 +47,30 @@ COMPARISONS = pa.schema(
         column("n", pa.int64(), "documents"),
     ]
 )
+
+# Where documents lie on the map of an embedding.
+MAPS = pa.schema(
+    [
+        column("vectors", pa.string(), "dataset of the vectors, such as embed/image"),
+        column("id", pa.string(), "id of the document"),
+        column("split", pa.string(), "train, valid or test"),
+        column("label", pa.string(), "its first label"),
+        column("x", pa.float32(), "place on the map, by t-SNE"),
+        column("y", pa.float32(), "place on the map, by t-SNE"),
+        column("purity", pa.float64(), "share of its nearest others with the same label; null without others"),
+        column("silhouette", pa.float64(), "how much nearer its own class is than the next one, -1..1; or null"),
+        column("seed", pa.int64(), "seed of the map and of the classes that are drawn"),
+    ]
+)
+
+# The classes whose mean vectors are nearest to that of a class.
+CLASS_NEIGHBOURS = pa.schema(
+    [
+        column("vectors", pa.string(), "dataset of the vectors, such as embed/title"),
+        column("label", pa.string(), "name of the class"),
+        column("documents", pa.int64(), "documents with this label that have a vector"),
+        column("place", pa.int32(), "1 = the nearest class"),
+        column("other", pa.string(), "name of the class that is near"),
+        column("cosine", pa.float64(), "cosine of the two classes' mean unit vectors, -1..1"),
+    ]
+)

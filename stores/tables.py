@@ -36,7 +36,7 @@ from fuseline.stores.schemas import (
     embedding,
     indices,
 )
-from fuseline.stores.score_schemas import COMPARISONS, GROUPS, MASKED_CLASSES
+from fuseline.stores.score_schemas import CLASS_NEIGHBOURS, COMPARISONS, GROUPS, MAPS, MASKED_CLASSES
 
 Form = Literal["table", "report", "shards", "runs", "versions", "sweep", "query"]
 
@@ -154,6 +154,12 @@ TABLES: dict[str, PublishedTable] = {
     "comparisons": PublishedTable(
         COMPARISONS, "one row per two models, split and metric, and one per model: where `evaluation.compare` is set",
         roles=("comparisons",),
+    ),
+    "maps": PublishedTable(
+        MAPS, "one row per document on a map of vectors, where `report.maps` names some", roles=("maps",)
+    ),
+    "class_neighbours": PublishedTable(
+        CLASS_NEIGHBOURS, "one row per class and class near to it in mapped vectors", roles=("maps",)
     ),
     "metrics_history": PublishedTable(RESULTS, "metrics of every run that published", "runs"),
     "sweep_metrics": PublishedTable(

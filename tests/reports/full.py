@@ -19,7 +19,7 @@ from fuseline.stores.report_schemas import (
     STAGES,
 )
 from fuseline.stores.schemas import DRIFT, MODELS, QUARANTINE, RESULTS, SEARCHES, STATISTICS, TOKENS
-from fuseline.stores.score_schemas import COMPARISONS, GROUPS, MASKED_CLASSES
+from fuseline.stores.score_schemas import CLASS_NEIGHBOURS, COMPARISONS, GROUPS, MAPS, MASKED_CLASSES
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"
 VOID = {"meta", "br", "wbr", "img", "link", "hr"}
@@ -91,6 +91,13 @@ def full(name: str = "name") -> ReportData:
         "masked_classes": pa.Table.from_pylist(
             [dict(zip(MASKED_CLASSES.names, (name, "test", shares[0], label, 0.5, 0.1, 0.2, 7, 3), strict=True))],
             schema=MASKED_CLASSES,
+        ),
+        "maps": pa.Table.from_pylist(
+            [dict(zip(MAPS.names, (name, name, "test", label, x, -x, 0.5, 0.1, 0), strict=True)) for x in (0.0, 1.5)],
+            schema=MAPS,
+        ),
+        "class_neighbours": pa.Table.from_pylist(
+            [dict(zip(CLASS_NEIGHBOURS.names, (name, label, 7, 1, other, 0.9), strict=True))], schema=CLASS_NEIGHBOURS
         ),
         "groups": pa.Table.from_pylist(
             [dict(zip(GROUPS.names, (name, "test", name, label, "accuracy", 0.4, 5), strict=True))], schema=GROUPS

@@ -1,4 +1,4 @@
-"""`evaluation.missing` from the configuration to the published tables."""
+"""Evaluations that a configuration may ask for, up to the published tables: masked inputs, groups, pairs, maps."""
 
 from pathlib import Path
 
@@ -64,6 +64,39 @@ def test_models_are_compared_and_scored_by_groups(tmp_path: Path) -> None:
     assert "Is the best model better?" in page
     assert "By groups of documents" in page
     assert not any(plan.todo for plan in plan_all(build(config), root, PlanOptions()))
+
+
+def test_vectors_are_mapped(tmp_path: Path) -> None:
+    write(tmp_path, 60)
+    report = {"gallery": 1, "maps": {"embeddings": ["columns"], "splits": ["train", "valid", "test"]}}
+    config = parse_config(values(tmp_path, evaluation={}, report=report))
+    nodes, root = build(config), open_root(config.root)
+    assert [node.name for node in nodes if node.role == "maps"] == ["maps/embed-columns"]
+    run(nodes, root)
+    publish_results(config, [], "run")
+    latest = Path(config.root) / "latest"
+    rows = pq.read_table(latest / "maps.parquet").to_pylist()
+    assert {(row["vectors"], row["label"]) for row in rows} == {("embed/columns", "x"), ("embed/columns", "y")}
+    assert len({(row["x"], row["y"]) for row in rows}) > 1
+    near = pq.read_table(latest / "class_neighbours.parquet").to_pylist()
+    assert [(row["label"], row["other"], row["place"]) for row in near] == [("x", "y", 1), ("y", "x", 1)]
+    assert '<section id="maps">' in (latest / "report.html").read_text()
+    assert not any(plan.todo for plan in plan_all(build(config), root, PlanOptions()))
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        ({"embeddings": ["image"]}, r"report.maps.embeddings: expected \['columns'\], got 'image'"),
+        ({"hidden": ["image"]}, r"report.maps.hidden: expected .*got 'image'"),
+        ({"hidden": ["trees"]}, r"report.maps.hidden: expected 'a model with a hidden layer', got 'trees'; name"),
+        ({"classes": 1}, r"report.maps.classes"),
+        ({"embeddings": ["columns", "columns"]}, r"report.maps.embeddings"),
+    ],
+)
+def test_what_has_no_map_is_refused(maps: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(values(Path("x"), report={"maps": maps}))
 
 
 def test_other_shares_score_again_and_fit_nothing(tmp_path: Path) -> None:
