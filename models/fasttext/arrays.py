@@ -42,6 +42,7 @@ class Chunk(NamedTuple):
     dense: NDArray[np.floating]  # (n, D), all of one length; (n, 0) when not read
     codes: NDArray[np.uint8]  # (n, M); (n, 0) when not read
     has_image: NDArray[np.uint8]  # (n,) 1 where dense or codes count
+    weights: NDArray[np.float32]  # of ids; (0,) where a document is the mean of its tokens
 
 
 class Paths(NamedTuple):

@@ -21,21 +21,34 @@ def sliced(chunk: Chunk, lo: int, hi: int) -> Chunk:
 
 def scaled(chunk: Chunk, length: float) -> Chunk:
     """Return the chunk with images of another length."""
-    return chunk if length == 1.0 else chunk._replace(dense=chunk.dense * np.float32(length))
+    return (
+        chunk
+        if length == 1.0
+        else chunk._replace(dense=chunk.dense * np.float32(length), weights=chunk.weights * np.float32(length))
+    )
 
 
 def take(chunk: Chunk, rows: NDArray[np.int64]) -> Chunk:
     """Return the documents at `rows` (m,) in this order."""
-    text, labels = picked(Bags(chunk.indptr, chunk.ids), rows), picked(Bags(chunk.label_ptr, chunk.labels), rows)
-    return Chunk(*text, *labels, chunk.dense[rows], chunk.codes[rows], chunk.has_image[rows])
+    indptr, tokens = places(chunk.indptr, rows)
+    labels = picked(Bags(chunk.label_ptr, chunk.labels), rows)
+    weights = chunk.weights[tokens] if len(chunk.weights) else chunk.weights
+    return Chunk(
+        indptr, chunk.ids[tokens], *labels, chunk.dense[rows], chunk.codes[rows], chunk.has_image[rows], weights
+    )
 
 
 def picked(bags: Bags, rows: NDArray[np.int64]) -> Bags:
     """Return the bags at `rows` (m,)."""
-    lengths = np.diff(bags.indptr)[rows]
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    places = np.repeat(bags.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
-    return Bags(indptr, bags.ids[places])
+    indptr, at = places(bags.indptr, rows)
+    return Bags(indptr, bags.ids[at])
+
+
+def places(indptr: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the bounds (m + 1,) of the bags at `rows` (m,) side by side, and where their ids lie now."""
+    lengths = np.diff(indptr)[rows]
+    bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    return bounds, np.repeat(indptr[rows] - bounds[:-1], lengths) + np.arange(bounds[-1])
 
 
 def joined(chunks: list[Chunk]) -> Chunk:
@@ -49,7 +62,7 @@ def joined(chunks: list[Chunk]) -> Chunk:
 
     others = {
         name: np.concatenate([getattr(chunk, name) for chunk in chunks])
-        for name in ("ids", "labels", "dense", "codes", "has_image")
+        for name in ("ids", "labels", "dense", "codes", "has_image", "weights")
     }
     return Chunk(
         indptr=starts(chunk.indptr for chunk in chunks), label_ptr=starts(chunk.label_ptr for chunk in chunks), **others

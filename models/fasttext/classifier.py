@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Never, Self, cast
 
@@ -222,6 +223,7 @@ class FastTextClassifier(BaseClassifier):
             "word_bytes": words.arena,
             "word_starts": words.starts,
             "word_counts": words.counts,
+            **({} if words.idf is None else {"idf": words.idf}),
             **({} if self.scale.mean is None else {"mean": self.scale.mean}),
             **({} if self.scale.factor is None else {"factor": self.scale.factor}),
         }
@@ -238,6 +240,8 @@ class FastTextClassifier(BaseClassifier):
         self.label_counts = saved.counts("label_counts", C)
         words = saved.array("word_bytes", np.uint8, None), saved.array("word_starts", np.int64, None)
         self.dictionary = Dictionary.of(*words, saved.counts("word_counts", None), **self._word_shape())
+        if self.uses_text and self.config.weighting == "tfidf":
+            self.dictionary = replace(self.dictionary, idf=saved.array("idf", np.float32, self.dictionary.rows))
         U = saved.array("U", np.float32, self.dictionary.rows + width(self.sizes, Codes) * CODEWORDS, H)
         V, W = saved.array("V", np.float32, H, D), saved.array("W", np.float32, C, Z)
         rows = hogwild.padded(H)
@@ -260,11 +264,14 @@ class FastTextClassifier(BaseClassifier):
         }
         inputs = self.inputs(self.config)
         self.sizes = {one.name: kinds.get(one.kind, lambda: Size("text"))() for one in inputs}
+        most = hogwild.EXPLODED * (1 + self.frequency_loss())
         paths, config, restarted = lookups(corpus.label_counts, self.config.loss), self.config, 0
         while True:
             self._start(corpus, seed)
             try:
-                losses = hogwild.train(self.params, self._spec(), paths, corpus, config=config, seed=seed, level=level)
+                losses = hogwild.train(
+                    self.params, self._spec(), paths, corpus, config=config, seed=seed, level=level, most=most
+                )
                 break
             except TrainingError as error:
                 if restarted == restarts:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from fuseline.models.automatic import automatic
 from fuseline.models.classifier import ClassifierConfig
 from fuseline.models.config import runtime_option
+from fuseline.models.fasttext.weighting import Weighting
 from fuseline.models.threads import thread_limit
 
 SMALL = 20_000  # documents up to which one thread trains, unless `threads` says otherwise
@@ -60,6 +61,12 @@ class FastTextConfig(ClassifierConfig):
         description="Learning rate; falls linearly to 0 with the words seen",
     )
     epochs: int = automatic(5, choices=(5, 10, 25, 50), ge=1, description="Passes over the training rows")
+    weighting: Weighting = automatic(
+        "mean",
+        choices=("mean", "tfidf"),
+        description="mean: a document is the mean of its tokens, as in the paper; tfidf: their sum, each by "
+        "(1 + ln of how often it comes) times its inverse document frequency, scaled to length 1",
+    )
     min_count: int = Field(1, ge=1, description="Training occurrences that a word must have; rarer ones are left out")
     word_ngrams: int = automatic(
         1, choices=(1, 2), ge=1, le=10, description="Longest run of words that is hashed as one feature"

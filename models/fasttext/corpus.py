@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from fuseline.models.fasttext.chunks import ChunkStore
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.dense_inputs import DenseRows, Scale, Scaling, fitted_scale
 from fuseline.models.fasttext.dictionary import Dictionary, WordCounter
+from fuseline.models.fasttext.weighting import inverse_document_frequency, weigh, weighted
 from fuseline.models.features import Block, Features, SharedCache
 from fuseline.models.labels import Bags, LabelCounter
 from fuseline.models.subset import HashedPart
@@ -103,7 +104,7 @@ def encoding(train: Features, reads: Reads, config: FastTextConfig) -> Iterator[
 
 def encoding_key(reads: Reads, config: FastTextConfig, rows: int) -> Hashable:
     """Return everything but the documents, of which there are `rows`, that decides an encoded corpus."""
-    shape = (config.min_count, config.word_ngrams, config.minn, config.maxn, config.hashed_rows)
+    shape = (config.weighting, config.min_count, config.word_ngrams, config.minn, config.maxn, config.hashed_rows)
     vectors = None if reads.text is None else config.pretrained_vectors
     added = None if vectors is None else file_sha256(vectors)
     return ("corpus", reads, config.lowercase, *shape, added, config.training_threads(rows))
@@ -133,6 +134,10 @@ def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
             buckets=0 if reads.text is None else config.hashed_rows,
         )
         renumber(store, counters, dictionary, names)
+        if reads.text is not None and config.weighting == "tfidf":
+            idf = inverse_document_frequency(store, dictionary.rows)
+            weigh(store, idf, reads.length)
+            dictionary = replace(dictionary, idf=idf)
     finally:
         for counter in counters:
             counter.thread.shutdown()
@@ -210,6 +215,8 @@ def encode(block: Block, reads: Reads, dictionary: Dictionary, shape: Shape, sca
     text = no_bags(len(block)) if reads.text is None else dictionary.encode(block.text)
     images = images_of([block], reads, scale)
     chunk = chunk_of(block, reads, text=text, labels=no_bags(len(block)))
+    if dictionary.idf is not None:
+        chunk = chunk._replace(**weighted(text, dictionary.idf, reads.length)._asdict())
     chunk = chunk if images is None else images.into(chunk)
     widths = Shape(chunk.dense.shape[1], chunk.codes.shape[1])
     if widths != shape:
@@ -224,7 +231,8 @@ def chunk_of(block: Block, reads: Reads, *, text: Bags, labels: Bags) -> Chunk:
     if reads.codes is not None:
         column = block.column(reads.codes, Codes)
         codes, has_image = np.array(column.values, np.uint8), column.present.astype(np.uint8)
-    return Chunk(text.indptr, text.ids, labels.indptr, labels.ids, np.zeros((n, 0), np.float32), codes, has_image)
+    dense, weights = np.zeros((n, 0), np.float32), np.zeros(0, np.float32)
+    return Chunk(text.indptr, text.ids, labels.indptr, labels.ids, dense, codes, has_image, weights)
 
 
 def images_of(blocks: list[Block], reads: Reads, scale: Scale) -> DenseRows | None:

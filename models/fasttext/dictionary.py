@@ -96,6 +96,7 @@ class Dictionary:
     minn: int
     maxn: int
     buckets: int
+    idf: NDArray[np.float32] | None = None  # (rows,) of the training documents; None: all tokens weigh alike
 
     @classmethod
     def freeze(cls, counter: WordCounter, *, min_count: int, **shape: Unpack[Subwords]) -> Self:

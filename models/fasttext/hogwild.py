@@ -15,7 +15,7 @@ from fuseline.models.fasttext.corpus import Corpus
 from fuseline.models.progress import note, note_doing
 
 LOG = logging.getLogger(__name__)
-EXPLODED = 1e3  # nats; guessing among a million classes costs 14
+EXPLODED = 10.0  # times what is lost by the frequencies of the labels alone, and one nat
 BLOCK = 16  # documents whose images pass through V together
 GROUP = 16  # documents per mini-batch of a large softmax; small ones are stepped document by document
 GROUP_FROM = 1 << 14  # numbers in W from which a softmax is large
@@ -89,13 +89,21 @@ def new_scratch(params: Params, group: int, seed: int) -> Scratch:
 
 
 def train(
-    params: Params, spec: Spec, paths: Paths, corpus: Corpus, *, config: FastTextConfig, seed: int, level: int
+    params: Params,
+    spec: Spec,
+    paths: Paths,
+    corpus: Corpus,
+    *,
+    config: FastTextConfig,
+    seed: int,
+    level: int,
+    most: float,
 ) -> list[float]:
     """Train in place and return the mean loss of each epoch, in nats.
 
     Documents are shuffled anew every epoch, by chunk and within. The loss of each is logged at `level`.
 
-    Raises TrainingError at the first loss that is not a finite number, or when the mean of an epoch is far too high.
+    Raises TrainingError at the first loss that is not a finite number, or when the mean of an epoch is above `most`.
     """
     from fuseline.models.fasttext.kernels import model as kernels
 
@@ -124,8 +132,8 @@ def train(
                 check_finite(stats, epoch, config.lr)
                 seen += len(chunk.ids) + len(order)
             losses.append(float(stats[:, 0].sum() / max(1.0, stats[:, 1].sum())))
-            if losses[-1] > EXPLODED:
-                expected = f"loss: expected at most {EXPLODED:g} on the mean of an epoch"
+            if losses[-1] > most:
+                expected = f"loss: expected at most {most:.3g} on the mean of an epoch"
                 raise TrainingError(f"{expected}, got {losses[-1]:.3g} in epoch {epoch + 1}; lower lr={config.lr!r}")
             LOG.log(level, "epoch %d of %d: loss %.4f", epoch + 1, config.epochs, losses[-1])
     take_back(shared, params, spec.group)

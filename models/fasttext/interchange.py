@@ -31,9 +31,12 @@ def export_bin(classifier: FastTextClassifier, path: Path) -> None:
     """Write a text model as the fastText program does (format 12, not quantized); its probabilities are the same.
 
     The program keeps capitals, so give it texts in lower case if the classifier lowercases. Raises ValueError for a
-    classifier that reads anything but text.
+    classifier that reads anything but text, or weighs its words.
     """
     _text_only(classifier)
+    if classifier.config.weighting != "mean":
+        got = classifier.config.weighting
+        raise ValueError(f"weighting: expected 'mean', the only one of the program, got {got!r}; train with it")
     H, params = classifier.config.dim, classifier.params
     with path.open("wb") as file:
         file.write(struct.pack("<ii", MAGIC, VERSION))

@@ -33,6 +33,7 @@ FEWER = 4  # instead of REFINED where not all training documents choose: they ar
 LEAST = 1000  # documents below which a trial says too little
 FEW, SEEDS = 10_000, 3  # training documents up to which the best options are tried from so many seeds
 COST = 2e9  # of a trial: see `_cost`
+STEP = 1.0  # at most, see `_step`: beyond, most fits diverge
 QUICK = {"dim": 20, "epochs": 5}
 NUMBERS = 1 << 24  # logits at a time
 VISITS = 25_000_000  # documents times epochs: more epochs are not tried on large training sets
@@ -146,7 +147,20 @@ class Trials:
         return max(COST, 4 * self._cost(self.config.chosen(**quick)))
 
     def _allowed(self, options: dict[str, Any]) -> bool:
-        return self._cost(self._given(**options)) <= self._most
+        config = self._given(**options)
+        return self._step(config) <= self._largest and self._cost(config) <= self._most
+
+    @cached_property
+    def _largest(self) -> float:
+        """How large a step may be; four times that at the least rate is always allowed."""
+        lr = min(choices(self.config, "lr") or ()) if "lr" in self.config.automatic else self.config.lr
+        return max(STEP, 4 * self._step(self.config.chosen(lr=lr)))
+
+    def _step(self, config: FastTextConfig) -> float:
+        """Return the rate times the squared length of an input: how far a document moves its own scores."""
+        reads = self.kind.reads(cast(Never, config))
+        weighs = bool(reads.dense) or (reads.text is not None and config.weighting == "tfidf")
+        return config.lr * reads.length**2 if weighs else 0.0
 
     def _cost(self, config: FastTextConfig) -> float:
         """Return about how many numbers a fit multiplies one by one; those of matrix products count an eighth."""
@@ -162,7 +176,8 @@ class Trials:
         for name in open_:
             values = list(choices(self.config, name) or ())
             if name == "minn" or (
-                name in ("minn", "maxn", "word_ngrams") and not self.kind.reads(cast(Never, self.config)).text
+                name in ("minn", "maxn", "word_ngrams", "weighting")
+                and not self.kind.reads(cast(Never, self.config)).text
             ):
                 continue
             if name == "maxn":
@@ -188,7 +203,7 @@ class Trials:
     def _encoded(self, config: FastTextConfig) -> Encoded:
         """Return the documents in the words and at the scaling of a configuration; dense rows have length 1."""
         reads = self.kind.reads(cast(Never, config))._replace(length=1.0)
-        key = reads.scaling, config.word_ngrams, config.minn, config.maxn, config.hashed_rows
+        key = reads.scaling, config.weighting, config.word_ngrams, config.minn, config.maxn, config.hashed_rows
         if key not in self.encoded:
             note_doing("encoding documents to choose options")
             config = config.chosen(deterministic=True, threads=None, memory_mb=1 << 20)

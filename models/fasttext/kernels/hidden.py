@@ -50,13 +50,16 @@ def ask(U, c, d):  # type: ignore[no-untyped-def]
 
 @inlined
 def gather(U, c, d, spec, T, A, r):  # type: ignore[no-untyped-def]
-    """Set T[r] to the mean row of the document's tokens and A[r] to alpha times that of its visual tokens."""
+    """Set T[r] to the mean row of a document's tokens, or their weighted sum; A[r] to alpha times that of its codes."""
     one, zero = U.dtype.type(1), U.dtype.type(0)
     for k in range(T.shape[1]):
         T[r, k] = zero
         A[r, k] = zero
     lo, hi = c.indptr[d], c.indptr[d + 1]
-    if hi > lo:
+    if c.weights.size > 0:
+        for p in range(lo, hi):
+            axpy(T, r, U.dtype.type(c.weights[p]), U, c.ids[p])
+    elif hi > lo:
         for p in range(lo, hi):
             axpy(T, r, one, U, c.ids[p])
         scale = one / U.dtype.type(hi - lo)
@@ -74,7 +77,10 @@ def scatter(U, c, d, spec, T, A, r):  # type: ignore[no-untyped-def]
     """Add the steps T[r] and A[r] to the rows of U that `gather` read."""
     one = U.dtype.type(1)
     lo, hi = c.indptr[d], c.indptr[d + 1]
-    if hi > lo:
+    if c.weights.size > 0:
+        for p in range(lo, hi):
+            axpy(U, c.ids[p], U.dtype.type(c.weights[p]), T, r)
+    elif hi > lo:
         scale = one / U.dtype.type(hi - lo)
         for k in range(T.shape[1]):
             T[r, k] *= scale

@@ -91,7 +91,14 @@ def train_range(p, c, spec, paths, s, order, lo, hi, rate, start, threads, total
     """
     p = Params(bare(p.U), bare(p.V), bare(p.W))
     c = Chunk(
-        bare(c.indptr), bare(c.ids), bare(c.label_ptr), bare(c.labels), bare(c.dense), bare(c.codes), bare(c.has_image)
+        bare(c.indptr),
+        bare(c.ids),
+        bare(c.label_ptr),
+        bare(c.labels),
+        bare(c.dense),
+        bare(c.codes),
+        bare(c.has_image),
+        bare(c.weights),
     )
     paths = Paths(bare(paths.indptr), bare(paths.nodes), bare(paths.turns), bare(paths.negatives))
     s = Scratch(

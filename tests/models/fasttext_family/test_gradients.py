@@ -17,10 +17,10 @@ COUNTS = np.array([9, 5, 3, 2])
 
 
 def chunk(kind: str, seed: int = 0) -> Chunk:
-    """Six documents: both modalities, image only, text only, none, two labels, no label; kind dense, codes or text."""
+    """Six documents: both modalities, image only, text only, none, two labels, no label."""
     rng = np.random.default_rng(seed)
     lengths, labels = [3, 0, 2, 0, 4, 2], [1, 1, 1, 1, 2, 0]
-    has_image = np.array([1, 1, 0, 0, 1, 1], np.uint8) * (kind != "text")
+    has_image = np.array([1, 1, 0, 0, 1, 1], np.uint8) * (kind in ("dense", "codes"))
     dense = rng.normal(size=(6, D)) if kind == "dense" else np.zeros((6, 0))
     dense /= np.maximum(1e-9, np.linalg.norm(dense, axis=1, keepdims=True))
     codes = rng.integers(0, KS, (6, M)) if kind == "codes" else np.zeros((6, 0))
@@ -32,6 +32,7 @@ def chunk(kind: str, seed: int = 0) -> Chunk:
         dense * has_image[:, None],
         codes.astype(np.uint8),
         has_image.astype(np.uint8),
+        rng.random(sum(lengths) if kind == "weighted" else 0).astype(np.float32),
     )
 
 
@@ -74,6 +75,8 @@ def document_vector(t: dict[str, torch.Tensor], c: Chunk, s: Spec, d: int) -> to
         return None
     U, V = t["U"][:, :H], t["V"][:H]
     text = U[ids].mean(0) if len(ids) else None
+    if text is not None and len(c.weights):
+        text = torch.from_numpy(c.weights[c.indptr[d] : c.indptr[d + 1]].astype(np.float64)) @ U[ids]
     image = None
     if c.has_image[d]:
         if c.codes.shape[1]:
@@ -134,9 +137,9 @@ def autograd(p: Params, c: Chunk, s: Spec, order: list[int]) -> tuple[float, lis
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("document", [0, 1, 2])
 def test_a_step_on_one_document_is_the_gradient_of_its_loss(fusion: int, loss: int, document: int) -> None:
-    for kind in ("dense", "codes", "text"):
+    for kind in ("dense", "codes", "text", "weighted"):
         c, p, s = chunk(kind), params(fusion, kind), spec(fusion, loss)
-        if document == 1 and kind == "text":
+        if document == 1 and kind in ("text", "weighted"):
             continue
         value, expected = autograd(p, c, s, [document])
         assert step(p, c, s, [document]) == pytest.approx(value, rel=1e-9)

@@ -42,7 +42,7 @@ def test_the_facts_tell_what_was_tried_and_chosen() -> None:
     classifier = fitted("text", lr=0.3)
     facts = classifier.facts["search"]
     assert {"lr", "preset"}.isdisjoint(facts["chosen"])
-    assert set(facts["chosen"]) == {"dim", "epochs", "word_ngrams", "minn", "maxn"}
+    assert set(facts["chosen"]) == {"dim", "epochs", "weighting", "word_ngrams", "minn", "maxn"}
     assert all(getattr(classifier.config, name) == value for name, value in facts["chosen"].items())
     best = max(one["score"] for one in facts["trials"] if one["documents"] == facts["documents"])
     assert facts["valid_p1"] == best
