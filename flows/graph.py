@@ -17,6 +17,7 @@ from fuseline.tasks.engine.rows import HELD_OUT, Fold
 from fuseline.tasks.evaluation import (
     compare,
     contact_sheet,
+    decisions,
     evaluate,
     gallery,
     groups,
@@ -195,6 +196,7 @@ def _results(
         yield groups.stage(name, spec, predictions[name], documents, splits=evaluation.splits, by=evaluation.by)
     if evaluation.compare and len(models) > 1:
         yield compare.stage(predictions, documents, splits=evaluation.splits)
+    yield from _decisions(config, features, predictions)
     if evaluation.missing is not None:
         for name, spec in models:
             yield missing.stage(name, spec, features, fits[name], evaluation.missing)
@@ -209,6 +211,18 @@ def _results(
     yield from (maps.stage(node, documents, report.maps) for node in features.others if node.column in mapped)
     if config.detect and report.contact_sheet:
         yield contact_sheet.stage(config.detect, documents, features.detect, count=report.contact_sheet)
+
+
+def _decisions(config: Config, features: Readable, predictions: Mapping[str, ShardStage]) -> Iterator[Node]:
+    """Yield what looks into decisions between models; the first of those between the same models tells of these."""
+    told: set[tuple[str, ...]] = set()
+    for name, spec in sorted(config.models.items()):
+        if decisions.is_between(spec.kind):
+            models = decisions.models_of(spec) or (name,)
+            yield decisions.stage(
+                name, spec, features, predictions[name], splits=config.evaluation.splits, first=models not in told
+            )
+            told.add(models)
 
 
 def _documents(config: Config, name: str, source: SourceConfig) -> Ingest:

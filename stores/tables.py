@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
+from fuseline.stores.decision_schemas import CALIBRATION, CALL_RATES, DECISIONS, QUADRANTS
 from fuseline.stores.report_schemas import (
     CLASSES,
     CONFUSION,
@@ -160,6 +161,19 @@ TABLES: dict[str, PublishedTable] = {
     ),
     "class_neighbours": PublishedTable(
         CLASS_NEIGHBOURS, "one row per class and class near to it in mapped vectors", roles=("maps",)
+    ),
+    "decisions": PublishedTable(
+        DECISIONS, "one row per decision between models and split: beside each model and their oracle",
+        roles=("decisions",),
+    ),
+    "quadrants": PublishedTable(
+        QUADRANTS, "documents on which exactly which models are right, of all and of each label", roles=("decisions",)
+    ),
+    "call_rates": PublishedTable(
+        CALL_RATES, "accuracy by the share of documents on which a second model is asked", roles=("decisions",)
+    ),
+    "calibration": PublishedTable(
+        CALIBRATION, "calibration error of models before and after a temperature", roles=("decisions",)
     ),
     "metrics_history": PublishedTable(RESULTS, "metrics of every run that published", "runs"),
     "sweep_metrics": PublishedTable(

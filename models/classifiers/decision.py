@@ -1,7 +1,7 @@
 """Decisions between classifiers by their scores: their mean, or the most confident one (Zahavy 2016; Z-16)."""
 
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,25 @@ class Choice(NamedTuple):
     wish: F32  # (n,) how much another model than the first is wished for: the higher, the sooner it is asked
 
 
+@runtime_checkable
+class Between(Protocol):
+    """What combines or chooses between models, whose scores it can tell apart."""
+
+    def between(self) -> tuple[str, ...]:
+        """Return the names of the models, the default first."""
+
+    def columns(self, block: Block) -> list[Logits]:
+        """Return the logits of each."""
+
+
+@runtime_checkable
+class Chooser(Protocol):
+    """What decides for each document by which model it goes."""
+
+    def choose(self, block: Block) -> Choice:
+        """Return which model decides."""
+
+
 class Decision(BaseClassifier):
     """Scores of several models in one; a model without input in a document is left out.
 
@@ -55,6 +74,10 @@ class Decision(BaseClassifier):
     def inputs(cls, config: BasesConfig) -> tuple[Input, ...]:
         """Return the logits of every model."""
         return tuple(Input(logits_name(name), Logits) for name in config.models)
+
+    def between(self) -> tuple[str, ...]:
+        """Return the names of the models, the default first."""
+        return self.config.models
 
     @property
     def over(self) -> str:

@@ -1,6 +1,6 @@
 """The mixture of an image and a text network whose share a policy gives, trained together (Zahavy 2016; Z-27)."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,8 @@ from pydantic import Field
 
 from fuseline.models.automatic import automatic
 from fuseline.models.classifier import embedding
-from fuseline.models.columns import Dense, Size
+from fuseline.models.classifiers.decision import Choice
+from fuseline.models.columns import Dense, Logits, Size
 from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import unit_rows
 from fuseline.models.features import Block, Input, embedding_name
@@ -17,6 +18,8 @@ from fuseline.models.training import Gather
 
 if TYPE_CHECKING:
     import torch
+
+    from fuseline.models.policy_layers import SoftMixture
 
 F32 = NDArray[np.float32]
 
@@ -38,7 +41,7 @@ class SoftPolicy(NetworkClassifier):
     """Logits p image + (1 - p) text with p = sigmoid(policy(image, text)), all trained by the loss of the mixture.
 
     The paper gives no formula; here the logits are mixed. Embeddings have unit length. Where one modality is missing
-    the other decides alone.
+    the other decides alone. As a choice it is the image's where p is above 1/2.
     """
 
     kind: ClassVar[str] = "soft_policy"
@@ -50,6 +53,36 @@ class SoftPolicy(NetworkClassifier):
     def inputs(cls, config: SoftPolicyConfig) -> tuple[Input, ...]:
         names = dict.fromkeys((config.image, config.text_embedding))
         return tuple(Input(embedding_name(name), Dense) for name in names)
+
+    def between(self) -> tuple[str, ...]:
+        """Return the names of both networks, the text's first."""
+        return ("text", "image")
+
+    def columns(self, block: Block) -> list[Logits]:
+        """Return the logits of both networks."""
+        _, image, text = self._inside(block)
+        there = [
+            block.columns[embedding_name(name)].present for name in (self.config.text_embedding, self.config.image)
+        ]
+        return [
+            Logits(values, present, tuple(self.labels), self.link)
+            for values, present in zip((text, image), there, strict=True)
+        ]
+
+    def choose(self, block: Block) -> Choice:
+        """Return which network counts more."""
+        p = self._inside(block)[0][:, 0]
+        return Choice((p > 0.5).astype(np.int64), p)
+
+    def _inside(self, block: Block) -> tuple[F32, F32, F32]:
+        """Return p (n, 1) and the logits (n, C) of image and text."""
+        import torch
+
+        batch = self.gather(block)(np.arange(len(block)))
+        network = cast("SoftMixture", self.network.cpu())
+        with torch.inference_mode():
+            p, image, text = network.parts({name: torch.from_numpy(array) for name, array in batch.items()})
+        return p.numpy(), image.numpy(), text.numpy()
 
     def module(self, sizes: dict[str, Size], C: int) -> "torch.nn.Module":
         from fuseline.models.policy_layers import SoftMixture

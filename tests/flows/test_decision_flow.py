@@ -196,3 +196,35 @@ def test_further_evaluations_score_valid_on_the_half_that_taught_nothing_too(mad
     assert {row["n"] for row in compared if row["split"] == "valid"} == {plain["policy", "valid"]}
     assert {row["n"] for row in compared if row["split"] == "test"} == {plain["policy", "test"]}
     assert plain["policy", "valid"] < plain["text", "valid"]
+
+
+def test_what_is_told_of_decisions_is_published_and_agrees_with_the_metrics(made: Config) -> None:
+    latest = Path(made.root) / "latest"
+    told = pq.read_table(latest / "decisions.parquet").to_pylist()
+    metrics = {
+        (row["model"], row["split"]): row
+        for row in pq.read_table(latest / "metrics.parquet").to_pylist()
+        if row["metric"] == "accuracy"
+    }
+    assert {row["model"] for row in told} == {"policy", "weighted", "chosen", "fixed"}
+    for row in told:
+        own, first = metrics[row["model"], row["split"]], metrics["text", row["split"]]
+        assert (row["accuracy"], row["n"]) == (own["value"], own["n"])
+        assert row["models"] == BASES
+        if row["n"] == first["n"]:
+            assert (row["first_accuracy"], *row["others_accuracy"]) == (
+                first["value"], metrics["trees", row["split"]]["value"]
+            )  # fmt: skip
+        assert max(row["first_accuracy"], row["accuracy"]) <= row["oracle_accuracy"]
+        assert (row["choice_accuracy"] is None) == (row["model"] in ("weighted", "chosen"))
+    quadrants = pq.read_table(latest / "quadrants.parquet").to_pylist()
+    n = sum(row["n"] for row in quadrants if row["label"] is None and row["split"] == "test")
+    assert n == metrics["text", "test"]["n"]
+    curve = pq.read_table(latest / "call_rates.parquet").to_pylist()
+    ends = {row["rate"]: row for row in curve if row["by"] == "confidence" and row["split"] == "test"}
+    assert ends[0.0]["accuracy"] == metrics["text", "test"]["value"]
+    assert ends[1.0]["accuracy"] == metrics["trees", "test"]["value"]
+    assert ends[0.0]["spared"] == ["embed/columns", "predict/logits-trees"]
+    calibrated = pq.read_table(latest / "calibration.parquet").to_pylist()
+    assert {(row["model"], row["split"]) for row in calibrated} == {(m, s) for m in BASES for s in ("valid", "test")}
+    assert "Decisions between models" in (latest / "report.html").read_text()

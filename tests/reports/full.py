@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from fuseline.flows.results.tables import measure_table
 from fuseline.reports.page_data import ReportData
+from fuseline.stores.decision_schemas import CALIBRATION, CALL_RATES, DECISIONS, QUADRANTS
 from fuseline.stores.report_schemas import (
     CLASSES,
     CONFUSION,
@@ -213,6 +214,54 @@ def full(name: str = "name") -> ReportData:
         ),
         "leaks": pa.Table.from_pylist(
             [{"column": name, "way": "follows", "right": 99, "documents": 100}], schema=LEAKS
+        ),
+        "decisions": pa.Table.from_pylist(
+            [
+                {
+                    "model": name,
+                    "kind": name,
+                    "models": [name, "text"],
+                    "split": "test",
+                    "n": 10,
+                    **dict.fromkeys(("accuracy", "first_accuracy", "oracle_accuracy", "best_accuracy", "p"), 0.5),
+                    "others_accuracy": [0.25],
+                    "best": name,
+                    "better": 1,
+                    "worse": 2,
+                    **(dict.fromkeys((*DECISIONS.names[-7:],), 0.75) if chooses else {}),
+                }
+                for chooses in (True, False)
+            ],
+            schema=DECISIONS,
+        ),
+        "quadrants": pa.Table.from_pylist(
+            [
+                {"models": [name, "text"], "split": "test", "label": of, "right": right, "n": 5}
+                for of in (None, label)
+                for right in ([], [name], [name, "text"])
+            ],
+            schema=QUADRANTS,
+        ),
+        "call_rates": pa.Table.from_pylist(
+            [
+                {
+                    "model": name,
+                    "models": [name, "text"],
+                    "split": "test",
+                    "by": by,
+                    "rate": rate,
+                    "accuracy": 0.5,
+                    "n": 10,
+                    "spared": [name],
+                }
+                for by in ("policy", "confidence")
+                for rate in (0.0, 0.5, 1.0)
+            ],
+            schema=CALL_RATES,
+        ),
+        "calibration": pa.Table.from_pylist(
+            [{"model": name, "split": "test", "n": 9, "temperature": 2.0, "ece_before": 0.25, "ece_after": 0.125}],
+            schema=CALIBRATION,
         ),
         "release": pa.Table.from_pylist([{"measure": name, "published": 9, "found": 10}], schema=RELEASE),
     }
