@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from fuseline.models.columns import Pixels
-from fuseline.models.config import FrozenConfig, runtime_option
+from fuseline.models.config import FrozenConfig, added, runtime_option
 from fuseline.models.device import torch_device
 from fuseline.models.encoders.backbones import BACKBONES, PRESETS, BackboneConfig
 from fuseline.models.encoders.base import files_digest
@@ -69,6 +69,10 @@ class ImageNetworkConfig(FrozenConfig):
         description="Of values 0..1 per colour: unit: none; mean: that of the training pictures is subtracted; "
         "mean_std: and divided by their deviation; imagenet, lite: constants; auto: as the weights were trained, "
         "without weights mean_std",
+    )
+
+    stands_in_for: tuple[str, ...] = added(
+        (), description="Networks of a paper whose place others take here, as their weights need a hub; runs say so"
     )
 
     @field_validator("architecture")

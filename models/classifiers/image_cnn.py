@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 
+STAND_INS = "stands_in_for"  # among the facts of a model: the published networks whose weights it lacks
+
+
 class PictureConfig(ImageNetworkConfig, NetworkConfig):
     """Settings of a network that looks at pictures, and of its training."""
 
@@ -63,6 +66,8 @@ class PictureClassifier(PanelClassifier):
         if name is not None:
             self.scale = picture_scale(self.config.scaling, train, name)
         super()._fit(train, valid, classes, seed=seed, scratch=scratch)
+        if self.config.stands_in_for:
+            self.facts = {**self.facts, STAND_INS: list(self.config.stands_in_for)}
 
 
 class ImageCNNConfig(PictureConfig):

@@ -7,16 +7,13 @@ from pydantic import Field, model_validator
 
 from fuseline.models.classifiers.image_cnn import PictureClassifier, PictureConfig
 from fuseline.models.columns import Dense, Pixels, Size
-from fuseline.models.config import FrozenConfig, Names, added
-from fuseline.models.features import Features, Input, embedding_name, vectors_name
+from fuseline.models.config import FrozenConfig, Names
+from fuseline.models.features import Input, embedding_name, vectors_name
 from fuseline.models.image_networks import side_of
-from fuseline.models.labels import Classes
 from fuseline.models.panel import branch_name
 
 if TYPE_CHECKING:
     import torch
-
-STAND_INS = "stands_in_for"  # among the facts of a model: the published networks whose weights it lacks
 
 
 class TowersConfig(PictureConfig):
@@ -30,9 +27,6 @@ class TowersConfig(PictureConfig):
     tuning: int = Field(512, ge=1, le=65536, description="Units of the layers that tune the vector of a text")
     tuning_layers: int = Field(1, ge=0, le=9, description="Layers that tune the vector of a text; 0: none")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of the panel set to 0 while training")
-    stands_in_for: tuple[str, ...] = added(
-        (), description="Networks of a paper whose place others take here, as their weights need a hub; runs say so"
-    )
 
     def weight_file(self) -> Path | None:
         """Return the file that the tower of pictures starts from, None without one."""
@@ -69,13 +63,6 @@ class Towers(PictureClassifier):
 
     def _pictures(self) -> str | None:
         return None if self.config.pixels is None else embedding_name(self.config.pixels)
-
-    def _fit(
-        self, train: Features, valid: Features | None, classes: Classes, *, seed: int, scratch: Path | None
-    ) -> None:
-        super()._fit(train, valid, classes, seed=seed, scratch=scratch)
-        if self.config.stands_in_for:
-            self.facts = {**self.facts, STAND_INS: list(self.config.stands_in_for)}
 
     def _network(self, sizes: dict[str, Size], C: int, file: Path | None) -> "torch.nn.Module":
         from fuseline.models.layers import Concat, Panel

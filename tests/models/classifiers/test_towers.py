@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from fuseline.models.classifiers.towers import STAND_INS, Towers, TowersConfig
+from fuseline.models.classifiers.image_cnn import STAND_INS
+from fuseline.models.classifiers.towers import Towers, TowersConfig
 from fuseline.models.columns import Column, Dense, Pixels
 from fuseline.models.features import Block
 from fuseline.models.threads import limit_threads
