@@ -45,6 +45,15 @@ def test_every_row_has_the_published_optimiser_and_batch(config: Config) -> None
     assert given == TABLE_2
 
 
+def test_splits_choice_and_evaluation_are_the_paper_s(config: Config) -> None:
+    split = config.split
+    assert (split.cut_train, split.method, split.valid, split.test) == (True, "stratified", 0.02, 0.02)
+    assert {options(config, name).select for name in config.models} == {config.report.metric} == {"top_5"}
+    assert config.evaluation.missing is not None
+    roles = {node.role for node in build(config.model_copy(update={"models": {"use-dnn": config.models["use-dnn"]}}))}
+    assert {"missing", "maps"} <= roles
+
+
 def test_the_defaults_of_keras_are_written_out(config: Config) -> None:
     """A tf.keras 2 model with default options: rate 0.001, epsilon 1e-7, and Adagrad's sums start at 0.1."""
     for name, (optimizer, _) in TABLE_2.items():
