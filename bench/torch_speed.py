@@ -6,6 +6,8 @@ Both loops train the same network on the same documents with the same optimiser 
 each other in turn. `*_epoch` is the median of an epoch of ours over that of the bare loop, in processor seconds, which
 other programs disturb less. Of the network over words a fifth of the documents are taken. `towers_vs_files` is how many
 times faster an epoch of `towers` is over the feature store than over image files; see picture_files.py.
+`policy_seconds` is no ratio: the processor seconds of a whole fit of `policy` with its defaults, over the logits that
+two models have of five times as many documents (50,000 by default); half as many others tune it.
 """
 
 import argparse
@@ -23,9 +25,10 @@ from numpy.typing import NDArray
 
 from bench.picture_files import towers_vs_files
 from fuseline.models.classifiers.gmu import GMU, GMUConfig
+from fuseline.models.classifiers.policy import Policy, PolicyConfig
 from fuseline.models.classifiers.text_cnn import TextCNN, TextCNNConfig
-from fuseline.models.columns import Column, Dense, Sequence
-from fuseline.models.features import Block, embedding_name
+from fuseline.models.columns import Column, Dense, Logits, Sequence
+from fuseline.models.features import Block, embedding_name, logits_name
 from fuseline.models.layers import Concat, GatedUnit, Panel, WordFilters
 from fuseline.models.network import NetworkClassifier
 
@@ -52,11 +55,11 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", choices=sorted(RATIOS), default=list(RATIOS))
+    parser.add_argument("--only", nargs="*", choices=sorted(MEASURED), default=list(MEASURED))
     parser.add_argument("--json", action="store_true", help="print the last line alone")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    ratios = {name: round(RATIOS[name](args), 3) for name in args.only}
+    ratios = {name: round(MEASURED[name](args), 3) for name in args.only}
     sys.stdout.write(json.dumps({"ratios": ratios}) + "\n")
 
 
@@ -96,6 +99,32 @@ def text_cnn_epoch(args: argparse.Namespace) -> float:
 
     tensors = {"words": torch.from_numpy(column.padded())}
     return compared("text_cnn", args, {embedding_name("words"): column}, y, ours, network, tensors, (64, 0.001))
+
+
+def policy_seconds(args: argparse.Namespace) -> float:
+    """Return the median seconds of a fit of a policy over two models' logits of CLASSES classes."""
+    fitting, tuning = (scored(size, seed) for seed, size in enumerate((5 * args.documents, 5 * args.documents // 2)))
+    seconds = []
+    for _ in range(args.rounds):
+        started = time.process_time()
+        Policy(PolicyConfig(threads=1)).fit(fitting, tuning, seed=0)
+        seconds.append(time.process_time() - started)
+    if not args.json:
+        sys.stdout.write(f"policy: {statistics.median(seconds):.2f} s for {fitting.n_rows} documents\n")
+    return statistics.median(seconds)
+
+
+def scored(n: int, seed: int) -> Documents:
+    """Return documents with the logits of two models, one better than the other."""
+    rng = np.random.default_rng(seed)
+    y, present = rng.integers(0, CLASSES, n), np.ones(n, np.bool_)
+    columns: dict[str, Column] = {}
+    for name, strength in (("text", 3.0), ("image", 2.5)):
+        logits = rng.standard_normal((n, CLASSES), np.float32)
+        logits[np.arange(n), y] += strength
+        columns[logits_name(name)] = Logits(logits, present, tuple(f"c{c}" for c in range(CLASSES)))
+    ids = pa.array([f"{seed}-{i}" for i in range(n)])
+    return Documents(Block(ids, pa.array([[f"c{c}"] for c in y]), columns), n)
 
 
 def compared(
@@ -173,7 +202,12 @@ def bare_epoch(
     return (time.process_time() - started) / epochs
 
 
-RATIOS = {"gmu_epoch": gmu_epoch, "text_cnn_epoch": text_cnn_epoch, "towers_vs_files": towers_vs_files}
+MEASURED = {
+    "gmu_epoch": gmu_epoch,
+    "text_cnn_epoch": text_cnn_epoch,
+    "towers_vs_files": towers_vs_files,
+    "policy_seconds": policy_seconds,
+}
 
 if __name__ == "__main__":
     main()

@@ -218,10 +218,12 @@ def _decisions(config: Config, features: Readable, predictions: Mapping[str, Sha
     told: set[tuple[str, ...]] = set()
     for name, spec in sorted(config.models.items()):
         if decisions.is_between(spec.kind):
-            models = decisions.models_of(spec) or (name,)
+            models = decisions.models_of(spec)
+            calibrated = tuple(one for one in models if all(one not in others for others in told))
             yield decisions.stage(
-                name, spec, features, predictions[name], splits=config.evaluation.splits, first=models not in told
-            )
+                name, spec, features, predictions[name], splits=config.evaluation.splits,
+                first=not models or models not in told, calibrated=calibrated,
+            )  # fmt: skip
             told.add(models)
 
 

@@ -15,7 +15,7 @@ from fuseline.models.choosing import choose_by_fitting
 from fuseline.models.columns import Dense, Size, Text
 from fuseline.models.config import FrozenConfig, key_values, own_config, runtime_option
 from fuseline.models.dense import usable
-from fuseline.models.features import TEXT, Block, Classifier, Features, Input, embedding_name, inputs_of
+from fuseline.models.features import TEXT, Block, Classifier, Features, Input, inputs_of, vectors_name
 from fuseline.models.labels import Classes, classes_of, label_pairs
 from fuseline.models.metrics.thresholds import FLOORS, MicroF1
 from fuseline.models.ranked import Ranker
@@ -269,7 +269,7 @@ def embedding(block: Block, name: str, dim: int | None = None) -> tuple[F32, NDA
 
     Raises ValueError when there is none of that name, or of another width than `dim`.
     """
-    column = block.column(embedding_name(name), Dense)
+    column = block.column(vectors_name(name), Dense)
     X = np.array(column.values, np.float32)
     if dim is not None and X.shape[1] != dim:
         raise ValueError(f"embedding {name}: expected {dim!r} columns, got {X.shape[1]!r}; use the one trained with")

@@ -18,7 +18,7 @@ from fuseline.models.columns import Dense, Size
 from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import unit_rows
 from fuseline.models.fasttext.matmul import product
-from fuseline.models.features import Block, Features, Input, embedding_name
+from fuseline.models.features import Block, Features, Input, vectors_name
 from fuseline.models.labels import Classes, label_pairs, labelled
 from fuseline.models.scoring import single
 from fuseline.models.training import Gather, Trainer, TrainingConfig
@@ -45,8 +45,8 @@ class PolicyConfig(TrainingConfig, BasesConfig):
     )
     entropy: bool = Field(False, description="Look at the entropy of each model's probabilities, 0..1")
     margin: bool = Field(False, description="Look at how far each model's best class is above its second")
-    image: str = Field("image", description="Name of the image embedding in `embed`, for image and both")
-    text_embedding: str = Field("text", description="Name of the text embedding in `embed`, for text and both")
+    image: str = Field("image", description="Vectors for image and both: an embedding, or hidden/MODEL")
+    text_embedding: str = Field("text", description="Vectors for text and both, likewise")
     layers: Literal[1, 2] = Field(2, description="Layers of the network")
     hidden: int = Field(10, ge=1, le=4096, description="Hidden units of two layers")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of what enters the last layer that training sets to 0")
@@ -58,6 +58,9 @@ class PolicyConfig(TrainingConfig, BasesConfig):
         description="Probability above which another model decides; default: what is best on the tuning half of valid",
     )  # fmt: skip
     lr: float = Field(0.01, gt=0, description="Learning rate")
+    batch: int = Field(256, ge=1, description="Documents per step")
+    epochs: int = Field(10, ge=1, description="Passes over the documents that it learns from")
+    steps: int = Field(1000, ge=1, description="Steps at least: of few documents there are more passes than `epochs`")
     loss: Literal["sigmoid"] = Field("sigmoid", description="Weighted sigmoid, the paper's")
     class_weights: Literal["none"] = Field("none", description="None: `positive_weight` weighs")
     bias: Literal["zero"] = Field("zero", description="Where the logits start from")
@@ -87,7 +90,7 @@ class Policy(Stacked):
     def inputs(cls, config: BasesConfig) -> tuple[Input, ...]:
         """Return the logits of every model, and the embeddings that are looked at."""
         names = vectors(config) if isinstance(config, PolicyConfig) else ()
-        return (*super().inputs(config), *(Input(embedding_name(name), Dense) for name in names))
+        return (*super().inputs(config), *(Input(vectors_name(name), Dense) for name in names))
 
     def choose(self, block: Block) -> Choice:
         """Return which model decides."""
@@ -95,7 +98,9 @@ class Policy(Stacked):
 
     def wishes(self, block: Block) -> F32:
         """Return the probability that each model but the first should decide (n, m - 1)."""
-        x = self._numbers(block)
+        return self._wishes(self._numbers(block))
+
+    def _wishes(self, x: F32) -> F32:
         if "hidden.weight" in self.weights:
             x = np.maximum(product(x, self.weights["hidden.weight"]) + self.weights["hidden.bias"], 0)
         return sigmoid(product(x, self.weights["out.weight"]) + self.weights["out.bias"])
@@ -132,23 +137,31 @@ class Policy(Stacked):
         # The first model has no class: where it should decide, all outputs are to be 0.
         numbers = {name: at for at, name in enumerate(others)}
         classes = Classes(others, numbers, np.maximum(1, counts[1:]), 1, int(counts.sum()))
-        tuning = [(block, right(self.columns(block), block.labels)) for block in labelled(valid)]
+        tuning = [
+            (self._numbers(block), self.asked(block), right(self.columns(block), block.labels))
+            for block in labelled(valid)
+        ]
+        passes = -(-self.config.steps // -(-int(counts.sum()) // self.config.batch))
+        config = self.config.model_copy(update={"epochs": max(self.config.epochs, passes)})
 
         def evaluate(module: "torch.nn.Module") -> dict[str, float]:
             self._take(module)
             return {"p_at_1": self._tune(tuning)}
 
-        module, facts = Trainer(self.config, seed, scratch).fit(self, choices, classes, evaluate=evaluate)
+        module, facts = Trainer(config, seed, scratch).fit(self, choices, classes, evaluate=evaluate)
         self._take(module)
         tuned = self._tune(tuning)
         should = dict(zip(self.config.models, counts.tolist(), strict=True))
         parameters = sum(array.size for array in self.weights.values())
         self.facts = {**facts, "parameters": parameters, "above": self.above, "tuned": tuned, "should_decide": should}
 
-    def _tune(self, tuning: list[tuple[Block, Mask]]) -> float:
-        """Set `above`; return the share of documents, each with who is right (n, m), on which the chosen one is."""
-        parts = [ranked(self.wishes(block), self.asked(block)) for block, _ in tuning]
-        truth = np.concatenate([truth for _, truth in tuning])
+    def _tune(self, tuning: list[tuple[F32, Mask, Mask]]) -> float:
+        """Set `above`; return the share of documents on which the chosen model is right.
+
+        tuning: what the network looks at (n, D), which models have input (m, n), which are right (n, m).
+        """
+        parts = [ranked(self._wishes(x), asked) for x, asked, _ in tuning]
+        truth = np.concatenate([truth for *_, truth in tuning])
         other, wish = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         gains = truth[np.arange(len(truth)), other].astype(np.int64) - truth[:, 0]
         self.above = best_threshold(wish, gains) if self.config.above is None else self.config.above
@@ -171,7 +184,7 @@ class Policy(Stacked):
         return np.ascontiguousarray(np.concatenate(parts, axis=1), np.float32)
 
     def _dim(self, name: str) -> int:
-        return self.sizes[embedding_name(name)].width
+        return self.sizes[vectors_name(name)].width
 
     def _width(self) -> int:
         """Return how many numbers the network looks at."""

@@ -12,7 +12,7 @@ from fuseline.models.classifiers.decision import Choice
 from fuseline.models.columns import Dense, Logits, Size
 from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import unit_rows
-from fuseline.models.features import Block, Input, embedding_name
+from fuseline.models.features import Block, Input, vectors_name
 from fuseline.models.network import NetworkClassifier, NetworkConfig
 from fuseline.models.training import Gather
 
@@ -27,8 +27,8 @@ F32 = NDArray[np.float32]
 class SoftPolicyConfig(NetworkConfig):
     """Settings of the three networks and of their training."""
 
-    image: str = Field("image", description="Name of the image embedding in `embed`")
-    text_embedding: str = Field("text", description="Name of the text embedding in `embed`")
+    image: str = Field("image", description="Vectors of the image: an embedding, or hidden/MODEL")
+    text_embedding: str = Field("text", description="Vectors of the text, likewise")
     branch: int = Field(0, ge=0, le=65536, description="Hidden units of the image's and of the text's network; 0: none")
     layers: Literal[1, 2] = Field(2, description="Layers of the policy")
     hidden: int = Field(10, ge=1, le=4096, description="Hidden units of a policy of two layers")
@@ -52,7 +52,7 @@ class SoftPolicy(NetworkClassifier):
     @classmethod
     def inputs(cls, config: SoftPolicyConfig) -> tuple[Input, ...]:
         names = dict.fromkeys((config.image, config.text_embedding))
-        return tuple(Input(embedding_name(name), Dense) for name in names)
+        return tuple(Input(vectors_name(name), Dense) for name in names)
 
     def between(self) -> tuple[str, ...]:
         """Return the names of both networks, the text's first."""
@@ -61,9 +61,7 @@ class SoftPolicy(NetworkClassifier):
     def columns(self, block: Block) -> list[Logits]:
         """Return the logits of both networks."""
         _, image, text = self._inside(block)
-        there = [
-            block.columns[embedding_name(name)].present for name in (self.config.text_embedding, self.config.image)
-        ]
+        there = [block.columns[vectors_name(name)].present for name in (self.config.text_embedding, self.config.image)]
         return [
             Logits(values, present, tuple(self.labels), self.link)
             for values, present in zip((text, image), there, strict=True)
@@ -88,14 +86,14 @@ class SoftPolicy(NetworkClassifier):
         from fuseline.models.policy_layers import SoftMixture
 
         config = self.config
-        image, text = (sizes[embedding_name(name)].width for name in (config.image, config.text_embedding))
+        image, text = (sizes[vectors_name(name)].width for name in (config.image, config.text_embedding))
         return SoftMixture(
             image, text, C, branch=config.branch, layers=config.layers, hidden=config.hidden, dropout=config.dropout
         )
 
     def gather(self, block: Block) -> Gather:
         config = self.config
-        widths = {name: self.sizes[embedding_name(name)].width for name in (config.image, config.text_embedding)}
+        widths = {name: self.sizes[vectors_name(name)].width for name in (config.image, config.text_embedding)}
         xv, has_v = embedding(block, config.image, widths[config.image])
         xt, has_t = embedding(block, config.text_embedding, widths[config.text_embedding])
         xv, xt = unit_rows(xv), unit_rows(xt)

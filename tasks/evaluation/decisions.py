@@ -18,6 +18,7 @@ from fuseline.models.classifiers.policy import PolicyConfig
 from fuseline.models.classifiers.stacked import is_own, right
 from fuseline.models.columns import Logits
 from fuseline.models.config import FrozenConfig
+from fuseline.models.features import logits_name
 from fuseline.models.labels import label_pairs
 from fuseline.models.metrics.calibration import BINS, bin_sums, calibration_error
 from fuseline.models.metrics.choices import call_curve, choice_scores
@@ -45,6 +46,7 @@ class DecisionsConfig(FrozenConfig):
     splits: tuple[str, ...]
     half: str | None  # that alone is scored of its split
     first: bool  # of those between the same models: only one tells what concerns these alone
+    calibrated: tuple[str, ...]  # those of the models whose calibration nobody else tells
     spares: bool  # whether it looks at the first model alone, so that it spares the others where it does not call them
     others: tuple[str, ...]  # stages that only the models but the first need
 
@@ -87,7 +89,7 @@ def look_into(shards: Shards, config: DecisionsConfig, context: Context) -> dict
         told["call_rates"] += [{**fixed, **known, **row} for row in curve_rows(one, config, chooses=chooses)]
         if config.first:
             told["quadrants"] += [{"models": list(names), "split": split, **row} for row in quadrant_rows(one, names)]
-    if config.first:
+    if config.calibrated:
         told["calibration"] += calibration_rows(shards, classifier, config, context)
     return {name: pa.Table.from_pylist(told[name], schema=schema) for name, schema in TABLES.items()}
 
@@ -167,7 +169,12 @@ def calibration_rows(
     shards: Shards, classifier: Any, config: DecisionsConfig, context: Context
 ) -> Iterator[dict[str, Any]]:
     """Yield the calibration error of each model before and after a temperature; `valid` is the half that chose none."""
-    temperatures = chosen_temperatures(shards, classifier, context)
+    names = classifier.between()
+    temperatures = {
+        at: temperature
+        for at, temperature in chosen_temperatures(shards, classifier, context).items()
+        if names[at] in config.calibrated
+    }
     sums: dict[tuple[int, str], list[NDArray[np.float64]]] = {}
     for tables in of_half(shards, STACKED.tune, place=0)():
         for split, rows in scored_rows(tables[0], config.splits):
@@ -182,7 +189,7 @@ def calibration_rows(
                     )
     for (at, split), (before, then) in sorted(sums.items()):
         yield {
-            "model": classifier.between()[at], "split": split, "n": int(before[:, 0].sum()),
+            "model": names[at], "split": split, "n": int(before[:, 0].sum()),
             "temperature": temperatures[at], "ece_before": calibration_error(before),
             "ece_after": calibration_error(then),
         }  # fmt: skip
@@ -218,12 +225,24 @@ def stage(
     *,
     splits: tuple[str, ...],
     first: bool,
+    calibrated: tuple[str, ...],
 ) -> Summary:
-    """Return the node that looks into one decision."""
+    """Return the node that looks into one decision.
+
+    Args:
+        name: of the decision.
+        spec: its configuration.
+        sources: what it reads.
+        predictions: its own.
+        splits: that are scored.
+        first: whether no other node tells of the same models.
+        calibrated: those of its models whose calibration no other node tells.
+    """
     reads = sources.reads(spec, "status", "split", "labels")
     options = spec.parsed()
     config = DecisionsConfig(
         model=name, kind=spec.kind, splits=splits, half=held_half(predictions), first=first,
+        calibrated=calibrated,
         others=_others(reads, models_of(spec)),
         spares=isinstance(options, PolicyConfig) and options.of == "first" and options.inputs.startswith("cp"),
     )  # fmt: skip
@@ -235,13 +254,13 @@ def stage(
 
 
 def models_of(spec: ModelConfig) -> tuple[str, ...]:
-    """Return the datasets of the logits that a decision is between, the default first; none where it has its own."""
-    return tuple(one.name for one in spec.inputs() if one.kind is Logits)
+    """Return the names of the models that a decision is between, the default first; none where it has its own."""
+    return tuple(one.name.removeprefix(logits_name("")) for one in spec.inputs() if one.kind is Logits)
 
 
 def _others(reads: Sequence[Read], names: Sequence[str]) -> tuple[str, ...]:
     """Return the labels of the stages that the logits of the models but the first need, and those of the first not."""
     nodes = {read.node.column: read.node for read in reads}
-    models = [nodes[name] for name in names]
+    models = [nodes[logits_name(name)] for name in names]
     needed = {node.name for node in ordered(models[:1])}
     return tuple(node.label for node in ordered(models[1:]) if isinstance(node, ShardStage) and node.name not in needed)

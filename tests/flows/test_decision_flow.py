@@ -52,7 +52,7 @@ def values(folder: Path, **more: Any) -> dict[str, Any]:
         "models": {
             "text": {"kind": "tfidf_linear"},
             "trees": {"kind": "lightgbm", "options": {"embeddings": ["columns"], "rounds": 5, "min_rows": 2}},
-            "policy": {"kind": "policy", "options": {**options, "epochs": 5, "batch": 16}},
+            "policy": {"kind": "policy", "options": {**options, "epochs": 5, "batch": 16, "steps": 100}},
             "weighted": {"kind": "avg_weighted", "options": options},
             "chosen": {"kind": "ensemble", "options": {**options, "rounds": 5}},
             "fixed": {"kind": "fixed_max", "options": options},

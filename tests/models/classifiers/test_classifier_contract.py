@@ -24,6 +24,7 @@ CALM = {
     "rounds": 3,
     "min_rows": 5,
     "dim": 6,
+    "steps": 1,
     "architecture": "mobilenet_v2",
 }
 

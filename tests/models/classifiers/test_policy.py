@@ -14,7 +14,7 @@ from tests.models.synthetic import Blocks
 
 C = 4
 LABELS = tuple(f"c{c}" for c in range(C))
-CALM: dict[str, Any] = {"epochs": 12, "lr": 0.05, "batch": 32}
+CALM: dict[str, Any] = {"epochs": 12, "lr": 0.05, "batch": 32, "steps": 1}
 
 
 def documents(n: int = 400, *, models: int = 2, seed: int = 0, absent: float = 0.0) -> Block:
