@@ -42,7 +42,7 @@ def test_networks_over_words_are_those_of_the_paper(config: Config) -> None:
 def test_fusions_read_the_title_and_the_picture_and_start_where_the_paper_says(config: Config) -> None:
     started = config.models["concat_e2e_trained"].parsed()
     assert isinstance(started, ConcatE2EConfig)
-    assert started.start == ("textcnn",)
+    assert started.start == ("textcnn", "vgg")
     assert [(group.match, group.lr) for group in started.groups] == [("branches.title_words.*", 0.1)]
     whole = config.models["concat_e2e"].parsed()
     assert isinstance(whole, ConcatE2EConfig)
