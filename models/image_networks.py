@@ -17,6 +17,7 @@ from fuseline.models.encoders.efficientnet_lite import EfficientNetLite, Efficie
 from fuseline.models.features import Features
 from fuseline.models.labels import labelled
 from fuseline.models.training import TrainingConfig
+from fuseline.models.weights import supplied
 
 Normalise = Literal["auto", "unit", "mean", "mean_std", "imagenet", "lite"]
 Triple = tuple[float, float, float]  # one number for red, green and blue
@@ -91,18 +92,31 @@ class ImageNetworkConfig(FrozenConfig):
             return "mean_std"
         return "lite" if self.architecture in LITE else PRESETS[self.architecture].pixels
 
+    @property
+    def starts_from_file(self) -> bool:
+        """Whether training starts from a weight file."""
+        return self.pretrained
+
     def weight_file(self) -> Path | None:
         """Return the file that the network starts from, None when it starts from random numbers.
 
         Raises MissingWeights, which says where the file can be had, or WrongWeights.
         """
-        if not self.pretrained:
+        if not self.starts_from_file:
             return None
+        if self.architecture not in LITE:
+            (backbone,) = (one for one in BACKBONES if one.kind == self.architecture)
+            return backbone(BackboneConfig(weights=self.weights, hub=self.hub, sha256=self.sha256)).file
+        if self.weights is None:
+            return LITE[self.architecture](EfficientNetLiteConfig()).weights
+        cure = "correct the path, or leave `weights` out: those of its package are at hand"
+        return supplied(self.weights, what=self.architecture, sha256=self.sha256, cure=cure)
+
+    def encoder_options(self) -> BackboneConfig | EfficientNetLiteConfig:
+        """Return the options under which an encoder of the same name finds the file."""
         if self.architecture in LITE:
-            return self.weights or LITE[self.architecture](EfficientNetLiteConfig()).weights
-        given = BackboneConfig(weights=self.weights, hub=self.hub, sha256=self.sha256)
-        (backbone,) = (one for one in BACKBONES if one.kind == self.architecture)
-        return backbone(given).file
+            return EfficientNetLiteConfig()
+        return BackboneConfig(weights=self.weights, hub=self.hub, sha256=self.sha256)
 
     def start_digest(self) -> str:
         """Return the digest of what training starts from, "" for random numbers; raises MissingWeights."""

@@ -121,6 +121,7 @@ def wanted_networks(config: Config) -> list[Network]:
     """Return the networks that a configuration needs, named as they are there: "embed.image (minilm)"."""
     from fuseline.models.detectors import DETECTORS
     from fuseline.models.encoders import ENCODERS
+    from fuseline.models.image_networks import ImageNetworkConfig
     from fuseline.models.weights_table import Network
 
     encoders = [("embed", name, spec) for name, spec in config.embed.items() if ENCODERS[spec.encoder].origin]
@@ -130,6 +131,12 @@ def wanted_networks(config: Config) -> list[Network]:
             f"{part}.{name} ({spec.encoder})", ENCODERS[spec.encoder].modality, ENCODERS[spec.encoder], spec.options
         )
         for part, name, spec in [*encoders, *crops]
+    ]
+    models = {name: spec.parsed() for name, spec in config.models.items()}
+    networks += [
+        Network(f"models.{name} ({spec.architecture})", "image", ENCODERS[spec.architecture], spec.encoder_options())
+        for name, spec in models.items()
+        if isinstance(spec, ImageNetworkConfig) and spec.starts_from_file
     ]
     return networks + [
         Network(

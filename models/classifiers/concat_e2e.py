@@ -32,9 +32,10 @@ class ConcatE2EConfig(WordFiltersConfig, PictureConfig):
         (), description="Models in `models` whose branches the training starts from; () draws them at random"
     )
 
-    def weight_file(self) -> Path | None:
-        """Return the file that the branch over pictures starts from, None without one."""
-        return None if self.pixels is None else super().weight_file()
+    @property
+    def starts_from_file(self) -> bool:
+        """Whether training starts from a weight file: that of the network over pictures."""
+        return self.pixels is not None and self.pretrained
 
     @model_validator(mode="after")
     def _reads_something(self) -> Self:

@@ -28,9 +28,10 @@ class TowersConfig(PictureConfig):
     tuning_layers: int = Field(1, ge=0, le=9, description="Layers that tune the vector of a text; 0: none")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of the panel set to 0 while training")
 
-    def weight_file(self) -> Path | None:
-        """Return the file that the tower of pictures starts from, None without one."""
-        return None if self.pixels is None else super().weight_file()
+    @property
+    def starts_from_file(self) -> bool:
+        """Whether training starts from a weight file: that of the network over pictures."""
+        return self.pixels is not None and self.pretrained
 
     @model_validator(mode="after")
     def _has_inputs(self) -> Self:

@@ -212,6 +212,10 @@ def test_weights_are_listed_and_checked(cli: Cli, tmp_path: Path, monkeypatch: p
     (row,) = orjson.loads(cli("weights", "check", config, "--json", "--set", weights).stdout)
     assert (row["name"], row["kind"], row["state"]) == ("embed.image (resnet152)", "image", "wrong")
     assert cli("weights", "check", "--set", weights).exit_code == 2
+    cnn = {"kind": "image_cnn", "options": {"architecture": "vgg16", "pretrained": True}}
+    few |= {"embed": {}, "quantize": {}, "models": {"cnn": cnn}, "stages": {"pixels": {"stage": "pixels"}}}
+    result = cli("weights", "check", write_config(tmp_path, few))
+    assert "missing: models.cnn (vgg16): vgg16: expected the path of a weight file" in result.output
     for command in ("list", "check"):
         assert "Example: fuseline weights" in cli("weights", command, "--help").output
 

@@ -190,6 +190,8 @@ def test_weights_that_need_a_hub_are_named(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(MissingWeights, match=r"vgg16-397923af.pth.*set options.weights to its path"):
         ImageCNNConfig(pretrained=True).start_digest()
     assert ImageCNNConfig().start_digest() == ""
+    with pytest.raises(MissingWeights, match=r"efficientnet_lite2: .* a weight file at .*none.pth.*leave"):
+        ImageCNNConfig(architecture="efficientnet_lite2", pretrained=True, weights=Path("none.pth")).start_digest()
     file = tmp_path / "mine.pth"
     torch.manual_seed(1)
     given = torchvision.models.mobilenet_v2(weights=None)
