@@ -40,7 +40,7 @@ def group_matrices(data: ReportData) -> list[tuple[str, str, DifferenceMatrix, i
             models = sorted(model for model in {row["model"] for row in own} if (model, split) in whole)
             lines = [line(one, first, whole[one, split], [values.get((one, name)) for name in names]) for one in models]
             heads = [f"{name or TOP} ({sizes[name]:,})" for name in names]
-            if lines:
+            if lines and len(sizes) > 1:  # one group is the whole
                 parts.append((split, column, DifferenceMatrix(["all", *heads], lines), len(sizes) - len(names)))
     return parts
 

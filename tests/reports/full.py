@@ -101,7 +101,11 @@ def full(name: str = "name") -> ReportData:
             [dict(zip(CLASS_NEIGHBOURS.names, (name, label, 7, 1, other, 0.9), strict=True))], schema=CLASS_NEIGHBOURS
         ),
         "groups": pa.Table.from_pylist(
-            [dict(zip(GROUPS.names, (name, "test", name, label, "accuracy", 0.4, 5), strict=True))], schema=GROUPS
+            [
+                dict(zip(GROUPS.names, (name, "test", name, group, "accuracy", 0.4, 5), strict=True))
+                for group in (label, "")
+            ],
+            schema=GROUPS,
         ),
         "comparisons": pa.Table.from_pylist(
             [
