@@ -93,12 +93,7 @@ def vectors_of(column: Dense) -> Take:
 
 def ids_of(column: Sequence) -> Take:
     """Return what takes token ids (m, L), as many as the longest of the m documents has, -1 behind the end."""
-    ids, lengths = column.padded(), column.lengths
-
-    def take(rows: NDArray[np.int64]) -> NDArray[np.int32]:
-        return ids[rows, : max(1, lengths[rows].max(initial=0))]
-
-    return take
+    return lambda rows: column.at(rows).padded()
 
 
 def pictures_of(column: Pixels) -> Take:

@@ -46,6 +46,9 @@ class Fusion(PanelClassifier):
 
     What an input gives to a logit is its gradient times the input, gates held as they are: of a network of rectified
     units these terms and one that no input changes add up to the logit.
+
+    hidden/MODEL tells the classes of the training documents better than those of new ones, since its network was fitted
+    on them: a head trusts it too much. Embeddings, which saw no label, have no such fault.
     """
 
     Config: ClassVar[type[FrozenConfig]] = FusionConfig
