@@ -164,6 +164,24 @@ def test_a_valid_split_that_is_too_small_to_cut_is_refused(tmp_path: Path, valid
         run(build(config), open_root(config.root))
 
 
+def test_a_document_that_the_source_has_in_train_and_in_valid_is_in_one_of_them(tmp_path: Path) -> None:
+    rows = [
+        {"id": f"d{i % 40}", "text": "sun", "label": "xy"[i % 2], "split": ["train", "valid"][i // 40]}
+        for i in range(80)
+    ]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = {"reader": "jsonl", "path": str(tmp_path / "x.jsonl")}
+    models = {name: {"kind": "tfidf_linear"} for name in BASES}
+    models["policy"] = {"kind": "policy", "options": {"models": BASES}}
+    config = parse_config(values(tmp_path, source=source, embed={}, models=models))
+    nodes, root = build(config), open_root(config.root)
+    run([node for node in nodes if node.role == "documents"], root)
+    fit, base = named(nodes, "models/policy"), named(nodes, "models/text")
+    learned = ids(fit, root, "valid_fit") | ids(fit, root, "valid_tune")
+    assert not learned & ids(base, root, "train")
+    assert len(learned | ids(base, root, "train")) == 40
+
+
 def test_halves_are_drawn_by_ids_whatever_the_order(made: Config) -> None:
     root = open_root(made.root)
     dataset = named(build(made), "documents/x").dataset(root)
