@@ -49,11 +49,10 @@ def values(documents: pa.Table, column: str) -> pa.ChunkedArray:
 def count_groups(shards: Shards, config: GroupsConfig, *, multi_label: bool) -> dict[tuple[str, str], dict[str, Tally]]:
     """Return (split, column) -> group -> its tally. Raises DataError for a column that no shard has."""
     totals: dict[tuple[str, str], dict[str, Tally]] = defaultdict(lambda: defaultdict(Tally))
-    missing = {name for name in config.by if name != SOURCE}
-    known: set[str] = set()
+    missing, seen = {name for name in config.by if name != SOURCE}, False
     for guessed, documents in of_half(shards, config.half)():
         check_ids(guessed, documents)
-        missing, known = missing - {*documents.column_names}, known | {*documents.column_names}
+        missing, seen = missing - {*documents.column_names}, True
         for split, rows in scored_rows(documents, config.splits):
             own, answers = documents.filter(rows), guessed.filter(rows)
             for column in config.by:
@@ -62,9 +61,9 @@ def count_groups(shards: Shards, config: GroupsConfig, *, multi_label: bool) -> 
                     mask = pc.equal(groups, group)
                     tally = tallied(answers.filter(mask), own.filter(mask), multi_label=multi_label)
                     totals[split, column][group] += tally
-    if missing and known:
-        there = [SOURCE, *sorted(name for name in known if name.startswith("cat_"))]
-        raise DataError(mismatch("evaluation.by", there, min(missing), "name columns that the documents have"))
+    if missing and seen:
+        cure = "the column `kind` of a source is cat_kind, if source.options.tabular says that it is a category"
+        raise DataError(mismatch("evaluation.by", "columns of the documents", min(missing), cure))
     return totals
 
 

@@ -67,7 +67,7 @@ def test_small_groups_are_one_when_there_are_too_many(monkeypatch):
 
 def test_a_column_that_no_document_has_is_refused():
     shards, *_ = stream(20, 10, colour=False)
-    with pytest.raises(DataError, match=r"evaluation.by: expected \['source'\], got 'cat_colour'; name columns"):
+    with pytest.raises(DataError, match=r"evaluation.by: expected 'columns of the documents', got 'cat_colour'; the"):
         scored(shards, "cat_colour")
 
 
