@@ -22,7 +22,13 @@ COMMENT = "red, green and blue of every pixel, row by row"
 class PixelsConfig(FrozenConfig):
     """One picture per document."""
 
-    side: int = Field(224, ge=1, le=2048, description="Pixels of height and of width")
+    side: int = Field(
+        224,
+        ge=1,
+        le=2048,
+        description="Pixels of height and of width; while a shard is made, its pictures are in memory twice: 2 GB for "
+        "4,096 of 300 pixels, which a lower shard_size cuts",
+    )
     frame: Frame = Field("crop", description="crop: the centre square of the image; stretch: the whole image")
     limits: ImageLimits = Field(ImageLimits(), description="What one image may cost")
     background: tuple[int, int, int] = Field(

@@ -76,9 +76,9 @@ def test_what_each_row_reads_and_what_stands_in(config: Config) -> None:
 
 
 def test_a_run_says_which_networks_stand_in(config: Config) -> None:
-    name = "use-dnn"
-    nodes = build(config.model_copy(update={"models": {name: config.models[name]}}))
-    (node,) = (node for node in nodes if isinstance(node, Fit) and node.role == "models")
+    fits = {node.short: node for node in build(config) if isinstance(node, Fit) and node.role == "models"}
+    assert fits.keys() == TABLE_2.keys()
+    node = fits["use-dnn"]
     block = documents(40)
     train = Blocks(block.at(slice(0, 30)))
     save, n, facts = fit_classifier(
