@@ -43,6 +43,7 @@ class DecisionsConfig(FrozenConfig):
 
     model: str
     kind: str
+    models: tuple[str, ...]  # between which it decides; none if it trains its own
     splits: tuple[str, ...]
     half: str | None  # that alone is scored of its split
     first: bool  # of those between the same models: only one tells what concerns these alone
@@ -73,7 +74,7 @@ def look_into(shards: Shards, config: DecisionsConfig, context: Context) -> dict
     classifier = load_classifier(config.kind, saved)
     if not isinstance(classifier, Between):
         raise TypeError(f"kind: expected a decision between models, got {config.kind!r}; name another kind")
-    names, judged = classifier.between(), dict[str, list[Judged]]()
+    names, judged = names_of(classifier, config), dict[str, list[Judged]]()
     for tables in of_half(shards, config.half, place=0)():
         for split, rows in scored_rows(tables[0], config.splits):
             if pc.any(rows).as_py():
@@ -92,6 +93,12 @@ def look_into(shards: Shards, config: DecisionsConfig, context: Context) -> dict
     if config.calibrated:
         told["calibration"] += calibration_rows(shards, classifier, config, context)
     return {name: pa.Table.from_pylist(told[name], schema=schema) for name, schema in TABLES.items()}
+
+
+def names_of(classifier: Between, config: DecisionsConfig) -> tuple[str, ...]:
+    """Return what the models are called; those that a decision trains itself are not taken for others of that name."""
+    names = classifier.between()
+    return names if config.models else tuple(f"{name} of {config.model}" for name in names)
 
 
 def judge(classifier: Any, tables: list[pa.Table], context: Context) -> Judged:
@@ -241,7 +248,7 @@ def stage(
     reads = sources.reads(spec, "status", "split", "labels")
     options = spec.parsed()
     config = DecisionsConfig(
-        model=name, kind=spec.kind, splits=splits, half=held_half(predictions), first=first,
+        model=name, kind=spec.kind, models=models_of(spec), splits=splits, half=held_half(predictions), first=first,
         calibrated=calibrated,
         others=_others(reads, models_of(spec)),
         spares=isinstance(options, PolicyConfig) and options.of == "first" and options.inputs.startswith("cp"),

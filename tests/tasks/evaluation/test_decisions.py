@@ -4,7 +4,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fuseline.tasks.evaluation.decisions import Judged, decision_row, is_between, joined, quadrant_rows
+from fuseline.models.classifiers.soft_policy import SoftPolicy
+from fuseline.tasks.evaluation.decisions import (
+    DecisionsConfig,
+    Judged,
+    decision_row,
+    is_between,
+    joined,
+    names_of,
+    quadrant_rows,
+)
 
 
 def judged() -> Judged:
@@ -35,6 +44,13 @@ def test_quadrants_of_all_and_of_each_label() -> None:
     assert sorted(row for row in rows if row[0]) == [
         ("x", (), 2), ("x", ("text",), 2), ("x", ("text", "image"), 2), ("y", (), 2), ("y", ("image",), 2)
     ]  # fmt: skip
+
+
+def test_networks_that_a_decision_trains_itself_are_not_taken_for_models_of_that_name() -> None:
+    fixed = {"model": "soft", "kind": "soft_policy", "splits": (), "half": None, "first": True, "spares": False}
+    for models, expected in (((), ("text of soft", "image of soft")), (("text", "image"), ("text", "image"))):
+        config = DecisionsConfig.model_validate({**fixed, "models": models, "calibrated": (), "others": ()})
+        assert names_of(SoftPolicy(), config) == expected
 
 
 def test_which_kinds_are_between_models() -> None:
