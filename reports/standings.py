@@ -64,7 +64,8 @@ def ranking(results: pa.Table, measures: Measures) -> list[str]:
 def result_tables(results: pa.Table, measures: Measures, *, baseline: str) -> list[ResultTable]:
     """Return one table per split that was evaluated, test first; rows of folds and conditions are left out."""
     means = _means(results)
-    tables = (_result_table(means.get(split, {}), split, measures, baseline) for split in SPLITS)
+    splits = (*SPLITS, *sorted(means.keys() - {*SPLITS}))
+    tables = (_result_table(means.get(split, {}), split, measures, baseline) for split in splits)
     return [table for table in tables if table.metrics]
 
 

@@ -1,5 +1,6 @@
 """Evaluations that a configuration may ask for, up to the published tables: masked inputs, groups, pairs, maps."""
 
+import json
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -12,6 +13,7 @@ from fuseline.flows.graph import build
 from fuseline.flows.results.publish import publish_results
 from fuseline.stores.errors import ConfigError
 from fuseline.stores.places import open_root
+from fuseline.tasks.engine.nodes import Fit
 from fuseline.tasks.engine.planner import PlanOptions, plan_all
 from tests.flows.test_cross_validation import values, write
 
@@ -126,3 +128,23 @@ def test_faults_are_named(given: object, message: str) -> None:
 def test_a_column_that_nothing_can_be_grouped_by_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"evaluation.by.*expected 'source' or a column of the source, cat_\*"):
         parse_config({**values(Path("x")), "evaluation": {"by": ["title"]}})
+
+
+def test_what_cut_train_sets_apart_can_be_scored_beside_the_cut(tmp_path: Path) -> None:
+    """Paper M's second score: on the clean documents of the release, which no fit has read."""
+    write(tmp_path, 120)
+    lines = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    lines = [{**row, "split": ["train", "train", "validation"][n % 3]} for n, row in enumerate(lines)]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    split = {"cut_train": True, "method": "stratified", "valid": 0.2, "test": 0.2}
+    config = parse_config(values(tmp_path, split=split, evaluation={"splits": ["valid", "test", "given_valid"]}))
+    nodes, root = build(config), open_root(config.root)
+    run(nodes, root)
+    publish_results(config, [], "run")
+    rows = pq.read_table(Path(config.root) / "latest" / "metrics.parquet").to_pylist()
+    sizes = {row["split"]: row["n"] for row in rows if row["metric"] == "accuracy" and row["model"] == "text"}
+    assert sizes == {"valid": 16, "test": 16, "given_valid": 40}
+    assert "Given_valid, 40 documents" in (Path(config.root) / "latest" / "report.html").read_text()
+    fits = [node for node in nodes if isinstance(node, Fit)]
+    saw = [node.fitted(root).record().saw for node in fits]
+    assert {name for one in saw for name in one} <= {"train", "valid"}
