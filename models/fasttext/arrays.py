@@ -5,10 +5,11 @@ visual tokens). A fusion makes z of them, W z are the class scores. Hidden vecto
 of 8 numbers (H8, Z8); what products run over (D, C) to groups of 16 (D16, C16).
 """
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 # Fusion kinds; below BILINEAR the hidden vector has dim numbers, from there dim * dim.
 SUM, MAX, GATE_TEXT, GATE_IMAGE, BILINEAR, BILINEAR_GATE_TEXT, BILINEAR_GATE_IMAGE = range(7)
@@ -19,6 +20,8 @@ SAMPLE, AVERAGE = range(2)
 LANES = 8  # numbers per vector
 WIDTH = 16  # columns of an outer tile; it has 4 rows, an inner one 2 rows and 4 columns: 8 vectors both
 TILE = 256  # columns of one pass, so that what it reads stays near
+
+LINE = 128  # bytes: processors fetch cache lines of 64 in pairs
 
 
 class Params(NamedTuple):
@@ -86,6 +89,9 @@ class Scratch(NamedTuple):
     L: NDArray[np.floating]  # (b, C), or (b, C16) for groups
     step: NDArray[np.floating]  # (2, H8)
     rng: NDArray[np.uint64]  # (1,)
+    stepped: NDArray[np.int64]  # (2,) groups, and blocks with images, that were stepped
+    own: Params  # the most frequent rows of U, V, and W or such rows of it: copies, or the shared matrices themselves
+    base: Params  # `own` when it was last exchanged with the shared matrices; without rows where it is no copy
 
 
 class Table(NamedTuple):
@@ -111,8 +117,16 @@ def empty_table() -> Table:
     )
 
 
+def aligned(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """Return zeros that share no cache line with another array: what one thread writes then slows no other down."""
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.zeros(-(-nbytes // LINE) * LINE + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    return room[start : start + nbytes].view(dtype).reshape(shape)
+
+
 def widened(array: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
     """Return a copy (rows, columns) with zeros beyond the given numbers."""
-    wide = np.zeros((rows, columns), np.float32)
+    wide = aligned((rows, columns))
     wide[: array.shape[0], : array.shape[1]] = array
     return wide

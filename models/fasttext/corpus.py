@@ -120,8 +120,8 @@ def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
     try:
         scale = scale_of(train, reads)
         store.chunks.extend(encoded(train, reads, scale, counters, store))
-        words, labels = WordCounter(lowercase=config.lowercase), LabelCounter()
-        for counter in counters:
+        words, labels = counters[0].words, counters[0].labels  # the others' words follow its own
+        for counter in counters[1:]:
             words.merge(counter.words)
             labels.merge(counter.labels)
         names, counts = labels.freeze()

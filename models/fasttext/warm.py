@@ -55,7 +55,7 @@ def _run() -> None:
     if not is_compiled(kernels.train_range):
         note_doing("compiling kernels, once on this machine")
     two, loss = _Two(), "hs"
-    config = FastTextConfig(dim=1, word_ngrams=2, minn=1, maxn=2, buckets=8, deterministic=True)
+    config = FastTextConfig(dim=1, word_ngrams=2, minn=1, maxn=2, buckets=8, threads=2)  # two have words to merge
     corpus = build(two, Reads("text", ("image",), "codes"), config)
     generator = np.random.default_rng(0)
     rows, dense, classes = corpus.dictionary.rows + 256, corpus.shape.dim, len(corpus.labels)

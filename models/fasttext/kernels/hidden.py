@@ -13,7 +13,7 @@ from fuseline.models.fasttext.arrays import (
     MAX,
     SUM,
 )
-from fuseline.models.fasttext.kernels.jit import inlined, kernel, prefetch
+from fuseline.models.fasttext.kernels.jit import inlined, kernel, pick, prefetch
 
 LINE = 16  # float32 numbers of a cache line
 
@@ -41,16 +41,19 @@ def sigmoid(x, one):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def ask(U, c, d):  # type: ignore[no-untyped-def]
+def ask(U, own, c, d):  # type: ignore[no-untyped-def]
     """Have the rows of U that a document's tokens name brought near, while another document is worked on."""
     for p in range(c.indptr[d], c.indptr[d + 1]):
         for k in range(0, U.shape[1], LINE):
-            prefetch(U, c.ids[p] * U.shape[1] + k)
+            prefetch(pick(own, U, 0, c.ids[p]), c.ids[p] * U.shape[1] + k)
 
 
 @inlined
-def gather(U, c, d, spec, T, A, r):  # type: ignore[no-untyped-def]
-    """Set T[r] to the mean row of a document's tokens, or their weighted sum; A[r] to alpha times that of its codes."""
+def gather(U, own, c, d, spec, T, A, r):  # type: ignore[no-untyped-def]
+    """Set T[r] to the mean row of a document's tokens, or their weighted sum; A[r] to alpha times that of its codes.
+
+    The first rows of U are those of `own`.
+    """
     one, zero = U.dtype.type(1), U.dtype.type(0)
     for k in range(T.shape[1]):
         T[r, k] = zero
@@ -58,10 +61,10 @@ def gather(U, c, d, spec, T, A, r):  # type: ignore[no-untyped-def]
     lo, hi = c.indptr[d], c.indptr[d + 1]
     if c.weights.size > 0:
         for p in range(lo, hi):
-            axpy(T, r, U.dtype.type(c.weights[p]), U, c.ids[p])
+            axpy(T, r, U.dtype.type(c.weights[p]), pick(own, U, 0, c.ids[p]), c.ids[p])
     elif hi > lo:
         for p in range(lo, hi):
-            axpy(T, r, one, U, c.ids[p])
+            axpy(T, r, one, pick(own, U, 0, c.ids[p]), c.ids[p])
         scale = one / U.dtype.type(hi - lo)
         for k in range(T.shape[1]):
             T[r, k] *= scale
@@ -73,19 +76,19 @@ def gather(U, c, d, spec, T, A, r):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def scatter(U, c, d, spec, T, A, r):  # type: ignore[no-untyped-def]
+def scatter(U, own, c, d, spec, T, A, r):  # type: ignore[no-untyped-def]
     """Add the steps T[r] and A[r] to the rows of U that `gather` read."""
     one = U.dtype.type(1)
     lo, hi = c.indptr[d], c.indptr[d + 1]
     if c.weights.size > 0:
         for p in range(lo, hi):
-            axpy(U, c.ids[p], U.dtype.type(c.weights[p]), T, r)
+            axpy(pick(own, U, 0, c.ids[p]), c.ids[p], U.dtype.type(c.weights[p]), T, r)
     elif hi > lo:
         scale = one / U.dtype.type(hi - lo)
         for k in range(T.shape[1]):
             T[r, k] *= scale
         for p in range(lo, hi):
-            axpy(U, c.ids[p], one, T, r)
+            axpy(pick(own, U, 0, c.ids[p]), c.ids[p], one, T, r)
     M = c.codes.shape[1]
     if M > 0 and c.has_image[d]:
         scale = U.dtype.type(spec.alpha) / U.dtype.type(M)

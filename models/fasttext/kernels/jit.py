@@ -76,6 +76,28 @@ def bare(context, array):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def pick(context, own, shared, first, row):  # type: ignore[no-untyped-def]
+    """Return where to index a row of a C-contiguous matrix: in `own`, a copy of its rows first.., if that holds it.
+
+    What is returned takes the row numbers of `shared` in both cases, though only this row may be read or written. It is
+    a choice between two addresses: the processor could not predict a branch.
+    """
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        kind = signature.return_type
+        mine, view = (make_array(kind)(context, builder, value) for value in args[:2])
+        rows, width = cgutils.unpack_tuple(builder, mine.shape)
+        moved = builder.gep(mine.data, [builder.neg(builder.mul(args[2], width))])
+        inside = builder.icmp_unsigned("<", builder.sub(args[3], args[2]), rows)
+        view.data = builder.select(inside, moved, view.data)
+        view.meminfo = context.get_constant_null(types.MemInfoPointer(types.voidptr))
+        view.parent = context.get_constant_null(types.pyobject)
+        return view._getvalue()
+
+    return shared(shared, shared, types.intp, types.intp), codegen
+
+
+@intrinsic
 def prefetch(context, array, place):  # type: ignore[no-untyped-def]
     """Ask for the cache line that holds a number of a C-contiguous array, counted in the order of its memory."""
 

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from fuseline.models.fasttext.arrays import HIERARCHICAL, NEGATIVE, Chunk, Params, Paths, Scratch
+from fuseline.models.fasttext.kernels.exchange import exchange_all, exchange_due, exchange_images
 from fuseline.models.fasttext.kernels.gemm import add_inner, add_outer, gram
 from fuseline.models.fasttext.kernels.hidden import ask, axpy, dot, fuse, gather, scatter, unfuse
 from fuseline.models.fasttext.kernels.jit import bare, inlined, kernel
@@ -38,13 +39,13 @@ def load_block(p, c, s, order, lo, hi):  # type: ignore[no-untyped-def]
         for k in range(s.P.shape[1]):
             s.P[i, k] = 0
     if images > 0:
-        add_inner(s.P, s.X, p.V, images, 0, p.V.shape[1])
+        add_inner(s.P, s.X, s.own.V, images, 0, p.V.shape[1])
         gram(s.gram, s.X, images)
     return n, images
 
 
 @inlined
-def train_block(p, c, spec, paths, lr, s, order, lo, hi):  # type: ignore[no-untyped-def]
+def train_block(p, c, spec, paths, lr, s, order, lo, hi, threads):  # type: ignore[no-untyped-def]
     """One stochastic step per group of the documents order[lo:hi]; returns (summed loss, documents)."""
     n, images = load_block(p, c, s, order, lo, hi)
     loss, done = 0.0, 0
@@ -55,8 +56,8 @@ def train_block(p, c, spec, paths, lr, s, order, lo, hi):  # type: ignore[no-unt
             r = first + g
             d, slot = s.docs[r], s.slot[r]
             if r + 1 < n:
-                ask(p.U, c, s.docs[r + 1])
-            gather(p.U, c, d, spec, s.T, s.A, r)
+                ask(p.U, s.own.U, c, s.docs[r + 1])
+            gather(p.U, s.own.U, c, d, spec, s.T, s.A, r)
             if slot >= 0:
                 axpy(s.A, r, p.V.dtype.type(1), s.P, slot)
                 for i in range(done):
@@ -65,21 +66,25 @@ def train_block(p, c, spec, paths, lr, s, order, lo, hi):  # type: ignore[no-unt
             if sparse:
                 loss += sparse_loss(p.W, c, d, spec, paths, lr, s, g)
         if spec.group > 1:
-            loss += group_loss(p.W, c, spec, lr, s, first, size)
+            loss += group_loss(s.own.W, c, spec, lr, s, first, size)
         elif not sparse:
-            loss += dense_loss(p.W, c, spec, lr, s, s.docs[first])
+            loss += dense_loss(s.own.W, c, spec, lr, s, s.docs[first])
         for g in range(size):
             r = first + g
             d, slot = s.docs[r], s.slot[r]
             has_text, has_image = c.indptr[d + 1] > c.indptr[d], c.has_image[d] > 0
             unfuse(spec.fusion, spec.dim, s.T, s.A, r, has_text, has_image, s.step_z, g, s.step)
-            scatter(p.U, c, d, spec, s.T, s.A, r)
+            scatter(p.U, s.own.U, c, d, spec, s.T, s.A, r)
             if slot >= 0:
                 for k in range(s.S.shape[1]):
                     s.S[slot, k] = s.A[r, k]
                 done = slot + 1
+        if threads > 1:
+            exchange_due(p, spec, s, threads)
     if images > 0:
-        add_outer(p.V, s.S, s.X, images, 0, p.V.shape[1])
+        add_outer(s.own.V, s.S, s.X, images, 0, p.V.shape[1])
+        if threads > 1:
+            exchange_images(p, s, threads)
     return loss, n
 
 
@@ -103,28 +108,34 @@ def train_range(p, c, spec, paths, s, order, lo, hi, rate, start, threads, total
     paths = Paths(bare(paths.indptr), bare(paths.nodes), bare(paths.turns), bare(paths.negatives))
     s = Scratch(
         bare(s.docs), bare(s.slot), bare(s.X), bare(s.gram), bare(s.T), bare(s.A), bare(s.P), bare(s.S), bare(s.Z),
-        bare(s.step_z), bare(s.columns), bare(s.L), bare(s.step), bare(s.rng),
+        bare(s.step_z), bare(s.columns), bare(s.L), bare(s.step), bare(s.rng), bare(s.stepped),
+        Params(bare(s.own.U), bare(s.own.V), bare(s.own.W)), Params(bare(s.base.U), bare(s.base.V), bare(s.base.W)),
     )  # fmt: skip
     block, words = s.docs.size, 0
+    summed, documents = stats[0], stats[1]  # not in place: threads' statistics share a cache line
     for q in range(lo, hi, block):
         stop = min(q + block, hi)
         share = min(1.0, (start + threads * words) / total)
-        loss, n = train_block(p, c, spec, paths, p.W.dtype.type(rate * (1.0 - share)), s, order, q, stop)
+        loss, n = train_block(p, c, spec, paths, p.W.dtype.type(rate * (1.0 - share)), s, order, q, stop, threads)
         for i in range(q, stop):
             words += c.indptr[order[i] + 1] - c.indptr[order[i]] + 1
-        stats[0] += loss
-        stats[1] += n
+        summed += loss
+        documents += n
         if not abs(loss) < HUGE:
             stats[3] = q + 1
             break
+    exchange_all(p, spec, s)
+    stats[0] = summed
+    stats[1] = documents
     stats[2] += words
 
 
 @kernel
 def hidden(p, c, spec, Z, T, A):  # type: ignore[no-untyped-def]
     """Set z (n, Z8), t and v (n, H8) of every document; each row alone, so that batches do not matter."""
+    none = p.U[:0]
     for d in range(Z.shape[0]):
-        gather(p.U, c, d, spec, T, A, d)
+        gather(p.U, none, c, d, spec, T, A, d)
         if c.dense.shape[1] > 0 and c.has_image[d]:
             for k in range(A.shape[1]):
                 A[d, k] = dot(p.V, k, c.dense, d)

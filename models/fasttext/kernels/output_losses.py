@@ -7,7 +7,7 @@ import numpy as np
 from fuseline.models.fasttext.arrays import HIERARCHICAL, ONE_VS_ALL, SAMPLE, TILE
 from fuseline.models.fasttext.kernels.gemm import add_inner, add_outer
 from fuseline.models.fasttext.kernels.hidden import axpy, dot, sigmoid
-from fuseline.models.fasttext.kernels.jit import FAST, inlined, kernel, like, two_to
+from fuseline.models.fasttext.kernels.jit import FAST, inlined, kernel, like, pick, two_to
 
 
 @kernel
@@ -32,6 +32,12 @@ def binary_step(W, row, positive, lr, Z, dZ, g):  # type: ignore[no-untyped-def]
         dZ[g, k] += step * w
         W[row, k] = w + step * Z[g, k]
     return p if positive else one - p
+
+
+@inlined
+def own_from(W, spec, s):  # type: ignore[no-untyped-def]
+    """Return which row of W is the thread's first: of nodes the last are the most frequent, of classes the first."""
+    return W.shape[0] - s.own.W.shape[0] if spec.loss == HIERARCHICAL else 0
 
 
 @inlined
@@ -65,6 +71,7 @@ def averaged_loss(W, c, lo, hi, spec, paths, lr, s, g):  # type: ignore[no-untyp
     from one state.
     """
     one, zero, loss, state = W.dtype.type(1), W.dtype.type(0), 0.0, s.rng[0]
+    start = own_from(W, spec, s)
     rate = lr / W.dtype.type(hi - lo)
     for write in (False, True):
         s.rng[0] = state
@@ -75,14 +82,15 @@ def averaged_loss(W, c, lo, hi, spec, paths, lr, s, g):  # type: ignore[no-untyp
                 row, positive = target(q, y, spec, paths, s)
                 if row < 0:
                     continue
+                near = pick(s.own.W, W, start, row)
                 if write:
-                    axpy(W, row, s.L[g, row], s.Z, g)
+                    axpy(near, row, s.L[g, row], s.Z, g)
                     s.L[g, row] = zero
                 else:
-                    probability = sigmoid(dot(W, row, s.Z, g), one)
+                    probability = sigmoid(dot(near, row, s.Z, g), one)
                     step = rate * ((one if positive else zero) - probability)
                     s.L[g, row] += step
-                    axpy(s.step_z, g, step, W, row)
+                    axpy(s.step_z, g, step, near, row)
                     likelihood *= probability if positive else one - probability
             if not write:
                 loss -= math.log(max(likelihood, 1e-300)) if likelihood == likelihood else likelihood
@@ -108,11 +116,12 @@ def sparse_loss(W, c, d, spec, paths, lr, s, g):  # type: ignore[no-untyped-def]
     else:
         y, likelihood = np.int64(c.labels[at]), 1.0
         first, last = span(y, spec, paths)
+        start = own_from(W, spec, s)
         for q in range(first, last):
             row, positive = target(q, y, spec, paths, s)
             if row < 0:
                 continue
-            likelihood *= binary_step(W, row, positive, lr, s.Z, s.step_z, g)
+            likelihood *= binary_step(pick(s.own.W, W, start, row), row, positive, lr, s.Z, s.step_z, g)
         loss -= math.log(max(likelihood, 1e-300)) if likelihood == likelihood else likelihood
     return loss
 

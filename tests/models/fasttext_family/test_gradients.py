@@ -267,10 +267,10 @@ def test_one_positive_is_drawn_per_visit() -> None:
     c, s = chunk("text"), spec(arrays.SUM, arrays.SOFTMAX, positives=arrays.SAMPLE)
     labels = c.labels[c.label_ptr[4] : c.label_ptr[5]]
     seen = set()
-    scratch = hogwild.new_scratch(params(0, "text"), 1, 3)
+    rng = np.array([3], np.uint64)
     for _ in range(30):
         p = params(0, "text")
-        before = p.W.copy()
+        before, scratch = p.W.copy(), hogwild.new_scratch(p, 1, 3)._replace(rng=rng)
         kernels.train_range(
             p, c, s, lookups(COUNTS, "softmax"), scratch, np.array([4]), 0, 1, LR, 0.0, 1, 1e18, np.zeros(4)
         )
