@@ -338,6 +338,10 @@ MODELS = pa.schema(
             "bytes_per_document", pa.int64(), "of the image as the model reads it: 4 per number, 1 per visual token"
         ),
         column("multiply_adds_per_document", pa.int64(), "multiplications with additions to predict one document"),
+        column("options", pa.string(), "its options as configured, as JSON; the others are its own"),
+        column(
+            "stands_in_for", pa.list_(pa.string()), "published networks in whose place it has others; null: of none"
+        ),
         column("key", pa.string(), "dataset key and checkpoint, as in model_key of predictions"),
     ]
 )

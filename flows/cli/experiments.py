@@ -1,5 +1,6 @@
 """Commands that compare models."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from fuseline.flows.cli.app import (
     command_group,
     err,
     error_boundary,
+    out,
     print_rows,
 )
 from fuseline.flows.cli.registries import one_of
@@ -24,10 +26,11 @@ from fuseline.flows.prefect_setup import prepare_prefect
 from fuseline.flows.progress_display import show_progress
 from fuseline.flows.results.outcome import check_failures
 from fuseline.flows.runtime import locked
+from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.stores.places import open_root
 
 commands = command_group()
-PAPERS = ("K",)  # Kiela et al. 2018
+PAPERS = ("K", "Z", "M")  # Kiela et al. 2018, Zahavy et al. 2016, Miller et al. 2020
 
 
 @commands.command()
@@ -71,21 +74,60 @@ def sweep(
 @commands.command()
 def paper(
     which: Annotated[str, one_of("PAPER", PAPERS)],
-    roots: Annotated[list[str], typer.Argument(metavar="ROOT...", help="Output roots of finished sweeps")],
+    places: Annotated[
+        list[str], typer.Argument(metavar="CONFIG|ROOT...", help="Output roots; for Z and M also a YAML file to run")
+    ],
     output: Annotated[str, typer.Option("--output", "-o", help="Folder for report.html and its tables")] = "paper",
-    json: AsJson = False,
-) -> None:
-    """Join finished sweeps into the tables of a paper, beside its numbers, and decide its claims.
+    set_: Overrides = [],  # noqa: B006
+    wait: Wait = -1, verbose: Verbose = False, json: AsJson = False,
+) -> None:  # fmt: skip
+    """Set the results of several data sets beside the tables of a paper, and decide its claims.
 
-    Example: fuseline paper K runs/study_openclipart runs/study_cdda_items
+    K (Kiela 2018) joins finished sweeps. Z (Zahavy 2016) and M (Miller 2020) read finished runs, whose models are
+    those of conf/papers/; a configuration is run first, as `fuseline run` does. Roots of configurations with one
+    `name` are repeats with other seeds: their mean is shown.
+
+    Example: fuseline paper Z conf/mine.yaml runs/openclipart runs/cdda_items
     """
-    with error_boundary():
-        from fuseline.flows.experiments.joined import read_studies, write_joined
-        from fuseline.reports.papers.kiela_joined import cell_table, verdict_table
+    with error_boundary(verbose):
+        if which == "K":
+            _paper_k(places, output, json=json)
+            return
+        from fuseline.flows.cli.pipeline import run_settings
+        from fuseline.flows.results.papers import PAPERS as BESIDE
+        from fuseline.flows.results.papers import read_runs, write_paper
 
-        studies = read_studies(roots)
-        page = write_joined(studies, output)
-        claims = verdict_table(studies).to_pylist()
-        found = {"paper": which, "report": page, "claims": claims, "cells": cell_table(studies).to_pylist()}
+        configs = {place: load_config(Path(place), set_) for place in places if is_config(place)}
+        for settings in configs.values():
+            with locked(settings, wait=wait):
+                run_settings(settings, verbose=verbose)
+        data = read_runs([configs[place].root if place in configs else place for place in places])
+        chosen = BESIDE[which]
+        page = write_paper(chosen, data, output)
+        claims = chosen.verdicts(data).to_pylist()
+        if not json:
+            for one in chosen.tables(data, chosen.values(data)):
+                out.print(row_tables.printed_table(one))
+        found = {"paper": which, "report": page, "claims": claims, "cells": chosen.cells(data).to_pylist()}
         print_rows(found if json else claims, json, lambda: row_tables.claims_table(claims))
         err.print(f"tables and claims: {page}")
+
+
+def _paper_k(places: list[str], output: str, *, json: bool) -> None:
+    from fuseline.flows.experiments.joined import read_studies, write_joined
+    from fuseline.reports.papers.kiela_joined import cell_table, verdict_table
+
+    if configs := [place for place in places if is_config(place)]:
+        cure = "do `fuseline sweep` with it, then give its root"
+        raise ConfigError(mismatch("paper K", "roots of finished sweeps", configs[0], cure))
+    studies = read_studies(places)
+    page = write_joined(studies, output)
+    claims = verdict_table(studies).to_pylist()
+    found = {"paper": "K", "report": page, "claims": claims, "cells": cell_table(studies).to_pylist()}
+    print_rows(found if json else claims, json, lambda: row_tables.claims_table(claims))
+    err.print(f"tables and claims: {page}")
+
+
+def is_config(place: str) -> bool:
+    """Return whether a place is a configuration, not a root."""
+    return place.endswith((".yaml", ".yml"))

@@ -7,6 +7,8 @@ import orjson
 from rich.table import Table
 from rich.text import Text
 
+from fuseline.reports.papers.paper import Printed
+
 
 def claims_table(rows: list[dict[str, Any]]) -> Table:
     """Show what comes of a paper's claims, a column per data set."""
@@ -19,6 +21,22 @@ def claims_table(rows: list[dict[str, Any]]) -> Table:
         own = {(row["dataset"], row["source"]): row for row in rows if row["claim"] == number}
         said = (f"{row['verdict']}: {row['decided_by']}" if row["decided_by"] else "-" for row in own.values())
         table.add_row(f"{number} {next(iter(own.values()))['text']}", *said)
+    return table
+
+
+def printed_table(printed: Printed) -> Table:
+    """Show one table of a paper: published columns, then those of each data set, and their rows in groups."""
+    title, columns, groups = printed.title, printed.table.columns, printed.table.groups
+    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="bold")
+    table.add_column("")
+    heads = [head for head, width in printed.table.heads for _ in range(width)]
+    for head, name in zip(heads, columns, strict=True):
+        table.add_column(f"{head}\n{name}" if head else name, justify="right" if head else "left", overflow="fold")
+    for _, rows in groups:
+        for row in rows:
+            label = f"{row.label} ({row.model})" if row.model else row.label
+            table.add_row(label, *(Text(cell.text, style="bold" if cell.best else "") for cell in row.cells))
+        table.add_section()
     return table
 
 

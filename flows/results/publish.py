@@ -116,7 +116,13 @@ def publish(config: Config, nodes: list[Node], *, run: str, created: str, summar
         _put_latest(latest, tables, nodes, root)
         if any(node.role == contact_sheet.ROLE for node in nodes):
             latest.put(SHEET, draw_sheet(tables["contact_sheet"], sorted(config.detect)))
-        state = {"run": run, "multi_label": multi_label, "metric": config.report.metric, "cautions": warnings}
+        state = {
+            "name": config.name,
+            "run": run,
+            "multi_label": multi_label,
+            "metric": config.report.metric,
+            "cautions": warnings,
+        }
         latest.put("state.json", orjson.dumps(state))
     write_catalog(nodes, root, run)
     return root.uri(history)

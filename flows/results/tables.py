@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import orjson
 import pyarrow as pa
 
 from fuseline.flows.config import Config
 from fuseline.flows.results.outcome import findings_of, quarantine_table
 from fuseline.flows.results.searches import search_table
 from fuseline.flows.runtime import shares_of
+from fuseline.models.classifiers.image_cnn import STAND_INS
 from fuseline.models.metrics.registry import METRICS
 from fuseline.stores.places import open_root
 from fuseline.stores.report_schemas import MEASURES, PRESENCE, RELEASE, STAGES
@@ -24,7 +26,7 @@ from fuseline.tasks.stages import train
 WHOLE = 0.95  # share of the published documents from which on a set is compared with its release
 SPLITS = ("train", "valid", "test")
 # What a classifier's record may say of its costs.
-FACTS = ("seconds", "parameters", "bytes", "bytes_per_document", "multiply_adds_per_document")
+FACTS = ("seconds", "parameters", "bytes", "bytes_per_document", "multiply_adds_per_document", STAND_INS)
 
 Tables = dict[str, pa.Table]
 
@@ -127,7 +129,13 @@ def model_table(config: Config, nodes: list[Node], root: Root) -> pa.Table:
     for node in nodes:
         if isinstance(node, Fit) and node.role == train.ROLE and (record := node.fitted(root).record()):
             name = node.short
-            fixed = {"model": name, "kind": config.models[name].kind, "seed": config.models[name].seed}
+            spec = config.models[name]
+            fixed = {
+                "model": name,
+                "kind": spec.kind,
+                "seed": spec.seed,
+                "options": orjson.dumps(spec.options).decode(),
+            }
             facts = {fact: record.facts.get(fact) for fact in FACTS}
             rows.append({**fixed, **facts, "documents": record.n_rows, "key": f"{node.key}/{record.name}"})
     return pa.Table.from_pylist(rows, schema=MODELS)

@@ -3,11 +3,12 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from fuseline.reports.measures import MULTI, RIGHT, SINGLE
 from fuseline.reports.papers.claims import Mean, Scored, Varied
 from fuseline.reports.papers.kiela_data import PaperData
+from fuseline.reports.papers.printed import Cell, Row, Table
 from fuseline.reports.papers.published import FIRST_SHARD, SETS, accuracies, counts, minutes
 
 COMPARED = ("food101", "mmimdb", FIRST_SHARD)  # the columns of Table 2
@@ -20,29 +21,6 @@ GROUPS = {
 }
 OTHERS = "Not in the paper"
 ROUNDED = 0.05  # points: what is printed as 0.0 may be as much
-
-
-class Cell(NamedTuple):
-    """What is printed in one place."""
-
-    text: str = ""
-    best: bool = False
-
-
-class Row(NamedTuple):
-    """One row: its name in the paper, that of our model where it is another, and a cell per column."""
-
-    label: str
-    model: str
-    cells: list[Cell]
-
-
-class Table(NamedTuple):
-    """One table: spans of columns, columns, and groups of rows."""
-
-    heads: list[tuple[str, int]]
-    columns: list[str]
-    groups: list[tuple[str, list[Row]]]
 
 
 @dataclass(frozen=True)

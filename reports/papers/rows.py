@@ -1,0 +1,82 @@
+"""Which of our models stand for which published rows of papers Z and M: the one place that knows."""
+
+from typing import NamedTuple
+
+
+class Known(NamedTuple):
+    """One row of a paper's tables, and the preset of conf/papers/ that stands for it.
+
+    Several presets may stand for one published row; of a row without figures `row` is empty, of a row that no preset
+    stands for `model` is, and `note` says why.
+    """
+
+    group: str
+    model: str = ""  # name of the preset
+    row: str = ""  # as published.csv has it
+    label: str = ""  # where no published row names it
+    note: str = ""  # how the model differs from the row, or why there is none
+
+
+_POLICY, _FIXED, _SINGLE = "Decision policies", "Fixed decisions", "Single networks"
+_FUSION, _MORE = "Fusion of features, without published figures", "Not in the paper's tables"
+_VECTORS = "vectors of a frozen network in the place of VGG"
+_RAW = "looks at vectors of networks in the place of raw input"
+
+ZAHAVY = (
+    Known(_SINGLE, "textcnn", "Z-textcnn"),
+    Known(_SINGLE, "textcnn_softmax", "Z-textcnn", note="trained by the softmax loss"),
+    Known(_SINGLE, "textcnn_100", "Z-textcnn", note="100 filters of each width"),
+    Known(_SINGLE, "vgg", "Z-vgg"),
+    Known(_SINGLE, "picture", "Z-vgg", note=_VECTORS),
+    Known(_SINGLE, "vgg_frozen", "Z-vgg_frozen"),
+    Known(_SINGLE, row="Z-ref-vgg_imagenet", note="on ImageNet: quoted by the paper, no model of its own"),
+    Known(_POLICY, "policy_cp1_1", "Z-cp1-l1"),
+    Known(_POLICY, "policy_cp1_2", "Z-cp1-l2"),
+    Known(_POLICY, "policy_cp_all_2", "Z-cpall-l2"),
+    Known(_POLICY, "policy_cp3_2", "Z-cp3-l2-q5"),
+    Known(_POLICY, "policy_cp3_2_q1", "Z-cp3-l2-q1"),
+    Known(_POLICY, "policy_cp3_2_q7", "Z-cp3-l2-q7"),
+    Known(_POLICY, "policy_cp3_2_q10", "Z-cp3-l2-q10"),
+    Known(_POLICY, "policy_image", "Z-policy_image", note=_RAW),
+    Known(_POLICY, "policy_text", "Z-policy_text", note=_RAW),
+    Known(_POLICY, "policy_both", "Z-policy_both", note=_RAW),
+    Known(_FIXED, "fixed_mean", "Z-fixed_mean"),
+    Known(_FIXED, "fixed_mean_logits", "Z-fixed_mean", note="of logits, not of probabilities"),
+    Known(_FIXED, "fixed_max", "Z-fixed_max"),
+    Known(_FIXED, "fixed_max_logits", "Z-fixed_max", note="of logits, not of probabilities"),
+    Known(_FUSION, "concat_e2e", label="End to end, one layer"),
+    Known(_FUSION, "concat_e2e_2", label="End to end, two layers"),
+    Known(_FUSION, "concat_e2e_trained", label="End to end, from trained networks"),
+    Known(_FUSION, "concat_e2e_vectors", label="End to end", note=_VECTORS),
+    Known(_FUSION, "concat_e2e_vectors_trained", label="End to end, from a trained network", note=_VECTORS),
+    Known(_FUSION, "concat_frozen", label="Multi-step, one layer", note=_VECTORS),
+    Known(_FUSION, "concat_frozen_2", label="Multi-step, two layers", note=_VECTORS),
+    Known(_FUSION, "concat_frozen_3", label="Multi-step, three layers", note=_VECTORS),
+    Known(_FUSION, "highway_gate", label="Gating", note=_VECTORS),
+    Known(_FUSION, "cross_product", label="Cross products", note=_VECTORS),
+    Known(_MORE, "soft_policy", label="Soft policy (future work of the paper)"),
+    Known(_MORE, "policy_first", label="Policy by the doubt of the first alone"),
+    Known(_MORE, "avg_weighted", label="Weighted mean"),
+    Known(_MORE, "ensemble", label="Ensemble by greedy selection"),
+)
+
+_IMAGES, _TEXTS, _PAIRED = "Images alone", "Texts alone", "Images and texts"
+
+MILLER = (
+    Known(_IMAGES, "inceptionv3", "M-inceptionv3"),
+    Known(_IMAGES, "resnet50v2", "M-resnet50v2"),
+    Known(_IMAGES, "mobilenetv2", "M-mobilenetv2"),
+    Known(_TEXTS, "use-dnn", "M-use-dnn"),
+    Known(_TEXTS, "bert-dnn", "M-bert-dnn"),
+    Known(_PAIRED, "inceptionv3-use", "M-inceptionv3-use"),
+    Known(_PAIRED, "inceptionv3-bert", "M-inceptionv3-bert"),
+    Known(_PAIRED, "resnet50v2-use", "M-resnet50v2-use"),
+    Known(_PAIRED, "resnet50v2-bert", "M-resnet50v2-bert"),
+    Known(_PAIRED, "mobilenetv2-use", "M-mobilenetv2-use"),
+    Known(_PAIRED, "mobilenetv2-bert", "M-mobilenetv2-bert"),
+)
+
+
+def models_of(rows: tuple[Known, ...]) -> dict[str, Known]:
+    """Return the rows by the names of their presets."""
+    return {one.model: one for one in rows if one.model}
