@@ -20,6 +20,7 @@ from fuseline.models.fasttext.chunk_parts import joined, picked, scaled, sliced,
 from fuseline.models.fasttext.chunks import ChunkStore
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads
+from fuseline.models.fasttext.weighting import inverse_document_frequency, weigh, weighted
 from fuseline.models.features import Features, SharedCache
 from fuseline.models.halving import FINALISTS, Dimension, search
 from fuseline.models.labels import Bags, label_pairs
@@ -206,6 +207,9 @@ class Trials:
         key = reads.scaling, config.weighting, config.word_ngrams, config.minn, config.maxn, config.hashed_rows
         if key not in self.encoded:
             note_doing("encoding documents to choose options")
+            if config.weighting == "tfidf":
+                self.encoded[key] = weighed(self._encoded(config.chosen(weighting="mean")))
+                return self.encoded[key]
             config = config.chosen(deterministic=True, threads=None, memory_mb=1 << 20)
             self.encoded[key] = encode(self.tried, self.held_out, reads, config)
         return self.encoded[key]
@@ -251,6 +255,17 @@ def encode(train: Features, valid: Features, reads: Reads, config: FastTextConfi
     held_out = joined(chunks) if chunks else take(chunk, order[:0])
     truth = Bags(np.cumsum(np.concatenate(counts)), np.concatenate(classes))
     return Encoded(alone(corpus, take(chunk, order)), held_out, truth)
+
+
+def weighed(encoded: Encoded) -> Encoded:
+    """Return documents whose tokens weigh alike with the weights that they have under tfidf."""
+    corpus, valid = encoded.corpus, encoded.valid
+    store = ChunkStore(1 << 62, documents=corpus.documents, chunks=[corpus.chunks[0]])
+    idf = inverse_document_frequency(store, corpus.dictionary.rows)
+    weigh(store, idf, 1.0)
+    held_out = valid._replace(**weighted(Bags(valid.indptr, valid.ids), idf, 1.0)._asdict())
+    corpus = replace(corpus, dictionary=replace(corpus.dictionary, idf=idf))
+    return Encoded(alone(corpus, store[0]), held_out, encoded.truth)
 
 
 def alone(corpus: Corpus, chunk: Chunk) -> Corpus:

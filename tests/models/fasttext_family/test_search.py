@@ -132,3 +132,16 @@ def test_without_any_label_the_fit_says_so(kind: str) -> None:
     nothing = with_parts(TRAIN, labels=pa.array([None] * len(TRAIN), TRAIN.labels.type))
     with pytest.raises(ValueError, match="training labels: expected at least one"):
         fitted(kind, nothing, nothing)
+
+
+def test_documents_weighed_for_trials_are_those_of_a_fit() -> None:
+    config = MODELS["additive"].Config(preset="fasttext", minn=2, maxn=3, buckets=100, deterministic=True)
+    reads = corpora.Reads("clean/text", ("embed/image",))
+    start = search.encode(Blocks(TRAIN), Blocks(VALID), reads, config)
+    config = config.chosen(weighting="tfidf")
+    expected = search.encode(Blocks(TRAIN), Blocks(VALID), reads, config)
+    weighed = search.weighed(start)
+    for one, other in ((weighed.corpus.chunks[0], expected.corpus.chunks[0]), (weighed.valid, expected.valid)):
+        for got, wanted in zip(one, other, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+    assert weighed.corpus.words == expected.corpus.words
