@@ -89,7 +89,7 @@ class Scratch(NamedTuple):
     L: NDArray[np.floating]  # (b, C), or (b, C16) for groups
     step: NDArray[np.floating]  # (2, H8)
     rng: NDArray[np.uint64]  # (1,)
-    stepped: NDArray[np.int64]  # (2,) groups, and blocks with images, that were stepped
+    stepped: NDArray[np.int64]  # (1,) groups that were stepped
     own: Params  # the most frequent rows of U, V, and W or such rows of it: copies, or the shared matrices themselves
     base: Params  # `own` when it was last exchanged with the shared matrices; without rows where it is no copy
 

@@ -120,7 +120,7 @@ def new_scratch(params: Params, group: int, seed: int, matrices: tuple[Params, P
         docs=aligned((BLOCK,), np.int64), slot=aligned((BLOCK,), np.int64), X=zeros(images, D16),
         gram=zeros(images, images), T=zeros(BLOCK, H8), A=zeros(BLOCK, H8), P=zeros(BLOCK, H8), S=zeros(BLOCK, H8),
         Z=zeros(group, Z8), step_z=zeros(group, Z8), columns=zeros(Z8, group), L=zeros(group, C), step=zeros(2, H8),
-        rng=rng, stepped=aligned((2,), np.int64), own=own, base=base,
+        rng=rng, stepped=aligned((1,), np.int64), own=own, base=base,
     )  # fmt: skip
 
 

@@ -3,8 +3,9 @@
 Cores that write the same cache line pass it to and fro, which takes longer than the writing. So every thread has copies
 of the most frequent rows of U and W. It adds what a copy has gained to the shared row and goes on with the sum: for the
 row of rank r whenever all threads together have trained SPAN * r documents. At most one token in r is the one of rank
-r, so that between two exchanges a thread misses a few steps of the others, of whatever row; and all are exchanged at
-the end of its range. A single thread has no copies.
+r, so that between two exchanges a thread misses a few steps of the others, of whatever row. A W of which every document
+reads all is exchanged after WHOLE documents of all threads, V after every block, and everything at the end of a range.
+A single thread has no copies.
 """
 
 from fuseline.models.fasttext.arrays import HIERARCHICAL, NEGATIVE
@@ -12,7 +13,7 @@ from fuseline.models.fasttext.kernels.jit import inlined, kernel
 from fuseline.models.fasttext.kernels.output_losses import own_from
 
 SPAN = 16  # documents of all threads between two exchanges of the most frequent row
-WHOLE = 2  # the rank of V, and of a W of which every document reads all
+WHOLE = 8  # the same of a W of which every document reads all
 
 
 @kernel
@@ -29,44 +30,36 @@ def exchange(shared, own, base, first, lo, hi):  # type: ignore[no-untyped-def]
             base[i, k] = x
 
 
-@inlined
-def due(stepped, kind, documents, threads):  # type: ignore[no-untyped-def]
-    """Count a step of so many documents, and return how many rows are due: twice as many come up half as often."""
-    stepped[kind] += 1
-    return (stepped[kind] & -stepped[kind]) * documents * threads // SPAN
-
-
 @kernel
-def exchange_rows(p, spec, s, rows):  # type: ignore[no-untyped-def]
-    """Exchange the `rows` most frequent rows of U and W, or all of a W that every document reads whole."""
+def exchange_rows(p, spec, s, documents):  # type: ignore[no-untyped-def]
+    """Exchange the rows of U and W that are due after so many documents."""
+    n, first, rows = s.base.W.shape[0], own_from(p.W, spec, s), documents // SPAN
     exchange(p.U, s.own.U, s.base.U, 0, 0, min(rows, s.base.U.shape[0]))
-    n, first = s.base.W.shape[0], own_from(p.W, spec, s)
-    some = min(rows, n)
     if spec.loss == HIERARCHICAL:
-        exchange(p.W, s.own.W, s.base.W, first, n - some, n)
+        exchange(p.W, s.own.W, s.base.W, first, n - min(rows, n), n)
     elif spec.loss == NEGATIVE:
-        exchange(p.W, s.own.W, s.base.W, first, 0, some)
-    elif rows >= WHOLE:
+        exchange(p.W, s.own.W, s.base.W, first, 0, min(rows, n))
+    elif documents >= WHOLE:
         exchange(p.W, s.own.W, s.base.W, first, 0, n)
 
 
 @inlined
 def exchange_due(p, spec, s, threads):  # type: ignore[no-untyped-def]
-    """Exchange what rows of U and W are due after a step."""
-    rows = due(s.stepped, 0, spec.group, threads)
-    if rows > 0:
-        exchange_rows(p, spec, s, rows)
+    """Count a step, and exchange what is due after it: twice as many rows half as often."""
+    s.stepped[0] += 1
+    documents = (s.stepped[0] & -s.stepped[0]) * spec.group * threads
+    if documents >= WHOLE:
+        exchange_rows(p, spec, s, documents)
 
 
 @inlined
-def exchange_images(p, s, threads):  # type: ignore[no-untyped-def]
-    """Exchange V after a block if it is due."""
-    if due(s.stepped, 1, s.docs.size, threads) >= WHOLE:
-        exchange(p.V, s.own.V, s.base.V, 0, 0, s.base.V.shape[0])
+def exchange_images(p, s):  # type: ignore[no-untyped-def]
+    """Exchange V."""
+    exchange(p.V, s.own.V, s.base.V, 0, 0, s.base.V.shape[0])
 
 
 @kernel
 def exchange_all(p, spec, s):  # type: ignore[no-untyped-def]
     """Exchange all that a thread has copies of."""
-    exchange_rows(p, spec, s, max(WHOLE, s.base.U.shape[0], s.base.W.shape[0]))
-    exchange(p.V, s.own.V, s.base.V, 0, 0, s.base.V.shape[0])
+    exchange_rows(p, spec, s, SPAN * max(1, s.base.U.shape[0], s.base.W.shape[0]))
+    exchange_images(p, s)

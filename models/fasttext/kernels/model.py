@@ -84,7 +84,7 @@ def train_block(p, c, spec, paths, lr, s, order, lo, hi, threads):  # type: igno
     if images > 0:
         add_outer(s.own.V, s.S, s.X, images, 0, p.V.shape[1])
         if threads > 1:
-            exchange_images(p, s, threads)
+            exchange_images(p, s)
     return loss, n
 
 
