@@ -37,7 +37,7 @@ COMMANDS = {
     ),
     "paper": Lazy(
         "fuseline.flows.cli.experiments",
-        "Join finished sweeps into the tables of a paper, beside its numbers, and decide its claims.",
+        "Set the results of several data sets beside the tables of a paper, and decide its claims.",
     ),
     "report": Lazy(MAKE, "Write the report, latest/ and the catalog again."),
     "config": Lazy(CONFIGURATIONS, "Configurations: show one, check one."),
