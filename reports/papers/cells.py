@@ -91,7 +91,7 @@ def cell_table(paper: str, values: Iterable[Value], rows: Sequence[Known], data:
 
 
 def laid_out(
-    values: Iterable[Value], table: str, parts: Sequence[Part], rows: Sequence[Known], names: Mapping[str, str],
+    values: Iterable[Value], table: str, *, parts: Sequence[Part], rows: Sequence[Known], names: Mapping[str, str],
     remarks: Mapping[str, str],
 ) -> Table:  # fmt: skip
     """Return one table: the rows that have a cell, in their groups; the highest score of a column in bold.
@@ -131,13 +131,15 @@ def laid_out(
 
 def remarks(rows: Iterable[Known], data: Iterable[DataSet]) -> dict[str, str]:
     """Return model -> how it differs from the row: networks that others stand in for, then what the map notes."""
-    notes = {one.model: one.note for one in rows if one.model}
+    found: dict[str, dict[str, None]] = {}
     for one in data:
         for model in one.models:
             if stands := _stand_ins(one, model):
-                said = f"another network for {', '.join(stands)}"
-                notes[model] = "; ".join(dict.fromkeys(part for part in (said, notes.get(model, "")) if part))
-    return notes
+                found.setdefault(model, {})[f"another network for {', '.join(stands)}"] = None
+    for known in rows:
+        if known.model and known.note:
+            found.setdefault(known.model, {})[known.note] = None
+    return {model: "; ".join(notes) for model, notes in found.items()}
 
 
 def others(rows: Sequence[Known], data: Iterable[DataSet]) -> tuple[Known, ...]:

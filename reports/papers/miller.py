@@ -75,6 +75,8 @@ def tables_of(data: Sequence[DataSet], values: Sequence[Value]) -> list[Printed]
     both = (TOP_1S, TOP_5S)
     parts = [Part(f"{WEBVISION}, published", PUBLISHED, heads, bold=both)]
     parts += [Part(one.title, HERE, heads, both, both) for one in data]
+    best = ", ".join(f"{run.best} by {run.measures.headline.title} ({one.title})"
+                     for one in data for run in one.runs[-1:] if run.best)  # fmt: skip
     return [
         Printed("table1", "Table 1: missing texts",
                 "Documents without a title or a description, by where they come from.", _missing_table(data)),
@@ -82,7 +84,8 @@ def tables_of(data: Sequence[DataSet], values: Sequence[Value]) -> list[Printed]
                 _training_table(data, names)),
         Printed("table3", "Table 3: top-1 and top-5 accuracy",
                 "Per cent of test documents, mean ± standard deviation over the seeds; the best of a column in bold. "
-                "Gap: here less published.", laid_out(values, "3", parts, rows, names, notes)),
+                f"Gap: here less published. Best on valid: {best or 'of none'}.",
+                laid_out(values, "3", parts=parts, rows=rows, names=names, remarks=notes)),
         Printed("gains", "Gain of pairs over single networks",
                 "Top-5 of each pair less the mean top-5 of all single networks; published for ResNet50V2-USE: +17.05.",
                 _gain_table(values, data, names)),
@@ -206,14 +209,12 @@ def _gain_table(values: Sequence[Value], data: Sequence[DataSet], names: dict[st
     rows = {known.model: known.row for known in MILLER}
     titles = [f"{WEBVISION}, published", *(one.title for one in data)]
     found = {(one.dataset, one.row): one.mean.value for one in values if one.metric == TOP_5S and one.row}
-    singles = {
-        title: fmean(own) if len(own) == len((*IMAGES, *TEXTS)) else None
-        for title in titles
-        for own in [[found[title, rows[name]] for name in (*IMAGES, *TEXTS) if (title, rows[name]) in found]]
-    }
+    alone = [rows[name] for name in (*IMAGES, *TEXTS)]
+    singles = {title: fmean(found[title, row] for row in alone) for title in titles
+               if all((title, row) in found for row in alone)}  # fmt: skip
 
     def cell(title: str, model: str) -> Cell:
-        value, base = found.get((title, rows[model])), singles[title]
+        value, base = found.get((title, rows[model])), singles.get(title)
         return Cell("" if value is None or base is None else f"{value - base:+.2f}")
 
     own = [Row(names[rows[model]], model, [cell(title, model) for title in titles]) for model in PAIRS]

@@ -45,6 +45,11 @@ class DataSet:
         row = self.scored.get((model, condition, metric or self.right))
         return None if row is None else Mean(100 * row["mean"], None if row["std"] is None else 100 * row["std"])
 
+    @property
+    def size(self) -> int:
+        """The number of test documents, of the model that has most."""
+        return max((row["n"] for (_, _, metric), row in self.scored.items() if metric == self.right), default=0)
+
     def documents(self, model: str) -> int:
         """Return how many test documents a model was scored on."""
         row = self.scored.get((model, None, self.right))

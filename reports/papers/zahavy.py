@@ -102,13 +102,13 @@ def tables_of(data: Sequence[DataSet], values: Sequence[Value]) -> list[Printed]
             "deviation over the seeds. Gain: of the policy over the text network. Oracle: right where either network "
             "is. Choice right: share of documents on which the image network is called exactly where it should be. "
             "Gap: the policy here less the published one.",
-            laid_out(values, "1", first, rows, names, notes),
+            laid_out(values, "1", parts=first, rows=rows, names=names, remarks=notes),
         ),
         Printed(
             "models", "Networks and fusions of features",
             "The same share for every model. For fusions of features the paper prints no figures: it says that all end "
             "below text alone.",
-            laid_out(values, "text", second, rows, names, notes),
+            laid_out(values, "text", parts=second, rows=rows, names=names, remarks=notes),
         ),
         Printed(
             "figure3", "Figure 3: who is right",

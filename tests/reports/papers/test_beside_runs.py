@@ -162,6 +162,16 @@ def test_tables_2_and_3_of_m():
     assert own.select("value", "published", "gap").rows() == [(64.0, 256.0, -192.0)]
 
 
+def test_what_stands_in_is_said_once_and_the_pages_name_sizes_and_the_choice_on_valid():
+    fit = {"model": "use-dnn", "stands_in_for": ["USE v4"]}
+    metrics = [scores("use-dnn", 0.40), {**scores("use-dnn", 0.5), "split": "valid"}]
+    data = [DataSet(name, (run(name, models=[fit], metrics=metrics),)) for name in ("a", "b")]
+    *_, table_3, _ = miller.PAPER.tables(data, miller.PAPER.values(data))
+    assert printed(table_3.table)["USE-DNN", "use-dnn"][-1] == "another network for USE v4"
+    assert "Best on valid: use-dnn by accuracy (a), use-dnn by accuracy (b)." in table_3.lead
+    assert "b (200 test documents, 1 run: run0)" in miller.PAPER.render(data)
+
+
 def test_missing_texts_are_counted_by_source():
     rows = [
         {"split": split, "field": field, "measure": measure, "value": value, "source": "flickr"}
