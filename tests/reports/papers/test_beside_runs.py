@@ -125,6 +125,19 @@ def test_seeds_are_averaged():
     assert printed(table_1.table)["CP-3", "policy_cp3_2"][10] == f"65.0 ± {std:.1f}"
 
 
+def test_only_whole_test_scores_count_and_what_is_published_stands_once():
+    plain, high = scores("textcnn", 0.5), scores("textcnn", 0.9)
+    one = z(metrics=[plain, {**high, "split": "valid"}, {**high, "fold": 0}, scores("textcnn_softmax", 0.6)])
+    _, models, _ = zahavy.PAPER.tables([one], zahavy.PAPER.values([one]))
+    rows = printed(models.table)
+    assert rows["best text CNN (sec. 4.2)", "textcnn"] == ["70.1", "50.0", "-20.1", ""]
+    assert rows["best text CNN (sec. 4.2)", "textcnn_softmax"][:3] == ["", "60.0", "-10.1"]
+    # Seeds are averaged, splits and folds are not.
+    mean = one.score("textcnn")
+    assert mean is not None
+    assert mean.std is None
+
+
 def test_quadrants_stand_beside_figure_3():
     rights = {("textcnn", "picture"): 90, ("textcnn",): 50, ("picture",): 20, (): 40}
     rows = [
