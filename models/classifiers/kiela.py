@@ -41,7 +41,7 @@ class ImageConfig(FastTextConfig):
         gt=0,
         le=100,
         description="Length that image vectors are scaled to, 1 in the paper; long texts want a high lr, "
-        "and that a shorter image; under weighting tfidf the length of texts too",
+        "and that a shorter image",
     )
 
     @field_validator("image", mode="before")

@@ -21,11 +21,7 @@ def sliced(chunk: Chunk, lo: int, hi: int) -> Chunk:
 
 def scaled(chunk: Chunk, length: float) -> Chunk:
     """Return the chunk with images of another length."""
-    return (
-        chunk
-        if length == 1.0
-        else chunk._replace(dense=chunk.dense * np.float32(length), weights=chunk.weights * np.float32(length))
-    )
+    return chunk if length == 1.0 else chunk._replace(dense=chunk.dense * np.float32(length))
 
 
 def take(chunk: Chunk, rows: NDArray[np.int64]) -> Chunk:

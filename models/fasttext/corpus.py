@@ -136,7 +136,7 @@ def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
         renumber(store, counters, dictionary, names)
         if reads.text is not None and config.weighting == "tfidf":
             idf = inverse_document_frequency(store, dictionary.rows)
-            weigh(store, idf, reads.length)
+            weigh(store, idf)
             dictionary = replace(dictionary, idf=idf)
     finally:
         for counter in counters:
@@ -216,7 +216,7 @@ def encode(block: Block, reads: Reads, dictionary: Dictionary, shape: Shape, sca
     images = images_of([block], reads, scale)
     chunk = chunk_of(block, reads, text=text, labels=no_bags(len(block)))
     if dictionary.idf is not None:
-        chunk = chunk._replace(**weighted(text, dictionary.idf, reads.length)._asdict())
+        chunk = chunk._replace(**weighted(text, dictionary.idf)._asdict())
     chunk = chunk if images is None else images.into(chunk)
     widths = Shape(chunk.dense.shape[1], chunk.codes.shape[1])
     if widths != shape:

@@ -160,8 +160,8 @@ class Trials:
     def _step(self, config: FastTextConfig) -> float:
         """Return the rate times the squared length of an input: how far a document moves its own scores."""
         reads = self.kind.reads(cast(Never, config))
-        weighs = bool(reads.dense) or (reads.text is not None and config.weighting == "tfidf")
-        return config.lr * reads.length**2 if weighs else 0.0
+        text = 1.0 if reads.text is not None and config.weighting == "tfidf" else 0.0
+        return config.lr * max(text, reads.length if reads.dense else 0.0) ** 2
 
     def _cost(self, config: FastTextConfig) -> float:
         """Return about how many numbers a fit multiplies one by one; those of matrix products count an eighth."""
@@ -262,8 +262,8 @@ def weighed(encoded: Encoded) -> Encoded:
     corpus, valid = encoded.corpus, encoded.valid
     store = ChunkStore(1 << 62, documents=corpus.documents, chunks=[corpus.chunks[0]])
     idf = inverse_document_frequency(store, corpus.dictionary.rows)
-    weigh(store, idf, 1.0)
-    held_out = valid._replace(**weighted(Bags(valid.indptr, valid.ids), idf, 1.0)._asdict())
+    weigh(store, idf)
+    held_out = valid._replace(**weighted(Bags(valid.indptr, valid.ids), idf)._asdict())
     corpus = replace(corpus, dictionary=replace(corpus.dictionary, idf=idf))
     return Encoded(alone(corpus, store[0]), held_out, encoded.truth)
 

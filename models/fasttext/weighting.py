@@ -28,24 +28,24 @@ def inverse_document_frequency(store: ChunkStore, rows: int) -> NDArray[np.float
     return (1 + np.log((1 + store.documents) / (1 + counts))).astype(np.float32)
 
 
-def weigh(store: ChunkStore, idf: NDArray[np.float32], length: float) -> None:
+def weigh(store: ChunkStore, idf: NDArray[np.float32]) -> None:
     """Give the tokens of every chunk their weights; see `weighted`."""
     store.words = store.documents
     for i in range(len(store)):
         chunk = store[i]
-        chunk = chunk._replace(**weighted(Bags(chunk.indptr, chunk.ids), idf, length)._asdict())
+        chunk = chunk._replace(**weighted(Bags(chunk.indptr, chunk.ids), idf)._asdict())
         store.replace(i, chunk, Weighted._fields)
         store.words += len(chunk.ids)
 
 
-def weighted(bags: Bags, idf: NDArray[np.float32], length: float) -> Weighted:
-    """Return each document's tokens once, weighing (1 + ln of how often it comes) * idf, scaled to `length`."""
+def weighted(bags: Bags, idf: NDArray[np.float32]) -> Weighted:
+    """Return each document's tokens once, weighing (1 + ln of how often it comes) * idf, scaled to length 1."""
     documents, ids, times = counted(bags, len(idf))
     weights = (1 + np.log(times)) * idf[ids]
     n = len(bags.indptr) - 1
-    norms = np.sqrt(np.bincount(documents, weights**2, minlength=n))
+    length = np.sqrt(np.bincount(documents, weights**2, minlength=n))
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(documents, minlength=n))])
-    return Weighted(indptr, ids.astype(np.int32), (weights * (length / norms[documents])).astype(np.float32))
+    return Weighted(indptr, ids.astype(np.int32), (weights / length[documents]).astype(np.float32))
 
 
 def counted(bags: Bags, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

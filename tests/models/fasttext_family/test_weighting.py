@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from fuseline.models.fasttext import corpus as corpora
 from fuseline.models.fasttext.arrays import Chunk
-from fuseline.models.fasttext.chunk_parts import joined, scaled, take
+from fuseline.models.fasttext.chunk_parts import joined, take
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads
 from fuseline.models.fasttext.interchange import export_bin
@@ -27,8 +27,8 @@ def config(**options: Any) -> FastTextConfig:
     return FastTextConfig.model_validate(given)
 
 
-def encoded(texts: list[str], length: float = 1.0, **options: Any) -> Corpus:
-    return corpora.build(Blocks(block_of(texts)), Reads(TEXT, length=length), config(**options))
+def encoded(texts: list[str], **options: Any) -> Corpus:
+    return corpora.build(Blocks(block_of(texts)), Reads(TEXT), config(**options))
 
 
 def ended(texts: list[str]) -> list[str]:
@@ -66,19 +66,18 @@ def test_weights_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(matrix(told, names), expected, atol=1e-6)
 
 
-def test_a_document_has_the_wanted_length_with_subwords_too() -> None:
-    chunk = encoded(TEXTS, 2.5, minn=2, maxn=4, word_ngrams=2, buckets=50).chunks[0]
+def test_a_document_has_length_one_with_subwords_too() -> None:
+    chunk = encoded(TEXTS, minn=2, maxn=4, word_ngrams=2, buckets=50).chunks[0]
     squares = np.add.reduceat(chunk.weights.astype(float) ** 2, chunk.indptr[:-1])
-    np.testing.assert_allclose(np.sqrt(squares[np.diff(chunk.indptr) > 0]), 2.5, rtol=1e-6)
+    np.testing.assert_allclose(np.sqrt(squares[np.diff(chunk.indptr) > 0]), 1, rtol=1e-6)
 
 
-def test_taking_joining_and_scaling_keep_each_documents_weights() -> None:
+def test_taking_and_joining_keep_each_documents_weights() -> None:
     names = encoded(TEXTS).dictionary.words()
     chunk = encoded(TEXTS).chunks[0]
     whole = matrix(chunk, names)
     np.testing.assert_array_equal(matrix(take(chunk, np.array([3, 0])), names), whole[[3, 0]])
     np.testing.assert_array_equal(matrix(joined([chunk, chunk]), names), np.vstack([whole, whole]))
-    np.testing.assert_allclose(matrix(scaled(chunk, 0.5), names), 0.5 * whole, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["text", "additive", "pq"])
