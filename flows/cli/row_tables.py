@@ -7,7 +7,9 @@ import orjson
 from rich.table import Table
 from rich.text import Text
 
+from fuseline.reports.papers.cells import REMARK
 from fuseline.reports.papers.paper import Printed
+from fuseline.reports.papers.printed import Cell
 
 
 def claims_table(rows: list[dict[str, Any]]) -> Table:
@@ -25,18 +27,27 @@ def claims_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def printed_table(printed: Printed) -> Table:
-    """Show one table of a paper: published columns, then those of each data set, and their rows in groups."""
-    title, columns, groups = printed.title, printed.table.columns, printed.table.groups
-    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="bold")
-    table.add_column("")
-    heads = [head for head, width in printed.table.heads for _ in range(width)]
-    for head, name in zip(heads, columns, strict=True):
-        table.add_column(f"{head}\n{name}" if head else name, justify="right" if head else "left", overflow="fold")
-    for _, rows in groups:
-        for row in rows:
-            label = f"{row.label} ({row.model})" if row.model else row.label
-            table.add_row(label, *(Text(cell.text, style="bold" if cell.best else "") for cell in row.cells))
-        table.add_section()
+    """Show one table of a paper: published columns, then those of each data set; a star says "not as in the paper"."""
+    heads, columns, groups = printed.table
+    title = Text(printed.title, style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
+    table.add_column("", max_width=30, overflow="fold")
+    table.add_column("\nmodel", no_wrap=True)
+    starred = columns[-1] == REMARK
+    spans = [head for head, width in heads for head in (head, *[""] * (width - 1))]
+    for head, name in list(zip(spans, columns, strict=True))[: -1 if starred else None]:
+        table.add_column(f"{head}\n{name}", justify="right", overflow="fold")
+    remarks: dict[str, list[str]] = {}
+    for row in (row for _, rows in groups for row in rows):
+        *cells, last = row.cells if starred else [*row.cells, Cell()]
+        if last.text:
+            remarks.setdefault(last.text, []).append(row.model)
+        star = "*" if last.text else ""
+        shown = (Text(cell.text, style="bold" if cell.best else "") for cell in cells)
+        table.add_row(Text(row.label), Text(row.model + star), *shown)
+    if remarks:
+        said = "; ".join(f"{remark} ({', '.join(models)})" for remark, models in remarks.items())
+        table.caption, table.caption_justify = Text(f"* {REMARK}: {said}"), "left"
     return table
 
 

@@ -14,6 +14,7 @@ from fuseline.reports.papers.runs import DataSet
 
 PUBLISHED, HERE = "published", "here"
 OTHERS = "Not in the paper"
+REMARK = "not as in the paper"  # head of a last column
 COUNTS = ("layers", "q", "batch_size")
 
 CELLS = pa.schema(
@@ -126,7 +127,7 @@ def laid_out(
     heads = [(part.dataset, len(part.heads) + len(part.gaps)) for part in parts]
     columns = [head for part in parts for metric, head in part.heads.items()
                for head in ([head, "gap"] if metric in part.gaps else [head])]  # fmt: skip
-    return Table([*heads, ("", 1)], [*columns, "not as in the paper"], list(groups.items()))
+    return Table([*heads, ("", 1)], [*columns, REMARK], list(groups.items()))
 
 
 def remarks(rows: Iterable[Known], data: Iterable[DataSet]) -> dict[str, str]:

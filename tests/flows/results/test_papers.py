@@ -19,14 +19,14 @@ from fuseline.stores.schemas import MODELS, RESULTS
 from tests.flows.conftest import Cli
 
 
-def publish(folder: Path, seed: int, value: float, *, name: str | None = "clip") -> str:
+def publish(folder: Path, seed: int, value: float, *, name: str | None = "clip", model: str = "textcnn") -> str:
     """Write what a run with one model publishes; None: one of an older version, that tells no name."""
     root = open_root(folder)
-    score = {"model": "textcnn", "seed": seed, "split": "test", "metric": "accuracy", "value": value, "n": 10}
+    score = {"model": model, "seed": seed, "split": "test", "metric": "accuracy", "value": value, "n": 10}
     old = MODELS.remove(MODELS.get_field_index("stands_in_for")) if name is None else MODELS
     with publishing(root, "latest", inputs="x", run="r"):
         put_table(root, "latest/metrics.parquet", pa.Table.from_pylist([score], schema=RESULTS))
-        put_table(root, "latest/models.parquet", pa.Table.from_pylist([{"model": "textcnn", "seed": seed}], schema=old))
+        put_table(root, "latest/models.parquet", pa.Table.from_pylist([{"model": model, "seed": seed}], schema=old))
         state = {"run": f"r{seed}", "multi_label": False, "metric": None, "cautions": []}
         root.put("latest/state.json", orjson.dumps(state if name is None else {"name": name, **state}))
     return str(folder)
@@ -73,6 +73,17 @@ def test_roots_of_one_name_are_repeats(tmp_path: Path) -> None:
     assert mean.value == pytest.approx(55.0)
     assert mean.std == pytest.approx(7.0710678)
     assert data[1].score("textcnn") == (90.0, None)
+
+
+def test_the_terminal_stars_what_is_not_as_in_the_paper(cli: Cli, tmp_path: Path) -> None:
+    result = cli("paper", "Z", publish(tmp_path / "a", 0, 0.5), "-o", tmp_path / "beside")
+    assert result.exit_code == 0, result.output
+    (line,) = (line.split() for line in result.stdout.splitlines() if line.startswith("best text CNN"))
+    assert line == ["best", "text", "CNN", "(sec.", "4.2)", "textcnn", "70.1", "50.0", "-20.1"]
+    other = publish(tmp_path / "b", 0, 0.5, model="textcnn_100")
+    shown = " ".join(cli("paper", "Z", other, "-o", tmp_path / "beside").stdout.split())
+    assert "textcnn_100* 50.0 -20.1" in shown
+    assert "* not as in the paper: 100 filters of each width (textcnn_100)" in shown
 
 
 def test_the_same_seed_twice_is_refused(tmp_path: Path) -> None:
