@@ -38,13 +38,15 @@ def printed_table(printed: Printed) -> Table:
     for head, name in list(zip(spans, columns, strict=True))[: -1 if starred else None]:
         table.add_column(f"{head}\n{name}", justify="right", overflow="fold")
     remarks: dict[str, list[str]] = {}
-    for row in (row for _, rows in groups for row in rows):
-        *cells, last = row.cells if starred else [*row.cells, Cell()]
-        if last.text:
-            remarks.setdefault(last.text, []).append(row.model)
-        star = "*" if last.text else ""
-        shown = (Text(cell.text, style="bold" if cell.best else "") for cell in cells)
-        table.add_row(Text(row.label), Text(row.model + star), *shown)
+    for group, rows in groups:
+        table.add_row(Text(group, style="dim"))
+        for row in rows:
+            *cells, last = row.cells if starred else [*row.cells, Cell()]
+            if last.text:
+                remarks.setdefault(last.text, []).append(row.model)
+            star = "*" if last.text else ""
+            shown = (Text(cell.text, style="bold" if cell.best else "") for cell in cells)
+            table.add_row(Text(row.label), Text(row.model + star), *shown)
     if remarks:
         said = "; ".join(f"{remark} ({', '.join(models)})" for remark, models in remarks.items())
         table.caption, table.caption_justify = Text(f"* {REMARK}: {said}"), "left"

@@ -55,6 +55,7 @@ def test_a_root_is_only_read(cli: Cli, finished: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "Table 1: decision policies" in result.stdout
     assert "71.8" in result.stdout
+    assert "Decision policies" in result.stdout
     assert "nothing to do" not in result.stderr
 
 
