@@ -229,5 +229,5 @@ PAPER = Paper(
     values=values_of,
     tables=tables_of,
     facts=facts_of,
-    sections=("conditions", "maps"),
+    sections=("conditions", "groups", "maps"),
 )

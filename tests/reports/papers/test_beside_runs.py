@@ -333,7 +333,10 @@ def test_figures_of_a_run_are_on_the_page():
     page = zahavy.PAPER.render([one])
     assert "clip: decisions between models" in page
     masked = [scores("use-dnn", 0.5), scores("use-dnn", 0.4, condition="title masked")]
-    page = miller.PAPER.render([DataSet("clip", (run(metrics=masked),))])
+    group = {"model": "use-dnn", "split": "test", "column": "source", "metric": "accuracy", "value": 0.5, "n": 9}
+    groups = [{**group, "group": name} for name in ("flickr", "google")]
+    page = miller.PAPER.render([DataSet("clip", (run(metrics=masked, groups=groups),))])
+    assert "google" in page
     assert "clip: with a part of the input masked" in page
     assert 'class="heat wide"' in page
 
