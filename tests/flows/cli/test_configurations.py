@@ -61,7 +61,7 @@ def test_show_says_what_fits_chose(cli: Cli, config: Path, tmp_path: Path) -> No
     chosen = "lr 0.5, epochs 25, word_ngrams 1; precision at 1 on valid 61.3 %, 2 trials on up to 90 documents"
     halved = "at that lr the loss was not finite: fitted with lr 0.25"
     assert fitted == f"# model fitted: chosen at the fit: {chosen}; {halved}"
-    assert none == "# model none: lr, epochs, word_ngrams, buckets are chosen at the fit"
+    assert none == "# model none: lr, epochs, weighting, word_ngrams, buckets are chosen at the fit"
     assert undecided.endswith("buckets were left as they start: there was nothing to choose by")
 
 
