@@ -21,6 +21,7 @@ GIVEN = {
     "dim": 4,
     "epochs": 2,
     "minn": 0,
+    "weighting": "mean",
     "maxn": 0,
     "word_ngrams": 1,
     "buckets": 1,
