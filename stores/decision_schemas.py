@@ -43,7 +43,7 @@ QUADRANTS = pa.schema(
         column("split", pa.string(), "train, valid or test"),
         column("label", pa.string(), "documents of this label; null = all"),
         column("right", pa.list_(pa.string()), "those of the models that are right, and no other"),
-        column("n", pa.int64(), "documents"),
+        column("n", pa.int64(), "how many documents"),
     ]
 )
 

@@ -44,7 +44,7 @@ COMPARISONS = pa.schema(
         column("high", pa.float64(), "upper end of it"),
         column("test", pa.string(), "mcnemar (exact) or permutation; null for a model by itself"),
         column("p", pa.float64(), "two-sided p value of no difference; null for a model by itself"),
-        column("n", pa.int64(), "documents"),
+        column("n", pa.int64(), "documents that both models are scored on"),
     ]
 )
 

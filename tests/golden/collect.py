@@ -34,6 +34,7 @@ LATER_TABLES = (
 )  # fmt: skip
 # Columns that the results table got after the golden numbers were taken: left out while they are null.
 LATER = ({"options", "condition"}, {"metrics.options", "metrics.condition"})
+LATER_OF_MODELS = ("options", "stands_in_for")
 # Names that changed since the net was drawn: what they hold did not.
 FORMER = {"token_counts": "owners", "representatives": "typical", "trial.json": "cell.json", "phase": "scope"}
 FORMER_PHASES = {"search": "grid", "timing": "alone"}
@@ -70,6 +71,8 @@ def collect(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
             if path.stem == "varied" and not pq.read_metadata(path).num_rows:
                 continue  # came later; a sweep that asks for no other threads and counts varies nothing
             found[name] = _columns(pq.read_table(path, partitioning=None))
+            if name == "latest/models":
+                found[name] = {column: one for column, one in found[name].items() if column not in LATER_OF_MODELS}
     return _former_sweep(root, found) if (root / "sweep" / "trials.parquet").exists() else found
 
 

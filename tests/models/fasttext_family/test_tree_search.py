@@ -122,7 +122,7 @@ def test_scores_are_those_of_the_full_scan_and_no_matrix_is_made(
     monkeypatch.setattr(MODELS[kind], "predict_logits", lambda *_: pytest.fail("a matrix of documents by classes"))
     found = MODELS[kind](config).fit(train, valid, seed=0)
     assert found.threshold == scanned.threshold == tuned_threshold(found, valid) or task == "single"
-    assert count(found, valid) == expected
+    np.testing.assert_equal(vars(count(found, valid)), vars(expected))
     for part, other in zip(score(found, documents(90, seed=3), k=3), parts, strict=True):
         for name in ("seen", "top", "top_probabilities"):
             np.testing.assert_array_equal(getattr(part, name), getattr(other, name))
