@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 from fuseline.models.automatic import automatic
 from fuseline.models.classifier import ClassifierConfig
 from fuseline.models.config import runtime_option
-from fuseline.models.fasttext.weighting import Weighting
 from fuseline.models.threads import thread_limit
 
 SMALL = 20_000  # documents up to which one thread trains, unless `threads` says otherwise
@@ -61,7 +60,7 @@ class FastTextConfig(ClassifierConfig):
         description="Learning rate; falls linearly to 0 with the words seen",
     )
     epochs: int = automatic(5, choices=(5, 10, 25, 50), ge=1, description="Passes over the training rows")
-    weighting: Weighting = automatic(
+    weighting: Literal["mean", "tfidf"] = automatic(
         "mean",
         choices=("mean", "tfidf"),
         description="mean: a document is the mean of its tokens, as in the paper; tfidf: their sum, each by "

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from fuseline.models.fasttext.chunks import ChunkStore
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.dense_inputs import DenseRows, Scale, Scaling, fitted_scale
 from fuseline.models.fasttext.dictionary import Dictionary, WordCounter
-from fuseline.models.fasttext.weighting import inverse_document_frequency, weigh, weighted
+from fuseline.models.fasttext.weighting import weigh, weighted
 from fuseline.models.features import Block, Features, SharedCache
 from fuseline.models.labels import Bags, LabelCounter
 from fuseline.models.subset import HashedPart
@@ -135,9 +135,7 @@ def build(train: Features, reads: Reads, config: FastTextConfig) -> Corpus:
         )
         renumber(store, counters, dictionary, names)
         if reads.text is not None and config.weighting == "tfidf":
-            idf = inverse_document_frequency(store, dictionary.rows)
-            weigh(store, idf)
-            dictionary = replace(dictionary, idf=idf)
+            dictionary = weigh(store, dictionary)
     finally:
         for counter in counters:
             counter.thread.shutdown()
@@ -214,9 +212,7 @@ def encode(block: Block, reads: Reads, dictionary: Dictionary, shape: Shape, sca
     """Encode documents for prediction; raises ValueError when the widths differ from the training set's."""
     text = no_bags(len(block)) if reads.text is None else dictionary.encode(block.text)
     images = images_of([block], reads, scale)
-    chunk = chunk_of(block, reads, text=text, labels=no_bags(len(block)))
-    if dictionary.idf is not None:
-        chunk = chunk._replace(**weighted(text, dictionary.idf)._asdict())
+    chunk = weighted(chunk_of(block, reads, text=text, labels=no_bags(len(block))), dictionary)
     chunk = chunk if images is None else images.into(chunk)
     widths = Shape(chunk.dense.shape[1], chunk.codes.shape[1])
     if widths != shape:

@@ -20,7 +20,7 @@ from fuseline.models.fasttext.chunk_parts import joined, picked, scaled, sliced,
 from fuseline.models.fasttext.chunks import ChunkStore
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.corpus import Corpus, Reads
-from fuseline.models.fasttext.weighting import inverse_document_frequency, weigh, weighted
+from fuseline.models.fasttext.weighting import weigh, weighted
 from fuseline.models.features import Features, SharedCache
 from fuseline.models.halving import FINALISTS, Dimension, search
 from fuseline.models.labels import Bags, label_pairs
@@ -259,13 +259,11 @@ def encode(train: Features, valid: Features, reads: Reads, config: FastTextConfi
 
 def weighed(encoded: Encoded) -> Encoded:
     """Return documents whose tokens weigh alike with the weights that they have under tfidf."""
-    corpus, valid = encoded.corpus, encoded.valid
+    corpus = encoded.corpus
     store = ChunkStore(1 << 62, documents=corpus.documents, chunks=[corpus.chunks[0]])
-    idf = inverse_document_frequency(store, corpus.dictionary.rows)
-    weigh(store, idf)
-    held_out = valid._replace(**weighted(Bags(valid.indptr, valid.ids), idf)._asdict())
-    corpus = replace(corpus, dictionary=replace(corpus.dictionary, idf=idf))
-    return Encoded(alone(corpus, store[0]), held_out, encoded.truth)
+    dictionary = weigh(store, corpus.dictionary)
+    corpus = alone(replace(corpus, dictionary=dictionary), store[0])
+    return Encoded(corpus, weighted(encoded.valid, dictionary), encoded.truth)
 
 
 def alone(corpus: Corpus, chunk: Chunk) -> Corpus:

@@ -1,14 +1,15 @@
 """What each token of a document weighs: all alike, or the more the rarer it is."""
 
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fuseline.models.fasttext.arrays import Chunk
 from fuseline.models.fasttext.chunks import ChunkStore
+from fuseline.models.fasttext.dictionary import Dictionary
 from fuseline.models.labels import Bags
-
-Weighting = Literal["mean", "tfidf"]
 
 
 class Weighted(NamedTuple):
@@ -19,37 +20,52 @@ class Weighted(NamedTuple):
     weights: NDArray[np.float32]
 
 
-def inverse_document_frequency(store: ChunkStore, rows: int) -> NDArray[np.float32]:
-    """Return 1 + ln((1 + n) / (1 + documents that hold the token)) of every token (rows,), as scikit-learn has it."""
-    counts = np.zeros(rows, np.int64)
-    for i in range(len(store)):
-        chunk = store[i]
-        counts += np.bincount(counted(Bags(chunk.indptr, chunk.ids), rows)[1], minlength=rows)
-    return (1 + np.log((1 + store.documents) / (1 + counts))).astype(np.float32)
+def weigh(store: ChunkStore, dictionary: Dictionary) -> Dictionary:
+    """Give the tokens of every chunk their weights; return the dictionary with what these rest on (see `weighted`).
 
-
-def weigh(store: ChunkStore, idf: NDArray[np.float32]) -> None:
-    """Give the tokens of every chunk their weights; see `weighted`."""
+    That is 1 + ln((1 + n) / (1 + documents that hold the token)) of every token, as scikit-learn has it.
+    """
+    counts = np.zeros(dictionary.rows, np.int64)
     store.words = store.documents
     for i in range(len(store)):
         chunk = store[i]
-        chunk = chunk._replace(**weighted(Bags(chunk.indptr, chunk.ids), idf)._asdict())
-        store.replace(i, chunk, Weighted._fields)
-        store.words += len(chunk.ids)
+        different = different_tokens(Bags(chunk.indptr, chunk.ids), dictionary.rows)
+        store.replace(i, chunk._replace(**different._asdict()), Weighted._fields)
+        counts += np.bincount(different.ids, minlength=dictionary.rows)
+        store.words += len(different.ids)
+    idf = (1 + np.log((1 + store.documents) / (1 + counts))).astype(np.float32)
+    for i in range(len(store)):
+        chunk = store[i]
+        times = Weighted(chunk.indptr, chunk.ids, chunk.weights)
+        store.replace(i, chunk._replace(weights=_scaled(times, idf).weights), ("weights",))
+    return replace(dictionary, idf=idf)
 
 
-def weighted(bags: Bags, idf: NDArray[np.float32]) -> Weighted:
-    """Return each document's tokens once, weighing (1 + ln of how often it comes) * idf, scaled to length 1."""
-    documents, ids, times = counted(bags, len(idf))
-    weights = (1 + np.log(times)) * idf[ids]
+def weighted(chunk: Chunk, dictionary: Dictionary) -> Chunk:
+    """Return each document's tokens once, weighing (1 + ln of how often it comes) * idf, scaled to length 1.
+
+    Where all tokens of the dictionary weigh alike the chunk stays as it is.
+    """
+    if dictionary.idf is None:
+        return chunk
+    times = different_tokens(Bags(chunk.indptr, chunk.ids), dictionary.rows)
+    return chunk._replace(**_scaled(times, dictionary.idf)._asdict())
+
+
+def different_tokens(bags: Bags, rows: int) -> Weighted:
+    """Return the different tokens of each document, below `rows`, by their ids, weighing how often each comes."""
     n = len(bags.indptr) - 1
-    length = np.sqrt(np.bincount(documents, weights**2, minlength=n))
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(documents, minlength=n))])
-    return Weighted(indptr, ids.astype(np.int32), (weights / length[documents]).astype(np.float32))
-
-
-def counted(bags: Bags, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return (documents, ids, times) of the different tokens of each document, by document, then by id."""
-    documents = np.repeat(np.arange(len(bags.indptr) - 1, dtype=np.int64), np.diff(bags.indptr))
+    documents = np.repeat(np.arange(n, dtype=np.int64), np.diff(bags.indptr))
     places, times = np.unique(documents * rows + bags.ids, return_counts=True)
-    return *np.divmod(places, max(1, rows)), times
+    documents, ids = np.divmod(places, max(1, rows))
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(documents, minlength=n))])
+    return Weighted(indptr, ids.astype(np.int32), times.astype(np.float32))
+
+
+def _scaled(times: Weighted, idf: NDArray[np.float32]) -> Weighted:
+    """Return the weights of tokens that weigh how often they come."""
+    n = len(times.indptr) - 1
+    documents = np.repeat(np.arange(n), np.diff(times.indptr))
+    weights = (1 + np.log(times.weights.astype(np.float64))) * idf[times.ids]
+    length = np.sqrt(np.bincount(documents, weights**2, minlength=n))
+    return times._replace(weights=(weights / length[documents]).astype(np.float32))
