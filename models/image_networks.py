@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from fuseline.models.columns import Pixels
-from fuseline.models.config import FrozenConfig, added, runtime_option
+from fuseline.models.config import added
 from fuseline.models.device import torch_device
-from fuseline.models.encoders.backbones import BACKBONES, PRESETS, BackboneConfig
+from fuseline.models.encoders.backbones import BACKBONES, PRESETS, BackboneConfig, WeightFileConfig
 from fuseline.models.encoders.base import files_digest
 from fuseline.models.encoders.efficientnet_lite import EfficientNetLite, EfficientNetLite0, EfficientNetLiteConfig
 from fuseline.models.features import Features
@@ -44,19 +44,12 @@ SCALES = {
 }
 
 
-class ImageNetworkConfig(FrozenConfig):
+class ImageNetworkConfig(WeightFileConfig):
     """Which network looks at the pictures, where it starts, and how much of it is trained."""
 
     architecture: str = Field("vgg16", description=f"Network of torchvision or timm: {', '.join(ARCHITECTURES)}")
     pretrained: bool = Field(
         False, description="Start from ImageNet weights: those of efficientnet_lite are at hand, others are your file"
-    )
-    weights: Path | None = runtime_option(
-        None, description="Weight file; default: looked for by name in $FUSELINE_WEIGHTS and torch's hub cache"
-    )
-    hub: bool = runtime_option(False, description="Download a weight file that is nowhere from its publisher")
-    sha256: str | None = runtime_option(
-        None, description="SHA-256 that the weight file must have, in hex; another file is refused"
     )
     freeze_fraction: float = Field(
         0.0,
@@ -106,7 +99,7 @@ class ImageNetworkConfig(FrozenConfig):
             return None
         if self.architecture not in LITE:
             (backbone,) = (one for one in BACKBONES if one.kind == self.architecture)
-            return backbone(BackboneConfig(weights=self.weights, hub=self.hub, sha256=self.sha256)).file
+            return backbone(self._backbone_options()).file
         if self.weights is None:
             return LITE[self.architecture](EfficientNetLiteConfig()).weights
         cure = "correct the path, or leave `weights` out: those of its package are at hand"
@@ -114,8 +107,9 @@ class ImageNetworkConfig(FrozenConfig):
 
     def encoder_options(self) -> BackboneConfig | EfficientNetLiteConfig:
         """Return the options under which an encoder of the same name finds the file."""
-        if self.architecture in LITE:
-            return EfficientNetLiteConfig()
+        return EfficientNetLiteConfig() if self.architecture in LITE else self._backbone_options()
+
+    def _backbone_options(self) -> BackboneConfig:
         return BackboneConfig(weights=self.weights, hub=self.hub, sha256=self.sha256)
 
     def start_digest(self) -> str:

@@ -1,5 +1,6 @@
 """What networks of one branch per input share: the arrays of a batch, and options that valid documents choose."""
 
+from collections import abc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -10,7 +11,7 @@ from fuseline.models.automatic import Chosen
 from fuseline.models.columns import Column, Dense, Pixels, Sequence, Size
 from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import unit_rows, usable
-from fuseline.models.features import Block, Features, Input, embedding_name
+from fuseline.models.features import Block, Features, Input, embedding_name, vectors_name
 from fuseline.models.network import NetworkClassifier, NetworkConfig
 from fuseline.models.stopping import choose_by_stopping
 from fuseline.models.training import Gather
@@ -82,6 +83,16 @@ class PanelClassifier(NetworkClassifier):
 def branch_name(one: Input) -> str:
     """Return what an input is called among the branches: its short name, dots as in no module's name."""
     return one.name.removeprefix(embedding_name("")).replace(".", "_")
+
+
+def check_branches(names: abc.Sequence[str], option: str = "") -> None:
+    """Raise ValueError when two of the inputs that options name would be branches of one name.
+
+    option: which is told with the error, as "texts: "; "" where pydantic tells it.
+    """
+    if len({branch_name(Input(vectors_name(name), Dense)) for name in names}) < len(names):
+        got = list(names)
+        raise ValueError(f"{option}expected names that differ in more than '.' and '_', got {got!r}; rename one")
 
 
 def vectors_of(column: Dense) -> Take:

@@ -62,6 +62,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}\u00a0%"
 
 
+def p_text(p: float) -> str:
+    """Print a p value."""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
 def size(number: float, unit: str = "") -> str:
     """Print a count with three digits and k, M or G."""
     for power, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -13,7 +13,7 @@ from fuseline.models.columns import Dense, Pixels, Sequence, Size
 from fuseline.models.config import FrozenConfig, Names
 from fuseline.models.features import Classifier, Features, Input, embedding_name, vectors_name
 from fuseline.models.image_networks import side_of
-from fuseline.models.panel import branch_name
+from fuseline.models.panel import branch_name, check_branches
 from fuseline.models.stopping import choose_by_stopping
 
 if TYPE_CHECKING:
@@ -39,13 +39,10 @@ class ConcatE2EConfig(WordFiltersConfig, PictureConfig):
 
     @model_validator(mode="after")
     def _reads_something(self) -> Self:
-        names = [branch_name(one) for one in ConcatE2E.inputs(self)]
+        names = [one for one in (*self.sequences, *self.vectors, self.pixels) if one is not None]
         if not names:
             raise ValueError("sequences: expected an input here, among `vectors` or as `pixels`, got none; name one")
-        if len(set(names)) < len(names):
-            raise ValueError(
-                f"sequences: expected names that differ in more than '.' and '_', got {names!r}; rename one"
-            )
+        check_branches(names, "sequences: ")
         return self
 
 

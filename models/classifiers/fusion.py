@@ -13,7 +13,7 @@ from fuseline.models.config import FrozenConfig, Names
 from fuseline.models.device import to_device, torch_device
 from fuseline.models.features import Block, Input, vectors_name
 from fuseline.models.network import NetworkConfig
-from fuseline.models.panel import PanelClassifier, branch_name
+from fuseline.models.panel import PanelClassifier, branch_name, check_branches
 from fuseline.models.stopping import MOST_EPOCHS
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ class FusionConfig(NetworkConfig):
     @field_validator("vectors")
     @classmethod
     def _other_branches(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len({branch_name(Input(vectors_name(name), Dense)) for name in names}) < len(names):
-            raise ValueError(f"expected names that differ in more than '.' and '_', got {list(names)!r}; rename one")
+        check_branches(names)
         return names
 
 

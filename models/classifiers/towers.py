@@ -10,7 +10,7 @@ from fuseline.models.columns import Dense, Pixels, Size
 from fuseline.models.config import FrozenConfig, Names
 from fuseline.models.features import Input, embedding_name, vectors_name
 from fuseline.models.image_networks import side_of
-from fuseline.models.panel import branch_name
+from fuseline.models.panel import branch_name, check_branches
 
 if TYPE_CHECKING:
     import torch
@@ -39,9 +39,7 @@ class TowersConfig(PictureConfig):
             raise ValueError(f"image: expected None beside pixels, got {self.image!r}; set pixels to null, or this")
         if self.pixels is None and self.image is None and not self.texts:
             raise ValueError("texts: expected a name without pixels and image, got none; name an input")
-        names = [one for one in (self.pixels, self.image, *self.texts) if one is not None]
-        if len({branch_name(Input(vectors_name(name), Dense)) for name in names}) < len(names):
-            raise ValueError(f"texts: expected names that differ in more than '.' and '_', got {names!r}; rename one")
+        check_branches([one for one in (self.pixels, self.image, *self.texts) if one is not None], "texts: ")
         return self
 
 

@@ -71,8 +71,8 @@ PRESETS = {
 }  # fmt: skip
 
 
-class BackboneConfig(FrozenConfig):
-    """Weights, layer and view of a network; None takes the preset's value."""
+class WeightFileConfig(FrozenConfig):
+    """Where the weight file of a network is."""
 
     weights: Path | None = runtime_option(
         None, description="Weight file; default: looked for by name in $FUSELINE_WEIGHTS and torch's hub cache"
@@ -81,6 +81,11 @@ class BackboneConfig(FrozenConfig):
     sha256: str | None = runtime_option(
         None, description="SHA-256 that the weight file must have, in hex; another file is refused"
     )
+
+
+class BackboneConfig(WeightFileConfig):
+    """Weights, layer and view of a network; None takes the preset's value."""
+
     layer: str = Field(
         "pooled",
         description="Layer that gives the embedding: pooled is what enters the last one; else a module's "

@@ -32,9 +32,9 @@ def _auc(should: Mask, wish: NDArray[np.float32]) -> float | None:
     yes, no = int(should.sum()), int((~should).sum())
     if not yes or not no:
         return None
-    _, place, counts = np.unique(wish, return_inverse=True, return_counts=True)
-    rank = np.cumsum(counts) - (counts - 1) / 2  # equal ones share the mean of their ranks
-    return float((rank[place][should].sum() - yes * (yes + 1) / 2) / (yes * no))
+    from scipy.stats import rankdata
+
+    return float((rankdata(wish)[should].sum() - yes * (yes + 1) / 2) / (yes * no))
 
 
 def call_curve(gains: NDArray[np.int64], wish: NDArray[np.float32], rates: NDArray[np.float64]) -> NDArray[np.int64]:

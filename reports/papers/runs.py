@@ -61,9 +61,7 @@ class DataSet:
 
     def decided(self, model: str, column: str) -> Mean | None:
         """Return the mean of a column of a decision on test, a share, in points; None where there is none."""
-        values = [row[column] for row in self.decisions(model) if row[column] is not None]
-        mean, std = spread([100 * value for value in values])
-        return None if mean is None else Mean(mean, std)
+        return mean_of_shares([row[column] for row in self.decisions(model) if row[column] is not None])
 
     def over(self, model: str, other: str) -> Difference | None:
         """Return by how much more often a model is right on test than another, with interval and paired test.
@@ -77,6 +75,12 @@ class DataSet:
         own = [_beside(row, said) for row in self.decisions(model) if row["best"] == other]
         back = [_beside(row, said).negated(said) for row in self.decisions(other) if row["best"] == model]
         return averaged(own or back)
+
+
+def mean_of_shares(values: list[float]) -> Mean | None:
+    """Return the mean of shares and their deviation, in points; None without any."""
+    mean, std = spread([100 * value for value in values])
+    return None if mean is None else Mean(mean, std)
 
 
 def _compared(run: ReportData, model: str, other: str, metric: str) -> Iterator[Difference]:

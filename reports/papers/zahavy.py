@@ -21,8 +21,7 @@ from fuseline.reports.papers.paper import Paper, Printed
 from fuseline.reports.papers.printed import Cell, Row, Table
 from fuseline.reports.papers.rows import ZAHAVY, models_of
 from fuseline.reports.papers.rules import ABOVE, TINY, Claim, Difference, Facts, Region, averaged, paired, unpaired
-from fuseline.reports.papers.runs import TEST, DataSet
-from fuseline.stores.results import spread
+from fuseline.reports.papers.runs import TEST, DataSet, mean_of_shares
 
 WALMART, LETTER = "Walmart", "Z"
 TEXT = "textcnn"  # the default of every decision
@@ -202,8 +201,7 @@ def _decided(data: DataSet, model: str, metric: str, column: str) -> Mean | None
         values = [row[a] - row[b] for row in rows]
     else:
         return data.decided(model, column)
-    mean, std = spread([100 * value for value in values])
-    return None if mean is None else Mean(mean, std)
+    return mean_of_shares(values)
 
 
 def _quadrants(data: DataSet) -> dict[str, Mean]:
@@ -218,12 +216,9 @@ def _quadrants(data: DataSet) -> dict[str, Mean]:
         sets = (tuple(chosen), (chosen[0],), (chosen[1],), ())
         for name, right in zip(QUADRANTS, sets, strict=True):
             if rows:
-                shares[name].append(100 * counts.get(right, 0) / sum(counts.values()))
-    return {
-        name: Mean(mean, std)
-        for name, (mean, std) in ((n, spread(own)) for n, own in shares.items())
-        if mean is not None
-    }
+                shares[name].append(counts.get(right, 0) / sum(counts.values()))
+    means = {name: mean_of_shares(own) for name, own in shares.items()}
+    return {name: mean for name, mean in means.items() if mean is not None}
 
 
 def _quadrant_table(values: Sequence[Value], data: Sequence[DataSet]) -> Table:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from fuseline.reports.markup import fill
+from fuseline.reports.markup import fill, p_text
 from fuseline.reports.measures import Measure
 from fuseline.reports.page_data import ReportData, by
 from fuseline.reports.section import Section
@@ -74,7 +74,7 @@ def _comparison(data: ReportData, split: str, measure: Measure, rows: list[dict[
             row["other"],
             single.get(row["other"], ""),
             f"{measure.difference(row['value'])} [{measure.difference(row['low'])}, {measure.difference(row['high'])}]",
-            f"{row['p']:.3f}" if row["p"] >= 0.001 else "< 0.001",
+            p_text(row["p"]),
             _verdict(row),
         )
         for row in pairs

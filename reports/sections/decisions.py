@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from fuseline.reports.markup import fill
+from fuseline.reports.markup import fill, p_text
 from fuseline.reports.page_data import ReportData
 from fuseline.reports.section import Section
 
@@ -121,7 +121,7 @@ def decision_tables(rows: Sequence[dict[str, Any]]) -> list[DecisionTable]:
 
 
 def _decision_texts(row: dict[str, Any]) -> dict[str, Any]:
-    p = "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
+    p = p_text(row["p"])
     auc = "" if row["choice_auc"] is None else f"{row['choice_auc']:.3f}"
     shares = [percent(row[name]) for name in ("called", "choice_accuracy", "choice_balanced")]
     after = [percent(row[name]) for name in ("choice_precision", "choice_recall")]

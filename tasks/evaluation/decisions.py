@@ -5,6 +5,7 @@ The oracle is right where any of the models is: an upper bound that knows the la
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -177,11 +178,8 @@ def calibration_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the calibration error of each model before and after a temperature; `valid` is the half that chose none."""
     names = classifier.between()
-    temperatures = {
-        at: temperature
-        for at, temperature in chosen_temperatures(shards, classifier, context).items()
-        if names[at] in config.calibrated
-    }
+    wanted = {at for at, name in enumerate(names) if name in config.calibrated}
+    temperatures = chosen_temperatures(shards, classifier, context, wanted)
     sums: dict[tuple[int, str], list[NDArray[np.float64]]] = {}
     for tables in of_half(shards, STACKED.tune, place=0)():
         for split, rows in scored_rows(tables[0], config.splits):
@@ -202,8 +200,10 @@ def calibration_rows(
         }  # fmt: skip
 
 
-def chosen_temperatures(shards: Shards, classifier: Any, context: Context) -> dict[int, float]:
-    """Return the temperature of each model that has one, by its place, fitted on one half of valid."""
+def chosen_temperatures(
+    shards: Shards, classifier: Any, context: Context, wanted: AbstractSet[int]
+) -> dict[int, float]:
+    """Return the temperature of each model at a wanted place that has one, fitted on one half of valid."""
     logits, truth, names = list[list[Logits]](), list[NDArray[np.bool_]](), pa.array(classifier.labels, pa.string())
     room = CELLS // len(names)
     for tables in of_half(shards, STACKED.fit, place=0)():
@@ -220,7 +220,7 @@ def chosen_temperatures(shards: Shards, classifier: Any, context: Context) -> di
     return {
         at: fitted_temperature(column.values[column.present], column.link, own[column.present])
         for at, column in enumerate(columns)
-        if column.link != "clipped"  # probabilities themselves
+        if at in wanted and column.link != "clipped"  # probabilities themselves
     }
 
 
