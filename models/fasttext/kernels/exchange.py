@@ -4,8 +4,8 @@ Cores that write the same cache line pass it to and fro, which takes longer than
 of the most frequent rows of U and W. It adds what a copy has gained to the shared row and goes on with the sum: for the
 row of rank r whenever all threads together have trained SPAN * r documents. At most one token in r is the one of rank
 r, so that between two exchanges a thread misses a few steps of the others, of whatever row. A W of which every document
-reads all is exchanged after WHOLE documents of all threads, V after every block, and everything at the end of a range.
-A single thread has no copies.
+reads all is exchanged after DENSE_SPAN documents of all threads, V after every block, and everything at the end of a
+range. A single thread has no copies.
 """
 
 from fuseline.models.fasttext.arrays import HIERARCHICAL, NEGATIVE
@@ -13,7 +13,7 @@ from fuseline.models.fasttext.kernels.jit import inlined, kernel
 from fuseline.models.fasttext.kernels.output_losses import own_from
 
 SPAN = 16  # documents of all threads between two exchanges of the most frequent row
-WHOLE = 8  # the same of a W of which every document reads all
+DENSE_SPAN = 8  # the same of a W of which every document reads all
 
 
 @kernel
@@ -39,7 +39,7 @@ def exchange_rows(p, spec, s, documents):  # type: ignore[no-untyped-def]
         exchange(p.W, s.own.W, s.base.W, first, n - min(rows, n), n)
     elif spec.loss == NEGATIVE:
         exchange(p.W, s.own.W, s.base.W, first, 0, min(rows, n))
-    elif documents >= WHOLE:
+    elif documents >= DENSE_SPAN:
         exchange(p.W, s.own.W, s.base.W, first, 0, n)
 
 
@@ -48,7 +48,7 @@ def exchange_due(p, spec, s, threads):  # type: ignore[no-untyped-def]
     """Count a step, and exchange what is due after it: twice as many rows half as often."""
     s.stepped[0] += 1
     documents = (s.stepped[0] & -s.stepped[0]) * spec.group * threads
-    if documents >= WHOLE:
+    if documents >= DENSE_SPAN:
         exchange_rows(p, spec, s, documents)
 
 
