@@ -25,7 +25,7 @@ from pydantic import (
 from fuseline.flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
 from fuseline.flows.presets import expand, with_preset
 from fuseline.models.columns import Codes, Dense, Pixels, Sequence
-from fuseline.models.config import FrozenConfig, added, key_values, runtime_option
+from fuseline.models.config import FrozenConfig, Names, added, key_values, runtime_option
 from fuseline.models.encoders import ENCODERS
 from fuseline.models.features import codes_name, embedding_name, hidden_name
 from fuseline.models.metrics.registry import Compared
@@ -35,8 +35,8 @@ from fuseline.stores.redaction import redacted_values
 from fuseline.tasks.documents.assignment import SplitConfig
 from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.documents.near_duplicates import DuplicatesConfig
+from fuseline.tasks.evaluation.drawn_vectors import MapsConfig
 from fuseline.tasks.evaluation.groups import checked_column
-from fuseline.tasks.evaluation.maps import MapsConfig
 from fuseline.tasks.evaluation.missing import MissingConfig
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig
 from fuseline.tasks.experiments.grid import SweepConfig
@@ -132,6 +132,10 @@ class ReportConfig(FrozenConfig):
     )
     contact_sheet: int = Field(24, ge=0, le=400, description="Images with what the detectors found in them")
     maps: MapsConfig = added(MapsConfig(), description="Maps of embeddings and of hidden layers, by t-SNE")
+    quadrants: Names | None = added(
+        None, max_length=2, description="One or two models that maps are coloured by: which of them are right; "
+        "default: the first two that a decision is between"
+    )  # fmt: skip
     metric: Compared | None = Field(
         None, description="What ranks the models; default: accuracy, or f1_micro where documents carry several labels"
     )
@@ -228,6 +232,11 @@ class Config(FrozenConfig):
             self._dense("report.vectors", name)
         for name in self.report.maps.embeddings:
             self._dense("report.maps.embeddings", name)
+        for name in self.report.quadrants or ():
+            _known("report.quadrants", name, self.models)
+        if self.report.maps.inside and not self.quadrants:
+            cure = "name one or two in report.quadrants"
+            raise ValueError(mismatch("report.maps.inside", "models that are right or wrong", "none", cure))
         for name in self.report.maps.hidden:
             _known("report.maps.hidden", name, self.models)
             if not has_hidden(self.models[name].kind):
@@ -262,6 +271,14 @@ class Config(FrozenConfig):
             cure = "give both the same number, or leave split.folds out"
             raise ValueError(mismatch("evaluation.folds", f"{assigned}, as split.folds", wanted, cure))
         return self
+
+    @property
+    def quadrants(self) -> tuple[str, ...]:
+        """Models whose quadrants are shown: those that are named, else the first two that a decision is between."""
+        if self.report.quadrants is not None:
+            return self.report.quadrants
+        between = (self.models[name].between() for name in sorted(self.models))
+        return next((models[:2] for models in between if models), ())
 
     @property
     def assignment(self) -> SplitConfig:

@@ -208,7 +208,8 @@ def _results(
             fit = fits[name]
             yield token_dictionary.stage(name, spec.kind, fit, counts, config.quantize, documents, report.tokens)
     mapped = {*map(embedding_name, report.maps.embeddings), *map(hidden_name, report.maps.hidden)}
-    yield from (maps.stage(node, documents, report.maps) for node in features.others if node.column in mapped)
+    asked = {name: predictions[name] for name in config.quadrants}
+    yield from (maps.stage(node, documents, report.maps, asked) for node in features.others if node.column in mapped)
     if config.detect and report.contact_sheet:
         yield contact_sheet.stage(config.detect, documents, features.detect, count=report.contact_sheet)
 
@@ -218,7 +219,7 @@ def _decisions(config: Config, features: Readable, predictions: Mapping[str, Sha
     told: set[tuple[str, ...]] = set()
     for name, spec in sorted(config.models.items()):
         if decisions.is_between(spec.kind):
-            models = decisions.models_of(spec)
+            models = spec.between()
             calibrated = tuple(one for one in models if all(one not in others for others in told))
             yield decisions.stage(
                 name, spec, features, predictions[name], splits=config.evaluation.splits,

@@ -4,6 +4,9 @@ import pyarrow as pa
 
 from fuseline.stores.schemas import column
 
+_MODELS = column("models", pa.list_(pa.string()), "models of `report.quadrants`; null without any")
+_RIGHT = column("right", pa.list_(pa.string()), "those of the models that are right, and no other; null likewise")
+
 # Scores of every class where an input is masked in every document; `condition` is that of RESULTS.
 MASKED_CLASSES = pa.schema(
     [
@@ -60,6 +63,27 @@ MAPS = pa.schema(
         column("purity", pa.float64(), "share of its nearest others with the same label; null without others"),
         column("silhouette", pa.float64(), "how much nearer its own class is than the next one, -1..1; or null"),
         column("seed", pa.int64(), "seed of the map and of the classes that are drawn"),
+        _MODELS,
+        _RIGHT,
+    ]
+)
+
+# Where the documents of one class lie on a map of their own (Miller et al. 2020, Figure 12).
+CLASS_MAPS = pa.schema(
+    [
+        column("vectors", pa.string(), "dataset of the vectors, such as embed/image"),
+        column("label", pa.string(), "the class: the first label of all of the map's documents"),
+        column("id", pa.string(), "id of the document"),
+        column("split", pa.string(), "train, valid or test"),
+        column("x", pa.float32(), "place on the map, by t-SNE"),
+        column("y", pa.float32(), "place on the map, by t-SNE"),
+        column(
+            "cosine", pa.float64(), "cosine of its vector and the mean of its class, -1..1: low = unlike the others"
+        ),
+        _MODELS,
+        _RIGHT,
+        column("predicted", pa.list_(pa.string()), "the best label of each of the models; null without input"),
+        column("seed", pa.int64(), "seed of the map and of the documents that are drawn"),
     ]
 )
 

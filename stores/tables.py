@@ -37,7 +37,7 @@ from fuseline.stores.schemas import (
     embedding,
     indices,
 )
-from fuseline.stores.score_schemas import CLASS_NEIGHBOURS, COMPARISONS, GROUPS, MAPS, MASKED_CLASSES
+from fuseline.stores.score_schemas import CLASS_MAPS, CLASS_NEIGHBOURS, COMPARISONS, GROUPS, MAPS, MASKED_CLASSES
 
 Form = Literal["table", "report", "shards", "runs", "versions", "sweep", "query"]
 
@@ -158,6 +158,9 @@ TABLES: dict[str, PublishedTable] = {
     ),
     "maps": PublishedTable(
         MAPS, "one row per document on a map of vectors, where `report.maps` names some", roles=("maps",)
+    ),
+    "class_maps": PublishedTable(
+        CLASS_MAPS, "one row per document on a map of its class, where `report.maps.inside` names some", roles=("maps",)
     ),
     "class_neighbours": PublishedTable(
         CLASS_NEIGHBOURS, "one row per class and class near to it in mapped vectors", roles=("maps",)

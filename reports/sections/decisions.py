@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from fuseline.reports.markup import fill, p_text
 from fuseline.reports.page_data import ReportData
+from fuseline.reports.quadrants import quadrant
 from fuseline.reports.section import Section
 
 MOST = 20  # labels whose quadrants are shown
@@ -144,7 +145,7 @@ def quadrant_tables(rows: Sequence[dict[str, Any]]) -> list[QuadrantTable]:
         labels = sorted(counts, key=lambda label: (-sum(counts[label].values()), str(label)))
         shown = [("all", everything), *((str(label), counts[label]) for label in labels[:MOST])]
         lines = [(name, sum(part.values()), [_part(part, one) for one in sets]) for name, part in shown]
-        columns = [_who(names, models) for names in sets]
+        columns = [quadrant(names, models) for names in sets]
         tables.append(QuadrantTable(", ".join(models), split, columns, lines, max(0, len(labels) - MOST)))
     return tables
 
@@ -152,12 +153,6 @@ def quadrant_tables(rows: Sequence[dict[str, Any]]) -> list[QuadrantTable]:
 def _part(counts: Mapping[tuple[str, ...], int], names: tuple[str, ...]) -> str:
     total = sum(counts.values())
     return percent(counts.get(names, 0) / total) if total else ""
-
-
-def _who(names: tuple[str, ...], models: tuple[str, ...]) -> str:
-    if not names:
-        return "none"
-    return "all" if len(names) == len(models) else f"{' and '.join(names)} only"
 
 
 def curve_tables(rows: Sequence[dict[str, Any]], seconds: Mapping[str, float]) -> list[CurveTable]:

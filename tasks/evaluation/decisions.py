@@ -248,9 +248,9 @@ def stage(
     reads = sources.reads(spec, "status", "split", "labels")
     options = spec.parsed()
     config = DecisionsConfig(
-        model=name, kind=spec.kind, models=models_of(spec), splits=splits, half=held_half(predictions), first=first,
+        model=name, kind=spec.kind, models=spec.between(), splits=splits, half=held_half(predictions), first=first,
         calibrated=calibrated,
-        others=_others(reads, models_of(spec)),
+        others=_others(reads, spec.between()),
         spares=isinstance(options, PolicyConfig) and options.of == "first" and options.inputs.startswith("cp"),
     )  # fmt: skip
     return Summary(
@@ -258,11 +258,6 @@ def stage(
         fits=predictions.fits, reads=(*reads, Read(predictions, ("label",))), summarise=look_into,
         unseen=unseen_splits(splits, config.half),
     )  # fmt: skip
-
-
-def models_of(spec: ModelConfig) -> tuple[str, ...]:
-    """Return the names of the models that a decision is between, the default first; none where it has its own."""
-    return tuple(one.name.removeprefix(logits_name("")) for one in spec.inputs() if one.kind is Logits)
 
 
 def _others(reads: Sequence[Read], names: Sequence[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Never, cast
 from pydantic import Field, model_validator
 
 from fuseline.models.classifier import BaseClassifier
+from fuseline.models.columns import Logits
 from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.pretrained import vectors_digest
@@ -57,14 +58,15 @@ class ModelConfig(FrozenConfig):
 
     def reads_logits(self) -> set[str]:
         """Return the models whose logits it reads."""
-        return self._behind(logits_name(""))
+        return set(self.between())
+
+    def between(self) -> tuple[str, ...]:
+        """Return the models that it decides between, the default first."""
+        return tuple(one.name.removeprefix(logits_name("")) for one in self.inputs() if one.kind is Logits)
 
     def reads_hidden(self) -> set[str]:
         """Return the models whose hidden vectors it reads."""
-        return self._behind(hidden_name(""))
-
-    def _behind(self, prefix: str) -> set[str]:
-        names = (column.name for column in self.inputs())
+        names, prefix = (column.name for column in self.inputs()), hidden_name("")
         return {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
 
 

@@ -70,7 +70,7 @@ def test_models_are_compared_and_scored_by_groups(tmp_path: Path) -> None:
 
 def test_vectors_are_mapped(tmp_path: Path) -> None:
     write(tmp_path, 60)
-    report = {"gallery": 1, "maps": {"embeddings": ["columns"], "splits": ["train", "valid", "test"]}}
+    report = {"gallery": 1, "maps": {"embeddings": ["columns"], "splits": ["train", "valid", "test"], "inside": ["x"]}}
     config = parse_config(values(tmp_path, evaluation={}, report=report))
     nodes, root = build(config), open_root(config.root)
     assert [node.name for node in nodes if node.role == "maps"] == ["maps/embed-columns"]
@@ -80,6 +80,14 @@ def test_vectors_are_mapped(tmp_path: Path) -> None:
     rows = pq.read_table(latest / "maps.parquet").to_pylist()
     assert {(row["vectors"], row["label"]) for row in rows} == {("embed/columns", "x"), ("embed/columns", "y")}
     assert len({(row["x"], row["y"]) for row in rows}) > 1
+    results = pq.read_table(latest / "predictions.parquet", columns=["id", "model", "label"]).to_pylist()
+    said = {(row["id"], row["model"]): row["label"] for row in results}
+    for row in rows:  # the models that `both` is between
+        assert row["models"] == ["text", "trees"]
+        assert row["right"] == [name for name in row["models"] if said[row["id"], name] == row["label"]]
+    inner = pq.read_table(latest / "class_maps.parquet").to_pylist()
+    assert {row["id"] for row in inner} == {row["id"] for row in rows if row["label"] == "x"}
+    assert all(row["predicted"] == [said[row["id"], name] for name in row["models"]] for row in inner)
     near = pq.read_table(latest / "class_neighbours.parquet").to_pylist()
     assert [(row["label"], row["other"], row["place"]) for row in near] == [("x", "y", 1), ("y", "x", 1)]
     assert '<section id="maps">' in (latest / "report.html").read_text()
@@ -94,11 +102,32 @@ def test_vectors_are_mapped(tmp_path: Path) -> None:
         ({"hidden": ["trees"]}, r"report.maps.hidden: expected 'a model with a hidden layer', got 'trees'; name"),
         ({"classes": 1}, r"report.maps.classes"),
         ({"embeddings": ["columns", "columns"]}, r"report.maps.embeddings"),
+        ({"inside": ["x", "x"]}, r"report.maps.inside"),
     ],
 )
 def test_what_has_no_map_is_refused(maps: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_config(values(Path("x"), report={"maps": maps}))
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        ({"quadrants": ["image"]}, r"report.quadrants: expected \['both', 'text', 'trees'\], got 'image'"),
+        ({"quadrants": ["text", "trees", "both"]}, r"report.quadrants"),
+        ({"quadrants": [], "maps": {"inside": ["x"]}}, r"report.maps.inside: expected 'models that .*got 'none'; name"),
+    ],
+)
+def test_quadrants_of_unknown_models_are_refused(report: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(values(Path("x"), report=report))
+
+
+def test_quadrants_are_those_of_the_first_decision_unless_others_are_named() -> None:
+    assert parse_config(values(Path("x"))).quadrants == ("text", "trees")
+    assert parse_config(values(Path("x"), report={"quadrants": ["both"]})).quadrants == ("both",)
+    assert parse_config(values(Path("x"), report={"quadrants": []})).quadrants == ()
+    assert parse_config(values(Path("x"), models={"text": {"kind": "tfidf_linear"}})).quadrants == ()
 
 
 def test_other_shares_score_again_and_fit_nothing(tmp_path: Path) -> None:

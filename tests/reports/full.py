@@ -20,7 +20,7 @@ from fuseline.stores.report_schemas import (
     STAGES,
 )
 from fuseline.stores.schemas import DRIFT, MODELS, QUARANTINE, RESULTS, SEARCHES, STATISTICS, TOKENS
-from fuseline.stores.score_schemas import CLASS_NEIGHBOURS, COMPARISONS, GROUPS, MAPS, MASKED_CLASSES
+from fuseline.stores.score_schemas import CLASS_MAPS, CLASS_NEIGHBOURS, COMPARISONS, GROUPS, MAPS, MASKED_CLASSES
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"
 VOID = {"meta", "br", "wbr", "img", "link", "hr"}
@@ -94,8 +94,27 @@ def full(name: str = "name") -> ReportData:
             schema=MASKED_CLASSES,
         ),
         "maps": pa.Table.from_pylist(
-            [dict(zip(MAPS.names, (name, name, "test", label, x, -x, 0.5, 0.1, 0), strict=True)) for x in (0.0, 1.5)],
+            [
+                dict(
+                    zip(MAPS.names, (name, name, "test", label, x, -x, 0.5, 0.1, 0, [name, "text"], right), strict=True)
+                )
+                for x, right in ((0.0, []), (1.5, [name]))
+            ],
             schema=MAPS,
+        ),
+        "class_maps": pa.Table.from_pylist(
+            [
+                {
+                    **dict.fromkeys(("vectors", "label", "id", "split"), name),
+                    **dict.fromkeys(("x", "y", "cosine"), 0.5),
+                    "models": [name],
+                    "right": right,
+                    "predicted": [predicted],
+                    "seed": 0,
+                }
+                for right, predicted in (([name], label), ([], None))
+            ],
+            schema=CLASS_MAPS,
         ),
         "class_neighbours": pa.Table.from_pylist(
             [dict(zip(CLASS_NEIGHBOURS.names, (name, label, 7, 1, other, 0.9), strict=True))], schema=CLASS_NEIGHBOURS

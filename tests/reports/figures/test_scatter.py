@@ -5,6 +5,7 @@ import re
 import pytest
 
 from fuseline.reports.figures.scatter import COLOURS, EDGE, SHAPES, SIDE, scatter
+from fuseline.reports.redact import shown
 
 
 def rows(n, labels=3):
@@ -32,3 +33,12 @@ def test_classes_differ_in_colour_or_shape():
     figure = scatter(rows(most, labels=most))
     marks = re.findall(r'd="M[^m]*(m[^"]*)" fill="([^"]*)" ', figure)
     assert len({*marks}) == most
+
+
+def test_groups_keep_their_colours_where_one_is_empty_and_a_mark_tells_what_was_predicted():
+    some = [{**row, "quadrant": "none", "predicted": ["<b>", None]} for row in rows(2)]
+    figure = scatter(some, by="quadrant", groups=["all", "none"])
+    assert re.findall('fill="(#[^"]*)" fill-opacity', figure) == [COLOURS[1]] * 2
+    assert "<title>d0: none (&lt;b&gt;, nothing)</title>" in figure
+    assert figure.count('class="key"') == 2
+    assert shown(figure) == ["d0", "d1"]

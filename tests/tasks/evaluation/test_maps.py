@@ -6,10 +6,12 @@ import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.preprocessing import normalize
 
+from fuseline.stores.errors import AlignmentError
 from fuseline.stores.score_schemas import CLASS_NEIGHBOURS, MAPS
 from fuseline.tasks.engine.nodes import Context
 from fuseline.tasks.evaluation import maps
-from fuseline.tasks.evaluation.maps import MapsConfig, VectorMapConfig, map_vectors
+from fuseline.tasks.evaluation.drawn_vectors import MapsConfig
+from fuseline.tasks.evaluation.maps import VectorMapConfig, map_vectors
 from tests.tasks.evaluation.test_evaluate import documents
 
 CLASSES = [f"c{i}" for i in range(6)]
@@ -30,6 +32,57 @@ def stream(n, size, *, present=None):
     lists = pa.FixedSizeListArray.from_arrays(pa.array(X.reshape(-1)), 5)
     vectors = pa.table({"present": pa.array(has), "embedding": lists})
     return (lambda: ([one.slice(lo, size) for one in (known, vectors)] for lo in range(0, n, size))), truth, X
+
+
+def answers(truth, right, size):
+    """Return shards of the predictions of two models; `right` (n, 2) is whether they are."""
+    tables = [
+        pa.table({
+            "id": [f"d{i}" for i in range(len(truth))],
+            "label": [CLASSES[c] if hit else None if c % 2 else "other" for c, hit in zip(truth, own, strict=True)],
+        })
+        for own in right.T
+    ]  # fmt: skip
+    return [[one.slice(lo, size) for one in tables] for lo in range(0, len(truth), size)]
+
+
+def test_who_is_right_is_told_of_every_document_on_a_map_and_of_those_of_a_class():
+    shards, truth, X = stream(90, 20)
+    right = np.random.default_rng(1).random((90, 2)) < 0.5
+    guessed = answers(truth, right, 20)
+    maps_of = MapsConfig(splits=("train", "test"), inside=("c1", "nothing has it"), documents=100)
+    config = VectorMapConfig(vectors="embed/x", maps=maps_of, models=("text", "image"))
+    tables = map_vectors(
+        lambda: ([*one, *two] for one, two in zip(shards(), guessed, strict=True)), config, Context("", {}, {})
+    )
+    rows = tables["maps"].to_pylist()
+    assert len(rows) == 90
+    for row in rows:
+        hit = right[int(row["id"][1:])]
+        assert row["right"] == [name for name, one in zip(("text", "image"), hit, strict=True) if one]
+        assert row["models"] == ["text", "image"]
+    inner = tables["class_maps"].to_pylist()
+    assert {row["id"] for row in inner} == {f"d{i}" for i in np.flatnonzero(truth == 1)}
+    cosine = cosine_similarity(X, normalize(X)[truth == 1].mean(axis=0)[None])[:, 0]
+    for row in inner:
+        i = int(row["id"][1:])
+        assert (row["label"], row["vectors"], row["cosine"]) == ("c1", "embed/x", pytest.approx(cosine[i], abs=1e-5))
+        assert row["predicted"] == [("c1" if hit else None) for hit in right[i]]
+        assert row["right"] == [name for name, hit in zip(("text", "image"), right[i], strict=True) if hit]
+
+
+def test_without_models_nobody_is_asked():
+    rows, _ = mapped(stream(40, 40)[0], splits=("test",), inside=("c1",))
+    assert {(row["models"], row["right"]) for row in rows} == {(None, None)}
+
+
+def test_predictions_of_other_documents_are_refused():
+    shards, truth, _ = stream(20, 20)
+    (guessed,) = answers(truth[::-1], np.ones((20, 1), bool), 20)
+    with pytest.raises(AlignmentError, match="predictions: expected"):
+        other = guessed[0].take(list(range(20))[::-1])
+        config = VectorMapConfig(vectors="embed/x", maps=MapsConfig(), models=("m",))
+        map_vectors(lambda: ([*one, other] for one in shards()), config, Context("", {}, {}))
 
 
 def mapped(shards, **options):
