@@ -12,8 +12,11 @@ from fuseline.models.network import NetworkClassifier, NetworkConfig
 from fuseline.models.subset import HashedPart
 
 REFINED = 2  # neighbours of the best rate that are tried on the most documents
-MOST_EPOCHS = 60  # passes of a trial at most
-SELECT, PATIENCE = "p_at_1", 5  # what decides, and epochs without a better one after which a trial stops
+SELECT = "p_at_1"  # what decides
+# Passes of a trial at most, and passes without a better one after which it stops. A pass over few documents is few
+# steps, so that both are counted in steps as well, and the longer one holds.
+MOST_EPOCHS, MOST_STEPS = 60, 1000
+PATIENCE, PATIENT_STEPS = 5, 150
 
 
 def choose_by_stopping(
@@ -28,12 +31,12 @@ def choose_by_stopping(
         return choose_by_fitting(kind, config, train, valid)
     names = [name for name in open_options(config) if name != "epochs"]
     epochs: dict[str, int] = {}  # by options and documents
-    stop = {"epochs": max(choices(config, "epochs") or [config.epochs]), "select": SELECT, "patience": PATIENCE}
 
     def trial(
         options: dict[str, Any], size: int, part: HashedPart, held_out: HashedPart, seed: int
     ) -> tuple[float, float]:
-        facts: dict[str, Any] = {**kind(config.chosen(**options, **stop)).fit(part, held_out, seed=seed).facts}
+        longest = config.chosen(**options, **limits(size, config.batch), select=SELECT)
+        facts: dict[str, Any] = {**kind(longest).fit(part, held_out, seed=seed).facts}
         epochs[repr((options, size))] = best = facts["best_epoch"]
         return facts[f"valid_{SELECT}"][best - 1], 0.0
 
@@ -47,3 +50,9 @@ def choose_by_stopping(
         return Chosen({}, {})
     best = with_epochs(found.best)
     return Chosen(best.options, Search(best, tuple(map(with_epochs, found.trials))).as_dict())
+
+
+def limits(documents: int, batch: int) -> dict[str, int]:
+    """Return the most `epochs` of a trial over so many documents, and its `patience`."""
+    steps = -(-documents // batch)  # of a pass
+    return {"epochs": max(MOST_EPOCHS, -(-MOST_STEPS // steps)), "patience": max(PATIENCE, -(-PATIENT_STEPS // steps))}

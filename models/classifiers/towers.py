@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from fuseline.models.automatic import Chosen, automatic
 from fuseline.models.classifiers.image_cnn import PictureClassifier, PictureConfig
 from fuseline.models.columns import Dense, Pixels, Size
 from fuseline.models.config import FrozenConfig, Names
-from fuseline.models.features import Input, embedding_name, vectors_name
+from fuseline.models.features import Features, Input, embedding_name, vectors_name
 from fuseline.models.image_networks import side_of
 from fuseline.models.panel import branch_name, check_branches
+from fuseline.models.stopping import MOST_EPOCHS
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +29,14 @@ class TowersConfig(PictureConfig):
     tuning: int = Field(512, ge=1, le=65536, description="Units of the layers that tune the vector of a text")
     tuning_layers: int = Field(1, ge=0, le=9, description="Layers that tune the vector of a text; 0: none")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of the panel set to 0 while training")
+    lr: float = automatic(
+        0.001, choices=(0.0003, 0.001, 0.003, 0.01), gt=0,
+        description="Learning rate; where pictures are read auto is 0.001: a trial costs as much as the training",
+    )  # fmt: skip
+    epochs: int = automatic(
+        20, choices=range(1, MOST_EPOCHS + 1), ge=1,
+        description="Passes over the training rows; where pictures are read auto is 20",
+    )  # fmt: skip
 
     @property
     def starts_from_file(self) -> bool:
@@ -59,6 +69,9 @@ class Towers(PictureClassifier):
         pictures = () if config.pixels is None else (Input(embedding_name(config.pixels), Pixels),)
         vectors = (*(() if config.image is None else (config.image,)), *config.texts)
         return (*pictures, *(Input(vectors_name(name), Dense) for name in vectors))
+
+    def _choice(self, train: Features, valid: Features | None) -> Chosen:
+        return super()._choice(train, valid) if self.config.pixels is None else Chosen({}, {})
 
     def _pictures(self) -> str | None:
         return None if self.config.pixels is None else embedding_name(self.config.pixels)

@@ -15,6 +15,7 @@ from fuseline.models.columns import Sequence
 from fuseline.models.features import Block
 from fuseline.models.metrics.registry import scores
 from fuseline.models.scoring import count
+from fuseline.models.stopping import limits
 from tests.models.synthetic import Blocks
 
 QUICK = {"dim": 6, "maps": 5, "epochs": 2, "lr": 0.01, "batch": 16}
@@ -155,10 +156,17 @@ def test_epochs_are_those_after_which_valid_was_best(given: dict[str, float]) ->
     assert chosen["epochs"] == model.facts["epochs"] == model.config.epochs
     assert set(chosen) == ({"epochs"} if given else {"lr", "epochs"})
     assert next(trial for trial, taken in trials_of(search) if taken)["score"] == search["valid_p1"]
-    stopped = TextCNNConfig.model_validate(
-        {**config.model_dump(), **chosen, "select": "p_at_1", "patience": 5, "epochs": 60}
-    )
+    stopped = TextCNNConfig.model_validate({**config.model_dump(), **chosen, "select": "p_at_1", **limits(120, 64)})
     assert TextCNN(stopped).fit(Blocks(train), Blocks(valid), seed=0).facts["best_epoch"] == chosen["epochs"]
+
+
+@pytest.mark.parametrize(
+    ("documents", "batch", "epochs", "patience"),
+    # 1,000 steps and 150 without a better one where a pass is few of them, else 60 passes and 5.
+    [(571, 128, 200, 30), (1, 128, 1000, 150), (4672, 128, 60, 5), (20_000, 64, 60, 5), (1874, 128, 67, 10)],
+)
+def test_a_trial_over_few_documents_has_more_passes(documents: int, batch: int, epochs: int, patience: int) -> None:
+    assert limits(documents, batch) == {"epochs": epochs, "patience": patience}
 
 
 def test_without_valid_a_tenth_of_the_training_documents_chooses() -> None:

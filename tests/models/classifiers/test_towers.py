@@ -105,6 +105,19 @@ def test_a_panel_without_pictures_reads_no_weights(monkeypatch: pytest.MonkeyPat
     assert TowersConfig(pixels=None, architecture="vgg16", pretrained=True).start_digest() == ""
 
 
+def test_rate_and_passes_are_tried_where_no_picture_is_read() -> None:
+    block, small = documents(), {"tuning": 5, "batch": 16, "texts": ["title"]}
+    tried = Towers(TowersConfig(pixels=None, **small)).fit(Blocks(block), Blocks(documents(seed=1)), seed=0)
+    search: Any = tried.facts["search"]
+    assert {"lr", "epochs"} == set(search["chosen"])
+    assert tried.config.epochs == tried.facts["epochs"] == search["chosen"]["epochs"]
+    config = TowersConfig(architecture="mobilenet_v2", freeze_fraction=1.0)
+    assert {"lr", "epochs"} <= set(config.automatic)
+    calm = Towers(config)
+    calm.choose_options(Blocks(block), None)
+    assert (calm.config.lr, calm.config.epochs, calm.config.automatic, calm.search) == (0.001, 20, (), {})
+
+
 def test_what_cannot_be_is_refused() -> None:
     for options, wrong in (
         ({"image": "image"}, "image: expected None beside pixels, got 'image'"),
