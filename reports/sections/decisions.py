@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from fuseline.reports.figures.curves import Curve, curves
 from fuseline.reports.markup import fill, p_text
 from fuseline.reports.page_data import ReportData
 from fuseline.reports.quadrants import quadrant
@@ -37,6 +38,7 @@ TEMPLATE = """\
 {% endfor %}
 {% for table in curves %}
 <h3>How often the second model is asked, {{ table.split }}: {{ table.title }}</h3>
+{{ table.figure or "" }}
 <div class="scroll"><table>
 <thead><tr><th>asked by</th>{% for rate in table.rates %}<th class="n">{{ rate }}</th>{% endfor %}</tr></thead>
 <tbody>{% for name, texts in table.rows %}<tr><td>{{ name }}</td>{% for text in texts %}<td class="n">{{ text }}</td>{% endfor %}</tr>{% endfor %}</tbody>
@@ -82,6 +84,7 @@ class CurveTable(NamedTuple):
 
     title: str
     split: str
+    figure: Markup | None  # of every stored rate
     rates: list[str]
     rows: list[tuple[str, list[str]]]
     saved: str
@@ -170,10 +173,13 @@ def curve_tables(rows: Sequence[dict[str, Any]], seconds: Mapping[str, float]) -
             ways.setdefault(name, []).append(row)
         for curve in ways.values():
             curve.sort(key=lambda row: row["rate"])
+        drawn = [Curve(name, [(row["rate"], row["accuracy"]) for row in curve]) for name, curve in sorted(ways.items())]
+        said = f"Per cent of right documents by the share for which {models[1]} is asked"
+        figure = curves(drawn, title=said, axis=f"documents for which {models[1]} is asked")
         rates = [percent(row["rate"]) + " %" for row in next(iter(ways.values()))[::EVERY]]
         lines = [(name, [percent(row["accuracy"]) for row in curve[::EVERY]]) for name, curve in sorted(ways.items())]
         spared = max((row["spared"] for row in own), key=len)
-        tables.append(CurveTable(", ".join(models), split, rates, lines, _saved(spared, seconds)))
+        tables.append(CurveTable(", ".join(models), split, figure, rates, lines, _saved(spared, seconds)))
     return tables
 
 

@@ -39,6 +39,9 @@ def test_saved_time_is_that_of_the_stages_of_this_run() -> None:
     (table,) = curve_tables(rows, {"embed/image": 0.004, "clean/text": 1.0})
     assert table.rates == ["0.0 %", "100.0 %"]
     assert table.rows == [("doubt of text", ["50.0", "60.0"]), ("p", ["50.0", "60.0"])]
+    assert table.figure is not None
+    assert table.figure.count('class="line"') == 2
+    assert "documents for which image is asked" in table.figure
     assert "saves embed/image, predict/logits-image: 4 ms of work a document in this run" in table.saved
     assert "not measured, as nothing was made in this run: predict/logits-image." in table.saved
     (table,) = curve_tables(rows[3:], {})
