@@ -19,6 +19,7 @@ from fuseline.models.metrics.registry import scores
 from fuseline.models.scoring import count
 from fuseline.models.training import Gather, Trainer, TrainingConfig
 from fuseline.models.training.losses import LOSSES
+from fuseline.models.training.tasks import LabelTask
 from fuseline.models.training.trainer import reproducible
 from fuseline.plain import JsonObject
 
@@ -105,7 +106,8 @@ class NetworkClassifier(BaseClassifier):
         self.sizes = {one.name: first.column(*one).size for one in inputs_of(type(self), self.config)}
         evaluate = None if valid is None else partial(self._evaluate, valid)
         self.counts = classes.counts.astype(np.float64), float(classes.documents)
-        module, self.facts = Trainer(self.config, seed, scratch).fit(self, train, classes, evaluate=evaluate)
+        task = LabelTask(self.config, classes, multi_label=self.multi_label)
+        module, self.facts = Trainer(self.config, seed, scratch).fit(self, train, task, evaluate=evaluate)
         self._take(module)
 
     def _evaluate(self, valid: Features, module: "torch.nn.Module") -> dict[str, float]:

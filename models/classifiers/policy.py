@@ -22,6 +22,7 @@ from fuseline.models.features import Block, Features, Input, vectors_name
 from fuseline.models.labels import Classes, label_pairs, labelled
 from fuseline.models.scoring import single
 from fuseline.models.training import Gather, Trainer, TrainingConfig
+from fuseline.models.training.tasks import LabelTask
 from fuseline.plain import JsonObject
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ class Policy(Stacked):
             self._take(module)
             return {"p_at_1": self._tune(tuning)}
 
-        module, facts = Trainer(config, seed, scratch).fit(self, choices, classes, evaluate=evaluate)
+        task = LabelTask(config, classes, multi_label=self.multi_label)
+        module, facts = Trainer(config, seed, scratch).fit(self, choices, task, evaluate=evaluate)
         self._take(module)
         tuned = self._tune(tuning)
         should = dict(zip(self.config.models, counts.tolist(), strict=True))

@@ -15,15 +15,14 @@ from fuseline.models.columns import Size
 from fuseline.models.device import Batches, out_of_memory, to_device
 from fuseline.models.errors import TrainingError
 from fuseline.models.features import Block, Features
-from fuseline.models.labels import Classes, labelled
 from fuseline.models.metrics.registry import METRICS
 from fuseline.models.progress import note, note_doing
 from fuseline.models.training.config import TrainingConfig
 from fuseline.models.training.dropout import Gather, Maskable
-from fuseline.models.training.losses import LOSSES, class_weights
 from fuseline.models.training.optimizers import build_optimizer
 from fuseline.models.training.schedules import Plateau, factor
 from fuseline.models.training.state import TrainingState, load_state, optimizer_tensors, restore_optimizer, save_state
+from fuseline.models.training.tasks import Task, Truth
 
 if TYPE_CHECKING:
     import torch
@@ -46,15 +45,11 @@ class Family(Protocol):
         """Kind and width of each input, by name."""
 
     @property
-    def multi_label(self) -> bool:
-        """Whether a document may have several labels."""
-
-    @property
     def bias(self) -> str:
         """Name of the network's parameter that is added to the logits; "" = none."""
 
     def module(self, sizes: dict[str, Size], C: int) -> "torch.nn.Module":
-        """Return the untrained network: batch tensors by name -> logits (n, C)."""
+        """Return the untrained network: batch tensors by name -> (n, C), see `Result` of the tasks."""
 
     def gather(self, block: Block) -> Gather:
         """Return what makes the arrays of a batch, by name, of the places (m,) of its documents in the block."""
@@ -73,7 +68,7 @@ class Group(NamedTuple):
 
     n: int
     inputs: Maskable
-    truth: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+    truth: Truth
 
 
 @dataclass
@@ -100,15 +95,14 @@ class Loop:
         self,
         config: TrainingConfig,
         family: Family,
-        classes: Classes,
+        task: Task,
         device: "torch.device",
     ) -> None:
         """Make the network and its optimiser; the random stream must have been seeded."""
         import torch
 
-        self.config, self.family, self.classes, self.device = config, family, classes, device
-        self.loss = LOSSES[config.loss_name(multi_label=family.multi_label)]
-        self.module = family.module(family.sizes, len(classes.names))
+        self.config, self.family, self.task, self.device = config, family, task, device
+        self.module = family.module(family.sizes, task.outputs)
         self._start_bias()
         self.module.to(device)
         groups = [(group.match, group.lr, group.options) for group in config.groups]
@@ -116,8 +110,7 @@ class Loop:
         named = ((name, one) for name, one in self.module.named_parameters() if one.requires_grad)
         options = config.optimizer_options
         self.optimizer = build_optimizer(config.optimizer, named, lr=config.lr, options=options, groups=groups)
-        weights = class_weights(config.class_weights, classes.counts, classes.documents)
-        self.weights = None if weights is None else torch.from_numpy(weights).to(device)
+        self.objective = task.objective(device)
         self.schedule = config.schedule_values()
         self.batches = Batches(family.kind)
         self.at, self.order = Position(), None
@@ -155,9 +148,9 @@ class Loop:
             yield from self.groups
             return
         kept, room = list[Group](), self.config.memory_mb << 20
-        for block in grouped(labelled(train)):
+        for block in grouped(self.task.blocks(train)):
             inputs = Maskable.of(self.family.gather, block, self.maskable)
-            group = Group(len(block), inputs, self.classes.truth(block.labels))
+            group = Group(len(block), inputs, self.task.truth(block))
             room -= (2 + len(self.maskable)) * block.nbytes  # what is gathered from may be a copy
             if room >= 0:
                 kept.append(group)
@@ -178,7 +171,7 @@ class Loop:
             masked = inputs.parts(rows, self.config.modality_dropout)
             self._step([Part(gather, rows[places], own[places]) for gather, places in masked])
             self.at.offset = lo + len(rows)
-            note(self.at.documents, self.classes.documents)
+            note(self.at.documents, self.task.documents)
             self.steps += 1
             if self.steps % CHECKED == 0:
                 self._check()
@@ -220,14 +213,13 @@ class Loop:
         batch = {name: to_device(array, self.device) for name, array in gather(rows).items()}
         mixed = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mixed):
-            logits = self.module(batch)
-        target = to_device(truth, self.device)
-        loss = self.loss.mean(logits.float(), target, self.weights, self.config.positive_weight) * (len(rows) / n)
+            result = self.module(batch)
+        loss = self.objective(result, to_device(truth, self.device)) * (len(rows) / n)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _set_rate(self, n: int) -> None:
-        documents, at = self.classes.documents, self.at
+        documents, at = self.task.documents, self.at
         whole, seen = documents * self.config.epochs, documents * at.epoch + at.documents
         share = at.scale * factor(
             self.config.schedule,
@@ -293,9 +285,8 @@ class Loop:
             return
         if not self.family.bias:
             raise ValueError(f"bias: expected 'zero' for {self.family.kind}, got {self.config.bias!r}; leave it out")
-        start = self.loss.bias(self.classes.counts.astype(np.float64), float(self.classes.documents))
         with torch.no_grad():
-            self.module.get_parameter(self.family.bias).copy_(torch.from_numpy(start))
+            self.module.get_parameter(self.family.bias).copy_(torch.from_numpy(self.task.start()))
 
 
 @dataclass

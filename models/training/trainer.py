@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fuseline.models.config import key_values
 from fuseline.models.device import torch_device
 from fuseline.models.features import Features
-from fuseline.models.labels import Classes
 from fuseline.models.training.config import TrainingConfig
 from fuseline.models.training.loop import Evaluate, Family, Loop, StateStore
+from fuseline.models.training.tasks import Task
 
 if TYPE_CHECKING:
     import torch
@@ -45,13 +45,13 @@ class Trainer:
     seed: int
     scratch: Path | None = None
 
-    def fit(self, family: Family, train: Features, classes: Classes, *, evaluate: Evaluate | None = None) -> Trained:
-        """Train a network on the labelled documents of `train`.
+    def fit(self, family: Family, train: Features, task: Task, *, evaluate: Evaluate | None = None) -> Trained:
+        """Train a network on documents of `train`.
 
         Args:
             family: gives the network and the arrays of a batch.
             train: features of the training documents.
-            classes: of `train`.
+            task: what it learns of them.
             evaluate: returns metrics on valid of a network, by name; needed to `select` by one.
 
         Raises:
@@ -64,11 +64,11 @@ class Trainer:
             raise ValueError(f"valid: expected documents to select by {config.select!r}, got none; set `split.valid`")
         device = torch_device(config.device)
         with reproducible(self.seed, config.threads, device):
-            loop = Loop(config, family, classes, device)
+            loop = Loop(config, family, task, device)
             loop.run(train, evaluate, self._store(family.kind, device))
         at = loop.at
         facts: dict[str, Any] = {
-            "epochs": len(at.losses), "loss_per_epoch": at.losses, "documents": classes.documents
+            "epochs": len(at.losses), "loss_per_epoch": at.losses, "documents": task.documents
         }  # fmt: skip
         if config.select is not None:
             facts |= {"best_epoch": at.best + 1, f"valid_{config.select}": at.metrics}

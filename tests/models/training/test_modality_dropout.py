@@ -11,6 +11,7 @@ from fuseline.models.labels import classes_of
 from fuseline.models.training import loop as loops
 from fuseline.models.training.dropout import Maskable
 from fuseline.models.training.loop import Loop
+from fuseline.models.training.tasks import LabelTask
 from tests.models.reference import accuracy, fitted, with_text_embedding
 from tests.models.synthetic import Blocks, documents
 from tests.models.training.linear_family import data, fit
@@ -72,7 +73,7 @@ def test_the_gradient_is_that_of_the_masked_documents(block):
     model._take_labels(classes.names, classes.most)
     model.sizes = {name: block.columns[name].size for name in NAMES}
     torch.manual_seed(0)
-    run = Loop(model.config, model, classes, CPU)
+    run = Loop(model.config, model, LabelTask(model.config, classes, multi_label=model.multi_label), CPU)
     (group,) = run._groups(Blocks(block))
     rows, truth = np.arange(60), classes.truth(block.labels)
     parts = [loops.Part(gather, rows[own], truth(rows[own])) for gather, own in group.inputs.parts(rows, 0.5)]

@@ -14,6 +14,7 @@ from fuseline.models.config import key_values
 from fuseline.models.errors import TrainingError
 from fuseline.models.labels import classes_of
 from fuseline.models.training.loop import Loop, Part
+from fuseline.models.training.tasks import LabelTask
 from tests.models.synthetic import Blocks
 from tests.models.training.linear_family import Linear, LinearConfig, bits, data, fit
 
@@ -27,7 +28,7 @@ def loop(block, **options: Any) -> Loop:
     model._take_labels(classes.names, classes.most)
     model.sizes = {one.name: block.column(*one).size for one in model.inputs(model.config)}
     torch.manual_seed(0)
-    return Loop(model.config, model, classes, CPU)
+    return Loop(model.config, model, LabelTask(model.config, classes, multi_label=model.multi_label), CPU)
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -79,7 +80,7 @@ def test_the_gradient_of_a_batch_does_not_depend_on_its_parts(n, part, several, 
     block = data(24, several=several)
     run = loop(block, loss=loss, class_weights="sqrt")
     gather, rows = run.family.gather(block), np.arange(n)
-    truth = run.classes.truth(block.labels)(rows)
+    truth = run.task.truth(block)(rows)
     found = []
     for size in (None, part):
         run.batches.largest = size
