@@ -49,7 +49,7 @@ from fuseline.tasks.stages.embed_columns import TabularEmbedConfig
 from fuseline.tasks.stages.embed_indices import IndexEmbedConfig
 from fuseline.tasks.stages.hidden import has_hidden
 from fuseline.tasks.stages.quantize import QuantizeConfig
-from fuseline.tasks.stages.registry import StageConfig, making
+from fuseline.tasks.stages.registry import StageConfig, making, stages_in_order
 from fuseline.tasks.stages.train import ModelConfig, has_branches, in_order
 
 
@@ -226,6 +226,11 @@ class Config(FrozenConfig):
         for field, names in (("sweep.models", self.sweep.models), ("sweep.grids", self.sweep.grids)):
             for name in names:
                 _known(field, name, self.models)
+        for name, stage in self.stages.items():
+            readable = {**self.embed, **{k: v for kind in stage.takes for k, v in making(self.stages, kind).items()}}
+            for one in stage.reads():
+                _known(f"stages.{name}.options.inputs", one, readable)
+        stages_in_order(self.stages)
         for name, quantize in self.quantize.items():
             self._dense(f"quantize.{name}.embedding", quantize.embedding)
         for name in self.report.vectors:

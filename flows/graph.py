@@ -44,7 +44,7 @@ from fuseline.tasks.stages import (
     train,
     vector_tables,
 )
-from fuseline.tasks.stages.registry import STAGES
+from fuseline.tasks.stages.registry import STAGES, stages_in_order
 from fuseline.tasks.stages.train import Readable, in_order, with_bases
 
 EMBED: dict[type[FrozenConfig], Callable[[str, Never, embed.Sources], ShardStage]] = {
@@ -111,10 +111,10 @@ def _build(config: Config) -> list[Node]:
         name: EMBED[type(spec)](name, cast(Never, spec), sources) for name, spec in sorted(config.embed.items())
     }
     features = Readable(documents, cleaned, detected, (*embedded.values(), *cropped.values()))
-    embedded |= {
-        name: STAGES[spec.stage].node(name, cast(Never, spec.parsed()), features)
-        for name, spec in sorted(config.stages.items())
-    }
+    for name in stages_in_order(config.stages):
+        spec = config.stages[name]
+        embedded[name] = STAGES[spec.stage].node(name, cast(Never, spec.parsed()), features)
+        features = features._replace(others=(*features.others, embedded[name]))
     codes = {
         name: quantize.stage(name, spec, documents, embedded[spec.embedding])
         for name, spec in sorted(config.quantize.items())

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,10 @@ from fuseline.models.checkpoint import Checkpoint
 from fuseline.models.classifier import BaseClassifier, ClassifierConfig, Link
 from fuseline.models.columns import Size
 from fuseline.models.config import FrozenConfig
-from fuseline.models.device import Batches, to_device, torch_device
 from fuseline.models.features import Block, Features, inputs_of
 from fuseline.models.labels import Classes
 from fuseline.models.metrics.registry import scores
+from fuseline.models.running import run_rows, saved_state
 from fuseline.models.scoring import count
 from fuseline.models.training import Gather, Trainer, TrainingConfig
 from fuseline.models.training.losses import LOSSES
@@ -75,20 +75,8 @@ class NetworkClassifier(BaseClassifier):
 
     def _run(self, block: Block, function: "Callable[[dict[str, torch.Tensor]], torch.Tensor]", width: int) -> F32:
         """Return what a function of the network makes of documents, (n, width)."""
-        import torch
-
-        device, batches, gather = torch_device(self.config.device), Batches(self.kind), self.gather(block)
-        self.network.to(device)
-        mixed = self.config.precision == "bfloat16"
-
-        def run(rows: Any) -> F32:
-            batch = {name: to_device(array, device) for name, array in gather(np.asarray(rows)).items()}
-            with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
-                return np.asarray(function(batch).float().cpu().numpy(), np.float32)
-
-        rows, size = range(len(block)), self.config.batch
-        parts = [batches(run, rows[lo : lo + size]) for lo in range(0, len(block), size)]
-        return np.concatenate([np.zeros((0, width), np.float32), *parts])
+        gather = self.gather(block)
+        return run_rows(self.network, function, gather, len(block), width, config=self.config, name=self.kind)
 
     def describe(self) -> JsonObject:
         parameters = sum(array.size for array in self._arrays().values())
@@ -128,10 +116,5 @@ class NetworkClassifier(BaseClassifier):
 
         with reproducible(0, 1, torch.device("cpu")):  # its first weights are drawn, and replaced below
             network = self.blank(self.sizes, len(self.labels))
-        arrays = {
-            name: saved.array(name, getattr(np, str(tensor.dtype).removeprefix("torch.")), *tensor.shape)
-            for name, tensor in network.state_dict().items()
-        }
-        state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        network.load_state_dict(state, assign=True)
+        network.load_state_dict(saved_state(saved, network), assign=True)
         self.network = network.eval()

@@ -1,6 +1,7 @@
 """Stages that a configuration adds by name under `stages`: each makes one more dataset for models to read."""
 
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import ClassVar, Never, Protocol
 
 from pydantic import Field, model_validator
@@ -11,6 +12,7 @@ from fuseline.plugins import Registry
 from fuseline.stores.errors import mismatch
 from fuseline.tasks.engine.nodes import ShardStage
 from fuseline.tasks.options import parse_options
+from fuseline.tasks.stages.learned import LearnedCodes
 from fuseline.tasks.stages.pixels import PixelsStage
 from fuseline.tasks.stages.sequences import WordSequence
 from fuseline.tasks.stages.train import Readable
@@ -28,11 +30,17 @@ class Stage(Protocol):
         """Return the node `embed/NAME` of a stage, which models read by that name; codebooks read vectors alone.
 
         It reads documents, clean text, detections and embeddings; `config` is of the type `Config`. A stage that makes
-        anything else than vectors says so in a class variable `makes`, a kind of column.
+        anything else than vectors says so in a class variable `makes`, a kind of column. One that reads other stages
+        has a static method `reads`, of the names of embeddings and stages that a configuration of it names, and
+        `takes`, the kinds of columns that these may make.
         """
 
 
-OURS: tuple[type[Stage], ...] = (WordSequence, PixelsStage)  # those of the pipeline are wired in flows/graph.py
+OURS: tuple[type[Stage], ...] = (
+    WordSequence,
+    PixelsStage,
+    LearnedCodes,
+)  # those of the pipeline are wired in flows/graph.py
 STAGES: Registry[type[Stage]] = Registry("stage", {stage.kind: stage for stage in OURS})
 
 
@@ -54,6 +62,17 @@ class StageConfig(FrozenConfig):
         """Return the options as the stage's own type."""
         return parse_options(STAGES[self.stage].Config, self.options)
 
+    def reads(self) -> tuple[str, ...]:
+        """Return the embeddings and stages that it reads by name."""
+        reads = getattr(STAGES[self.stage], "reads", None)
+        return () if reads is None else tuple(reads(self.parsed()))
+
+    @property
+    def takes(self) -> tuple[type[Column], ...]:
+        """The kinds of columns that it reads by name."""
+        takes: tuple[type[Column], ...] = getattr(STAGES[self.stage], "takes", (Dense,))
+        return takes
+
     @property
     def makes(self) -> type[Column]:
         """The kind of column that it makes."""
@@ -69,3 +88,18 @@ def made_by(stage: object) -> type[Column]:
 def making(stages: Mapping[str, StageConfig], kind: type[Column]) -> dict[str, StageConfig]:
     """Return the stages that make a kind of column."""
     return {name: spec for name, spec in stages.items() if spec.makes is kind}
+
+
+def stages_in_order(stages: Mapping[str, StageConfig]) -> list[str]:
+    """Return the names of stages, each after those that it reads.
+
+    Raises ValueError when some read one another in a circle.
+    """
+    before = {name: [one for one in sorted(stages[name].reads()) if one in stages] for name in sorted(stages)}
+    try:
+        return list(TopologicalSorter(before).static_order())
+    except CycleError as error:
+        circle = " reads ".join(reversed(error.args[1]))
+        raise ValueError(
+            mismatch("stages", "none that reads itself by way of others", circle, "read others")
+        ) from error
