@@ -24,10 +24,10 @@ from pydantic import (
 
 from fuseline.flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
 from fuseline.flows.presets import expand, with_preset
-from fuseline.models.columns import Codes, Dense, Pixels, Sequence
+from fuseline.models.columns import Codes, Column, Dense, Pixels, Ragged, Sequence
 from fuseline.models.config import FrozenConfig, Names, added, key_values, runtime_option
 from fuseline.models.encoders import ENCODERS
-from fuseline.models.features import codes_name, embedding_name, hidden_name
+from fuseline.models.features import codes_name, elements_name, embedding_name, hidden_name
 from fuseline.models.metrics.registry import Compared
 from fuseline.stores.digests import key_digest
 from fuseline.stores.errors import ConfigError, mismatch
@@ -254,8 +254,10 @@ class Config(FrozenConfig):
                     self._dense(f"models.{name}.options (embedding)", short)
                 elif column.kind is Codes:
                     _known(f"models.{name}.options (codes)", short, self.quantize)
+                elif column.kind is Ragged:
+                    _known(f"models.{name}.options (elements)", column.name, self._elements())
                 elif column.kind in (Sequence, Pixels):
-                    _known(f"models.{name}.options ({column.kind.kind})", short, making(self.stages, column.kind))
+                    _known(f"models.{name}.options ({column.kind.kind})", short, self._making(column.kind))
             for base in sorted(model.reads()):
                 _known(f"models.{name}.options.models", base, self.models)
             for base in sorted(model.reads_hidden()):
@@ -291,9 +293,19 @@ class Config(FrozenConfig):
         folds = self.evaluation.folds or self.split.folds
         return self.split if folds == self.split.folds else self.split.model_copy(update={"folds": folds})
 
+    def _elements(self) -> dict[str, FrozenConfig]:
+        """Return what makes vectors of elements, by the names of the datasets."""
+        stages = {elements_name(embedding_name(name)): spec for name, spec in making(self.stages, Ragged).items()}
+        return {**{elements_name(name): spec for name, spec in self.crops.items()}, **stages}
+
+    def _making(self, kind: type[Column]) -> dict[str, FrozenConfig]:
+        """Return what makes columns of a kind: stages and, of sequences, embeddings that are indices."""
+        indices = {name: spec for name, spec in self.embed.items() if kind is Sequence and _has_indices(spec)}
+        return {**indices, **making(self.stages, kind)}
+
     def _dense(self, field: str, name: str) -> None:
         _known(field, name, {**self.embed, **making(self.stages, Dense)})
-        if getattr(self.embed.get(name), "output", "vectors") != "vectors":
+        if name in self.embed and _has_indices(self.embed[name]):
             cure = "name an embedding of vectors, or add one"
             raise ValueError(mismatch(field, "an embedding of vectors", f"{name} (indices)", cure))
 
@@ -346,6 +358,10 @@ def parse_config(values: Mapping[str, object], *, folders: abc.Sequence[Path] = 
         return Config.model_validate(values, context={FOLDERS: folders} if folders else None)
     except ValidationError as error:
         raise ConfigError("\n".join(explained(error, Config))) from error
+
+
+def _has_indices(spec: FrozenConfig) -> bool:
+    return getattr(spec, "output", "vectors") == "indices"
 
 
 def _known(field: str, name: str, there: Mapping[str, object]) -> None:

@@ -192,7 +192,7 @@ class Codes(Matrix):
 
 @dataclass(frozen=True, eq=False)
 class Ragged(Column):
-    """Any number of elements per document: vectors of detected objects, or class indices, in no particular order.
+    """Any number of elements per document, in no particular order: vectors of detected objects.
 
     Elements of document i are `values[offsets[i] : offsets[i + 1]]`; absent documents have none.
     """
@@ -241,19 +241,22 @@ class Ragged(Column):
     @classmethod
     def of(cls, table: pa.Table, field: str) -> Self:
         lists = table[field].combine_chunks()
+        present = _present(table)
         lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
         elements = pc.list_flatten(lists)
         values: Any = _matrix(elements) if pa.types.is_fixed_size_list(elements.type) else np.asarray(elements)
-        return cls(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), values, _present(table))
+        if lengths[~present].any():  # lists of one length, which tables of columns hold, have no empty ones
+            values, lengths = values[np.repeat(present, lengths)], lengths * present
+        return cls(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), values, present)
 
 
 @dataclass(frozen=True, eq=False)
 class Sequence(Ragged):
-    """Token ids in their order: any number per document, (m,) int32; 0 is an unknown word."""
+    """Token ids or class indices in their order: any number per document, (m,) int32; 0 is an unknown value."""
 
     kind: ClassVar[str] = "sequence"
 
-    vocabulary: int = 0  # known words: the highest id there can be
+    vocabulary: int = 0  # known values: the highest id there can be
 
     @property
     def size(self) -> Size:

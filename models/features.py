@@ -43,6 +43,11 @@ def vectors_name(name: str) -> str:
     return name if name.startswith(hidden_name("")) else embedding_name(name)
 
 
+def elements_name(name: str) -> str:
+    """Return the dataset of elements of a name: what `crops` embeds, or `embed/STAGE` as it is."""
+    return name if name.startswith(embedding_name("")) else f"crops/{name}"
+
+
 class Input(NamedTuple):
     """One column that a classifier reads."""
 

@@ -6,6 +6,8 @@ from fuseline.models.classifiers import decision, fusion, kiela, weighing
 from fuseline.models.classifiers.averaging import AvgProbs, AvgTfidf
 from fuseline.models.classifiers.boosting import Boosting
 from fuseline.models.classifiers.concat_e2e import ConcatE2E
+from fuseline.models.classifiers.concat_sets import ConcatPadded, ConcatPlaceholder
+from fuseline.models.classifiers.deep_sets import DeepSets
 from fuseline.models.classifiers.gmu import GMU
 from fuseline.models.classifiers.image_cnn import ImageCNN
 from fuseline.models.classifiers.policy import Policy
@@ -18,7 +20,8 @@ from fuseline.plugins import Registry
 
 OURS: tuple[type[Classifier], ...] = (
     *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, AvgTfidf, GMU, TextCNN, ImageCNN, Towers, *fusion.CLASSIFIERS,
-    ConcatE2E, *decision.CLASSIFIERS, *weighing.CLASSIFIERS, Policy, SoftPolicy,
+    ConcatE2E, DeepSets, ConcatPlaceholder, ConcatPadded,
+    *decision.CLASSIFIERS, *weighing.CLASSIFIERS, Policy, SoftPolicy,
 )  # fmt: skip
 MODELS: Registry[type[Classifier]] = Registry("model", {classifier.kind: classifier for classifier in OURS})
 

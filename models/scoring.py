@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fuseline.models.blocks import cut, grouped
+from fuseline.models.element_shares import ElementShares, TellsElements
 from fuseline.models.features import Block, Classifier, Features, inputs_of
 from fuseline.models.labels import labelled
 from fuseline.models.metrics.registry import Documents, counted
@@ -34,6 +35,7 @@ class Scored(NamedTuple):
     predicted: pa.ListArray  # (n,) list<string>: the label set at the threshold, in the order of the classes
     rank: pa.Array  # (n,) int32: place of its best own label, 1 = right; null when the classifier knows none
     loss: pa.Array  # (n,) float32: -log probability, mean over its own labels, in nats; null likewise
+    told: ElementShares | None = None  # what every element had in the decisions, where that was asked for
 
     @property
     def best(self) -> NDArray[np.int64]:
@@ -41,13 +43,14 @@ class Scored(NamedTuple):
         return self.top[:, 0]
 
 
-def score(classifier: Classifier, block: Block, *, k: int = 1) -> Iterator[Scored]:
+def score(classifier: Classifier, block: Block, *, k: int = 1, explain: bool = False) -> Iterator[Scored]:
     """Yield the documents of a block in order, scored, with their first k classes, in parts that bound the memory.
 
-    Raises TrainingError when a logit is no finite number.
+    With `explain` a classifier that can tell what every element had in its decisions does so while it scores. Raises
+    TrainingError when a logit is no finite number.
     """
     names = pa.array(classifier.labels, pa.string())
-    for part, ranked in ranked_parts(classifier, block):
+    for part, ranked, told in _told_parts(classifier, block, explain=explain):
         top, probabilities = ranked.top(min(k, len(names)))
         if classifier.multi_label:
             rows, classes, _ = ranked.at_least(classifier.threshold)
@@ -55,7 +58,18 @@ def score(classifier: Classifier, block: Block, *, k: int = 1) -> Iterator[Score
         else:
             predicted = single(names.take(pa.array(top[:, 0])))
         rank, loss = own(names, part.labels, ranked)
-        yield Scored(part, has_input(classifier, part), top, probabilities, predicted, rank, loss)
+        yield Scored(part, has_input(classifier, part), top, probabilities, predicted, rank, loss, told)
+
+
+def _told_parts(
+    classifier: Classifier, block: Block, *, explain: bool
+) -> Iterator[tuple[Block, RankedClasses, ElementShares | None]]:
+    if not (explain and isinstance(classifier, TellsElements)):
+        yield from ((part, ranked, None) for part, ranked in ranked_parts(classifier, block))
+        return
+    for part in parts(block, max(1, CELLS // max(1, len(classifier.labels)))):
+        logits, told = classifier.explained(part)
+        yield part, LogitMatrix(checked_logits(logits), classifier.probabilities(logits)), told
 
 
 def ranked_parts(

@@ -113,19 +113,17 @@ VECTORS = pa.schema([_ID, _PRESENT, column("embedding", pa.list_(pa.float32()), 
 _INDICES = "numbers of classes in a vocabulary; 0 is a missing or unknown value"
 
 
-def indices(columns: int) -> pa.Schema:
+def indices(columns: int, vocabulary: int) -> pa.Schema:
     """Return the schema of class indices per document: (n, columns) int32, what index embeddings look up.
 
-    0 is a missing or unknown value; present means that at least one value is known.
+    0 is a missing or unknown value, others go up to `vocabulary`; present means that at least one value is known.
     """
-    return pa.schema(
-        [_ID, _STATUS, _PRESENT, column("indices", pa.list_(pa.int32(), columns), _INDICES, nullable=False)]
-    )
+    return _in_vocabulary("indices", pa.list_(pa.int32(), columns), _INDICES, vocabulary)
 
 
-def ragged_indices() -> pa.Schema:
-    """Return the schema of lists of class indices: 0 to n per document, int32; the index 0 is an unknown value."""
-    return pa.schema([_ID, _STATUS, _PRESENT, column("indices", pa.list_(pa.int32()), _INDICES, nullable=False)])
+def ragged_indices(vocabulary: int) -> pa.Schema:
+    """Return the schema of lists of class indices: 0 to n per document, int32, each 0 (unknown) to `vocabulary`."""
+    return _in_vocabulary("indices", pa.list_(pa.int32()), _INDICES, vocabulary)
 
 
 _TOKENS = "numbers of words in a vocabulary, in the order of the text; 0 is an unknown word"
@@ -133,9 +131,13 @@ _TOKENS = "numbers of words in a vocabulary, in the order of the text; 0 is an u
 
 def sequences(vocabulary: int) -> pa.Schema:
     """Return the schema of token ids in their order: 0 to n per document, int32, each 0 (unknown) to `vocabulary`."""
-    tokens = column("tokens", pa.list_(pa.int32()), _TOKENS, nullable=False)
-    tokens = tokens.with_metadata({**tokens.metadata, VOCABULARY: str(vocabulary).encode()})
-    return pa.schema([_ID, _STATUS, _PRESENT, tokens])
+    return _in_vocabulary("tokens", pa.list_(pa.int32()), _TOKENS, vocabulary)
+
+
+def _in_vocabulary(name: str, kind: pa.DataType, comment: str, vocabulary: int) -> pa.Schema:
+    numbers = column(name, kind, comment, nullable=False)
+    numbers = numbers.with_metadata({**numbers.metadata, VOCABULARY: str(vocabulary).encode()})
+    return pa.schema([_ID, _STATUS, _PRESENT, numbers])
 
 
 _CODES = "numbers of codewords, one visual token per part of the codebook, each 0..255"
@@ -196,6 +198,11 @@ def crop_embeddings(dim: int, dtype: pa.DataType) -> pa.Schema:
 
 _SCORED = pa.struct([("label", pa.string()), ("score", pa.float32())])
 _SHARE = pa.struct([("modality", pa.string()), ("share", pa.float32())])
+_ELEMENT_SHARE = pa.struct([("input", pa.string()), ("element", pa.int32()), ("share", pa.float32())])
+_ELEMENT_SHARES = (
+    "share of each element in the decision, in sum at most 1: input is a dataset, element its place there, from 0; "
+    "empty when the model cannot tell"
+)
 _TOP_K = "the best labels with their probabilities, 0..1, best first"
 _PREDICTED = "labels at or above the model's threshold: the label set of a multi-label model"
 _IMPORTANCE = "share of each modality in the decision, >= 0, in sum 1; empty when the model cannot tell"
@@ -212,6 +219,7 @@ PREDICTIONS = pa.schema(
         column("rank", pa.int32(), "place of its best own label, 1 = right; null without known own labels"),
         column("loss", pa.float32(), "-log probability, mean over its own labels, nats; null without known own labels"),
         column("importance", pa.list_(_SHARE), _IMPORTANCE, nullable=False),
+        column("element_shares", pa.list_(_ELEMENT_SHARE), _ELEMENT_SHARES, nullable=False),
         column("status", pa.string(), "ok, or no_input: nothing that the model reads", nullable=False),
         column("model_key", pa.string(), "dataset key and checkpoint of the model, as `key` of models", nullable=False),
         column("dataset_keys", pa.list_(pa.string()), "name=key of every dataset it was made from", nullable=False),

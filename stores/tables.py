@@ -98,7 +98,7 @@ _LATEST = column("latest", pa.bool_(), "whether they are the predictions of the 
 
 _FEATURE = column("dataset", pa.string(), "such as quantize/pq; embed/image only if report.vectors names image")
 FEATURES = pa.schema(
-    [*_lists(_merged(embedding(1, pa.float32()), codes(1), indices(1))), _FEATURE]
+    [*_lists(_merged(embedding(1, pa.float32()), codes(1), indices(1, 1))), _FEATURE]
 )  # fmt: skip
 
 _JOINED = """

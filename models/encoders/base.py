@@ -92,6 +92,10 @@ class ColumnEncoder(Described, Protocol):
 class IndexEncoder(ColumnEncoder, Protocol):
     """An encoder of columns that can also say class indices, as models with index embeddings read them."""
 
+    @property
+    def vocabulary(self) -> int:
+        """The highest index that any column may have."""
+
     def indices(self, table: pa.Table) -> NDArray[np.int32]:
         """Return class indices (n, columns) int32, 0 where a value is missing or unknown."""
 

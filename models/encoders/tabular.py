@@ -79,6 +79,11 @@ class Tabular:
         """Length of a vector."""
         return sum(column.width(self.config) for column in self.columns)
 
+    @property
+    def vocabulary(self) -> int:
+        """The highest index that any column may have."""
+        return max((one.width(self.config) - self.config.flag_missing for one in self.columns), default=0)
+
     @classmethod
     def fit(cls, tables: Iterable[pa.Table], config: TabularConfig, *, seed: int) -> Self:
         """Fit on tables of training rows, one at a time.

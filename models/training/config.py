@@ -2,12 +2,13 @@
 
 from typing import Literal
 
+import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fuseline.models.config import FrozenConfig, added, runtime_option
 from fuseline.models.device import Device
 from fuseline.models.metrics.registry import Compared, comparable
-from fuseline.models.training.losses import LOSSES, ClassWeights
+from fuseline.models.training.losses import LOSSES, ClassWeights, start_bias
 from fuseline.models.training.optimizers import OPTIMIZERS, checked_options
 from fuseline.models.training.schedules import SCHEDULES
 
@@ -46,8 +47,10 @@ class TrainingConfig(FrozenConfig):
     class_weights: ClassWeights = added(
         "none", description="balanced: rare classes count as much as frequent ones; sqrt: half way"
     )
-    bias: Literal["zero", "frequencies"] = added(
-        "zero", description="frequencies: the logits start from how frequent the classes are"
+    bias: Literal["zero", "frequencies", "rare"] = added(
+        "zero",
+        description="frequencies: the logits start from how frequent the classes are; rare: from -4.595, as if one "
+        "document in a hundred had each (sigmoid alone)",
     )
     modality_dropout: float = added(
         0.0,
@@ -93,6 +96,8 @@ class TrainingConfig(FrozenConfig):
             raise ValueError(f"select: expected one of {comparable()} for {wants}, got None; name a metric")
         if self.loss == "softmax":
             self.loss_name(multi_label=False)
+        if self.bias != "zero" and self.loss != "auto":
+            start_bias(self.loss, self.bias, np.ones(1), 1.0)
         return self
 
     def schedule_values(self) -> dict[str, float]:

@@ -12,6 +12,7 @@ from fuseline.models.frequency_loss import sigmoid_entropy, softmax_entropy
 if TYPE_CHECKING:
     from torch import Tensor
 
+PRIOR = 0.01  # of a class, before anything is known: that of focal loss (Lin 2017)
 ClassWeights = Literal["none", "balanced", "sqrt"]
 
 
@@ -65,6 +66,25 @@ LOSSES: dict[str, Loss] = {
     ),
     "squared": Loss(squared_loss, "clipped", lambda n, N: n / N, lambda n, N: float((n / N * (1 - n / N)).sum())),
 }  # fmt: skip
+
+
+def start_bias(loss: str, kind: str, counts: NDArray[np.float64], documents: float) -> NDArray[np.float64]:
+    """Return what the bias of every class (C,) starts from.
+
+    frequencies: the logits of how frequent the classes are; rare: log(p / (1 - p)), p = 0.01, under sigmoid (R-20).
+    Raises ValueError for `rare` under another loss, where equal logits say nothing.
+
+    Args:
+        loss: in LOSSES.
+        kind: frequencies or rare.
+        counts: (C,) documents of every class.
+        documents: all that have a label.
+    """
+    if kind == "rare" and loss != "sigmoid":
+        raise ValueError(f"bias: expected zero or frequencies under {loss}, got 'rare'; take loss: sigmoid")
+    if kind == "rare":
+        return np.full(len(counts), np.log(PRIOR / (1 - PRIOR)))
+    return LOSSES[loss].bias(counts, documents)
 
 
 def class_weights(kind: ClassWeights, counts: NDArray[np.int64], documents: int) -> NDArray[np.float32] | None:

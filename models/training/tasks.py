@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fuseline.models.features import Block, Features
 from fuseline.models.labels import Classes, labelled
 from fuseline.models.training.config import TrainingConfig
-from fuseline.models.training.losses import LOSSES, class_weights
+from fuseline.models.training.losses import LOSSES, class_weights, start_bias
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,8 @@ class LabelTask:
         """Take the loss and the weights of a configuration; raises ValueError where these do not fit together."""
         self.config, self.classes = config, classes
         self.documents, self.outputs = classes.documents, len(classes.names)
-        self.loss = LOSSES[config.loss_name(multi_label=multi_label)]
+        self.loss_name = config.loss_name(multi_label=multi_label)
+        self.loss = LOSSES[self.loss_name]
 
     def blocks(self, train: Features) -> Iterator[Block]:
         """Yield the documents that have a label."""
@@ -79,5 +80,6 @@ class LabelTask:
         return mean
 
     def start(self) -> NDArray[np.float64]:
-        """Return logits by how frequent the classes are."""
-        return self.loss.bias(self.classes.counts.astype(np.float64), float(self.documents))
+        """Return logits by how frequent the classes are, or as if each was rare."""
+        counts = self.classes.counts.astype(np.float64)
+        return start_bias(self.loss_name, self.config.bias, counts, float(self.documents))

@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from fuseline.models.columns import Dense, Ragged
+from fuseline.models.columns import Dense, Sequence
 from fuseline.models.config import FrozenConfig, added
 from fuseline.models.encoders import column_encoder
 from fuseline.models.encoders.base import IndexEncoder, Modality
@@ -69,7 +69,7 @@ def fit_tabular(train: TrainingRows, valid: Features, config: TabularFitConfig, 
 
 
 def embed_tabular(tables: list[pa.Table], config: TabularEmbedConfig, context: Context) -> pa.Table:
-    """Return one shard in the schema `embedding(dim, dtype)` or `indices(columns)`, by the frozen encoder.
+    """Return one shard in the schema `embedding(dim, dtype)` or `indices(columns, vocabulary)`, by the frozen encoder.
 
     A document without a known value is missing and holds zeros; a present one holds NaN where a value is missing or
     unknown, or the index 0.
@@ -77,8 +77,8 @@ def embed_tabular(tables: list[pa.Table], config: TabularEmbedConfig, context: C
     (documents,), (saved,) = tables, context.checkpoints.values()
     encoder = loaded(column_encoder(config.encoder).load, saved)
     if config.output == "indices":
-        places = cast(IndexEncoder, encoder).indices(documents)
-        return _table(documents["id"], places, np.any(places > 0, axis=1), indices(places.shape[1]))
+        places, vocabulary = cast(IndexEncoder, encoder).indices(documents), cast(IndexEncoder, encoder).vocabulary
+        return _table(documents["id"], places, np.any(places > 0, axis=1), indices(places.shape[1], vocabulary))
     vectors, present = encoder.encode(documents, missing=np.nan)
     vectors[~present] = 0.0
     schema = embedding(encoder.dim, pa.from_numpy_dtype(config.dtype))
@@ -105,7 +105,8 @@ def stage(name: str, spec: TabularEmbedConfig, sources: Sources) -> ShardStage:
         reads=(Read(sources.documents, ("split", *columns)),),
     )  # fmt: skip
     return ShardStage(
-        role="embed", short=name, flow="embed", version=1, config=spec, layout="parquet" if indices else "zarr",
+        role="embed", short=name, flow="embed", version=2 if indices else 1, config=spec,
+        layout="parquet" if indices else "zarr",
         reads=(Read(sources.documents, columns),), fits=(encoder,), transform=embed_tabular,
-        feature=Feature(Ragged, "indices", "tabular") if indices else Feature(Dense, "embedding", "tabular"),
+        feature=Feature(Sequence, "indices", "tabular") if indices else Feature(Dense, "embedding", "tabular"),
     )  # fmt: skip

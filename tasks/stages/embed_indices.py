@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from fuseline.models.columns import Ragged
+from fuseline.models.columns import Sequence
 from fuseline.models.config import FrozenConfig
 from fuseline.models.encoders.base import Modality
 from fuseline.models.encoders.class_index import ClassIndex, ClassIndexConfig
@@ -74,16 +74,17 @@ def fit_vocabulary(train: TrainingRows, valid: Features, config: IndexFitConfig,
 
 
 def embed_indices(tables: list[pa.Table], config: IndexEmbedConfig, context: Context) -> pa.Table:
-    """Return one shard in the schema `ragged_indices()`, by the frozen vocabulary.
+    """Return one shard in the schema `ragged_indices(vocabulary)`, by the frozen vocabulary.
 
     A document without values is missing.
     """
     (source,), (saved,) = tables, context.checkpoints.values()
-    elements = loaded(ClassIndex.load, saved).encode(values_of(source, config.fit_config()))
+    vocabulary = loaded(ClassIndex.load, saved)
+    elements = vocabulary.encode(values_of(source, config.fit_config()))
     present = pc.greater(pc.list_value_length(elements), 0)
     status = pc.if_else(present, "ok", "missing")
     ids = source["id"].combine_chunks().cast(pa.string())
-    return pa.Table.from_arrays([ids, status, present, elements], schema=ragged_indices())
+    return pa.Table.from_arrays([ids, status, present, elements], schema=ragged_indices(len(vocabulary.values)))
 
 
 def values_of(source: pa.Table, config: IndexFitConfig) -> pa.ListArray:
@@ -107,6 +108,6 @@ def stage(name: str, spec: IndexEmbedConfig, sources: Sources) -> ShardStage:
     )  # fmt: skip
     modality = "text" if spec.detections is None else "image"
     return ShardStage(
-        role="embed", short=name, flow="embed", version=1, config=spec, reads=(read,), fits=(vocabulary,),
-        transform=embed_indices, feature=Feature(Ragged, "indices", modality),
+        role="embed", short=name, flow="embed", version=2, config=spec, reads=(read,), fits=(vocabulary,),
+        transform=embed_indices, feature=Feature(Sequence, "indices", modality),
     )  # fmt: skip

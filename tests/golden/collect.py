@@ -34,6 +34,7 @@ LATER_TABLES = (
 )  # fmt: skip
 # Columns that the results table got after the golden numbers were taken: left out while they are null.
 LATER = ({"options", "condition"}, {"metrics.options", "metrics.condition"})
+LATER_LISTS = ("element_shares",)  # of predictions: left out while they are empty
 LATER_OF_MODELS = ("options", "stands_in_for")
 # Names that changed since the net was drawn: what they hold did not.
 FORMER = {"token_counts": "owners", "representatives": "typical", "trial.json": "cell.json", "phase": "scope"}
@@ -209,6 +210,7 @@ def _columns(table: pa.Table) -> dict[str, dict[str, Any]]:
         table = table.filter(pc.invert(later_rows))
     later = next((names for names in LATER if names <= {*table.column_names}), set())
     empty = {name for name in later if table[name].null_count == len(table)}
+    empty |= {name for name in {*table.column_names} & {*LATER_LISTS} if not len(pc.list_flatten(table[name]))}
     names = [name for name in table.column_names if name not in VOLATILE | empty]
     return {FORMER.get(name, name): _json_summary(table[name].to_pylist()) for name in names}
 

@@ -37,6 +37,7 @@ MEMORY, SECONDS = 6 << 30, 60
 FEW: dict[str, Any] = {"preset": "fasttext", "dim": 4, "epochs": 2, "deterministic": True}
 HASHED = {**FEW, "word_ngrams": 2, "minn": 2, "maxn": 3, "buckets": 40}
 NET: dict[str, Any] = {"dim": 4, "epochs": 1, "lr": 0.01}
+SETS = {**NET, "sequences": ["words"], "head": [3], "index_dim": 3, "maps": 2, "widths": [2]}
 TREES = {"rounds": 3, "min_rows": 5, "embeddings": ["image"], "codes": ["pq"], "threads": 1}
 
 
@@ -142,6 +143,9 @@ VARIANTS: dict[str, Variant] = {
     "highway_gate": classifier("highway_gate", **NET),
     "cross_product": classifier("cross_product", **NET),
     "concat_e2e": classifier("concat_e2e", **NET, maps=3, widths=[2, 3], units=4),
+    "deep_sets": classifier("deep_sets", **SETS),
+    "concat_placeholder": classifier("concat_placeholder", **SETS),
+    "concat_padded": classifier("concat_padded", **SETS),
     "soft_policy": classifier("soft_policy", epochs=1, lr=0.01),
     "quantizer pq": quantizer("pq"),
     "quantizer rspq": quantizer("rspq", repeats=2),

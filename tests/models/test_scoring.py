@@ -80,10 +80,11 @@ def one_by_one(classifier: Any, block: Block, config: PredictConfig, fixed: dict
             "rank": 1 + min(int(np.flatnonzero(order == c)[0]) for c in known) if known else None,
             "loss": float(-np.log(np.maximum(row[known], TINY)).mean()) if known else None,
             "importance": [{"modality": m, "share": share[i]} for m, share in sorted(shares.items())],
+            "element_shares": [],
             "status": "ok",
         }
         nothing = {"label": None, "score": None, "top_k": [], "predicted": [], "rank": None, "loss": None,
-                   "importance": [], "status": "no_input"}  # fmt: skip
+                   "importance": [], "element_shares": [], "status": "no_input"}  # fmt: skip
         rows.append({"id": name, **(found if seen else nothing), **fixed})
     return pa.Table.from_pylist(rows, schema=PREDICTIONS)
 

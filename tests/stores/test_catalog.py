@@ -220,7 +220,15 @@ def test_features_of_several_sizes_meet_in_one_view_that_names_their_dataset(tmp
 def test_results_are_documents_with_labels_and_predictions_in_one_row(tmp_path: Path) -> None:
     known = documents(tmp_path / "d.parquet", "ab")
     odd = documents(tmp_path / "e.parquet", "c", labels=[])
-    said = {"top_k": [], "predicted": [], "importance": [], "model_key": "k", "dataset_keys": [], "status": "ok"}
+    said = {
+        "top_k": [],
+        "predicted": [],
+        "importance": [],
+        "element_shares": [],
+        "model_key": "k",
+        "dataset_keys": [],
+        "status": "ok",
+    }
     labels = {"x": "lml", "y": [None, "l", "l"]}
     guesses = [
         {"id": i, "model": model, "label": label, **said}
@@ -242,7 +250,15 @@ def test_results_are_documents_with_labels_and_predictions_in_one_row(tmp_path: 
 
 
 def test_versions_of_predictions_are_told_apart(tmp_path: Path) -> None:
-    said = {"label": "l", "top_k": [], "predicted": [], "importance": [], "model_key": "k", "dataset_keys": []}
+    said = {
+        "label": "l",
+        "top_k": [],
+        "predicted": [],
+        "importance": [],
+        "element_shares": [],
+        "model_key": "k",
+        "dataset_keys": [],
+    }
     new, old = (
         write(tmp_path / f"{i}.parquet", [{"id": i, "model": "x", "status": "ok", **said}], PREDICTIONS) for i in "no"
     )

@@ -72,7 +72,7 @@ def test_objects_are_looked_up_strongest_first(tmp_path: Path) -> None:
     stage, _ = made(open_root(tmp_path), detect, tables, field="labels", detections="objects", limit=2)
     record = stage.dataset(open_root(tmp_path)).record(0)
     assert record is not None
-    assert stage.dataset(open_root(tmp_path)).read(record).drop_columns("row_inputs").schema.equals(ragged_indices())
+    assert stage.dataset(open_root(tmp_path)).read(record).drop_columns("row_inputs").schema.equals(ragged_indices(3))
     # By frequency among the two strongest of each training row: cat 2, cup 1, dog 1; bus stands in a test row.
     assert {i: row["indices"] for i, row in content(stage, open_root(tmp_path)).items()} == {
         "a": [1, 3], "b": [2, 1], "c": [0, 1], "d": []

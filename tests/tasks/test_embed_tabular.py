@@ -117,7 +117,7 @@ def test_indices_are_integers_in_parquet(tmp_path: Path) -> None:
     run(nodes, open_root(tmp_path / "root"))
     dataset = nodes[2].dataset(open_root(tmp_path / "root"))
     tables = [dataset.read(record).drop_columns("row_inputs") for _, record in sorted(dataset.records().items())]
-    assert all(table.schema.equals(indices(2)) for table in tables)
+    assert all(table.schema.equals(indices(2, 9)) for table in tables)
     found = [row for table in tables for row in table["indices"].to_pylist()]
     assert found == [[1, 1], [0, 2], [1, 2], [0, 1], [0, 0]]
     assert list(dataset.folder.local().glob("*.parquet"))

@@ -57,6 +57,7 @@ def predictions(rows) -> pa.Table:
                 "rank": rank,
                 "loss": loss,
                 "importance": [],
+                "element_shares": [],
                 "status": "no_input" if label is None else "ok",
                 "model_key": "k",
                 "dataset_keys": [],

@@ -45,6 +45,7 @@ def shard(numbers, *, split="test"):
             "top_k": [{"label": "ant", "score": 0.25}],
             "predicted": [],
             "importance": [],
+            "element_shares": [],
             "status": "ok",
             "model_key": "k",
             "dataset_keys": [],
