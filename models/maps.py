@@ -54,3 +54,21 @@ def silhouette(vectors: F32, labels: NDArray[np.int64]) -> NDArray[np.float64]:
 
     # Of unit vectors, one of which is zeros: scikit-learn's own cosine distance, which knows these.
     return np.asarray(silhouette_samples(vectors, labels, metric="cosine"), np.float64)
+
+
+def side_by_side(cosine: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the order (n,) in which things that are alike by a matrix of cosines (n, n) stand side by side.
+
+    That of the leaves of a tree by average linkage (Sokal and Michener 1958), its branches turned so that neighbours
+    are as near as can be (Bar-Joseph et al. 2001).
+    """
+    n = len(cosine)
+    if n < 3:
+        return np.arange(n)
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    distances = np.maximum(0, 1 - (cosine + cosine.T) / 2)
+    np.fill_diagonal(distances, 0)
+    tree = linkage(squareform(distances, checks=False), "average", optimal_ordering=True)
+    return np.asarray(leaves_list(tree), np.int64)

@@ -98,3 +98,15 @@ CLASS_NEIGHBOURS = pa.schema(
         column("cosine", pa.float64(), "cosine of the two classes' mean unit vectors, -1..1"),
     ]
 )
+
+# How near the most frequent classes lie to one another (Miller et al. 2020, from title vectors).
+CLASS_SIMILARITY = pa.schema(
+    [
+        column("vectors", pa.string(), "dataset of the vectors, such as embed/title"),
+        column("label", pa.string(), "name of the class"),
+        column("documents", pa.int64(), "documents with this label that have a vector"),
+        column("place", pa.int32(), "its place in an order in which classes that are alike stand side by side, from 1"),
+        column("other", pa.string(), "name of the other class; every class has itself too"),
+        column("cosine", pa.float64(), "cosine of the two classes' mean unit vectors, -1..1"),
+    ]
+)

@@ -37,7 +37,15 @@ from fuseline.stores.schemas import (
     embedding,
     indices,
 )
-from fuseline.stores.score_schemas import CLASS_MAPS, CLASS_NEIGHBOURS, COMPARISONS, GROUPS, MAPS, MASKED_CLASSES
+from fuseline.stores.score_schemas import (
+    CLASS_MAPS,
+    CLASS_NEIGHBOURS,
+    CLASS_SIMILARITY,
+    COMPARISONS,
+    GROUPS,
+    MAPS,
+    MASKED_CLASSES,
+)
 
 Form = Literal["table", "report", "shards", "runs", "versions", "sweep", "query"]
 
@@ -164,6 +172,10 @@ TABLES: dict[str, PublishedTable] = {
     ),
     "class_neighbours": PublishedTable(
         CLASS_NEIGHBOURS, "one row per class and class near to it in mapped vectors", roles=("maps",)
+    ),
+    "class_similarity": PublishedTable(
+        CLASS_SIMILARITY, "one row per two of the most frequent classes: how alike they are in mapped vectors",
+        roles=("maps",),
     ),
     "decisions": PublishedTable(
         DECISIONS, "one row per decision between models and split: beside each model and their oracle",

@@ -27,7 +27,7 @@ from fuseline.stores.tables import TABLES
 PAPERS: dict[str, Paper] = {paper.letter: paper for paper in (zahavy.PAPER, miller.PAPER)}
 READ = (
     "metrics", "models", "statistics", "decisions", "quadrants", "call_rates", "calibration", "comparisons",
-    "masked_classes", "groups", "maps", "class_maps", "class_neighbours",
+    "masked_classes", "groups", "maps", "class_maps", "class_neighbours", "class_similarity",
 )  # fmt: skip
 STATE = "latest/state.json"
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from fuseline.reports.figures.scatter import scatter
+from fuseline.reports.figures.similarity import similarity
 from fuseline.reports.markup import fill
 from fuseline.reports.page_data import ReportData, by
 from fuseline.reports.quadrants import quadrant, quadrants
@@ -31,6 +32,11 @@ TEMPLATE = """\
 {% if one.quadrants %}
 <h4>The same map by who is right</h4>
 {{ one.quadrants }}
+{% endif %}
+{% if one.similar %}
+<h4>How alike classes are in {{ one.vectors }}</h4>
+{{ one.similar }}
+<p class="note">Cosine of the classes' mean vectors, in hundredths: the most frequent classes, those that are alike side by side.</p>
 {% endif %}
 {% if one.pairs %}
 <p class="note">Nearest classes of all: {% for pair in one.pairs %}{{ pair.label|breakable }} and {{ pair.other|breakable }} ({{ "%.2f"|format(pair.cosine) }}){% if not loop.last %}; {% endif %}{% endfor %}.</p>
@@ -76,12 +82,14 @@ class VectorMap(NamedTuple):
     quadrants: Markup | None  # None where no model was asked
     inner: list["InnerMap"]
     classes: list[Separation]  # the best separated first
+    similar: Markup | None  # which of the most frequent are alike
     pairs: list[dict[str, Any]]
 
 
 def vector_maps(data: ReportData) -> list[VectorMap]:
     """Return one map per dataset of vectors."""
-    near, inner = (dict(by(data.rows(table), "vectors")) for table in ("class_neighbours", "class_maps"))
+    tables = ("class_neighbours", "class_maps", "class_similarity")
+    near, inner, alike = (dict(by(data.rows(table), "vectors")) for table in tables)
     maps = []
     for name, rows in by(data.rows("maps"), "vectors"):
         classes = [Separation(label, len(own), *_means(own)) for label, own in by(rows, "label")]
@@ -90,8 +98,9 @@ def vector_maps(data: ReportData) -> list[VectorMap]:
             (row for row in near.get(name, []) if row["label"] < row["other"]), key=lambda row: -row["cosine"]
         )
         own = [inner_map(label, part) for label, part in by(inner.get(name, []), "label")]
+        similar = similarity(alike[name]) if name in alike else None
         figures = scatter(rows), quadrant_map(rows)
-        maps.append(VectorMap(name, len(rows), *_means(rows), *figures, own, classes, pairs[:NEAREST]))
+        maps.append(VectorMap(name, len(rows), *_means(rows), *figures, own, classes, similar, pairs[:NEAREST]))
     return maps
 
 
@@ -128,5 +137,5 @@ def _means(rows: list[dict[str, Any]]) -> tuple[float | None, float | None]:
 
 SECTION = Section(
     "maps", "Maps", "maps of embeddings and hidden layers, and how well they tell classes apart",
-    ("maps", "class_maps", "class_neighbours"), render,
+    ("maps", "class_maps", "class_neighbours", "class_similarity"), render,
 )  # fmt: skip

@@ -12,6 +12,7 @@ from pydantic import Field
 from fuseline.models.columns import Dense
 from fuseline.models.config import FrozenConfig, Names, added
 from fuseline.models.dense import unit_rows
+from fuseline.models.maps import side_by_side
 from fuseline.models.neighbours import nearest
 from fuseline.tasks.evaluation.answers import answered, right_models
 from fuseline.tasks.evaluation.evaluate import scored_rows
@@ -30,6 +31,9 @@ class MapsConfig(FrozenConfig):
     documents: int = Field(2000, ge=1, le=20_000, description="Documents that are mapped at most, drawn by their ids")
     neighbours: int = Field(10, ge=1, le=1000, description="Nearest documents, or classes, that are looked at")
     seed: int = Field(0, description="Seed of the map, and of what is drawn")
+    similar: int = added(
+        24, ge=0, le=100, description="Classes in the matrix of similarities, the most frequent ones; 0: no matrix"
+    )
     inside: Names = added((), description="Labels whose documents have a map of their own, by who is right on them")
 
 
@@ -126,3 +130,18 @@ class Vectors:
             for place, (other, cosine) in enumerate(others, 1):
                 documents = self.sizes[name]
                 yield {"label": name, "documents": documents, "place": place, "other": other, "cosine": cosine}
+
+    def similarities(self) -> Iterator[dict[str, Any]]:
+        """Yield CLASS_SIMILARITY rows of the most frequent classes, without the dataset; none of a single class."""
+        names = sorted(self.sizes, key=lambda name: (-self.sizes[name], name))[: self.config.similar]
+        if len(names) < 2:
+            return
+        means = unit_rows(np.stack([self.sums[name] for name in names]).astype(np.float32)).astype(np.float64)
+        cosine = means @ means.T
+        order = side_by_side(cosine).tolist()
+        for place, row in enumerate(order, 1):
+            for other in order:
+                yield {
+                    "label": names[row], "documents": self.sizes[names[row]], "place": place, "other": names[other],
+                    "cosine": cosine[row, other],
+                }  # fmt: skip

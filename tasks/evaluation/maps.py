@@ -8,13 +8,15 @@ import pyarrow as pa
 
 from fuseline.models.config import FrozenConfig, Names, added
 from fuseline.models.maps import coordinates, purity, silhouette
-from fuseline.stores.score_schemas import CLASS_MAPS, CLASS_NEIGHBOURS, MAPS
+from fuseline.stores.score_schemas import CLASS_MAPS, CLASS_NEIGHBOURS, CLASS_SIMILARITY, MAPS
 from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
 from fuseline.tasks.evaluation.drawn_vectors import MapsConfig, Vectors
 from fuseline.tasks.evaluation.evaluate import held_half, of_half, unseen_splits
 
 ROLE = "maps"
-TABLES = {"maps": MAPS, "class_maps": CLASS_MAPS, "class_neighbours": CLASS_NEIGHBOURS}
+TABLES = {
+    "maps": MAPS, "class_maps": CLASS_MAPS, "class_neighbours": CLASS_NEIGHBOURS, "class_similarity": CLASS_SIMILARITY
+}  # fmt: skip
 log = logging.getLogger(__name__)
 
 
@@ -28,17 +30,20 @@ class VectorMapConfig(FrozenConfig):
 
 
 def map_vectors(shards: Shards, config: VectorMapConfig, context: Context) -> dict[str, pa.Table]:
-    """Return MAPS, CLASS_MAPS and CLASS_NEIGHBOURS rows of a dataset of vectors; none where no document has one."""
+    """Return the rows of TABLES of a dataset of vectors; none where no labelled document has one."""
     vectors = Vectors(config.maps, config.models)
     for tables in of_half(shards, config.half, place=0)():
         vectors.add(*tables)
     if not vectors.sizes:
         return {name: schema.empty_table() for name, schema in TABLES.items()}
-    near = [{"vectors": config.vectors, **row} for row in vectors.neighbours()]
+    near, alike = (
+        [{"vectors": config.vectors, **row} for row in rows] for rows in (vectors.neighbours(), vectors.similarities())
+    )
     return {
         "maps": class_map(vectors, config),
         "class_maps": pa.concat_tables([CLASS_MAPS.empty_table(), *inner_maps(vectors, config)]),
         "class_neighbours": pa.Table.from_pylist(near, schema=CLASS_NEIGHBOURS),
+        "class_similarity": pa.Table.from_pylist(alike, schema=CLASS_SIMILARITY),
     }
 
 
@@ -81,7 +86,7 @@ def stage(
     config = VectorMapConfig(vectors=node.column, maps=kept, models=tuple(asked), half=half)
     fits = {fit.name: fit for one in (node, *asked.values()) for fit in one.fits}
     return Summary(
-        role=ROLE, short=f"{node.role}-{node.short}", flow="evaluate", main=False, version=2, tables=tuple(TABLES),
+        role=ROLE, short=f"{node.role}-{node.short}", flow="evaluate", main=False, version=3, tables=tuple(TABLES),
         config=config, summarise=map_vectors, fits=tuple(fits[name] for name in sorted(fits)),
         reads=(
             Read(documents, ("status", "split", "labels")), Read(node, ("present", "embedding")),

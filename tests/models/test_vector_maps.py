@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 
-from fuseline.models.maps import FEW, coordinates, purity, silhouette
+from fuseline.models.maps import FEW, coordinates, purity, side_by_side, silhouette
 
 
 def clusters(n, *, seed=0):
@@ -59,3 +59,13 @@ def test_the_silhouette_is_that_of_scikit_learn_where_it_has_one():
     for undefined in (np.zeros(50, int), np.arange(50)):
         assert np.isnan(silhouette(X, undefined)).all()
     assert np.isnan(silhouette(X[:1], labels[:1])).all()
+
+
+def test_what_is_alike_stands_side_by_side():
+    kinds = np.array([0, 1, 2, 0, 1, 2, 0, 1])
+    X = np.eye(3)[kinds] + np.random.default_rng(2).normal(scale=0.05, size=(8, 3))
+    order = side_by_side(np.corrcoef(X))
+    assert sorted(order.tolist()) == list(range(8))
+    assert np.count_nonzero(np.diff(kinds[order])) == 2  # each kind is one run
+    assert [side_by_side(np.ones((n, n))).tolist() for n in (0, 1, 2)] == [[], [0], [0, 1]]
+    assert sorted(side_by_side(np.ones((4, 4))).tolist()) == [0, 1, 2, 3]

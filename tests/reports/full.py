@@ -20,7 +20,15 @@ from fuseline.stores.report_schemas import (
     STAGES,
 )
 from fuseline.stores.schemas import DRIFT, MODELS, QUARANTINE, RESULTS, SEARCHES, STATISTICS, TOKENS
-from fuseline.stores.score_schemas import CLASS_MAPS, CLASS_NEIGHBOURS, COMPARISONS, GROUPS, MAPS, MASKED_CLASSES
+from fuseline.stores.score_schemas import (
+    CLASS_MAPS,
+    CLASS_NEIGHBOURS,
+    CLASS_SIMILARITY,
+    COMPARISONS,
+    GROUPS,
+    MAPS,
+    MASKED_CLASSES,
+)
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"
 VOID = {"meta", "br", "wbr", "img", "link", "hr"}
@@ -118,6 +126,14 @@ def full(name: str = "name") -> ReportData:
         ),
         "class_neighbours": pa.Table.from_pylist(
             [dict(zip(CLASS_NEIGHBOURS.names, (name, label, 7, 1, other, 0.9), strict=True))], schema=CLASS_NEIGHBOURS
+        ),
+        "class_similarity": pa.Table.from_pylist(
+            [
+                dict(zip(CLASS_SIMILARITY.names, (name, a, 7, place, b, 1.0 if a == b else -0.1), strict=True))
+                for place, a in enumerate((label, other), 1)
+                for b in (label, other)
+            ],
+            schema=CLASS_SIMILARITY,
         ),
         "groups": pa.Table.from_pylist(
             [

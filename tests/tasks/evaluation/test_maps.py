@@ -123,6 +123,24 @@ def test_classes_are_near_by_the_cosine_of_their_means():
         assert row["documents"] == (truth == CLASSES.index(row["label"])).sum()
 
 
+def test_the_most_frequent_classes_are_compared_with_one_another():
+    shards, truth, X = stream(150, 40)
+    config = VectorMapConfig(vectors="embed/x", maps=MapsConfig(splits=("train", "test"), similar=4))
+    rows = map_vectors(shards, config, Context("", {}, {}))["class_similarity"].to_pylist()
+    counts = np.bincount(truth)
+    frequent = sorted(range(6), key=lambda c: (-counts[c], c))[:4]
+    assert {(row["label"], row["documents"]) for row in rows} == {(CLASSES[c], counts[c]) for c in frequent}
+    cosine = cosine_similarity(np.stack([normalize(X)[truth == c].mean(axis=0) for c in range(6)]))
+    for row in rows:
+        assert row["cosine"] == pytest.approx(
+            cosine[CLASSES.index(row["label"]), CLASSES.index(row["other"])], abs=1e-6
+        )
+    assert len(rows) == 16
+    assert sorted({row["place"] for row in rows}) == [1, 2, 3, 4]
+    none = VectorMapConfig(vectors="embed/x", maps=MapsConfig(splits=("test",), similar=0))
+    assert not len(map_vectors(shards, none, Context("", {}, {}))["class_similarity"])
+
+
 def test_documents_without_a_vector_have_no_place():
     has = np.arange(60) % 2 == 0
     rows, near = mapped(stream(60, 25, present=has)[0], splits=("train", "test"))
