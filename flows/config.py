@@ -133,7 +133,7 @@ class ReportConfig(FrozenConfig):
     contact_sheet: int = Field(24, ge=0, le=400, description="Images with what the detectors found in them")
     maps: MapsConfig = added(MapsConfig(), description="Maps of embeddings and of hidden layers, by t-SNE")
     quadrants: Names | None = added(
-        None, max_length=2, description="One or two models that maps are coloured by: which of them are right; "
+        None, max_length=2, description="One or two models: maps, and galleries of two, tell which of them are right; "
         "default: the first two that a decision is between"
     )  # fmt: skip
     metric: Compared | None = Field(

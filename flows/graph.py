@@ -24,6 +24,7 @@ from fuseline.tasks.evaluation import (
     label_leaks,
     maps,
     missing,
+    quadrant_gallery,
     statistics,
     token_dictionary,
 )
@@ -203,12 +204,16 @@ def _results(
     for name, spec in models:
         examples = GalleryConfig(count=report.gallery, seed=spec.seed, split=report.split)
         yield gallery.stage(name, examples, predictions[name], documents, features.clean)
+    asked = {name: predictions[name] for name in config.quadrants}
+    if len(asked) > 1 and report.gallery:
+        yield quadrant_gallery.stage(
+            asked, documents, features.clean, count=report.gallery, seed=models[0][1].seed, split=report.split
+        )
     for name, spec in models:
         if token_dictionary.has_tokens(spec.kind):
             fit = fits[name]
             yield token_dictionary.stage(name, spec.kind, fit, counts, config.quantize, documents, report.tokens)
     mapped = {*map(embedding_name, report.maps.embeddings), *map(hidden_name, report.maps.hidden)}
-    asked = {name: predictions[name] for name in config.quadrants}
     yield from (maps.stage(node, documents, report.maps, asked) for node in features.others if node.column in mapped)
     if config.detect and report.contact_sheet:
         yield contact_sheet.stage(config.detect, documents, features.detect, count=report.contact_sheet)

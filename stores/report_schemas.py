@@ -65,6 +65,24 @@ GALLERY = pa.schema(
     ]
 )
 
+# Documents by which of two models are right on them, and those of a class on which the two disagree most.
+QUADRANT_GALLERY = pa.schema(
+    [
+        ("models", pa.list_(pa.string())),
+        ("split", pa.string()),
+        ("part", pa.string()),  # quadrant, class
+        ("label", pa.string()),  # of part class: the class
+        ("place", pa.int32()),  # in its quadrant or class, from 1
+        ("right", pa.list_(pa.string())),  # those of the models that are right, and no other
+        ("disagreement", pa.float64()),  # 0..1: 1 - what the models' probabilities of their best labels share
+        ("id", pa.string()),
+        ("labels", pa.list_(pa.string())),  # the document's own
+        ("answers", pa.list_(pa.list_(_SCORED))),  # best labels of each of the models; none without input
+        ("text", pa.string()),  # cleaned, at most 300 characters
+        ("thumbnail", pa.binary()),  # WebP; null without a usable image
+    ]
+)
+
 # One row per image shown.
 CONTACT_SHEET = pa.schema(
     [

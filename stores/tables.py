@@ -14,6 +14,7 @@ from fuseline.stores.report_schemas import (
     LEAKS,
     MEASURES,
     PRESENCE,
+    QUADRANT_GALLERY,
     RELEASE,
     STAGES,
 )
@@ -219,6 +220,10 @@ TABLES: dict[str, PublishedTable] = {
     "confusion": PublishedTable(CONFUSION, "how often a label was taken for which", "report", ("evaluation",)),
     "importance": PublishedTable(IMPORTANCE, "mean share of modalities in decisions", "report", ("evaluation",)),
     "gallery": PublishedTable(GALLERY, "examples that are right and wrong", "report", ("gallery",)),
+    "quadrant_gallery": PublishedTable(
+        QUADRANT_GALLERY, "examples by which of two models are right, and by how much they disagree", "report",
+        ("quadrant_gallery",),
+    ),
     "contact_sheet": PublishedTable(
         CONTACT_SHEET, "images with what detectors found in them", "report", ("contact_sheet",)
     ),

@@ -22,6 +22,7 @@ from fuseline.reports.sections import (
     results,
     run,
     tokens,
+    who_is_right,
 )
 
 OURS = (
@@ -36,6 +37,7 @@ OURS = (
     data.SECTION,
     classes.SECTION,
     examples.SECTION,
+    who_is_right.SECTION,
     detections.SECTION,
     importance.SECTION,
     maps.SECTION,

@@ -34,3 +34,24 @@ def answered(documents: pa.Table, answers: Sequence[pa.Table]) -> tuple[NDArray[
     best = [guessed["label"].combine_chunks() for guessed in answers]
     labels = documents["labels"].combine_chunks()
     return np.stack([hits(labels, one) for one in best], axis=1), best
+
+
+def disagreement(one: pa.Array, other: pa.Array) -> NDArray[np.float64]:
+    """Return 1 - sum over classes of the smaller of two models' probabilities (n,), of their best labels `top_k` (n,).
+
+    With all classes among these, and probabilities that sum to 1, that is the total variation distance of the two;
+    a class that only one of them names counts as 0 in the other. 1 where one of them says nothing.
+    """
+    rows, labels, scores = zip(*map(_flat, (one, other)), strict=True)
+    names = pc.unique(pa.concat_arrays(labels))
+    keys = [at * max(1, len(names)) + np.asarray(pc.index_in(own, names)) for at, own in zip(rows, labels, strict=True)]
+    _, i, j = np.intersect1d(*keys, assume_unique=True, return_indices=True)
+    shared = np.bincount(rows[0][i], np.minimum(scores[0][i], scores[1][j]), minlength=len(one))
+    return 1 - np.minimum(1, shared)
+
+
+def _flat(top: pa.Array) -> tuple[NDArray[np.int64], pa.Array, NDArray[np.float64]]:
+    """Return row, label and score of every entry of a list of labels with scores."""
+    flat = pc.list_flatten(top)
+    rows, scores = pc.list_parent_indices(top), pc.struct_field(flat, "score")
+    return np.asarray(rows).astype(np.int64), pc.struct_field(flat, "label"), np.asarray(scores).astype(np.float64)

@@ -88,12 +88,14 @@ def test_vectors_are_mapped(tmp_path: Path) -> None:
     inner = pq.read_table(latest / "class_maps.parquet").to_pylist()
     assert {row["id"] for row in inner} == {row["id"] for row in rows if row["label"] == "x"}
     assert all(row["predicted"] == [said[row["id"], name] for name in row["models"]] for row in inner)
+    page = (latest / "report.html").read_text()
+    assert "Examples by who is right" in page
     near = pq.read_table(latest / "class_neighbours.parquet").to_pylist()
     assert [(row["label"], row["other"], row["place"]) for row in near] == [("x", "y", 1), ("y", "x", 1)]
     alike = pq.read_table(latest / "class_similarity.parquet").to_pylist()
     assert {(row["label"], row["other"]) for row in alike} == {(a, b) for a in "xy" for b in "xy"}
     assert [row["cosine"] for row in alike if row["label"] != row["other"]] == [pytest.approx(near[0]["cosine"])] * 2
-    assert '<section id="maps">' in (latest / "report.html").read_text()
+    assert '<section id="maps">' in page
     assert not any(plan.todo for plan in plan_all(build(config), root, PlanOptions()))
 
 

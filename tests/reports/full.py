@@ -16,6 +16,7 @@ from fuseline.stores.report_schemas import (
     IMPORTANCE,
     LEAKS,
     PRESENCE,
+    QUADRANT_GALLERY,
     RELEASE,
     STAGES,
 )
@@ -163,6 +164,22 @@ def full(name: str = "name") -> ReportData:
         ),
         "gallery": pa.Table.from_pylist(
             [{**example, "kind": kind} for kind in ("right", "wrong", "confident_error")], schema=GALLERY
+        ),
+        "quadrant_gallery": pa.Table.from_pylist(
+            [
+                {
+                    **{key: example[key] for key in ("split", "id", "labels", "text", "thumbnail")},
+                    "models": [name, "text"],
+                    "part": part,
+                    "label": of,
+                    "place": 1,
+                    "right": right,
+                    "disagreement": 0.25,
+                    "answers": [example["top_k"], []],
+                }
+                for part, of, right in (("quadrant", None, []), ("quadrant", None, [name]), ("class", label, ["text"]))
+            ],
+            schema=QUADRANT_GALLERY,
         ),
         "importance": pa.Table.from_pylist(
             [{"model": name, "split": "test", "modality": name, "share": 1.0, "n": 1}], schema=IMPORTANCE
