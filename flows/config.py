@@ -233,20 +233,6 @@ class Config(FrozenConfig):
         stages_in_order(self.stages)
         for name, quantize in self.quantize.items():
             self._dense(f"quantize.{name}.embedding", quantize.embedding)
-        for name in self.report.vectors:
-            self._dense("report.vectors", name)
-        for name in self.report.maps.embeddings:
-            self._dense("report.maps.embeddings", name)
-        for name in self.report.quadrants or ():
-            _known("report.quadrants", name, self.models)
-        if self.report.maps.inside and not self.quadrants:
-            cure = "name one or two in report.quadrants"
-            raise ValueError(mismatch("report.maps.inside", "models that are right or wrong", "none", cure))
-        for name in self.report.maps.hidden:
-            _known("report.maps.hidden", name, self.models)
-            if not has_hidden(self.models[name].kind):
-                cure = "name a network, or map the embeddings that it reads"
-                raise ValueError(mismatch("report.maps.hidden", "a model with a hidden layer", name, cure))
         for name, model in self.models.items():
             for column in model.inputs():
                 short = column.name.removeprefix(codes_name("") if column.kind is Codes else embedding_name(""))
@@ -269,6 +255,24 @@ class Config(FrozenConfig):
                     what, cure = f"models.{name}.options.start", f"{kind} has no branches to start from"
                     raise ValueError(mismatch(what, "a network with a branch per input", base, cure))
         in_order(self.models)
+        return self
+
+    @model_validator(mode="after")
+    def _shown_exist(self) -> Self:
+        for name in self.report.vectors:
+            self._dense("report.vectors", name)
+        for name in self.report.maps.embeddings:
+            self._dense("report.maps.embeddings", name)
+        for name in self.report.quadrants or ():
+            _known("report.quadrants", name, self.models)
+        if self.report.maps.inside and not self.quadrants:
+            cure = "name one or two in report.quadrants"
+            raise ValueError(mismatch("report.maps.inside", "models that are right or wrong", "none", cure))
+        for name in self.report.maps.hidden:
+            _known("report.maps.hidden", name, self.models)
+            if not has_hidden(self.models[name].kind):
+                cure = "name a network, or map the embeddings that it reads"
+                raise ValueError(mismatch("report.maps.hidden", "a model with a hidden layer", name, cure))
         return self
 
     @model_validator(mode="after")

@@ -44,8 +44,8 @@ def disagreement(one: pa.Array, other: pa.Array) -> NDArray[np.float64]:
     """
     rows, labels, scores = zip(*map(_flat, (one, other)), strict=True)
     names = pc.unique(pa.concat_arrays(labels))
-    keys = [at * max(1, len(names)) + np.asarray(pc.index_in(own, names)) for at, own in zip(rows, labels, strict=True)]
-    _, i, j = np.intersect1d(*keys, assume_unique=True, return_indices=True)
+    mine, its = (at * len(names) + np.asarray(pc.index_in(own, names)) for at, own in zip(rows, labels, strict=True))
+    _, i, j = np.intersect1d(mine, its, assume_unique=True, return_indices=True)
     shared = np.bincount(rows[0][i], np.minimum(scores[0][i], scores[1][j]), minlength=len(one))
     return 1 - np.minimum(1, shared)
 
