@@ -234,8 +234,10 @@ class BaseClassifier:
         self.threshold = tuned_threshold(self, valid) if self.multi_label and valid is not None else 0.5
 
 
-def tuned_threshold(classifier: BaseClassifier, valid: Features) -> float:
+def tuned_threshold(classifier: BaseClassifier, valid: Features, *more: tuple[BaseClassifier, Features]) -> float:
     """Return the probability from which a label belongs to the predicted set, best for micro-F1 on `valid`.
+
+    more: further classifiers of the same classes, each counted on documents of its own.
 
     Improbable classes are looked at only where a lower threshold could be better: to count them costs more than all
     else. A classifier that finds likely classes without the others goes down step by step, another one at once.
@@ -244,15 +246,17 @@ def tuned_threshold(classifier: BaseClassifier, valid: Features) -> float:
     quick = isinstance(classifier, Ranker) and classifier.ranker() is not None
     floors = [floor for floor in FLOORS[: -1 if quick else 1] if floor * C > FEW] + FLOORS[-1:]
     for floor in floors:
-        counts = counted_from(floor, classifier, valid, size=max(1, int(PAIRS * max(floor, 1 / C))))
+        counts, size = MicroF1(floor), max(1, int(PAIRS * max(floor, 1 / C)))
+        for one, documents in ((classifier, valid), *more):
+            count_from(counts, one, documents, size=size)
         if counts.settled():
             break
     return counts.best()
 
 
-def counted_from(floor: float, classifier: BaseClassifier, valid: Features, *, size: int) -> MicroF1:
-    """Return the counts of all thresholds from `floor` on over the documents of `valid`, `size` at a time."""
-    counts, names = MicroF1(floor), pa.array(classifier.labels, pa.string())
+def count_from(counts: MicroF1, classifier: BaseClassifier, valid: Features, *, size: int) -> None:
+    """Count the documents of `valid`, `size` at a time."""
+    floor, names = float(counts.candidates[0]), pa.array(classifier.labels, pa.string())
     for block in valid.blocks():
         for part, ranked in ranked_parts(classifier, block, size=size):
             rows, classes, probabilities = ranked.at_least(floor)
@@ -261,7 +265,6 @@ def counted_from(floor: float, classifier: BaseClassifier, valid: Features, *, s
             places = np.searchsorted(pairs, true)
             found = np.append(pairs, -1)[places] == true
             counts.add(probabilities, places[found], unknown + len(true))
-    return counts
 
 
 def embedding(block: Block, name: str, dim: int | None = None) -> tuple[F32, NDArray[np.bool_]]:

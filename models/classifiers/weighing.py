@@ -1,6 +1,7 @@
 """Weighted means of other models: weights of the highest likelihood (P-20), or greedy selection (Caruana 2004)."""
 
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fuseline.models.checkpoint import Checkpoint, refuse
+from fuseline.models.classifier import tuned_threshold
 from fuseline.models.classifiers.decision import TINY, BasesConfig, Mask, weighted
 from fuseline.models.classifiers.stacked import Stacked
 from fuseline.models.config import FrozenConfig
 from fuseline.models.features import Block, Features
 from fuseline.models.labels import label_pairs, labelled
+from fuseline.plain import JsonObject
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -22,15 +25,36 @@ STEPS, CLOSE = 200, 1e-5  # of the search for weights: at most so many, until no
 
 
 class Weighing(Stacked):
-    """The weighted mean of the models' probabilities; the weights add up to 1."""
+    """The weighted mean of the models' probabilities; the weights add up to 1.
+
+    The threshold of several labels is tuned on all of valid: each half is scored by weights that the other half chose.
+    A subclass gives `_weights`.
+    """
 
     weights: F32  # (m,)
+
+    def _weights(self, train: Features, valid: Features, *, seed: int) -> tuple[F64, JsonObject]:
+        """Return weights of any sum (m,) learnt from `train` and tuned on `valid`, and what else is to be told."""
+        raise NotImplementedError
+
+    def _learn(self, train: Features, valid: Features, *, seed: int, scratch: Path | None) -> None:
+        weights, facts = self._weights(train, valid, seed=seed)
+        self._take(weights)
+        self.facts |= facts
+        if self.multi_label:
+            crossed = copy(self)
+            crossed.weights = shares_of(self._weights(valid, train, seed=seed)[0])
+            self.threshold = tuned_threshold(self, valid, (crossed, train))
+
+    def _tune_threshold(self, valid: Features | None) -> None:
+        if not self.multi_label:
+            super()._tune_threshold(valid)
 
     def _combined(self, block: Block, scores: F32, asked: Mask) -> F32:
         return weighted(scores, asked, self.weights)
 
     def _take(self, weights: F64) -> None:
-        self.weights = (weights / weights.sum()).astype(np.float32)
+        self.weights = shares_of(weights)
         shares = dict(zip(self.config.models, self.weights.tolist(), strict=True))
         self.facts |= {"parameters": len(weights), "weights": shares}
 
@@ -54,7 +78,7 @@ class AvgWeighted(Weighing):
     kind: ClassVar[str] = "avg_weighted"
     summary: ClassVar[str] = "mean of other models' probabilities, weighted by likelihood on half of valid"
 
-    def _learn(self, train: Features, valid: Features, *, seed: int, scratch: Path | None) -> None:
+    def _weights(self, train: Features, valid: Features, *, seed: int) -> tuple[F64, JsonObject]:
         m = len(self.config.models)
         weights = np.full(m, 1 / m)
         # Of one label a document each the likelihoods are few; of all classes they are made again in every step.
@@ -68,7 +92,7 @@ class AvgWeighted(Weighing):
             before, weights = weights, shares / n if n else weights
             if np.abs(weights - before).max() < CLOSE:
                 break
-        self._take(weights)
+        return weights, {}
 
     def _likelihoods(self, features: Features) -> Iterator[F64]:
         """Yield the likelihood of what is true under each model (k, m), of documents that all of them can read."""
@@ -107,7 +131,7 @@ class Ensemble(Weighing):
     Config: ClassVar[type[FrozenConfig]] = EnsembleConfig
     config: EnsembleConfig
 
-    def _learn(self, train: Features, valid: Features, *, seed: int, scratch: Path | None) -> None:
+    def _weights(self, train: Features, valid: Features, *, seed: int) -> tuple[F64, JsonObject]:
         config, m, rng = self.config, len(self.config.models), np.random.default_rng(seed)
         fitting, tuning = (joined([votes_of(self, block) for block in labelled(part)]) for part in (train, valid))
         size = m if config.bags == 1 else max(1, round(config.bag_share * m))
@@ -120,8 +144,12 @@ class Ensemble(Weighing):
             best = scores.index(max(scores))  # of equals the shortest
             weights += counts[best] / counts[best].sum()
             added.append([config.models[at] for at in order[: best + 1]])
-        self._take(weights)
-        self.facts |= {"added": added}
+        return weights, {"added": added}
+
+
+def shares_of(weights: F64) -> F32:
+    """Return weights (m,) that add up to 1."""
+    return np.asarray(weights / weights.sum(), np.float32)
 
 
 class Votes(NamedTuple):

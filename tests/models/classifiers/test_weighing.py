@@ -10,6 +10,7 @@ from fuseline.models.classifiers.decision import DecisionConfig, FixedMean
 from fuseline.models.classifiers.weighing import AvgWeighted, Ensemble, Votes, Weighing, selected
 from fuseline.models.columns import Logits
 from fuseline.models.features import Block, logits_name
+from fuseline.models.metrics.thresholds import CANDIDATES
 from tests.models.synthetic import Blocks
 
 C = 5
@@ -79,6 +80,21 @@ def test_selection_by_hand() -> None:
     assert selected(votes, every, start=1, rounds=4, metric="log_loss") == [1, 1, 1, 0]  # 0.675 * 0.7125 > 0.6 * 0.8
     assert selected(votes, every, start=3, rounds=3, metric="log_loss") == [1, 0, 2]
     assert selected(votes, np.array([2]), start=1, rounds=2, metric="p_at_1") == [2, 2]
+
+
+@pytest.mark.parametrize("kind", [AvgWeighted, Ensemble])
+def test_each_half_is_scored_for_the_threshold_by_weights_of_the_other(kind: type[Weighing]) -> None:
+    halves = [documents(n, seed=s, strengths=(2.0, 0.5), several=True) for s, n in enumerate((80, 60))]
+    model, other = fit(kind, *halves), fit(kind, *halves[::-1])
+    parts = [(model, halves[1]), (other, halves[0])]
+    p = np.concatenate([np.exp(one.predict_logits(half)) for one, half in parts])
+    truth = np.array([[name in own for name in LABELS] for _, half in parts for own in half.labels.to_pylist()])
+
+    def f1(threshold: float) -> float:
+        return float(2 * (truth & (p >= threshold)).sum() / ((p >= threshold).sum() + truth.sum()))
+
+    assert f1(model.threshold) == pytest.approx(max(map(f1, CANDIDATES)), abs=1e-6)
+    assert model.threshold == other.threshold == max(c for c in CANDIDATES if f1(c) == f1(model.threshold))
 
 
 def test_bags_choose_among_some_of_the_models_and_a_model_without_input_is_left_out() -> None:
