@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from fuseline.flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
-from fuseline.flows.presets import expand, with_preset
+from fuseline.flows.presets import expand, with_preset, with_seed
 from fuseline.models.columns import Codes, Column, Dense, Pixels, Ragged, Sequence
 from fuseline.models.config import FrozenConfig, Names, added, key_values, runtime_option
 from fuseline.models.encoders import ENCODERS
@@ -186,6 +186,7 @@ class Config(FrozenConfig):
         {}, description="More stages by name: sequences of words, and those of installed packages"
     )
     quantize: dict[str, QuantizeConfig] = Field({}, description="Codebooks by name")
+    seed: int = added(0, description="Seed of every model that names none; splits and codebooks have their own")
     models: dict[str, ModelConfig] = Field(
         {}, description="Classifiers by name; {preset: fast} adds those that suit the rest"
     )
@@ -204,7 +205,7 @@ class Config(FrozenConfig):
         if not isinstance(values, dict):
             return values
         _refuse_odd(values, "")
-        return with_preset(extended(values, (info.context or {}).get(FOLDERS) or (Path.cwd(),)))
+        return with_seed(with_preset(extended(values, (info.context or {}).get(FOLDERS) or (Path.cwd(),))))
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

@@ -31,6 +31,15 @@ def with_preset(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "models": expand(values).models} if _preset(values) is not None else values
 
 
+def with_seed(values: dict[str, Any]) -> dict[str, Any]:
+    """Return plain settings whose models have the common `seed` where they name none of their own."""
+    if "seed" not in values or not isinstance(values.get("models"), dict):
+        return values
+    seed = values["seed"]
+    models = {name: {"seed": seed, **one} if isinstance(one, dict) else one for name, one in values["models"].items()}
+    return {**values, "models": models}
+
+
 def expand(values: Mapping[str, Any]) -> Expanded:
     """Return the models of plain settings; ConfigError for an unknown preset.
 

@@ -71,6 +71,18 @@ def test_settings_that_are_wrong_are_refused_as_without_a_preset(embed: object) 
         parse_config({"embed": embed, "models": {"preset": "good"}})
 
 
+def test_a_common_seed_is_that_of_models_that_name_none() -> None:
+    values = {"seed": 7, "models": {"preset": "fast", "text": {"seed": 3}, "gmu": {"kind": "gmu"}}, **TEXT}
+    config = parse_config(values)
+    assert {name: model.seed for name, model in config.models.items()} == {
+        "text": 3, "image": 7, "additive": 7, "pq": 7, "gmu": 7
+    }  # fmt: skip
+    assert parse_config(yaml.safe_load(config.to_yaml())) == config
+    assert config.digest != parse_config({**values, "seed": 8}).digest
+    plain = {**values, "seed": 0}
+    assert parse_config(plain).digest == parse_config({k: v for k, v in plain.items() if k != "seed"}).digest
+
+
 def test_a_model_may_be_called_preset() -> None:
     assert parse_config({"models": {"preset": {"kind": "text"}}}).models["preset"].kind == "text"
 
