@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import pyarrow as pa
 
@@ -174,6 +175,7 @@ class Grid:
 
     def _of(self, name: str, points: list[tuple[Point, int]], phase: Phase) -> list[Trial]:
         spec, model = self.config.models[name], self._models[name]
+        starts = cast(train.TrainConfig, model.config).starts
 
         def node(config: TrialConfig) -> Fit:
             fits, reads = model.fits, model.reads
@@ -192,8 +194,9 @@ class Grid:
             )
 
         return [
-            Trial(name, point, seed, phase, node(trial_config(spec, point, seed=seed, phase=phase)))
+            Trial(name, point, seed, phase, node(config.model_copy(update={"starts": starts})))
             for point, seed in points
+            for config in [trial_config(spec, point, seed=seed, phase=phase)]
         ]
 
 

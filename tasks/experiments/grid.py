@@ -75,6 +75,7 @@ class TrialConfig(FrozenConfig):
     seed: int
     phase: Phase
     runtime_options: dict[str, Any] = runtime_option({})
+    starts: dict[str, str] = runtime_option({})  # as of a model that is trained in a run
 
 
 class Candidate(NamedTuple):
@@ -87,7 +88,7 @@ class Candidate(NamedTuple):
 def axes_of(name: str, model: ModelConfig, grid: SweepConfig) -> dict[str, tuple[Any, ...]]:
     """Return the axes of a model: the common ones that its kind has, under its own; each value once.
 
-    Raises ConfigError when the kind has no such option.
+    Raises ConfigError when the kind has no such option, or trials may not differ in it.
     """
     fields, own = MODELS[model.kind].Config.model_fields, grid.grids.get(name, {})
     for axis in own:
@@ -95,6 +96,9 @@ def axes_of(name: str, model: ModelConfig, grid: SweepConfig) -> dict[str, tuple
             close = get_close_matches(axis, fields, cutoff=0.5)
             cure = f"did you mean {close[0]!r}?" if close else f"choose an option of {model.kind}"
             raise ConfigError(mismatch(f"sweep.grids.{name}", sorted(fields), axis, cure))
+        if axis == START:
+            cure = "add a model with another `start`, and sweep it too"
+            raise ConfigError(mismatch(f"sweep.grids.{name}", "an option that trials may differ in", axis, cure))
         if axis in ALONE:
             cure = "trials train on one thread; `sweep.varied.threads` trains the best of them on several"
             raise ConfigError(mismatch(f"sweep.grids.{name}", "an option that trials may differ in", axis, cure))
@@ -172,7 +176,7 @@ def point_text(point: Point) -> str:
 
 
 AXES = ("lr", "epochs", "dim", "alpha", "gate", "image_length")
-VECTORS = "pretrained_vectors"
+VECTORS, START = "pretrained_vectors", "start"
 THREADS = "threads"
 ALONE = {"deterministic": True, THREADS: 1}
 

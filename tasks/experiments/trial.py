@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -31,6 +32,7 @@ from fuseline.tasks.evaluation.visual_words import visual_words
 from fuseline.tasks.experiments.grid import Phase, TrialConfig
 from fuseline.tasks.experiments.timing import FitTime, Machine, machine, timed_fits
 from fuseline.tasks.stages.quantize import QuantizeConfig
+from fuseline.tasks.stages.train import start_from
 
 TRIAL = "trial.json"
 SCORES = "results"  # the table of a trial's scores: RESULTS, without the model's name and the trial's options
@@ -104,6 +106,9 @@ class Outcome:
         return values[0] if values else None
 
 
+Fresh = Callable[[dict[str, Any]], Classifier]  # an untrained classifier, with these options beside its own
+
+
 class Written(NamedTuple):
     """What a trial is about to write."""
 
@@ -120,7 +125,7 @@ def fit_trial(train: Features, valid: Features, config: TrialConfig, context: Co
         raise ValueError(mismatch("valid", "documents to choose by", 0, "set `split.valid`"))
     written, reason = Written(None, {}), ""
     try:
-        written = PHASES[config.phase](train, valid, config)
+        written = PHASES[config.phase](train, valid, config, partial(_fresh, config, context))
     except TrainingError as error:
         reason = str(error)
     status: Literal["ok", "diverged"] = "diverged" if reason else "ok"
@@ -187,12 +192,10 @@ def outcome_table(node: Fit, root: Root, name: str) -> pa.Table | None:
     return None if record is None else fitted.saved(record).table(f"{name}.parquet")
 
 
-def _fresh(config: TrialConfig, more: dict[str, Any]) -> Classifier:
-    return new_classifier(config.kind, {**config.options, **config.runtime_options, **more})
-
-
-def _fitted(train: Features, valid: Features, config: TrialConfig) -> Classifier:
-    return _fresh(config, {}).fit(train, valid, seed=config.seed)
+def _fresh(config: TrialConfig, context: Context, more: dict[str, Any]) -> Classifier:
+    classifier = new_classifier(config.kind, {**config.options, **config.runtime_options, **more})
+    start_from(classifier, config.starts, context)
+    return classifier
 
 
 def _scores(classifier: Classifier, config: TrialConfig, split: str, part: Features, masked: str = "") -> pa.Table:
@@ -203,15 +206,15 @@ def _scores(classifier: Classifier, config: TrialConfig, split: str, part: Featu
     )  # fmt: skip
 
 
-def _search(train: Features, valid: Features, config: TrialConfig) -> Written:
+def _search(train: Features, valid: Features, config: TrialConfig, fresh: Fresh) -> Written:
     """Score on valid alone."""
-    return Written(None, {SCORES: _scores(_fitted(train, valid, config), config, "valid", valid)})
+    return Written(None, {SCORES: _scores(fresh({}).fit(train, valid, seed=config.seed), config, "valid", valid)})
 
 
-def _final(train: Features, valid: Features, config: TrialConfig) -> Written:
+def _final(train: Features, valid: Features, config: TrialConfig, fresh: Fresh) -> Written:
     """Score on valid and test, and on test with one modality masked; say how each test document came out."""
     stored, test = _stored(train), _test(train)
-    classifier = _fitted(train, valid, config)
+    classifier = fresh({}).fit(train, valid, seed=config.seed)
     results, tables = [_scores(classifier, config, "valid", valid)], {}
     if test.n_rows:
         results.append(_scores(classifier, config, "test", test))
@@ -224,18 +227,18 @@ def _final(train: Features, valid: Features, config: TrialConfig) -> Written:
     return Written(Tested(classifier.multi_label), {SCORES: pa.concat_tables(results), **tables})
 
 
-def _varied(train: Features, valid: Features, config: TrialConfig) -> Written:
+def _varied(train: Features, valid: Features, config: TrialConfig, fresh: Fresh) -> Written:
     """Score on test alone, and on valid where there is no test."""
-    classifier, test = _fitted(train, valid, config), _test(train)
+    classifier, test = fresh({}).fit(train, valid, seed=config.seed), _test(train)
     split, part = ("test", test) if test.n_rows else ("valid", valid)
     return Written(None, {SCORES: _scores(classifier, config, split, part)})
 
 
-def _timing(train: Features, valid: Features, config: TrialConfig) -> Written:
+def _timing(train: Features, valid: Features, config: TrialConfig, fresh: Fresh) -> Written:
     """Fit again and again with the process to itself; keep the times, the sizes and the words of visual tokens."""
     stored, test = _stored(train), _test(train)
     warm_up = "epochs" in MODELS[config.kind].Config.model_fields
-    times, classifier = timed_fits(lambda more: _fresh(config, more), train, seed=config.seed, warm_up=warm_up)
+    times, classifier = timed_fits(fresh, train, seed=config.seed, warm_up=warm_up)
     model = {key: value for key, value in classifier.describe().items() if not key.endswith("seconds")}
     sizes = _sizes(classifier, test if test.n_rows else valid, modalities(stored.node))
     tables = {"tokens": _token_table(classifier, stored, config.kind)} if has_tokens(config.kind) else {}
@@ -282,6 +285,6 @@ def _write(folder: Path, data: bytes, tables: dict[str, pa.Table]) -> None:
         pq.write_table(table, folder / f"{name}.parquet")
 
 
-PHASES: dict[str, Callable[[Features, Features, TrialConfig], Written]] = {
+PHASES: dict[str, Callable[[Features, Features, TrialConfig, Fresh], Written]] = {
     "search": _search, "final": _final, "varied": _varied, "timing": _timing,
 }  # fmt: skip

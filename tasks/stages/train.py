@@ -11,7 +11,7 @@ from fuseline.models.columns import Logits
 from fuseline.models.config import FrozenConfig, key_values, runtime_option
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.pretrained import vectors_digest
-from fuseline.models.features import Features, Input, hidden_name, inputs_of, logits_name, reads_text
+from fuseline.models.features import Classifier, Features, Input, hidden_name, inputs_of, logits_name, reads_text
 from fuseline.models.image_networks import ImageNetworkConfig
 from fuseline.models.panel import PanelClassifier
 from fuseline.models.registry import MODELS, new_classifier
@@ -127,15 +127,20 @@ def start_digest(kind: str, options: dict[str, object]) -> str:
 def fit_classifier(train: Features, valid: Features, config: TrainConfig, context: Context) -> FitResult:
     """Fit a classifier; its checkpoint records the keys of everything it read."""
     classifier = new_classifier(config.kind, {**config.options, **config.runtime_options})
-    if config.starts and isinstance(classifier, BaseClassifier):
-        place = "" if context.fold is None else f"@{context.fold}"
-        saved = {name: context.checkpoints[f"{ROLE}/{name}{place}"] for name in config.starts}
-        classifier.start_from({name: loaded(MODELS[kind].load, saved[name]) for name, kind in config.starts.items()})
+    start_from(classifier, config.starts, context)
     classifier.fit(train, valid if valid.n_rows else None, seed=config.seed, scratch=context.scratch)
     facts: dict[str, Any] = {**classifier.describe(), MULTI_LABEL: classifier.multi_label}
     if isinstance(classifier, BaseClassifier):
         facts[FREQUENCY_LOSSES] = classifier.frequency_losses()
     return classifier.save, train.n_rows, facts
+
+
+def start_from(classifier: Classifier, starts: Mapping[str, str], context: Context) -> None:
+    """Hand a classifier the trained models that it starts from, whose kinds `starts` names."""
+    if starts and isinstance(classifier, BaseClassifier):
+        place = "" if context.fold is None else f"@{context.fold}"
+        saved = {name: context.checkpoints[f"{ROLE}/{name}{place}"] for name in starts}
+        classifier.start_from({name: loaded(MODELS[kind].load, saved[name]) for name, kind in starts.items()})
 
 
 # Among the facts of a model, by part, "" its own: what its loss would be if only label frequencies were known.

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from fuseline.flows.config import Config, parse_config
+from fuseline.flows.experiments.trials import Grid, feature_nodes
 from fuseline.flows.graph import build
 from fuseline.models.classifiers.concat_e2e import ConcatE2E
 from fuseline.models.classifiers.text_cnn import TextCNN
 from fuseline.models.columns import Dense
+from fuseline.stores.errors import ConfigError
 from fuseline.stores.places import open_root
 from fuseline.tasks.engine.nodes import Fit, Node, ShardStage, ordered
+from fuseline.tasks.experiments.grid import SweepConfig
 from tests.drive import run
 from tests.flows.conftest import write_documents
 
@@ -71,6 +74,24 @@ def test_a_training_starts_from_the_network_of_its_own_fold(nodes: dict[str, Nod
     drawn = loaded(ConcatE2E, nodes, config, f"drawn{fold}")._arrays()[BRANCH]
     np.testing.assert_allclose(started, cnn, atol=1e-6)
     assert np.abs(drawn - cnn).max() > 0.01
+
+
+def test_a_trial_of_a_sweep_starts_from_the_trained_network(nodes: dict[str, Node], config: Config) -> None:
+    """Without the network a training that is to start from it is refused."""
+    grid = {"models": ["started"], "lr": [1e-9], "epochs": [1], "dim": [5]}
+    own = config.model_copy(update={"sweep": SweepConfig.model_validate(grid)})
+    run(feature_nodes(own), open_root(own.root))
+    (trial,) = Grid(own).trials("started")
+    run([trial.node], open_root(own.root))
+    (found,) = Grid(own).outcomes([trial])
+    assert found is not None
+    assert (found.record.status, found.valid("accuracy") is not None) == ("ok", True)
+
+
+def test_another_start_is_no_axis_of_a_sweep(config: Config) -> None:
+    grid = SweepConfig.model_validate({"models": ["started"], "grids": {"started": {"start": [["cnn"], []]}}})
+    with pytest.raises(ConfigError, match="trials may differ in', got 'start'; add a model with another"):
+        Grid(config.model_copy(update={"sweep": grid})).trials("started")
 
 
 def test_hidden_vectors_are_those_of_the_network_and_absent_without_words(
