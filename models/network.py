@@ -14,7 +14,7 @@ from fuseline.models.columns import Size
 from fuseline.models.config import FrozenConfig
 from fuseline.models.features import Block, Features, inputs_of
 from fuseline.models.labels import Classes
-from fuseline.models.metrics.registry import scores
+from fuseline.models.metrics.registry import METRICS, scores
 from fuseline.models.running import run_rows, saved_state
 from fuseline.models.scoring import count
 from fuseline.models.training import Gather, Trainer, TrainingConfig
@@ -102,7 +102,9 @@ class NetworkClassifier(BaseClassifier):
         """Return the metrics of a network on the labelled documents of `valid`."""
         self._take(module)
         self.threshold = 0.5  # it is tuned for the chosen epoch alone
-        return {name: value for name, (value, _) in scores(count(self, valid), multi_label=self.multi_label).items()}
+        full = self.config.select is not None and METRICS[self.config.select].full
+        counts = count(self, valid, full=full)
+        return {name: value for name, (value, _) in scores(counts, multi_label=self.multi_label).items()}
 
     def _take(self, module: "torch.nn.Module") -> None:
         """Take over the weights of a network, which may be trained on."""

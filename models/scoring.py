@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fuseline.models.blocks import cut, grouped
 from fuseline.models.element_shares import ElementShares, TellsElements
 from fuseline.models.features import Block, Classifier, Features, inputs_of
-from fuseline.models.labels import labelled
+from fuseline.models.labels import label_pairs, labelled
 from fuseline.models.metrics.registry import Documents, counted
 from fuseline.models.metrics.scores import Tally
 from fuseline.models.progress import note
@@ -145,25 +145,27 @@ def ragged(lengths: NDArray[np.integer | np.bool_], values: pa.Array) -> pa.List
     return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
-def count(classifier: Classifier, features: Features) -> Tally:
-    """Count how a classifier does on the labelled documents of a split.
+def count(classifier: Classifier, features: Features, *, full: bool = False) -> Tally:
+    """Count how a classifier does on the labelled documents of a split; `full`: for metrics of every class too.
 
     Raises:
         TrainingError: a logit is no finite number.
         ValueError: no document of the split has a label.
     """
-    total = sum((counted(judged(classifier, block)) for block in grouped(labelled(features))), Tally())
+    total = sum((counted(judged(classifier, block, full=full)) for block in grouped(labelled(features))), Tally())
     if not total.n:
         raise ValueError("a split to score: expected labelled documents, got none; check `split` and the labels")
     return total
 
 
-def judged(classifier: Classifier, block: Block) -> Documents:
+def judged(classifier: Classifier, block: Block, *, full: bool = False) -> Documents:
     """Return how a classifier answers labelled documents; one that holds nothing it reads has no answer.
+
+    full: with the probabilities of every class.
 
     Raises TrainingError when a logit is no finite number.
     """
-    parts = [_judged(classifier, scored) for scored in score(classifier, block)]
+    parts = [_judged(classifier, scored, full=full) for scored in score(classifier, block)]
     return Documents(*(pa.concat_arrays(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -175,16 +177,37 @@ def guesses(classifier: Classifier, features: Features) -> Iterator[tuple[Scored
             yield part, documents.best, documents.predicted
 
 
-def _judged(classifier: Classifier, part: Scored) -> Documents:
+def every_class(
+    probabilities: NDArray[np.float32], present: NDArray[np.bool_], names: pa.Array, labels: pa.Array
+) -> tuple[pa.Array, pa.Array]:
+    """Return the fields `probabilities` and `own` of Documents.
+
+    Args:
+        probabilities: (n, C) of each class.
+        present: (n,) bool, which documents the model read anything of.
+        names: (C,) string of the classes.
+        labels: (n,) list<string> of the documents' own.
+    """
+    values = pa.array(probabilities.reshape(-1), pa.float32())
+    rows, classes, _ = label_pairs(labels, names)
+    lists = pa.FixedSizeListArray.from_arrays(values, len(names), mask=pa.array(~present))
+    return lists, ragged(np.bincount(rows, minlength=len(labels)), pa.array(classes, pa.int32()))
+
+
+def _judged(classifier: Classifier, part: Scored, *, full: bool = False) -> Documents:
     # No constants of the module: a scalar makes pyarrow import pandas.
     names, nothing = pa.array(classifier.labels, pa.string()), pa.scalar([], pa.list_(pa.string()))
-    seen = pa.array(part.seen)
+    seen, labels = pa.array(part.seen), part.block.labels
+    every = 2 * (pa.nulls(len(labels)),)
+    if full:
+        p = classifier.probabilities(checked_logits(classifier.predict_logits(part.block)))
+        every = every_class(p, part.seen, names, labels)
     return Documents(
-        part.block.labels,
+        labels,
         pc.if_else(seen, part.predicted, nothing),
         pc.if_else(seen, names.take(pa.array(part.best)), None),
         pc.if_else(seen, pa.array(part.top_probabilities[:, 0]), None),
         pc.if_else(seen, part.rank, None),
         pc.if_else(seen, part.loss, None),
-        *2 * (pa.nulls(len(part.block)),),
+        *every,
     )

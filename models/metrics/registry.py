@@ -14,8 +14,8 @@ from fuseline.models.metrics.scores import Interval, Sums, Tally, f1_interval, r
 from fuseline.plugins import Registry
 
 __all__ = [
-    "METRICS", "Compared", "Counts", "Documents", "Metric", "checked_metric", "comparable", "counted", "intervals",
-    "registry_rows", "scores",
+    "METRICS", "Compared", "Counts", "Documents", "Metric", "Selected", "checked_metric", "checked_selection",
+    "comparable", "counted", "intervals", "registry_rows", "scores",
 ]  # fmt: skip
 
 OURS = (
@@ -105,8 +105,14 @@ def checked_metric(name: str) -> str:
     return name
 
 
+def checked_selection(name: str) -> str:
+    """Return the name of a metric that epochs can be chosen by, as `checked_metric`, or one of every class."""
+    return name if name in METRICS and METRICS[name].full else checked_metric(name)
+
+
 # The name of a metric in a configuration; plugins are asked for when a configuration is read.
 Compared = Annotated[str, AfterValidator(checked_metric)]
+Selected = Annotated[str, AfterValidator(checked_selection)]
 
 
 def registry_rows() -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fuseline.models.config import FrozenConfig, added, runtime_option
 from fuseline.models.device import Device
-from fuseline.models.metrics.registry import Compared, comparable
+from fuseline.models.metrics.registry import Selected, comparable
 from fuseline.models.training.losses import LOSSES, ClassWeights, start_bias
 from fuseline.models.training.optimizers import OPTIMIZERS, checked_options
 from fuseline.models.training.schedules import SCHEDULES
@@ -58,7 +58,7 @@ class TrainingConfig(FrozenConfig):
         lt=1,
         description="Chance that a document loses one of its inputs, whole, in a step of training; one always stays",
     )
-    select: Compared | None = added(
+    select: Selected | None = added(
         None, description="Metric on valid whose best epoch is kept; default: the last epoch is"
     )
     patience: int | None = added(

@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fuseline.models.classifier import LINKS
 from fuseline.models.columns import Logits
 from fuseline.models.config import FrozenConfig, added
-from fuseline.models.labels import label_pairs
 from fuseline.models.metrics.registry import Documents, counted, intervals, scores
 from fuseline.models.metrics.scores import NOTHING, Tally, class_scores
-from fuseline.models.scoring import ragged, single
+from fuseline.models.scoring import every_class, single
 from fuseline.stores.errors import AlignmentError, mismatch
 from fuseline.stores.report_schemas import CLASSES, CONFUSION, IMPORTANCE
 from fuseline.stores.schemas import RESULTS
@@ -157,11 +155,8 @@ def tallied(predictions: pa.Table, documents: pa.Table, *, multi_label: bool, lo
 def _every_class(logits: pa.Table, labels: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Return the fields `probabilities` and `own` of Documents, from a model's logits."""
     column = Logits.of(logits, "logits")
-    values = pa.array(LINKS[column.link](column.values).reshape(-1), pa.float32())
-    absent = pa.array(~column.present)
-    probabilities = pa.FixedSizeListArray.from_arrays(values, len(column.labels), mask=absent)
-    rows, classes, _ = label_pairs(labels, pa.array(column.labels, pa.string()))
-    return probabilities, ragged(np.bincount(rows, minlength=len(labels)), pa.array(classes, pa.int32()))
+    names = pa.array(column.labels, pa.string())
+    return every_class(LINKS[column.link](column.values), column.present, names, labels)
 
 
 def score_model(shards: Shards, config: EvaluateConfig, context: Context) -> dict[str, pa.Table]:

@@ -12,6 +12,7 @@ from fuseline.models.metrics.registry import (
     Documents,
     Metric,
     checked_metric,
+    checked_selection,
     comparable,
     counted,
     registry_rows,
@@ -93,3 +94,6 @@ def test_models_are_compared_by_all_but_counts_of_documents() -> None:
     for name in (*counts, "accuracies"):
         with pytest.raises(ValueError, match=f"got '{name}'"):
             checked_metric(name)
+    assert checked_selection("auc") == "auc"
+    with pytest.raises(ValueError, match="got 'no_input'"):
+        checked_selection("no_input")

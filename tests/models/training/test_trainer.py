@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from sklearn.metrics import roc_auc_score
 
 from fuseline.models.config import key_values
 from fuseline.models.errors import TrainingError
@@ -189,6 +190,17 @@ def test_metrics_on_valid_are_those_of_the_predictions():
     best = model.predict_logits(valid).argmax(axis=1)
     right = [model.labels[y] in own for y, own in zip(best, valid.labels.to_pylist(), strict=True)]
     assert max(model.facts["valid_accuracy"]) == pytest.approx(np.mean(right))
+
+
+def test_epochs_are_chosen_by_a_metric_of_every_class():
+    valid = data(50, seed=1)
+    model = fit(data(), valid=valid, epochs=4, select="auc")
+    p, own = model.probabilities(model.predict_logits(valid)), valid.labels.to_pylist()
+    truth = np.array([[name in labels for name in model.labels] for labels in own])
+    mixed = truth.any(axis=0) & ~truth.all(axis=0)
+    areas = [roc_auc_score(truth[:, c], p[:, c]) for c in np.flatnonzero(mixed)]
+    assert max(model.facts["valid_auc"]) == pytest.approx(np.mean(areas))
+    assert len(model.facts["valid_auc"]) == 4
 
 
 def test_the_rate_falls_on_a_plateau(monkeypatch):
