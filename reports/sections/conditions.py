@@ -18,7 +18,7 @@ WHOLE = "nothing masked"
 F1 = Measure("f1", "F1", unit="share")
 
 TEMPLATE = """\
-<p class="lead">{{ first.title|capitalize }} with nothing masked, and what is lost of it when a part of the input is masked in every document. The deeper the red, the larger the share that is lost; a model that does not read an input has no cell.</p>
+<p class="lead">{{ first.title|capitalize }} with nothing masked, and what is lost of it when a part of the input is masked in every document. The deeper the red, the larger the share that is lost; a model that does not read an input has no cell. Of a decision between models it is the answers of these that are masked, one model at a time.</p>
 {% for part in parts %}
 <h3>{{ part.split|capitalize }}</h3>
 {{ part.everywhere.drawn() }}
