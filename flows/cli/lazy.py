@@ -31,6 +31,10 @@ COMMANDS = {
     "status": Lazy(MAKE, "Say what was run last, what lies under the root, and who holds it."),
     "predict": Lazy(MAKE, "Predict new documents with a trained model."),
     "export": Lazy(MAKE, "Write documents as fastText label files, as a model reads them: words and visual tokens."),
+    "neighbours": Lazy(
+        "fuseline.flows.cli.search",
+        "Show the documents that are nearest to one, by an embedding or by what a network has learnt.",
+    ),
     "sweep": Lazy(
         "fuseline.flows.cli.experiments",
         "Try a grid of options per model on valid; train the best with several seeds and score them on test.",
