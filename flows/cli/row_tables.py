@@ -7,9 +7,7 @@ import orjson
 from rich.table import Table
 from rich.text import Text
 
-from fuseline.reports.papers.cells import REMARK
 from fuseline.reports.papers.paper import Printed
-from fuseline.reports.papers.printed import Cell
 
 
 def claims_table(rows: list[dict[str, Any]]) -> Table:
@@ -27,29 +25,22 @@ def claims_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def printed_table(printed: Printed) -> Table:
-    """Show one table of a paper: published columns, then those of each data set; a star says "not as in the paper"."""
-    heads, columns, groups = printed.table
+    """Show one table of a paper: published columns, then those of each data set; what is said below it stands there."""
+    heads, columns, groups, note = printed.table
     title = Text(printed.title, style="bold")
     table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     table.add_column("", max_width=30, overflow="fold")
     table.add_column("\nmodel", no_wrap=True)
-    starred = columns[-1] == REMARK
     spans = [head for head, width in heads for head in (head, *[""] * (width - 1))]
-    for head, name in list(zip(spans, columns, strict=True))[: -1 if starred else None]:
+    for head, name in zip(spans, columns, strict=True):
         table.add_column(f"{head}\n{name}", justify="right", overflow="fold")
-    remarks: dict[str, list[str]] = {}
     for group, rows in groups:
         table.add_row(Text(group, style="dim"))
         for row in rows:
-            *cells, last = row.cells if starred else [*row.cells, Cell()]
-            if last.text:
-                remarks.setdefault(last.text, []).append(row.model)
-            star = "*" if last.text else ""
-            shown = (Text(cell.text, style="bold" if cell.best else "") for cell in cells)
-            table.add_row(Text(row.label), Text(row.model + star), *shown)
-    if remarks:
-        said = "; ".join(f"{remark} ({', '.join(models)})" for remark, models in remarks.items())
-        table.caption, table.caption_justify = Text(f"* {REMARK}: {said}"), "left"
+            shown = (Text(cell.text, style="bold" if cell.best else "") for cell in row.cells)
+            table.add_row(Text(row.label), Text(row.model), *shown)
+    if note:
+        table.caption, table.caption_justify = Text(note), "left"
     return table
 
 

@@ -14,7 +14,6 @@ from fuseline.reports.papers.runs import DataSet
 
 PUBLISHED, HERE = "published", "here"
 OTHERS = "Not in the paper"
-REMARK = "not as in the paper"  # head of a last column
 COUNTS = ("layers", "q", "batch_size")
 
 CELLS = pa.schema(
@@ -100,10 +99,10 @@ def laid_out(
     Args:
         values: of every table.
         table: which is laid out.
-        parts: its columns; the last column says how a model differs from the paper's.
+        parts: its columns.
         rows: every row, in order.
         names: row -> its name in the paper.
-        remarks: model -> what that last column says.
+        remarks: model -> how it differs from the paper's, which is said below the table; its row has a star.
     """
     cells: dict[tuple[str, str, str, str], Value] = {}
     tops: dict[tuple[str, str, str], float] = {}
@@ -113,6 +112,7 @@ def laid_out(
             place = one.dataset, one.source, one.metric
             tops[place] = max(tops.get(place, -math.inf), round(one.mean.value, 1))
     groups: dict[str, list[Row]] = {}
+    noted: dict[str, list[str]] = {}
     seen: set[str] = set()  # what is published stands once, beside the first of its models
     for known in rows:
         texts = []
@@ -122,12 +122,17 @@ def laid_out(
         if any(cell.text for cell in texts):
             seen.add(known.row)
             label = names.get(known.row) or known.label or known.model
-            own = [*texts, Cell(remarks.get(known.model, ""))]
-            groups.setdefault(known.group, []).append(Row(label, known.model if known.model != label else "", own))
+            star = ""
+            if remark := remarks.get(known.model):
+                noted.setdefault(remark, []).append(known.model)
+                star = "*"
+            name = [f"{label}{star}", ""] if known.model in ("", label) else [label, f"{known.model}{star}"]
+            groups.setdefault(known.group, []).append(Row(*name, texts))
     heads = [(part.dataset, len(part.heads) + len(part.gaps)) for part in parts]
     columns = [head for part in parts for metric, head in part.heads.items()
                for head in ([head, "gap"] if metric in part.gaps else [head])]  # fmt: skip
-    return Table([*heads, ("", 1)], [*columns, REMARK], list(groups.items()))
+    said = "; ".join(f"{remark} ({', '.join(models)})" for remark, models in noted.items())
+    return Table(heads, columns, list(groups.items()), f"* not as in the paper: {said}" if said else "")
 
 
 def remarks(rows: Iterable[Known], data: Iterable[DataSet]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from fuseline.reports.markup import page_environment, style
-from fuseline.reports.papers.cells import REMARK, Value, cell_table
+from fuseline.reports.papers.cells import Value, cell_table
 from fuseline.reports.papers.printed import Table
 from fuseline.reports.papers.rows import Known
 from fuseline.reports.papers.rules import Claim, Facts, Finding
@@ -91,6 +91,5 @@ class Paper(NamedTuple):
                 tables=self.tables(data, self.values(data)),
                 claims=self.findings(data),
                 figures=figures,
-                remark=REMARK,
             )
         )

@@ -19,8 +19,9 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """One table: spans of columns, columns, and groups of rows."""
+    """One table: spans of columns, columns, groups of rows, and what stands below it."""
 
     heads: list[tuple[str, int]]
     columns: list[str]
     groups: list[tuple[str, list[Row]]]
+    note: str = ""
