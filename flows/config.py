@@ -227,11 +227,6 @@ class Config(FrozenConfig):
         for field, names in (("sweep.models", self.sweep.models), ("sweep.grids", self.sweep.grids)):
             for name in names:
                 _known(field, name, self.models)
-        for name, stage in self.stages.items():
-            readable = {**self.embed, **{k: v for kind in stage.takes for k, v in making(self.stages, kind).items()}}
-            for one in stage.reads():
-                _known(f"stages.{name}.options.inputs", one, readable)
-        stages_in_order(self.stages)
         for name, quantize in self.quantize.items():
             self._dense(f"quantize.{name}.embedding", quantize.embedding)
         for name, model in self.models.items():
@@ -274,6 +269,15 @@ class Config(FrozenConfig):
             if not has_hidden(self.models[name].kind):
                 cure = "name a network, or map the embeddings that it reads"
                 raise ValueError(mismatch("report.maps.hidden", "a model with a hidden layer", name, cure))
+        return self
+
+    @model_validator(mode="after")
+    def _stages_read_what_is_there(self) -> Self:
+        for name, stage in self.stages.items():
+            readable = {**self.embed, **{k: v for kind in stage.takes for k, v in making(self.stages, kind).items()}}
+            for one in stage.reads():
+                _known(f"stages.{name}.options.inputs", one, readable)
+        stages_in_order(self.stages)
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from fuseline.models.classifiers import decision, fusion, kiela, weighing
+from fuseline.models.classifiers.attention import Attention
 from fuseline.models.classifiers.averaging import AvgProbs, AvgTfidf
 from fuseline.models.classifiers.boosting import Boosting
 from fuseline.models.classifiers.concat_e2e import ConcatE2E
@@ -20,7 +21,7 @@ from fuseline.plugins import Registry
 
 OURS: tuple[type[Classifier], ...] = (
     *kiela.CLASSIFIERS, Boosting, TfidfLinear, AvgProbs, AvgTfidf, GMU, TextCNN, ImageCNN, Towers, *fusion.CLASSIFIERS,
-    ConcatE2E, DeepSets, ConcatPlaceholder, ConcatPadded,
+    ConcatE2E, Attention, DeepSets, ConcatPlaceholder, ConcatPadded,
     *decision.CLASSIFIERS, *weighing.CLASSIFIERS, Policy, SoftPolicy,
 )  # fmt: skip
 MODELS: Registry[type[Classifier]] = Registry("model", {classifier.kind: classifier for classifier in OURS})

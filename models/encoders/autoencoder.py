@@ -140,10 +140,7 @@ class Autoencoder:
 
         Raises ValueError when no document has an input, or the layers would have more than `max_weights` weights.
         """
-        first = next(train.blocks())
-        self.sizes = {name: first.columns[name].size for name in self._names()}
-        self._check_size()
-        self._scales = self._measure(train)
+        self.measure(train)
         documents = sum(int(block.present(set(self.sizes)).sum()) for block in train.blocks())
         if not documents:
             raise ValueError(f"inputs: expected training documents with any of {self._names()}, got none; name others")
@@ -151,6 +148,13 @@ class Autoencoder:
         module, self.facts = Trainer(self.config, seed, scratch).fit(self, train, task)
         self.network = cast("Autoencoders", module)
         return self
+
+    def measure(self, train: Features) -> None:
+        """Take sizes and scales of the inputs from training documents; raises ValueError for layers too large."""
+        first = next(train.blocks())
+        self.sizes = {name: first.columns[name].size for name in self._names()}
+        self._check_size()
+        self._scales = self._scales_of(train)
 
     def codes(self, block: Block) -> F32:
         """Return the codes (n, width) of documents; that of an input which is missing is zeros."""
@@ -257,7 +261,7 @@ class Autoencoder:
                 f"inputs: expected layers of at most {config.max_weights:,} weights, got {total:,}; {cure}"
             )
 
-    def _measure(self, train: Features) -> dict[str, tuple[F32, F32]]:
+    def _scales_of(self, train: Features) -> dict[str, tuple[F32, F32]]:
         """Return the centre and the scale (D,) of each input's numbers; 1 where they do not differ."""
         moments = {name: Moments(self._numbers(size)) for name, size in self.sizes.items()}
         for block in train.blocks():

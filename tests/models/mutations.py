@@ -23,6 +23,7 @@ import pyarrow as pa
 from safetensors.numpy import load, save
 
 from fuseline.models.columns import Logits, Pixels, Sequence
+from fuseline.models.encoders.autoencoder import Autoencoder, AutoencoderConfig
 from fuseline.models.encoders.class_index import ClassIndex, ClassIndexConfig
 from fuseline.models.encoders.tabular import Tabular, TabularConfig
 from fuseline.models.errors import CheckpointError
@@ -31,7 +32,7 @@ from fuseline.models.features import Block, embedding_name, logits_name
 from fuseline.models.quantizers import QUANTIZERS
 from fuseline.models.token_vectors import token_vectors, vocabulary
 from tests.models.reference import fitted, with_column, with_text_embedding
-from tests.models.synthetic import documents, vectors
+from tests.models.synthetic import Blocks, documents, vectors
 
 MEMORY, SECONDS = 6 << 30, 60
 FEW: dict[str, Any] = {"preset": "fasttext", "dim": 4, "epochs": 2, "deterministic": True}
@@ -118,6 +119,15 @@ def tabular(**options: Any) -> Variant:
     return Variant(lambda: Tabular.fit([TABLE], TabularConfig.model_validate(options), seed=0), encode)
 
 
+CODER: dict[str, Any] = {"inputs": ["image", "text"], "hidden": 4, "inner": 3, "code": 2, "epochs": 1}
+
+
+def encoded(one: Autoencoder) -> None:
+    """Take codes and errors."""
+    assert one.codes(NEW).shape == (len(NEW), one.width)
+    one.errors(NEW)
+
+
 VARIANTS: dict[str, Variant] = {
     **{kind: classifier(kind, **FEW) for kind in (
         "text", "image", "additive", "max", "gated", "bilinear", "bilinear_gated", "pq", "rspq", "avg_probs",
@@ -146,11 +156,19 @@ VARIANTS: dict[str, Variant] = {
     "deep_sets": classifier("deep_sets", **SETS),
     "concat_placeholder": classifier("concat_placeholder", **SETS),
     "concat_padded": classifier("concat_padded", **SETS),
+    "attention": classifier("attention", **NET, vectors=["text"], maps=3, widths=[2, 3], size=4, units=4, pixels=None),
+    "attention joint": classifier(
+        "attention", **NET, vectors=["text"], sequence=None, blocks=[1], growth=4, codes=["image"], size=4, units=4,
+        joint={"inputs": ["text", "pixels"], "pooled": 2, "hidden": 4, "inner": 3, "code": 2},
+    ),
     "soft_policy": classifier("soft_policy", epochs=1, lr=0.01),
     "quantizer pq": quantizer("pq"),
     "quantizer rspq": quantizer("rspq", repeats=2),
     "encoder tabular": tabular(),
     "encoder tabular bins": tabular(numeric="quantile", bins=3),
+    "autoencoder": Variant(
+        lambda: Autoencoder(AutoencoderConfig(**CODER)).fit(Blocks(TRAIN[False]), seed=0), lambda one: encoded(one)
+    ),
     "encoder vocabulary": Variant(
         lambda: ClassIndex.fit([LISTS], ClassIndexConfig()), lambda encoder: encoder.encode(LISTS)
     ),
