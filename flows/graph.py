@@ -25,6 +25,7 @@ from fuseline.tasks.evaluation import (
     maps,
     missing,
     quadrant_gallery,
+    reconstruction,
     statistics,
     token_dictionary,
 )
@@ -45,6 +46,7 @@ from fuseline.tasks.stages import (
     train,
     vector_tables,
 )
+from fuseline.tasks.stages.learned import LearnedConfig
 from fuseline.tasks.stages.registry import STAGES, stages_in_order
 from fuseline.tasks.stages.train import Readable, in_order, with_bases
 
@@ -213,6 +215,10 @@ def _results(
         if token_dictionary.has_tokens(spec.kind):
             fit = fits[name]
             yield token_dictionary.stage(name, spec.kind, fit, counts, config.quantize, documents, report.tokens)
+    for name, stage in sorted(config.stages.items()):
+        if isinstance(stage.parsed(), LearnedConfig):
+            (node,) = (node for node in features.others if node.column == embedding_name(name))
+            yield reconstruction.stage(node, documents, evaluation.splits)
     mapped = {*map(embedding_name, report.maps.embeddings), *map(hidden_name, report.maps.hidden)}
     yield from (maps.stage(node, documents, report.maps, asked) for node in features.others if node.column in mapped)
     if config.detect and report.contact_sheet:

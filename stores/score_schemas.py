@@ -22,6 +22,19 @@ MASKED_CLASSES = pa.schema(
     ]
 )
 
+# What is decoded of learnt codes beside what went into them.
+RECONSTRUCTIONS = pa.schema(
+    [
+        column("codes", pa.string(), "name of the stage `learned` in the configuration"),
+        column("split", pa.string(), "train, valid or test"),
+        column("input", pa.string(), "dataset that is decoded, embed/NAME"),
+        column("inputs", pa.list_(pa.string()), "datasets that the codes are made of"),
+        column("documents", pa.int64(), "documents of the split that have the input"),
+        column("mse", pa.float64(), "their mean squared error, numbers scaled as in training"),
+        column("mean_mse", pa.float64(), "that of the training mean in the place of what is decoded"),
+    ]
+)
+
 # Scores of documents that share a value of a column: of a source, or of a kind.
 GROUPS = pa.schema(
     [

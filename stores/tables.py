@@ -46,6 +46,7 @@ from fuseline.stores.score_schemas import (
     GROUPS,
     MAPS,
     MASKED_CLASSES,
+    RECONSTRUCTIONS,
 )
 
 Form = Literal["table", "report", "shards", "runs", "versions", "sweep", "query"]
@@ -190,6 +191,10 @@ TABLES: dict[str, PublishedTable] = {
     ),
     "calibration": PublishedTable(
         CALIBRATION, "calibration error of models before and after a temperature", roles=("decisions",)
+    ),
+    "reconstructions": PublishedTable(
+        RECONSTRUCTIONS, "one row per stage of learnt codes, split and input: how well it is decoded of them",
+        roles=("reconstructions",),
     ),
     "metrics_history": PublishedTable(RESULTS, "metrics of every run that published", "runs"),
     "sweep_metrics": PublishedTable(

@@ -28,6 +28,7 @@ PAPERS: dict[str, Paper] = {paper.letter: paper for paper in (zahavy.PAPER, mill
 READ = (
     "metrics", "models", "statistics", "decisions", "quadrants", "call_rates", "calibration", "comparisons",
     "masked_classes", "groups", "maps", "class_maps", "class_neighbours", "class_similarity",
+    "reconstructions",
 )  # fmt: skip
 STATE = "latest/state.json"
 

@@ -5,6 +5,7 @@ from fuseline.reports.section import Section
 from fuseline.reports.sections import (
     classes,
     codebooks,
+    codes,
     comparisons,
     conditions,
     costs,
@@ -43,6 +44,7 @@ OURS = (
     maps.SECTION,
     tokens.SECTION,
     codebooks.SECTION,
+    codes.SECTION,
     run.SECTION,
     quarantine.SECTION,
     lineage.SECTION,

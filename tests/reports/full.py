@@ -29,6 +29,7 @@ from fuseline.stores.score_schemas import (
     GROUPS,
     MAPS,
     MASKED_CLASSES,
+    RECONSTRUCTIONS,
 )
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"
@@ -297,6 +298,16 @@ def full(name: str = "name") -> ReportData:
                 for right in ([], [name], [name, "text"])
             ],
             schema=QUADRANTS,
+        ),
+        "reconstructions": pa.Table.from_pylist(
+            [
+                {
+                    "codes": name, "split": "test", "input": f"embed/{one}", "inputs": [f"embed/{name}", f"embed/{label}"],
+                    "documents": 9, "mse": 0.25, "mean_mse": 1.0,
+                }
+                for one in (name, label)
+            ],
+            schema=RECONSTRUCTIONS,
         ),
         "call_rates": pa.Table.from_pylist(
             [
