@@ -41,8 +41,11 @@ def configured(folder: Any, **more: Any) -> dict[str, Any]:
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     folder = tmp_path_factory.mktemp("learned")
     write_documents(folder, [
-        {"id": f"d{n}", "label": "ab"[n % 2], "title": f"{'ab'[n % 2]} thing",
-         "size": None if n % 9 == 8 else n % 2 + n / 99, "weight": None if n % 9 == 8 else n % 2 * 3, "split": "train" if n % 4 else ("valid", "test")[n // 4 % 2]}
+        {
+            "id": f"d{n}", "label": "ab"[n % 2], "title": f"{'ab'[n % 2]} thing",
+            "size": None if n % 9 == 8 else n % 2 + n / 99, "weight": None if n % 9 == 8 else n % 2 * 3,
+            "split": "train" if n % 4 else ("valid", "test")[n // 4 % 2],
+        }
         for n in range(72)
     ])  # fmt: skip
     return parse_config(configured(folder))
