@@ -302,8 +302,13 @@ def full(name: str = "name") -> ReportData:
         "reconstructions": pa.Table.from_pylist(
             [
                 {
-                    "codes": name, "split": "test", "input": f"embed/{one}", "inputs": [f"embed/{name}", f"embed/{label}"],
-                    "documents": 9, "mse": 0.25, "mean_mse": 1.0,
+                    "codes": name,
+                    "split": "test",
+                    "input": f"embed/{one}",
+                    "inputs": [f"embed/{name}", f"embed/{label}"],
+                    "documents": 9,
+                    "mse": 0.25,
+                    "mean_mse": 1.0,
                 }
                 for one in (name, label)
             ],
