@@ -30,7 +30,7 @@ from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.stores.places import open_root
 
 commands = command_group()
-PAPERS = ("K", "Z", "M")  # Kiela et al. 2018, Zahavy et al. 2016, Miller et al. 2020
+PAPERS = ("K", "Z", "P", "M")  # Kiela et al. 2018, Zahavy et al. 2016, on PetFinder, Miller et al. 2020
 
 
 @commands.command()
@@ -75,7 +75,7 @@ def sweep(
 def paper(
     which: Annotated[str, one_of("PAPER", PAPERS)],
     places: Annotated[
-        list[str], typer.Argument(metavar="CONFIG|ROOT...", help="Output roots; for Z and M also a YAML file to run")
+        list[str], typer.Argument(metavar="CONFIG|ROOT...", help="Output roots; but for K also a YAML file to run")
     ],
     output: Annotated[str, typer.Option("--output", "-o", help="Folder for report.html and its tables")] = "paper",
     set_: Overrides = [],  # noqa: B006
@@ -83,9 +83,9 @@ def paper(
 ) -> None:  # fmt: skip
     """Set the results of several data sets beside the tables of a paper, and decide its claims.
 
-    K (Kiela 2018) joins finished sweeps. Z (Zahavy 2016) and M (Miller 2020) read finished runs, whose models are
-    those of conf/papers/; a configuration is run first, as `fuseline run` does. Roots of configurations with one
-    `name` are repeats with other seeds: their mean is shown.
+    K (Kiela 2018) joins finished sweeps. Z (Zahavy 2016), P (autoencoder with attention on PetFinder) and M (Miller
+    2020) read finished runs, whose models are those of conf/papers/; a configuration is run first, as `fuseline run`
+    does. Roots of configurations with one `name` are repeats with other seeds: their mean is shown.
 
     Example: fuseline paper Z conf/mine.yaml runs/openclipart runs/cdda_items
     """

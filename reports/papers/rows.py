@@ -1,4 +1,4 @@
-"""Which of our models stand for which published rows of papers Z and M: the one place that knows."""
+"""Which of our models stand for which published rows of papers Z, M and P: the one place that knows."""
 
 from typing import NamedTuple
 
@@ -74,6 +74,22 @@ MILLER = (
     Known(_PAIRED, "resnet50v2-bert", "M-resnet50v2-bert"),
     Known(_PAIRED, "mobilenetv2-use", "M-mobilenetv2-use"),
     Known(_PAIRED, "mobilenetv2-bert", "M-mobilenetv2-bert"),
+)
+
+_JOINED, _WITH = "Several inputs, concatenated", "Several inputs, with attention"
+
+PETFINDER = (
+    Known("One input", "tabular", "P-model1"),
+    Known("One input", "textual", "P-model2"),
+    Known("One input", "visual", "P-model3"),
+    Known(_JOINED, "concat", "P-model4"),
+    Known(_JOINED, "concat_bins", "P-model5"),
+    Known(_WITH, "attention", "P-model6"),
+    Known(_WITH, "attention_ae", "P-model7", note="the autoencoder of texts reads vectors of a sentence encoder"),
+    Known(_WITH, "attention_mmae", "P-model8", note="the autoencoder reads vectors of a sentence encoder for texts"),
+    Known(_WITH, "attention_joint", label="Autoencoder trained with the network"),
+    Known(_MORE, "avg_weighted", label="Weighted mean of the single inputs"),
+    Known(_MORE, "ensemble", label="Ensemble by greedy selection"),
 )
 
 

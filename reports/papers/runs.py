@@ -45,6 +45,15 @@ class DataSet:
         row = self.scored.get((model, condition, metric or self.right))
         return None if row is None else Mean(100 * row["mean"], None if row["std"] is None else 100 * row["std"])
 
+    def folds(self, model: str) -> dict[tuple[int, int, int], float]:
+        """Return run, seed and fold -> the share of held-out documents on which a model is right; {} without folds."""
+        return {
+            (number, row["seed"], row["fold"]): row["value"]
+            for number, run in enumerate(self.runs)
+            for row in run.rows("metrics", model=model, metric=self.right)
+            if row["fold"] is not None and row["condition"] is None and row["split"] == TEST
+        }
+
     @property
     def size(self) -> int:
         """The number of test documents, of the model that has most."""

@@ -14,7 +14,7 @@ from fuseline.reports.papers import miller, zahavy
 from fuseline.reports.papers.cells import CELLS
 from fuseline.reports.papers.paper import VERDICTS
 from fuseline.reports.papers.published import published_rows
-from fuseline.reports.papers.rows import MILLER, ZAHAVY, models_of
+from fuseline.reports.papers.rows import MILLER, PETFINDER, ZAHAVY, models_of
 from fuseline.reports.papers.rules import ABOVE, Claim, Difference, Facts, Region, averaged, mean_of, paired, unpaired
 from fuseline.reports.papers.runs import DataSet
 from fuseline.stores.tables import TABLES
@@ -74,7 +74,7 @@ def verdicts(paper, data, title="clip"):
 # The map of rows
 
 
-@pytest.mark.parametrize(("file", "rows"), [("zahavy", ZAHAVY), ("miller", MILLER)])
+@pytest.mark.parametrize(("file", "rows"), [("zahavy", ZAHAVY), ("miller", MILLER), ("petfinder", PETFINDER)])
 def test_every_preset_is_in_the_map_and_every_entry_has_one_or_says_why_not(file, rows):
     presets = yaml.safe_load((CONF / f"{file}.yaml").read_text("utf-8"))["models"]
     assert set(presets) == set(models_of(rows))
