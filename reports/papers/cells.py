@@ -126,8 +126,9 @@ def laid_out(
             if remark := remarks.get(known.model):
                 noted.setdefault(remark, []).append(known.model)
                 star = "*"
-            name = [f"{label}{star}", ""] if known.model in ("", label) else [label, f"{known.model}{star}"]
-            groups.setdefault(known.group, []).append(Row(*name, texts))
+            alone = known.model in ("", label)
+            name, own = (f"{label}{star}", "") if alone else (label, f"{known.model}{star}")
+            groups.setdefault(known.group, []).append(Row(name, own, texts))
     heads = [(part.dataset, len(part.heads) + len(part.gaps)) for part in parts]
     columns = [head for part in parts for metric, head in part.heads.items()
                for head in ([head, "gap"] if metric in part.gaps else [head])]  # fmt: skip
