@@ -1,6 +1,5 @@
 """One frozen, validated configuration: YAML in, the Prefect flows' parameter, the source of every dataset key."""
 
-import difflib
 from collections import abc
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from pydantic import (
 )
 
 from fuseline.flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
+from fuseline.flows.config_models import check_bases, check_whole, known
 from fuseline.flows.presets import expand, with_preset, with_seed
 from fuseline.models.columns import Codes, Column, Dense, Pixels, Ragged, Sequence
 from fuseline.models.config import FrozenConfig, Names, added, key_values, runtime_option
@@ -50,7 +50,7 @@ from fuseline.tasks.stages.embed_indices import IndexEmbedConfig
 from fuseline.tasks.stages.hidden import has_hidden
 from fuseline.tasks.stages.quantize import QuantizeConfig
 from fuseline.tasks.stages.registry import StageConfig, making, stages_in_order
-from fuseline.tasks.stages.train import ModelConfig, has_branches, in_order
+from fuseline.tasks.stages.train import ModelConfig
 
 
 def _embed_config(values: object) -> object:
@@ -217,16 +217,16 @@ class Config(FrozenConfig):
                 mismatch(f"stages.{name}", "a name that `embed` does not have", name, "rename one of them")
             )
         for name, crops in self.crops.items():
-            _known(f"crops.{name}.detections", crops.detections, self.detect)
+            known(f"crops.{name}.detections", crops.detections, self.detect)
         for name, embed in self.embed.items():
             if isinstance(embed, TextEmbedConfig | IndexEmbedConfig) and embed.detections is not None:
-                _known(f"embed.{name}.detections", embed.detections, self.detect)
+                known(f"embed.{name}.detections", embed.detections, self.detect)
         for name, model in self.models.items():
             for detections in model.ocr:
-                _known(f"models.{name}.ocr", detections, self.detect)
+                known(f"models.{name}.ocr", detections, self.detect)
         for field, names in (("sweep.models", self.sweep.models), ("sweep.grids", self.sweep.grids)):
             for name in names:
-                _known(field, name, self.models)
+                known(field, name, self.models)
         for name, quantize in self.quantize.items():
             self._dense(f"quantize.{name}.embedding", quantize.embedding)
         for name, model in self.models.items():
@@ -235,22 +235,12 @@ class Config(FrozenConfig):
                 if column.kind is Dense and short not in map(hidden_name, model.reads_hidden()):
                     self._dense(f"models.{name}.options (embedding)", short)
                 elif column.kind is Codes:
-                    _known(f"models.{name}.options (codes)", short, self.quantize)
+                    known(f"models.{name}.options (codes)", short, self.quantize)
                 elif column.kind is Ragged:
-                    _known(f"models.{name}.options (elements)", column.name, self._elements())
+                    known(f"models.{name}.options (elements)", column.name, self._elements())
                 elif column.kind in (Sequence, Pixels):
-                    _known(f"models.{name}.options ({column.kind.kind})", short, self._making(column.kind))
-            for base in sorted(model.reads()):
-                _known(f"models.{name}.options.models", base, self.models)
-            for base in sorted(model.reads_hidden()):
-                if not has_hidden(kind := self.models[base].kind):
-                    what, cure = f"models.{name}.options", f"{kind} has no hidden vectors"
-                    raise ValueError(mismatch(what, "hidden vectors of a network", hidden_name(base), cure))
-            for base in model.starts():
-                if not has_branches(kind := self.models[base].kind):
-                    what, cure = f"models.{name}.options.start", f"{kind} has no branches to start from"
-                    raise ValueError(mismatch(what, "a network with a branch per input", base, cure))
-        in_order(self.models)
+                    known(f"models.{name}.options ({column.kind.kind})", short, self._making(column.kind))
+        check_bases(self.models)
         return self
 
     @model_validator(mode="after")
@@ -259,13 +249,13 @@ class Config(FrozenConfig):
             self._dense("report.vectors", name)
         for name in self.report.maps.embeddings:
             self._dense("report.maps.embeddings", name)
-        for name in self.report.quadrants or ():
-            _known("report.quadrants", name, self.models)
+        check_whole("report.quadrants", self.report.quadrants or (), self.models)
+        check_whole("sweep.models", self.sweep.models, self.models)
         if self.report.maps.inside and not self.quadrants:
             cure = "name one or two in report.quadrants"
             raise ValueError(mismatch("report.maps.inside", "models that are right or wrong", "none", cure))
         for name in self.report.maps.hidden:
-            _known("report.maps.hidden", name, self.models)
+            known("report.maps.hidden", name, self.models)
             if not has_hidden(self.models[name].kind):
                 cure = "name a network, or map the embeddings that it reads"
                 raise ValueError(mismatch("report.maps.hidden", "a model with a hidden layer", name, cure))
@@ -276,7 +266,7 @@ class Config(FrozenConfig):
         for name, stage in self.stages.items():
             readable = {**self.embed, **{k: v for kind in stage.takes for k, v in making(self.stages, kind).items()}}
             for one in stage.reads():
-                _known(f"stages.{name}.options.inputs", one, readable)
+                known(f"stages.{name}.options.inputs", one, readable)
         stages_in_order(self.stages)
         return self
 
@@ -293,8 +283,9 @@ class Config(FrozenConfig):
         """Models whose quadrants are shown: those that are named, else the first two that a decision is between."""
         if self.report.quadrants is not None:
             return self.report.quadrants
-        between = (self.models[name].between() for name in sorted(self.models))
-        return next((models[:2] for models in between if models), ())
+        return next(
+            (one.between()[:2] for _, one in sorted(self.models.items()) if one.between() and one.labels is None), ()
+        )
 
     @property
     def assignment(self) -> SplitConfig:
@@ -313,7 +304,7 @@ class Config(FrozenConfig):
         return {**indices, **making(self.stages, kind)}
 
     def _dense(self, field: str, name: str) -> None:
-        _known(field, name, {**self.embed, **making(self.stages, Dense)})
+        known(field, name, {**self.embed, **making(self.stages, Dense)})
         if name in self.embed and _has_indices(self.embed[name]):
             cure = "name an embedding of vectors, or add one"
             raise ValueError(mismatch(field, "an embedding of vectors", f"{name} (indices)", cure))
@@ -371,14 +362,6 @@ def parse_config(values: Mapping[str, object], *, folders: abc.Sequence[Path] = 
 
 def _has_indices(spec: FrozenConfig) -> bool:
     return getattr(spec, "output", "vectors") == "indices"
-
-
-def _known(field: str, name: str, there: Mapping[str, object]) -> None:
-    if name not in there:
-        cure = (
-            f"did you mean {close[0]!r}?" if (close := difflib.get_close_matches(name, there, cutoff=0.5)) else "add it"
-        )
-        raise ValueError(mismatch(field, sorted(there), name, cure))
 
 
 def _refuse_odd(value: object, field: str) -> None:

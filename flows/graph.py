@@ -197,14 +197,15 @@ def _results(
         yield evaluate.stage(name, spec, predictions[name], documents, splits=evaluation.splits, logits=scores)
     for name, spec in models if evaluation.by else ():
         yield groups.stage(name, spec, predictions[name], documents, splits=evaluation.splits, by=evaluation.by)
-    if evaluation.compare and len(models) > 1:
-        yield compare.stage(predictions, documents, splits=evaluation.splits)
+    alike = {name: predictions[name] for name, spec in models if spec.labels is None}  # scored on the same documents
+    if evaluation.compare and len(alike) > 1:
+        yield compare.stage(alike, documents, splits=evaluation.splits)
     yield from _decisions(config, features, predictions)
     if evaluation.missing is not None:
         for name, spec in models:
             yield missing.stage(name, spec, features, fits[name], evaluation.missing)
     for name, spec in models:
-        examples = GalleryConfig(count=report.gallery, seed=spec.seed, split=report.split)
+        examples = GalleryConfig(count=report.gallery, seed=spec.seed, split=report.split, labels=spec.labels)
         yield gallery.stage(name, examples, predictions[name], documents, features.clean)
     asked = {name: predictions[name] for name in config.quadrants}
     if len(asked) > 1 and report.gallery:

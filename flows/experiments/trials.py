@@ -216,7 +216,8 @@ def swept(config: Config) -> list[str]:
     """Return the names of the models that are swept; raises ConfigError when there is none."""
     if not config.models:
         raise ConfigError(mismatch("models", "at least one model to sweep", {}, "add one; see conf/demo.yaml"))
-    return sorted(set(config.sweep.models or config.models))
+    whole = [name for name, model in config.models.items() if model.labels is None]  # trials are scored on all labels
+    return sorted(set(config.sweep.models or whole))
 
 
 def sweep_nodes(config: Config) -> list[Fit]:

@@ -107,6 +107,8 @@ def notes(nodes: list[Node], root: Root) -> tuple[str, ...]:
                     f"{node.label}: fitted on {record.n_rows:,} of {now:,} training documents; --refit fits again"
                 )
             cautions += undertrained(node.label, record.facts)
+            if isinstance(node.config, train.TrainConfig) and node.config.labels is not None:
+                cautions.append(f"{node.label}: learns, and is scored on, {node.config.labels}")
             if isinstance(published := record.facts.get(STAND_INS), list):
                 names = ", ".join(map(str, published))
                 cautions.append(f"{node.label}: other networks stand in for {names} of the paper")

@@ -13,7 +13,7 @@ TEMPLATE = """\
 {% for line in lines %}
 <tr><th title="{{ line.label }}"><bdi>{{ line.label }} {{ loop.index }}</bdi></th>
 {% for cell in line.cells %}
-<td class="near{{ " deep" if cell.depth > 65 else "" }}" style="--s:{{ "%.0f"|format(cell.depth) }}%" title="{{ line.label }} and {{ cell.other }}: {{ "%.3f"|format(cell.cosine) }}">{{ cell.text }}</td>
+<td class="near{{ " deep" if cell.depth > 85 else "" }}" style="--s:{{ "%.0f"|format(cell.depth) }}%" title="{{ line.label }} and {{ cell.other }}: {{ "%.3f"|format(cell.cosine) }}">{{ cell.text }}</td>
 {% endfor %}
 </tr>
 {% endfor %}

@@ -18,7 +18,7 @@ from fuseline.models.classifiers.decision import Between, Chooser, probabilities
 from fuseline.models.classifiers.policy import PolicyConfig
 from fuseline.models.classifiers.stacked import is_own, right
 from fuseline.models.columns import Logits
-from fuseline.models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig, added
 from fuseline.models.features import logits_name
 from fuseline.models.labels import label_pairs
 from fuseline.models.metrics.calibration import BINS, bin_sums, calibration_error
@@ -30,6 +30,7 @@ from fuseline.tasks.engine.nodes import Context, Read, Shards, ShardStage, Summa
 from fuseline.tasks.engine.rows import STACKED
 from fuseline.tasks.engine.shard_features import block_of
 from fuseline.tasks.evaluation.evaluate import held_half, of_half, scored_rows, unseen_splits
+from fuseline.tasks.label_parts import LabelsConfig, of_labels
 from fuseline.tasks.stages.predict import load_classifier
 from fuseline.tasks.stages.train import ModelConfig, Readable
 
@@ -51,6 +52,7 @@ class DecisionsConfig(FrozenConfig):
     calibrated: tuple[str, ...]  # those of the models whose calibration nobody else tells
     spares: bool  # whether it looks at the first model alone, so that it spares the others where it does not call them
     others: tuple[str, ...]  # stages that only the models but the first need
+    labels: LabelsConfig | None = added(None)  # that all of them learn: documents of others alone are not looked at
 
 
 class Judged(NamedTuple):
@@ -75,6 +77,7 @@ def look_into(shards: Shards, config: DecisionsConfig, context: Context) -> dict
     classifier = load_classifier(config.kind, saved)
     if not isinstance(classifier, Between):
         raise TypeError(f"kind: expected a decision between models, got {config.kind!r}; name another kind")
+    shards = of_labels(shards, config.labels, place=0)
     names, judged = names_of(classifier, config), dict[str, list[Judged]]()
     for tables in of_half(shards, config.half, place=0)():
         for split, rows in scored_rows(tables[0], config.splits):
@@ -249,7 +252,7 @@ def stage(
     options = spec.parsed()
     config = DecisionsConfig(
         model=name, kind=spec.kind, models=spec.between(), splits=splits, half=held_half(predictions), first=first,
-        calibrated=calibrated,
+        calibrated=calibrated, labels=spec.labels,
         others=_others(reads, spec.between()),
         spares=isinstance(options, PolicyConfig) and options.of == "first" and options.inputs.startswith("cp"),
     )  # fmt: skip

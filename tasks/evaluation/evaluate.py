@@ -17,6 +17,7 @@ from fuseline.stores.schemas import RESULTS
 from fuseline.tasks.engine.nodes import Context, Fit, Ingest, Node, Read, Shards, ShardStage, Summary, ordered
 from fuseline.tasks.engine.rows import HALVES, in_split, split_of
 from fuseline.tasks.evaluation.shard_streams import streams
+from fuseline.tasks.label_parts import LabelsConfig, of_labels
 from fuseline.tasks.stages.train import MULTI_LABEL, ModelConfig
 
 ROLE = "evaluation"
@@ -34,6 +35,7 @@ class EvaluateConfig(FrozenConfig):
     half: str | None = added(
         None, description="Half of its split that alone is scored, as the model learns from the other"
     )
+    labels: LabelsConfig | None = added(None)  # that it learns: documents of others alone are not scored
 
 
 def count(
@@ -163,7 +165,7 @@ def score_model(shards: Shards, config: EvaluateConfig, context: Context) -> dic
     """Return metrics, class scores, confusion counts and importance of one model."""
     (facts,) = context.facts.values()
     multi_label = bool(facts[MULTI_LABEL])
-    shards = of_half(shards, config.half)
+    shards = of_labels(of_half(shards, config.half), config.labels)
     tallies = count(*streams(shards, 3 if config.every_class else 2), splits=config.splits, multi_label=multi_label)
     part = None if context.fold is None else context.fold.k
     return {
@@ -212,8 +214,9 @@ def stage(
     """
     half = held_half(predictions)
     config = EvaluateConfig(
-        model=name, kind=spec.kind, seed=spec.seed, splits=splits, every_class=logits is not None, half=half
-    )
+        model=name, kind=spec.kind, seed=spec.seed, splits=splits, every_class=logits is not None, half=half,
+        labels=spec.labels,
+    )  # fmt: skip
     scored = Read(predictions, ("label", "score", "predicted", "rank", "loss", "importance"))
     whole = () if logits is None else (Read(logits, ("present", "logits")),)
     return Summary(

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import xxhash
 from PIL import Image
 
-from fuseline.models.config import FrozenConfig
+from fuseline.models.config import FrozenConfig, added
 from fuseline.stores.errors import AlignmentError, mismatch
 from fuseline.stores.report_schemas import GALLERY
 from fuseline.tasks.engine.images import (
@@ -23,6 +23,7 @@ from fuseline.tasks.engine.images import (
 )
 from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
 from fuseline.tasks.evaluation.shard_streams import streams
+from fuseline.tasks.label_parts import LabelsConfig, of_labels
 
 Kind = Literal["right", "wrong", "confident_error"]
 SIDE = 96  # pixels of a thumbnail's longest side
@@ -36,6 +37,7 @@ class GalleryConfig(FrozenConfig):
     count: int
     seed: int
     split: str
+    labels: LabelsConfig | None = added(None)  # that the model learns: documents of others alone are not shown
 
 
 class Example(NamedTuple):
@@ -145,7 +147,7 @@ def _order(candidate: Example) -> tuple[float, str]:
 
 def choose_examples(shards: Shards, config: GalleryConfig, context: Context) -> dict[str, pa.Table]:
     """Return the gallery of one model."""
-    parts, source = streams(shards, 3), context.source
+    parts, source = streams(of_labels(shards, config.labels), 3), context.source
     return {ROLE: gallery(*parts, source=source, count=config.count, seed=config.seed, split=config.split)}
 
 

@@ -14,6 +14,7 @@ from fuseline.stores.score_schemas import GROUPS
 from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
 from fuseline.tasks.evaluation.evaluate import check_ids, held_half, of_half, scored_rows, tallied, unseen_splits
 from fuseline.tasks.evaluation.statistics import UNASSIGNED, origins
+from fuseline.tasks.label_parts import LabelsConfig, of_labels
 from fuseline.tasks.stages.train import MULTI_LABEL, ModelConfig
 
 ROLE = "groups"
@@ -29,6 +30,7 @@ class GroupsConfig(FrozenConfig):
     splits: tuple[str, ...]
     by: tuple[str, ...]
     half: str | None = added(None)  # of its split that alone is scored
+    labels: LabelsConfig | None = added(None)  # that it learns: documents of others alone are not scored
 
 
 def checked_column(name: str) -> str:
@@ -50,7 +52,7 @@ def count_groups(shards: Shards, config: GroupsConfig, *, multi_label: bool) -> 
     """Return (split, column) -> group -> its tally. Raises DataError for a column that no shard has."""
     totals: dict[tuple[str, str], dict[str, Tally]] = defaultdict(lambda: defaultdict(Tally))
     missing, seen = {name for name in config.by if name != SOURCE}, False
-    for guessed, documents in of_half(shards, config.half)():
+    for guessed, documents in of_labels(of_half(shards, config.half), config.labels)():
         check_ids(guessed, documents)
         missing, seen = missing - {*documents.column_names}, True
         for split, rows in scored_rows(documents, config.splits):
@@ -99,7 +101,7 @@ def stage(
     by: Sequence[str],
 ) -> Summary:  # fmt: skip
     """Return the node of a model's scores by group."""
-    config = GroupsConfig(model=name, splits=splits, by=tuple(by), half=held_half(predictions))
+    config = GroupsConfig(model=name, splits=splits, by=tuple(by), half=held_half(predictions), labels=spec.labels)
     columns = ("status", "split", "labels", "source_file", *(column for column in by if column != SOURCE))
     return Summary(
         role=ROLE, short=name, flow="evaluate", main=False, version=1, config=config, tables=(ROLE,),

@@ -24,6 +24,7 @@ from fuseline.stores.score_schemas import MASKED_CLASSES
 from fuseline.tasks.engine.nodes import Context, Fit, Read, Shards, Summary
 from fuseline.tasks.engine.shard_features import block_of
 from fuseline.tasks.evaluation.evaluate import class_table, held_half, metric_table, of_half, scored_rows, unseen_splits
+from fuseline.tasks.label_parts import LabelsConfig, of_labels
 from fuseline.tasks.splits import hashed
 from fuseline.tasks.stages.predict import load_classifier
 from fuseline.tasks.stages.train import MULTI_LABEL, ModelConfig, Readable
@@ -51,6 +52,7 @@ class MaskedConfig(FrozenConfig):
     seed: int  # that it was fitted with
     missing: MissingConfig
     half: str | None = added(None)  # of its split that alone is scored
+    labels: LabelsConfig | None = added(None)  # that it learns: documents of others alone are not scored
 
 
 def maskings(reads: Sequence[Read], wanted: Sequence[str]) -> dict[str, frozenset[str]]:
@@ -95,7 +97,7 @@ def count_masked(shards: Shards, config: MaskedConfig, context: Context) -> dict
     named = maskings(context.reads, [one.name for one in inputs_of(type(classifier), classifier.config)])
     parts = [Masking(name, share) for name in named for share in (*missing.shares, 1.0)]
     totals = {part: {split: Tally() for split in missing.splits} for part in parts}
-    for tables in of_half(shards, config.half, place=0)():
+    for tables in of_labels(of_half(shards, config.half, place=0), config.labels, place=0)():
         for split, rows in scored_rows(tables[0], missing.splits):
             block = block_of(context.reads, [table.filter(rows) for table in tables])
             if not len(block):
@@ -137,7 +139,9 @@ def _classes(totals: Mapping[Masking, dict[str, Tally]], config: MaskedConfig) -
 
 def stage(name: str, spec: ModelConfig, sources: Readable, fit: Fit, missing: MissingConfig) -> Summary:
     """Return the node of a model's scores with its inputs masked."""
-    config = MaskedConfig(model=name, kind=spec.kind, seed=spec.seed, missing=missing, half=held_half(fit))
+    config = MaskedConfig(
+        model=name, kind=spec.kind, seed=spec.seed, missing=missing, half=held_half(fit), labels=spec.labels
+    )
     return Summary(
         role=ROLE, short=name, flow="evaluate", main=False, version=1, config=config, tables=TABLES, fits=(fit,),
         reads=sources.reads(spec, "status", "split", "labels"), summarise=score_masked,

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from fuseline.models.classifier import BaseClassifier
 from fuseline.models.columns import Logits
-from fuseline.models.config import FrozenConfig, key_values, runtime_option
+from fuseline.models.config import FrozenConfig, added, key_values, runtime_option
 from fuseline.models.fasttext.config import FastTextConfig
 from fuseline.models.fasttext.pretrained import vectors_digest
 from fuseline.models.features import Classifier, Features, Input, hidden_name, inputs_of, logits_name, reads_text
@@ -19,6 +19,7 @@ from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.nodes import Context, Fit, FitResult, Ingest, Read, ShardStage
 from fuseline.tasks.engine.rows import ORDINARY, STACKED, Rows
+from fuseline.tasks.label_parts import LabelsConfig, OfLabels
 from fuseline.tasks.options import parse_options
 
 
@@ -29,6 +30,9 @@ class ModelConfig(FrozenConfig):
     options: dict[str, object] = Field({}, description="Options of the model")
     ocr: tuple[str, ...] = Field((), description="Detectors whose words are added to the text, for models that read it")
     seed: int = Field(0, description="Seed of all random draws")
+    labels: LabelsConfig | None = added(
+        None, description="Part of the labels that it learns and is scored on; default: all"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "ModelConfig":
@@ -97,6 +101,7 @@ class TrainConfig(FrozenConfig):
     kind: str
     options: dict[str, object]
     seed: int
+    labels: LabelsConfig | None = added(None)
     runtime_options: dict[str, object] = runtime_option({})  # options that change no bytes
     starts: dict[str, str] = runtime_option({})  # model that it starts from -> its kind; its key is among the fits
 
@@ -105,7 +110,9 @@ def train_config(model: ModelConfig) -> TrainConfig:
     """Return a model's configuration with every default written out, so that a changed default changes the key."""
     options = key_values(model.parsed())
     runtime_options = {name: value for name, value in model.options.items() if name not in options}
-    return TrainConfig(kind=model.kind, options=options, seed=model.seed, runtime_options=runtime_options)
+    return TrainConfig(
+        kind=model.kind, options=options, seed=model.seed, labels=model.labels, runtime_options=runtime_options
+    )
 
 
 def start_digest(kind: str, options: dict[str, object]) -> str:
@@ -128,7 +135,8 @@ def fit_classifier(train: Features, valid: Features, config: TrainConfig, contex
     """Fit a classifier; its checkpoint records the keys of everything it read."""
     classifier = new_classifier(config.kind, {**config.options, **config.runtime_options})
     start_from(classifier, config.starts, context)
-    classifier.fit(train, valid if valid.n_rows else None, seed=config.seed, scratch=context.scratch)
+    known, tuned = (part if config.labels is None else OfLabels(part, config.labels) for part in (train, valid))
+    classifier.fit(known, tuned if valid.n_rows else None, seed=config.seed, scratch=context.scratch)
     facts: dict[str, Any] = {**classifier.describe(), MULTI_LABEL: classifier.multi_label}
     if isinstance(classifier, BaseClassifier):
         facts[FREQUENCY_LOSSES] = classifier.frequency_losses()
