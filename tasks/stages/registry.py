@@ -15,6 +15,7 @@ from fuseline.tasks.options import parse_options
 from fuseline.tasks.stages.learned import LearnedCodes
 from fuseline.tasks.stages.pixels import PixelsStage
 from fuseline.tasks.stages.sequences import WordSequence
+from fuseline.tasks.stages.similarity import Similarity
 from fuseline.tasks.stages.train import Readable
 
 
@@ -36,11 +37,8 @@ class Stage(Protocol):
         """
 
 
-OURS: tuple[type[Stage], ...] = (
-    WordSequence,
-    PixelsStage,
-    LearnedCodes,
-)  # those of the pipeline are wired in flows/graph.py
+# Those of the pipeline are wired in flows/graph.py.
+OURS: tuple[type[Stage], ...] = (WordSequence, PixelsStage, LearnedCodes, Similarity)
 STAGES: Registry[type[Stage]] = Registry("stage", {stage.kind: stage for stage in OURS})
 
 

@@ -25,6 +25,7 @@ from safetensors.numpy import load, save
 from fuseline.models.columns import Logits, Pixels, Sequence
 from fuseline.models.encoders.autoencoder import Autoencoder, AutoencoderConfig
 from fuseline.models.encoders.class_index import ClassIndex, ClassIndexConfig
+from fuseline.models.encoders.shared_space import SharedSpace, SharedSpaceConfig
 from fuseline.models.encoders.tabular import Tabular, TabularConfig
 from fuseline.models.errors import CheckpointError
 from fuseline.models.fasttext.classifier import FastTextClassifier
@@ -168,6 +169,10 @@ VARIANTS: dict[str, Variant] = {
     "encoder tabular bins": tabular(numeric="quantile", bins=3),
     "autoencoder": Variant(
         lambda: Autoencoder(AutoencoderConfig(**CODER)).fit(Blocks(TRAIN[False]), seed=0), lambda one: encoded(one)
+    ),
+    "shared_space": Variant(
+        lambda: SharedSpace(SharedSpaceConfig(dimensions=3)).fit(Blocks(TRAIN[False])),
+        lambda one: one.similarities(NEW),
     ),
     "encoder vocabulary": Variant(
         lambda: ClassIndex.fit([LISTS], ClassIndexConfig()), lambda encoder: encoder.encode(LISTS)

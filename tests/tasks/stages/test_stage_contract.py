@@ -26,7 +26,11 @@ ROWS = 24
 OURS = ("clean", "columns", "colours", "predictions", "logits", "hidden")
 NAMES = {"clean": "clean/text", "columns": "embed/columns", "colours": "embed/colours",
          "predictions": "predictions/mean", "logits": "logits/words", "hidden": "hidden/cnn"}  # fmt: skip
-SMALL = {"pixels": {"side": 4}, "learned": {"inputs": ["columns"], "hidden": 4, "inner": 3, "code": 2, "epochs": 1}}
+SMALL = {
+    "pixels": {"side": 4},
+    "learned": {"inputs": ["columns"], "hidden": 4, "inner": 3, "code": 2, "epochs": 1},
+    "similarity": {"inputs": ["columns", "learned"]},
+}
 PAGE = "<h1>{0}</h1><p>{0} word <a href=x>link</a><img src=y></p>"
 
 every = pytest.mark.parametrize("name", [*OURS, *sorted(STAGES)])
