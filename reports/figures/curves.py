@@ -10,7 +10,7 @@ from fuseline.reports.figures.scatter import COLOURS
 from fuseline.reports.markup import fill
 
 WIDE, HIGH = 560, 320  # of the figure
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 44  # what stands around the lines
+LEFT, RIGHT, TOP, BOTTOM = 50, 22, 12, 44  # what stands around the lines
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)  # with a word on the axis
 DASHES = ("", "7 3", "2 3")  # of lines whose colours come again
 
@@ -73,7 +73,10 @@ def curves(lines: Sequence[Curve], *, title: str, axis: str) -> Markup | None:
         for at, line in enumerate(lines)
     ]
     chance = path([lines[0].points[0], lines[0].points[-1]])
-    heights, places = [(y(tick), f"{100 * tick:.4g}") for tick in ticks], [(x(rate), f"{rate:.0%}") for rate in RATES]
+    heights, places = (
+        [(y(tick), f"{100 * tick:.4g} %") for tick in ticks],
+        [(x(rate), f"{100 * rate:.0f} %") for rate in RATES],
+    )
     return fill(
         TEMPLATE, wide=WIDE, high=HIGH, left=LEFT, right=right, bottom=bottom, title=title, axis=axis, heights=heights,
         places=places, chance=chance, lines=drawn,

@@ -13,6 +13,7 @@ from fuseline.reports.section import Section
 
 MOST = 20  # labels whose quadrants are shown
 EVERY = 2  # of the stored rates one in so many is shown
+DRAWN = 6  # curves that are drawn, those that lie highest; the table has all
 TEMPLATE = """\
 <p class="lead">Share of documents whose most probable label is one of their own. The first model is the default; the oracle is right where any of the models is, so no decision between them can be better. A choice is right where another model decides exactly when it is right and the first is wrong.</p>
 {% for table in decisions %}
@@ -173,13 +174,15 @@ def curve_tables(rows: Sequence[dict[str, Any]], seconds: Mapping[str, float]) -
             ways.setdefault(name, []).append(row)
         for curve in ways.values():
             curve.sort(key=lambda row: row["rate"])
-        drawn = [Curve(name, [(row["rate"], row["accuracy"]) for row in curve]) for name, curve in sorted(ways.items())]
+        lines = [Curve(name, [(row["rate"], row["accuracy"]) for row in curve]) for name, curve in sorted(ways.items())]
+        highest = sorted(lines, key=lambda line: -sum(right for _, right in line.points))[:DRAWN]
+        drawn = [line for line in lines if line in highest]
         said = f"Per cent of right documents by the share for which {models[1]} is asked"
         figure = curves(drawn, title=said, axis=f"documents for which {models[1]} is asked")
         rates = [percent(row["rate"]) + " %" for row in next(iter(ways.values()))[::EVERY]]
-        lines = [(name, [percent(row["accuracy"]) for row in curve[::EVERY]]) for name, curve in sorted(ways.items())]
+        shown = [(name, [percent(row["accuracy"]) for row in curve[::EVERY]]) for name, curve in sorted(ways.items())]
         spared = max((row["spared"] for row in own), key=len)
-        tables.append(CurveTable(", ".join(models), split, figure, rates, lines, _saved(spared, seconds)))
+        tables.append(CurveTable(", ".join(models), split, figure, rates, shown, _saved(spared, seconds)))
     return tables
 
 

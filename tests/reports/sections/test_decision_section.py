@@ -1,6 +1,6 @@
 """The section of decisions: texts of its tables, and what is said of the time that is saved."""
 
-from fuseline.reports.sections.decisions import curve_tables, decision_tables, quadrant_tables
+from fuseline.reports.sections.decisions import DRAWN, curve_tables, decision_tables, quadrant_tables
 
 FIXED = {"models": ["text", "image"], "split": "test", "n": 200}
 ROW = {
@@ -46,3 +46,22 @@ def test_saved_time_is_that_of_the_stages_of_this_run() -> None:
     assert "not measured, as nothing was made in this run: predict/logits-image." in table.saved
     (table,) = curve_tables(rows[3:], {})
     assert table.saved == "No time is saved: what ranks the documents looks at all models."
+
+
+def test_of_many_curves_those_that_lie_highest_are_drawn() -> None:
+    rows = [
+        {
+            **FIXED,
+            "model": f"p{k}",
+            "by": "policy",
+            "rate": rate,
+            "accuracy": 0.5 + k / 100 * (rate == 0.5),
+            "spared": [],
+        }
+        for k in range(DRAWN + 2)
+        for rate in (0.0, 0.5, 1.0)
+    ]
+    (table,) = curve_tables(rows, {})
+    names = [f"p{k}" for k in range(DRAWN + 2)]
+    assert [name for name, _ in table.rows] == names
+    assert [name for name in names if f"<title>{name}</title>" in str(table.figure)] == names[2:]
