@@ -21,6 +21,7 @@ from fuseline.plain import JsonObject
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+NOTHING = 1e-7  # least probability of what is true of a class alone: one that is wrong for sure must not decide all
 STEPS, CLOSE = 200, 1e-5  # of the search for weights: at most so many, until none moves further than this
 
 
@@ -32,6 +33,15 @@ class Weighing(Stacked):
     """
 
     weights: F32  # (m,)
+
+    def scores(self, block: Block) -> F32:
+        """Return the models' probabilities (m, n, C).
+
+        Of labels that exclude one another they add up to 1: those of a network that tells each class alone do not, and
+        one that is sure of many would weigh too much.
+        """
+        p = super().scores(block)
+        return p if self.multi_label else p / np.maximum(p.sum(axis=2, keepdims=True), TINY)
 
     def _weights(self, train: Features, valid: Features, *, seed: int) -> tuple[F64, JsonObject]:
         """Return weights of any sum (m,) learnt from `train` and tuned on `valid`, and what else is to be told."""
@@ -158,6 +168,7 @@ class Votes(NamedTuple):
     scores: F32  # (m, n, C) probabilities
     asked: Mask  # (m, n) which models have input
     truth: Mask  # (n, C) own labels
+    alone: bool = False  # whether each class is told alone, so that those that are no own labels count too
 
 
 def votes_of(decision: Stacked, block: Block) -> Votes:
@@ -166,13 +177,13 @@ def votes_of(decision: Stacked, block: Block) -> Votes:
     rows, classes, _ = label_pairs(block.labels, pa.array(decision.labels, pa.string()))
     truth = np.zeros(scores.shape[1:], np.bool_)
     truth[rows, classes] = True
-    return Votes(scores, decision.asked(block), truth)
+    return Votes(scores, decision.asked(block), truth, decision.multi_label)
 
 
 def joined(votes: list[Votes]) -> Votes:
     """Return several votes as one."""
-    scores, asked, truth = zip(*votes, strict=True)
-    return Votes(np.concatenate(scores, axis=1), np.concatenate(asked, axis=1), np.concatenate(truth))
+    scores, asked, truth, alone = zip(*votes, strict=True)
+    return Votes(np.concatenate(scores, axis=1), np.concatenate(asked, axis=1), np.concatenate(truth), alone[0])
 
 
 def selected(votes: Votes, among: NDArray[np.int64], *, start: int, rounds: int, metric: str) -> list[int]:
@@ -198,10 +209,14 @@ def quality(votes: Votes, weights: F64, metric: str) -> tuple[float, float]:
     """Return how good a weighted mean is, the higher the better: by a metric, then by the other one."""
     mean = weighted(votes.scores, votes.asked, weights.astype(np.float32))
     first = float(votes.truth[np.arange(len(mean)), mean.argmax(axis=1)].mean())
-    own = votes.truth.sum(axis=1)
-    rows, classes = np.nonzero(votes.truth)
-    terms = np.log(np.maximum(mean[rows, classes], TINY)) / own[rows]
-    likelihood = float(terms.sum() / max(1, np.count_nonzero(own)))
+    if votes.alone:
+        terms = np.log(np.maximum(np.where(votes.truth, mean, 1 - mean), NOTHING)).sum(axis=1)
+        likelihood = float(terms.mean())
+    else:
+        own = votes.truth.sum(axis=1)
+        rows, classes = np.nonzero(votes.truth)
+        terms = np.log(np.maximum(mean[rows, classes], TINY)) / own[rows]
+        likelihood = float(terms.sum() / max(1, np.count_nonzero(own)))
     return (first, likelihood) if metric == "p_at_1" else (likelihood, first)
 
 

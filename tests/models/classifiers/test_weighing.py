@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from fuseline.models.classifiers.decision import DecisionConfig, FixedMean
-from fuseline.models.classifiers.weighing import AvgWeighted, Ensemble, Votes, Weighing, selected
+from fuseline.models.classifiers.weighing import AvgWeighted, Ensemble, Votes, Weighing, quality, selected
 from fuseline.models.columns import Logits
 from fuseline.models.features import Block, logits_name
 from fuseline.models.metrics.thresholds import CANDIDATES
@@ -80,6 +80,30 @@ def test_selection_by_hand() -> None:
     assert selected(votes, every, start=1, rounds=4, metric="log_loss") == [1, 1, 1, 0]  # 0.675 * 0.7125 > 0.6 * 0.8
     assert selected(votes, every, start=3, rounds=3, metric="log_loss") == [1, 0, 2]
     assert selected(votes, np.array([2]), start=1, rounds=2, metric="p_at_1") == [2, 2]
+
+
+@pytest.mark.parametrize("kind", [AvgWeighted, Ensemble])
+def test_a_model_that_is_sure_of_every_class_gains_nothing_by_that(kind: type[Weighing]) -> None:
+    """Of labels that exclude one another probabilities add up to 1, though a network may tell each class alone."""
+    plain = [documents(n, seed=s, strengths=(1.0, 2.0)) for s, n in enumerate((400, 300))]
+    for half in plain:
+        for name, shift in (("m0", 4.0), ("m1", 0.0)):
+            column = half.columns[logits_name(name)]
+            assert isinstance(column, Logits)
+            half.columns[logits_name(name)] = Logits(column.values + shift, column.present, LABELS, "sigmoid")
+    model = fit(kind, *plain)
+    assert not model.multi_label
+    assert model.weights[1] > model.weights[0]
+    np.testing.assert_allclose(np.exp(model.predict_logits(plain[1])).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_of_classes_that_are_told_alone_those_that_are_none_count_too() -> None:
+    """Mean of log .9 + log .8 and log .6 + log .7, by hand."""
+    scores = np.array([[[0.9, 0.2], [0.4, 0.7]]], np.float32)
+    truth = np.array([[True, False], [False, True]])
+    votes = Votes(scores, np.ones((1, 2), np.bool_), truth, alone=True)
+    expected = np.log([0.9 * 0.8, 0.6 * 0.7]).mean()
+    assert quality(votes, np.ones(1), "log_loss") == (pytest.approx(expected, rel=1e-5), 1.0)
 
 
 @pytest.mark.parametrize("kind", [AvgWeighted, Ensemble])
