@@ -1,4 +1,4 @@
-"""Learning rate and epochs of a network: every rate is trained until valid documents are told apart no better."""
+"""Epochs of a network and its other open options: trained until valid documents are told apart no better."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +11,7 @@ from fuseline.models.halving import Search, Tried
 from fuseline.models.network import NetworkClassifier, NetworkConfig
 from fuseline.models.subset import HashedPart
 
-REFINED = 2  # neighbours of the best rate that are tried on the most documents
+REFINED = 2  # neighbours of the best options that are tried on the most documents, for each that is open
 SELECT = "p_at_1"  # what decides
 # Passes of a trial at most, and passes without a better one after which it stops. A pass over few documents is few
 # steps, so that both are counted in steps as well, and the longer one holds.
@@ -44,8 +44,8 @@ def choose_by_stopping(
         known = epochs.get(repr((tried.options, tried.documents)), config.epochs)
         return replace(tried, options={**tried.options, "epochs": known})
 
-    first = len(choices(config, names[0]) or ()) if names else 1
-    found = try_options(names, config, train, valid, trial, first=first, refined=REFINED)
+    first = 1 + sum(len(choices(config, name) or ()) - 1 for name in names)
+    found = try_options(names, config, train, valid, trial, first=first, refined=REFINED * max(1, len(names)))
     if found is None:
         return Chosen({}, {})
     best = with_epochs(found.best)

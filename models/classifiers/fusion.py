@@ -8,12 +8,12 @@ from pydantic import Field, field_validator
 
 from fuseline.models.automatic import automatic
 from fuseline.models.classifier import shares
-from fuseline.models.columns import Dense, Size
+from fuseline.models.columns import Column, Dense, Size
 from fuseline.models.config import FrozenConfig, Names
 from fuseline.models.device import to_device, torch_device
 from fuseline.models.features import Block, Input, vectors_name
 from fuseline.models.network import NetworkConfig
-from fuseline.models.panel import PanelClassifier, branch_name, check_branches
+from fuseline.models.panel import PanelClassifier, Take, branch_name, check_branches
 from fuseline.models.stopping import MOST_EPOCHS
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ class FusionConfig(NetworkConfig):
     dropout: float = Field(0.5, ge=0, lt=1, description="Share of what a layer reads that is set to 0 while training")
     lr: float = automatic(0.001, choices=(0.0003, 0.001, 0.003, 0.01), gt=0, description="Learning rate")
     epochs: int = automatic(20, choices=range(1, MOST_EPOCHS + 1), ge=1, description="Passes over the training rows")
+    first_length: float = automatic(
+        1.0, choices=(0.1, 0.3, 1.0), gt=0,
+        description="Length of the first of the vectors, the image's; the others have 1: a weak one disturbs less",
+    )  # fmt: skip
 
     @field_validator("vectors")
     @classmethod
@@ -41,7 +45,7 @@ class FusionConfig(NetworkConfig):
 
 
 class Fusion(PanelClassifier):
-    """A body over vectors of unit length, and a linear map to the classes; a missing vector is zeros.
+    """A body over vectors of given lengths, and a linear map to the classes; a missing vector is zeros.
 
     What an input gives to a logit is its gradient times the input, gates held as they are: of a network of rectified
     units these terms and one that no input changes add up to the logit.
@@ -60,6 +64,11 @@ class Fusion(PanelClassifier):
     def body(self, widths: list[int]) -> "torch.nn.Module":
         """Return the module over vectors of these widths."""
         raise NotImplementedError
+
+    def _take_of(self, one: Input, column: Column) -> Take:
+        take, length = super()._take_of(one, column), np.float32(self.config.first_length)
+        first = one.name == vectors_name(self.config.vectors[0]) and length != 1
+        return (lambda rows: take(rows) * length) if first else take
 
     def module(self, sizes: dict[str, Size], C: int) -> "torch.nn.Module":
         from fuseline.models.layers import Panel, Same

@@ -1,5 +1,6 @@
 """Heads over vectors: by hand in numpy, their sizes, missing inputs, importance, and what they can tell."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def documents(n: int = 200, seed: int = 0) -> Block:
 
 
 def fitted(kind: str, train: Block | None = None, **options: Any) -> Fusion:
-    quick = {"vectors": NAMES, "dim": 6, "epochs": 3, "lr": 0.01, "batch": 32, "dropout": 0.0}
+    quick = {"vectors": NAMES, "dim": 6, "epochs": 3, "lr": 0.01, "batch": 32, "dropout": 0.0, "first_length": 1.0}
     of: Any = MODELS[kind]
     model: Fusion = of(of.Config(**{**quick, **options})).fit(Blocks(train or documents(), 70), None, seed=0)
     return model
@@ -92,6 +93,36 @@ def test_features_and_logits_are_those_of_the_definition(kind: str, layers: int)
     np.testing.assert_allclose(model.hidden(block), h, rtol=1e-4, atol=1e-5)
     expected = h @ arrays["last.weight"].T + arrays["last.bias"]
     np.testing.assert_allclose(model.predict_logits(block), expected, rtol=1e-4, atol=1e-5)
+
+
+@every
+def test_the_first_vector_has_the_length_that_is_given(kind: str, tmp_path: Path) -> None:
+    """The first that `vectors` names, b, stands second in the order in which columns are taken."""
+    model, block = fitted(kind, first_length=0.3), documents(30, 1)
+    arrays: Arrays = {name: array.astype(np.float64) for name, array in model._arrays().items()}
+    a, b, net = unit(block)
+    h = features(kind, arrays, [a, 0.3 * b, net], 1 if kind == "highway_gate" else 2)
+    np.testing.assert_allclose(model.hidden(block), h, rtol=1e-4, atol=1e-5)
+    model.save(tmp_path)
+    np.testing.assert_array_equal(type(model).load(tmp_path).predict_logits(block), model.predict_logits(block))
+
+
+def test_a_first_vector_that_says_nothing_is_made_short_by_valid() -> None:
+    """Whose class is told by `a` alone, `hidden/net` is noise of the same length."""
+    train, valid, test = (by_one(n, seed) for seed, n in enumerate((60, 200, 400)))
+    options = {"vectors": ["hidden/net", "a"], "layers": 1, "dropout": 0.0, "lr": 0.05, "epochs": 60, "batch": 16}
+    chosen = ConcatFrozen(ConcatFrozen.Config.model_validate(options)).fit(Blocks(train), Blocks(valid), seed=0)
+    plain = ConcatFrozen(ConcatFrozen.Config.model_validate({**options, "first_length": 1.0}))
+    assert chosen.config.first_length < 1
+    assert accuracy(chosen, test) > accuracy(plain.fit(Blocks(train), Blocks(valid), seed=0), test)
+
+
+def by_one(n: int, seed: int) -> Block:
+    rng = np.random.default_rng(seed)
+    a, noise = rng.normal(size=(n, 8)).astype(np.float32), rng.normal(size=(n, 200)).astype(np.float32)
+    columns = {vectors_name("a"): a, vectors_name("hidden/net"): noise}
+    own = {name: Dense(X, np.ones(n, np.bool_)) for name, X in columns.items()}
+    return Block(pa.array([f"e{seed}-{i}" for i in range(n)]), pa.array([[str(x > 0)] for x in a[:, 0]]), own)
 
 
 def test_sizes_are_those_of_the_formulas() -> None:
