@@ -48,6 +48,7 @@ from fuseline.tasks.stages.embed import ImageEmbedConfig, TextEmbedConfig
 from fuseline.tasks.stages.embed_columns import TabularEmbedConfig
 from fuseline.tasks.stages.embed_indices import IndexEmbedConfig
 from fuseline.tasks.stages.hidden import has_hidden
+from fuseline.tasks.stages.importance import ImportanceConfig
 from fuseline.tasks.stages.quantize import QuantizeConfig
 from fuseline.tasks.stages.registry import StageConfig, making, stages_in_order
 from fuseline.tasks.stages.train import ModelConfig
@@ -111,6 +112,9 @@ class EvaluationConfig(FrozenConfig):
     )
     missing: Annotated[MissingConfig | None, BeforeValidator(lambda value: {} if value is True else value)] = added(
         None, description="What models lose with an input masked, in all documents and at random; true: as by default"
+    )
+    importance: Annotated[ImportanceConfig | None, BeforeValidator(lambda value: {} if value is True else value)] = (
+        added(None, description="What inputs and elements had in every prediction; true: by every method")
     )
 
     @model_validator(mode="after")

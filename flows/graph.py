@@ -15,6 +15,7 @@ from fuseline.tasks.engine.leaks import check_leaks
 from fuseline.tasks.engine.nodes import Fit, Ingest, Node, ShardStage, in_fold, ordered, over
 from fuseline.tasks.engine.rows import HELD_OUT, Fold
 from fuseline.tasks.evaluation import (
+    class_importance,
     compare,
     contact_sheet,
     decisions,
@@ -23,6 +24,7 @@ from fuseline.tasks.evaluation import (
     groups,
     label_leaks,
     maps,
+    matrices,
     missing,
     quadrant_gallery,
     reconstruction,
@@ -39,6 +41,7 @@ from fuseline.tasks.stages import (
     embed_columns,
     embed_indices,
     hidden,
+    importance,
     logits,
     predict,
     quantize,
@@ -204,6 +207,7 @@ def _results(
     if evaluation.missing is not None:
         for name, spec in models:
             yield missing.stage(name, spec, features, fits[name], evaluation.missing)
+    yield from _importances(config, features, fits, predictions)
     for name, spec in models:
         examples = GalleryConfig(count=report.gallery, seed=spec.seed, split=report.split, labels=spec.labels)
         yield gallery.stage(name, examples, predictions[name], documents, features.clean)
@@ -224,6 +228,26 @@ def _results(
     yield from (maps.stage(node, documents, report.maps, asked) for node in features.others if node.column in mapped)
     if config.detect and report.contact_sheet:
         yield contact_sheet.stage(config.detect, documents, features.detect, count=report.contact_sheet)
+
+
+def _importances(
+    config: Config, features: Readable, fits: Mapping[str, Fit], predictions: Mapping[str, ShardStage]
+) -> Iterator[Node]:
+    """Yield what inputs had in every prediction, its means by class, and the matrices of some documents."""
+    asked, documents = config.evaluation.importance, features.documents
+    if asked is None or not config.models:
+        return
+    told = {
+        name: importance.stage(name, spec, features, fits[name], predictions[name], asked.methods)
+        for name, spec in sorted(config.models.items())
+    }
+    yield from told.values()
+    for name, node in told.items():
+        yield class_importance.stage(name, node, documents, splits=config.evaluation.splits)
+    detected = {name: (node, config.detect[name]) for name, node in features.detect.items()}
+    yield matrices.stage(
+        told, documents, features.clean, detected, split=config.report.split, count=config.report.gallery
+    )
 
 
 def _decisions(config: Config, features: Readable, predictions: Mapping[str, ShardStage]) -> Iterator[Node]:

@@ -19,6 +19,14 @@ class ElementValues:
     lengths: NDArray[np.int64]  # (n,) how many each document has
     places: NDArray[np.int64]  # (m,) of each among the document's elements in the column, from 0
     values: F32  # (m,)
+    whole: bool = False  # whether an element is all that the document has of the input
+
+    @classmethod
+    def join(cls, parts: Sequence["ElementValues"]) -> "ElementValues":
+        """Return the numbers of several runs of documents, at least one, as one."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        places = np.concatenate([part.places for part in parts])
+        return cls(lengths, places, np.concatenate([part.values for part in parts]), parts[0].whole)
 
     def by_document(self) -> F32:
         """Return the sum over the elements of each document (n,)."""
@@ -37,13 +45,7 @@ class ElementShares:
     @classmethod
     def join(cls, parts: Sequence["ElementShares"]) -> "ElementShares":
         """Return the shares of several runs of documents, at least one, as one."""
-        inputs = {
-            name: ElementValues(*(
-                np.concatenate([getattr(part.inputs[name], field) for part in parts])
-                for field in ("lengths", "places", "values")
-            ))
-            for name in parts[0].inputs
-        }  # fmt: skip
+        inputs = {name: ElementValues.join([part.inputs[name] for part in parts]) for name in parts[0].inputs}
         return cls(inputs, np.concatenate([part.dead for part in parts]))
 
     def by_input(self) -> dict[str, F32]:

@@ -79,13 +79,25 @@ def won(values: Tensor, pooled: Tensor, owners: Tensor, *, smallest: bool = Fals
         extreme = values <= (pooled + edge).index_select(0, owners)
     else:
         extreme = values >= (pooled - edge).index_select(0, owners)
+    own = extreme.sum(dim=1, dtype=torch.int32)
+    dead = (torch.bincount(owners, minlength=n) == 0).float()
+    tied = own.new_zeros(n).index_add(0, owners, own) > D
+    shares = own / D
+    if bool(tied.any()):
+        rows = tied.index_select(0, owners).nonzero()[:, 0]
+        shares[rows], lost = _shared(extreme.index_select(0, rows), owners.index_select(0, rows), n)
+        dead = torch.where(tied, lost, dead)
+    return shares, dead
+
+
+def _shared(extreme: Tensor, owners: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Return what `won` does for elements (m,), and dead shares (n,), of documents in which some dimension is tied."""
     counts = torch.bincount(owners, minlength=n)
-    if not _tied(int(torch.count_nonzero(extreme)), counts, D):
-        return extreme.sum(dim=1) / D, (counts == 0).float()
-    winners = torch.zeros_like(pooled, dtype=torch.float32).index_add(0, owners, extreme.float())
-    dead = (counts[:, None] == 0) | ((winners == counts[:, None]) & (counts[:, None] > 1))
+    winners = segment_sum(extreme.float(), owners, n)
+    dead = (winners == counts[:, None]) & (counts[:, None] > 1)
     part = torch.where(dead, 0.0, 1.0 / winners.clamp(min=1))
-    return (extreme * part.index_select(0, owners)).sum(dim=1) / D, dead.float().mean(dim=1)
+    shares = (extreme * part.index_select(0, owners)).sum(dim=1) / extreme.shape[1]
+    return shares, dead.float().mean(dim=1)
 
 
 class _Extreme(torch.autograd.Function):

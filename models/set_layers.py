@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from fuseline.models.layers import WordFilters
 from fuseline.models.segments import REDUCE
 
+CHOOSING = ("max", "min")  # poolings that choose one element per dimension
+
 
 def lengths_name(name: str) -> str:
     """Return what the numbers of elements of an input are called in a batch."""
@@ -34,12 +36,17 @@ class VectorElements(nn.Module):
     def __init__(self, width: int, dim: int, *, dropout: float) -> None:
         """Map vectors of `width` numbers to `dim` numbers."""
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(width, dim), nn.ELU(), nn.Dropout(dropout))
+        self.linear, self.dropout = nn.Linear(width, dim), nn.Dropout(dropout)
 
     def forward(self, X: Tensor) -> Tensor:
         """Return encoded elements (m, dim) of X (m, width)."""
-        encoded: Tensor = self.layers(X)
+        encoded: Tensor = self.dropout(nn.functional.elu(self.linear(X)))
         return encoded
+
+    def before(self, X: Tensor) -> Tensor:
+        """Return elements (m, dim) before the activation, see `activated`."""
+        scores: Tensor = self.dropout(self.linear(X))
+        return scores
 
 
 class IndexElements(nn.Module):
@@ -56,6 +63,10 @@ class IndexElements(nn.Module):
         encoded: Tensor = self.encoder(self.table(indices))
         return encoded
 
+    def before(self, indices: Tensor) -> Tensor:
+        """Return elements (m, dim) before the activation."""
+        return self.encoder.before(self.table(indices))
+
 
 class SequenceElements(nn.Module):
     """phi of several indices in their order: filters over runs of them (Kim 2014), then as for vectors (R-15)."""
@@ -70,6 +81,21 @@ class SequenceElements(nn.Module):
         """Return encoded elements (m, dim) of index lists (m, L), -1 behind the end of one."""
         encoded: Tensor = self.encoder(self.words(ids))
         return encoded
+
+    def before(self, ids: Tensor) -> Tensor:
+        """Return elements (m, dim) before the activation."""
+        return self.encoder.before(self.words(ids))
+
+
+def activated(pooled: Tensor, dropout: float) -> Tensor:
+    """Return the ELU and dropout of what max or min made of elements before them, (n, D).
+
+    Neither changes which element is largest: ELU grows, and 0, which is dropped elements' score, stays 0. Few pooled
+    values then pass what many elements would. Dropout has scaled its input by 1 / (1 - dropout); it shall scale the
+    ELU instead.
+    """
+    kept = 1.0 - dropout
+    return nn.functional.elu(pooled * kept) / kept if dropout else nn.functional.elu(pooled)
 
 
 class Head(nn.Module):
@@ -111,22 +137,31 @@ class SetNetwork(nn.Module):
         return features
 
     def encoded(self, batch: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the encoded elements (m, D) of each input in sorted order, and how many each document has (n,)."""
-        values = [encoder(batch[name]) for name, encoder in self.branches.items()]
+        """Return the elements (m, D) of each input in sorted order, and how many each document has (n,)."""
+        early = bool(self.body.early)
+        values = [
+            branch.before(batch[name]) if early else branch(batch[name])  # type: ignore[operator]
+            for name, branch in self.branches.items()
+        ]
         return values, [batch[lengths_name(name)] for name in self.branches]
 
 
 class Pool(nn.Module):
     """psi: all elements of a document, whatever input they are of, become one vector (R-07)."""
 
-    def __init__(self, pooling: str, dim: int) -> None:
-        """Pool vectors of `dim` numbers by a function of `REDUCE`."""
+    def __init__(self, pooling: str, dim: int, *, dropout: float) -> None:
+        """Pool vectors of `dim` numbers, made with a dropout, by a function of `REDUCE`."""
         super().__init__()
-        self.reduce, self.width = REDUCE[pooling], dim
+        self.reduce, self.width, self.dropout = REDUCE[pooling], dim, dropout
+        self.early = pooling in CHOOSING  # it reads elements before their activation
 
     def forward(self, values: list[Tensor], lengths: list[Tensor]) -> Tensor:
         """Return one vector per document (n, D), zeros for one without elements."""
-        return self.reduce(*one_set(values, lengths))
+        return self.finished(self.reduce(*one_set(values, lengths)))
+
+    def finished(self, pooled: Tensor) -> Tensor:
+        """Return pooled vectors (n, D) as the head reads them."""
+        return activated(pooled, self.dropout if self.training else 0.0) if self.early else pooled
 
 
 def one_set(values: list[Tensor], lengths: list[Tensor]) -> Elements:
@@ -138,6 +173,8 @@ def one_set(values: list[Tensor], lengths: list[Tensor]) -> Elements:
 
 class Slots(nn.Module):
     """Elements behind one another in a fixed number of places per input, zeros where there is none (R-05, R-28)."""
+
+    early = False
 
     def __init__(self, places: list[int], dim: int) -> None:
         """Keep the first `places[i]` elements of `dim` numbers of input i; what is beyond them is cut."""

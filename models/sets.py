@@ -89,23 +89,29 @@ class Held:
 
     column: Ragged  # vectors (m, D) of unit length, or indices
     places: NDArray[np.int64]  # (m,) of each in its document's list, from 0
-    whole: bool = False  # whether all indices of a document are one element
+    listed: bool = False  # whether all indices of a document are one element
+    single: bool = False  # whether a document has one vector at most
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Elements per document (n,)."""
         lengths = self.column.lengths
-        return np.minimum(lengths, 1) if self.whole else lengths
+        return np.minimum(lengths, 1) if self.listed else lengths
+
+    @property
+    def whole(self) -> bool:
+        """Whether an element is all that the document has of the input."""
+        return self.listed or self.single
 
     @property
     def element_places(self) -> NDArray[np.int64]:
         """Place of every element (m,) in its document's list, 0 of a whole list."""
-        return np.zeros(int(self.lengths.sum()), np.int64) if self.whole else self.places
+        return np.zeros(int(self.lengths.sum()), np.int64) if self.listed else self.places
 
     def arrays(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the elements of some documents, and how many each has (m,)."""
         chosen = self.column.at(rows)
-        if not self.whole:
+        if not self.listed:
             return chosen.values, chosen.lengths
         has = np.flatnonzero(chosen.lengths)
         return cast(Sequence, chosen.at(has)).padded(), np.minimum(chosen.lengths, 1)
@@ -183,7 +189,9 @@ class SetClassifier(NetworkClassifier):
 
     def used(self, one: Input, column: Column) -> Held:
         """Return what is used of an input."""
-        return replace(used(cast(Dense | Ragged, column)), whole=one.name in map(embedding_name, self.config.sequences))
+        return replace(
+            used(cast(Dense | Ragged, column)), listed=one.name in map(embedding_name, self.config.sequences)
+        )
 
     def _choice(self, train: Features, valid: Features | None) -> Chosen:
         return choose_by_stopping(type(self), self.config, train, valid)
@@ -191,6 +199,7 @@ class SetClassifier(NetworkClassifier):
 
 def used(column: Dense | Ragged) -> Held:
     """Return the elements of a column that can be used: vectors are sets of one."""
+    single = isinstance(column, Dense)
     if isinstance(column, Dense):
         offsets = np.arange(len(column) + 1, dtype=np.int64)
         column = Ragged(offsets, np.asarray(column.values, np.float32), column.present)
@@ -207,7 +216,7 @@ def used(column: Dense | Ragged) -> Held:
     if not good.all():
         lengths = np.bincount(owners[good], minlength=n)
         column = replace(column, offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
-    return Held(column, places[good])
+    return Held(column, places[good], single=single)
 
 
 def batches_of(held: dict[str, Held]) -> Gather:

@@ -200,8 +200,8 @@ _SCORED = pa.struct([("label", pa.string()), ("score", pa.float32())])
 _SHARE = pa.struct([("modality", pa.string()), ("share", pa.float32())])
 _ELEMENT_SHARE = pa.struct([("input", pa.string()), ("element", pa.int32()), ("share", pa.float32())])
 _ELEMENT_SHARES = (
-    "share of each element in the decision, in sum at most 1: input is a dataset, element its place there, from 0; "
-    "empty when the model cannot tell"
+    "share of each element in the decision, in sum at most 1: input is a dataset, element its place there, from 0, "
+    "null: all of it; empty when the model cannot tell"
 )
 _TOP_K = "the best labels with their probabilities, 0..1, best first"
 _PREDICTED = "labels at or above the model's threshold: the label set of a multi-label model"

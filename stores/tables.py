@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 import pyarrow as pa
 
 from fuseline.stores.decision_schemas import CALIBRATION, CALL_RATES, DECISIONS, QUADRANTS
+from fuseline.stores.importance_schemas import CLASS_IMPORTANCE, ELEMENT_IMPORTANCE, IMPORTANCES, MATRICES
 from fuseline.stores.report_schemas import (
     CLASSES,
     CONFUSION,
@@ -117,6 +118,10 @@ SELECT d.* EXCLUDE (status), d.status AS document_status, p.* EXCLUDE (id),
 FROM documents AS d LEFT JOIN predictions AS p USING (id)
 """
 
+_ELEMENTS = """
+SELECT * EXCLUDE (parts, part), part.* FROM (SELECT * EXCLUDE (parts), parts, unnest(parts) AS part FROM importances)
+"""
+
 _DOCUMENT_COLUMNS = ("id", "source_file", "source_row", "status", "split", "fold", "labels", "title")
 
 TABLES: dict[str, PublishedTable] = {
@@ -150,6 +155,18 @@ TABLES: dict[str, PublishedTable] = {
             ]
         ),
         "one row per document and model: the document, its labels and what the model said", "query", query=_JOINED,
+    ),
+    "importances": PublishedTable(
+        IMPORTANCES, "one row per document and model: what inputs and elements had, where `evaluation.importance` asks",
+        "shards", ("importances",), tuple(IMPORTANCES.names),
+    ),
+    "element_importance": PublishedTable(
+        ELEMENT_IMPORTANCE, "one row per document, model, method, input and element: importances, told apart", "query",
+        query=_ELEMENTS,
+    ),
+    "class_importance": PublishedTable(
+        CLASS_IMPORTANCE, "mean share of each input in predictions by label, where `evaluation.importance` asks",
+        roles=("class_importance",),
     ),
     "metrics": PublishedTable(
         RESULTS, "one row per model, split and metric, of the last complete run", roles=("evaluation", "missing")
@@ -229,6 +246,7 @@ TABLES: dict[str, PublishedTable] = {
         QUADRANT_GALLERY, "examples by which of two models are right, and by how much they disagree", "report",
         ("quadrant_gallery",),
     ),
+    "matrices": PublishedTable(MATRICES, "documents, and what inputs had for every model", "report", ("matrices",)),
     "contact_sheet": PublishedTable(
         CONTACT_SHEET, "images with what detectors found in them", "report", ("contact_sheet",)
     ),

@@ -13,6 +13,7 @@ SMALLEST = {
     "embed_speed": "--images 4 --detect 1 --texts 8 --rounds 1 --memory 100",
     "plan_speed": "--shards 4 --stages 2 --rows 2 --json",
     "reader_speed": "--rows 100 --layouts jsonl",
+    "sets_speed": "--documents 60 --rounds 1 --json",
     "startup": "--repeats 1 --json",
     "torch_speed": "--documents 200 --epochs 1 --rounds 1 --json",
     "train_speed": "--docs 2000 --threads 1 --json",

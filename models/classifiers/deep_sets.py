@@ -10,12 +10,13 @@ from fuseline.models.config import FrozenConfig
 from fuseline.models.element_shares import ElementShares, ElementValues, shares_by_input
 from fuseline.models.features import Block
 from fuseline.models.panel import branch_name
-from fuseline.models.sets import F32, SetClassifier, SetsConfig
+from fuseline.models.running import run_rows
+from fuseline.models.sets import F32, SetClassifier, SetsConfig, batches_of
 
 if TYPE_CHECKING:
     import torch
 
-    from fuseline.models.set_layers import SetNetwork
+    from fuseline.models.set_layers import Pool, SetNetwork
 
 TELLING = ("max", "min")  # poolings that choose one element per dimension
 
@@ -43,7 +44,7 @@ class DeepSets(SetClassifier):
     def body(self, names: list[str]) -> "torch.nn.Module":
         from fuseline.models.set_layers import Pool
 
-        return Pool(self.config.pooling, self.config.dim)
+        return Pool(self.config.pooling, self.config.dim, dropout=self.config.dropout)
 
     def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
         """Return input -> (n,) its share of the dimensions that any element won; {} unless elements win some (R-21)."""
@@ -61,14 +62,17 @@ class DeepSets(SetClassifier):
             parts.append(tuple(one.float().cpu().numpy() for one in told))
             return logits
 
-        logits = self._run(block, run, len(self.labels))
+        logits = run_rows(
+            self.network, run, batches_of(held), len(block), len(self.labels), config=self.config, name=self.kind
+        )
         names = {branch_name(one): one.name for one in self._inputs()}
+        nothing = np.zeros(0, np.float32)
+        *values, dead = (np.concatenate([nothing, *(part[k] for part in parts)]) for k in range(len(held) + 1))
         inputs = {
-            names[branch]: ElementValues(one.lengths, one.element_places,
-                                       np.concatenate([np.zeros(0, np.float32), *(part[number] for part in parts)]))
-            for number, (branch, one) in enumerate(held.items())
-        }  # fmt: skip
-        return logits, ElementShares(inputs, np.concatenate([np.zeros(0, np.float32), *(part[-1] for part in parts)]))
+            names[branch]: ElementValues(one.lengths, one.element_places, own, one.whole)
+            for (branch, one), own in zip(held.items(), values, strict=True)
+        }
+        return logits, ElementShares(inputs, dead)
 
     def _told(self, batch: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, ...]":
         """Return logits (n, C), the shares of the elements (m,) of each input, and the share that is dead (n,)."""
@@ -82,4 +86,5 @@ class DeepSets(SetClassifier):
         elements = one_set(values, lengths)
         pooled = REDUCE[self.config.pooling](*elements)
         share, dead = won(elements.values, pooled, elements.owners, smallest=self.config.pooling == "min")
-        return network.last(network.layers(pooled)), *torch.split(share, [len(one) for one in values]), dead
+        logits = network.last(network.layers(cast("Pool", network.body).finished(pooled)))
+        return logits, *torch.split(share, [len(one) for one in values]), dead

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from fuseline.models.attribution import times_gradient
 from fuseline.models.automatic import automatic
 from fuseline.models.classifier import shares
 from fuseline.models.columns import Column, Dense, Size
 from fuseline.models.config import FrozenConfig, Names
-from fuseline.models.device import to_device, torch_device
 from fuseline.models.features import Block, Input, vectors_name
 from fuseline.models.network import NetworkConfig
 from fuseline.models.panel import PanelClassifier, Take, branch_name, check_branches
@@ -81,20 +81,8 @@ class Fusion(PanelClassifier):
 
     def importance(self, block: Block, chosen: NDArray[np.int64]) -> dict[str, F32]:
         """Return input -> (n,) share of its term in the chosen class's logit."""
-        import torch
-
-        gather, device = self.gather(block), torch_device(self.config.device)
-        network, size = self.network.to(device), self.config.batch
-        terms: dict[str, list[F32]] = {branch_name(one): [] for one in self.inputs(self.config)}
-        for lo in range(0, len(block), size):
-            rows = np.arange(lo, min(lo + size, len(block)))
-            batch = {name: to_device(X, device).requires_grad_() for name, X in gather(rows).items()}
-            logits = network(batch)[torch.arange(len(rows)), to_device(chosen[rows], device)]
-            gradients = torch.autograd.grad(logits.sum(), list(batch.values()))
-            for (name, X), gradient in zip(batch.items(), gradients, strict=True):
-                terms[name].append(np.abs((gradient * X).sum(dim=1).detach().cpu().numpy()))
-        nothing = np.zeros(0, np.float32)
-        return shares({name: np.concatenate([nothing, *parts]) for name, parts in terms.items()})
+        terms = times_gradient(self, block, chosen)
+        return shares({branch_name(one): np.abs(terms[one.name].by_document()) for one in self.inputs(self.config)})
 
 
 class ConcatConfig(FusionConfig):

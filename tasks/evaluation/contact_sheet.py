@@ -126,7 +126,7 @@ def _row(sheet_image: SheetImage, config: ContactSheetConfig, source: str) -> di
     status, picture = "ok", None
     try:
         data = open_image(sheet_image.row["image"], source, config.limits, digest=sheet_image.row[DIGEST])
-        picture = _picture(decode(data, limits=config.limits, min_side=config.side), sheet_image.elements, config)
+        picture = marked_picture(decode(data, limits=config.limits, min_side=config.side), sheet_image.elements, config)
     except ImageError as refused:
         status = refused.slug
     return {
@@ -136,7 +136,8 @@ def _row(sheet_image: SheetImage, config: ContactSheetConfig, source: str) -> di
     }  # fmt: skip
 
 
-def _picture(pixels: np.ndarray[Any, Any], elements: Mapping[str, Elements], config: ContactSheetConfig) -> bytes:
+def marked_picture(pixels: np.ndarray[Any, Any], elements: Mapping[str, Elements], config: ContactSheetConfig) -> bytes:
+    """Return WebP bytes of pixels (h, w, 3) uint8, scaled, with what each detector found drawn in."""
     picture, buffer = Image.fromarray(pixels), io.BytesIO()
     picture.thumbnail((config.side, config.side))
     for name, colour in colours(config.kinds).items():

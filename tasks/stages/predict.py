@@ -86,9 +86,10 @@ def element_lists(told: ElementShares) -> pa.ListArray:
     places, values = (
         np.concatenate([getattr(one, field) for one in told.inputs.values()]) for field in ("places", "values")
     )
+    whole = np.concatenate([np.full(len(one.values), one.whole) for one in told.inputs.values()])
     flat = [
         pa.array(names[order], pa.string()),
-        pa.array(places[order], pa.int32()),
+        pa.array(places[order], pa.int32(), mask=whole[order]),
         pa.array(values[order], pa.float32()),
     ]
     structs = pa.StructArray.from_arrays(flat, names=["input", "element", "share"])

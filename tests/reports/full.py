@@ -8,6 +8,7 @@ import pyarrow as pa
 from fuseline.flows.results.tables import measure_table
 from fuseline.reports.page_data import ReportData
 from fuseline.stores.decision_schemas import CALIBRATION, CALL_RATES, DECISIONS, QUADRANTS
+from fuseline.stores.importance_schemas import CLASS_IMPORTANCE, MATRICES
 from fuseline.stores.report_schemas import (
     CLASSES,
     CONFUSION,
@@ -181,6 +182,30 @@ def full(name: str = "name") -> ReportData:
                 for part, of, right in (("quadrant", None, []), ("quadrant", None, [name]), ("class", label, ["text"]))
             ],
             schema=QUADRANT_GALLERY,
+        ),
+        "class_importance": pa.Table.from_pylist(
+            [
+                dict(zip(CLASS_IMPORTANCE.names, (name, "test", of, "own", input_name, 0.25, 7), strict=True))
+                for of in (None, label)
+                for input_name in (None, name)
+            ],
+            schema=CLASS_IMPORTANCE,
+        ),
+        "matrices": pa.Table.from_pylist(
+            [
+                {
+                    "id": name,
+                    "labels": [label],
+                    "text": name,
+                    "words": name,
+                    "picture": b"RIFF",
+                    "models": [
+                        {"model": name, "label": found, "method": "own", "shares": [{"input": name, "share": share}]}
+                        for found, share in ((label, 1.0), (other, 0.2), (None, 0.0))
+                    ],
+                }
+            ],
+            schema=MATRICES,
         ),
         "importance": pa.Table.from_pylist(
             [{"model": name, "split": "test", "modality": name, "share": 1.0, "n": 1}], schema=IMPORTANCE

@@ -76,7 +76,7 @@ def right(model: SetClassifier, block: Block) -> float:
 
 def encoded_by_hand(model: SetClassifier, name: str, X: Any) -> Any:
     arrays = {key: array.astype(np.float64) for key, array in model._arrays().items()}
-    h = X @ arrays[f"branches.{name}.layers.0.weight"].T + arrays[f"branches.{name}.layers.0.bias"]
+    h = X @ arrays[f"branches.{name}.linear.weight"].T + arrays[f"branches.{name}.linear.bias"]
     return np.where(h > 0, h, np.expm1(np.minimum(h, 0)))
 
 
