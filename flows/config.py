@@ -37,6 +37,7 @@ from fuseline.tasks.documents.documents_node import SourceConfig
 from fuseline.tasks.documents.near_duplicates import DuplicatesConfig
 from fuseline.tasks.evaluation.drawn_vectors import MapsConfig
 from fuseline.tasks.evaluation.groups import checked_column
+from fuseline.tasks.evaluation.instances import InstancesConfig
 from fuseline.tasks.evaluation.missing import MissingConfig
 from fuseline.tasks.evaluation.token_dictionary import TokensConfig
 from fuseline.tasks.experiments.grid import SweepConfig
@@ -140,6 +141,7 @@ class ReportConfig(FrozenConfig):
         None, max_length=2, description="One or two models: maps, and galleries of two, tell which of them are right; "
         "default: the first two that a decision is between"
     )  # fmt: skip
+    instances: InstancesConfig = added(InstancesConfig(), description="Documents shown as every model saw them")
     metric: Compared | None = Field(
         None, description="What ranks the models; default: accuracy, or f1_micro where documents carry several labels"
     )

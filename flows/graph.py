@@ -22,6 +22,7 @@ from fuseline.tasks.evaluation import (
     evaluate,
     gallery,
     groups,
+    instances,
     label_leaks,
     maps,
     matrices,
@@ -215,6 +216,10 @@ def _results(
     if len(asked) > 1 and report.gallery:
         yield quadrant_gallery.stage(
             asked, documents, features.clean, count=report.gallery, seed=models[0][1].seed, split=report.split
+        )
+    if models and (report.instances.count or report.instances.ids):
+        yield instances.stage(
+            predictions, documents, features.clean, report.instances, seed=models[0][1].seed, split=report.split
         )
     for name, spec in models:
         if token_dictionary.has_tokens(spec.kind):

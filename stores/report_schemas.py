@@ -83,6 +83,28 @@ QUADRANT_GALLERY = pa.schema(
     ]
 )
 
+INSTANCES = pa.schema(
+    [
+        ("place", pa.int32()),  # on the page, from 1
+        ("split", pa.string()),  # that documents are drawn of
+        ("id", pa.string()),
+        ("labels", pa.list_(pa.string())),  # the document's own
+        ("title", pa.string()),
+        ("text", pa.string()),  # cleaned, at most 300 characters
+        ("fields", pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))),  # known table columns
+        (
+            "answers",  # of every model: its best label, null without input
+            pa.list_(
+                pa.struct([
+                    ("model", pa.string()), ("label", pa.string()), ("score", pa.float32()),
+                    ("importance", pa.list_(_SHARE)),
+                ])
+            ),
+        ),
+        ("picture", pa.binary()),  # WebP; null without a usable image
+    ]
+)  # fmt: skip
+
 # One row per image shown.
 CONTACT_SHEET = pa.schema(
     [

@@ -12,6 +12,7 @@ from fuseline.stores.report_schemas import (
     CONTACT_SHEET,
     GALLERY,
     IMPORTANCE,
+    INSTANCES,
     LEAKS,
     MEASURES,
     PRESENCE,
@@ -247,6 +248,9 @@ TABLES: dict[str, PublishedTable] = {
         ("quadrant_gallery",),
     ),
     "matrices": PublishedTable(MATRICES, "documents, and what inputs had for every model", "report", ("matrices",)),
+    "instances": PublishedTable(
+        INSTANCES, "documents of `report.instances` as every model saw them", "report", ("instances",)
+    ),
     "contact_sheet": PublishedTable(
         CONTACT_SHEET, "images with what detectors found in them", "report", ("contact_sheet",)
     ),

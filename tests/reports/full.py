@@ -15,6 +15,7 @@ from fuseline.stores.report_schemas import (
     CONTACT_SHEET,
     GALLERY,
     IMPORTANCE,
+    INSTANCES,
     LEAKS,
     PRESENCE,
     QUADRANT_GALLERY,
@@ -166,6 +167,22 @@ def full(name: str = "name") -> ReportData:
         ),
         "gallery": pa.Table.from_pylist(
             [{**example, "kind": kind} for kind in ("right", "wrong", "confident_error")], schema=GALLERY
+        ),
+        "instances": pa.Table.from_pylist(
+            [
+                {
+                    **{key: example[key] for key in ("split", "id", "labels", "text")},
+                    "place": 1,
+                    "title": label,
+                    "fields": [{"name": name, "value": label}],
+                    "answers": [
+                        {"model": name, "label": label, "score": 0.5, "importance": example["importance"]},
+                        {"model": "text", "label": None, "score": None, "importance": []},
+                    ],
+                    "picture": example["thumbnail"],
+                }
+            ],
+            schema=INSTANCES,
         ),
         "quadrant_gallery": pa.Table.from_pylist(
             [

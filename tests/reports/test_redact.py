@@ -20,7 +20,7 @@ def page(*names: str) -> str:
     held = [{"stage": "clean/text", "id": name, "source": "x", "reason": "bad_html", "shard": 0} for name in names]
     nobody = {"stage": "ingest/x", "id": None, "source": "x", "reason": "no_id", "shard": None}
     changed = {
-        **{table: data.tables[table].slice(0, 0) for table in ("maps", "class_maps", "quadrant_gallery")},
+        **{table: data.tables[table].slice(0, 0) for table in ("maps", "class_maps", "quadrant_gallery", "instances")},
         "gallery": pa.Table.from_pylist(rows, schema=gallery.schema),
         "tokens": TOKENS.empty_table(),
         "contact_sheet": CONTACT_SHEET.empty_table(),
