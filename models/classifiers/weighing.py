@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fuseline.models.checkpoint import Checkpoint, refuse
-from fuseline.models.classifier import tuned_threshold
-from fuseline.models.classifiers.decision import TINY, BasesConfig, Mask, weighted
+from fuseline.models.classifier import softmax, tuned_threshold
+from fuseline.models.classifiers.decision import TINY, BasesConfig, Mask, probabilities, weighted
 from fuseline.models.classifiers.stacked import Stacked
+from fuseline.models.columns import Logits
 from fuseline.models.config import FrozenConfig
 from fuseline.models.features import Block, Features
 from fuseline.models.labels import label_pairs, labelled
@@ -37,11 +38,14 @@ class Weighing(Stacked):
     def scores(self, block: Block) -> F32:
         """Return the models' probabilities (m, n, C).
 
-        Of labels that exclude one another they add up to 1: those of a network that tells each class alone do not, and
-        one that is sure of many would weigh too much.
+        Where labels exclude one another those of a network that tells each class alone are what its odds say when just
+        one class is true, the softmax of its logits: a weight of positives in its loss then makes it no surer.
         """
-        p = super().scores(block)
-        return p if self.multi_label else p / np.maximum(p.sum(axis=2, keepdims=True), TINY)
+        return np.stack([self._told(column) for column in self.columns(block)])
+
+    def _told(self, column: Logits) -> F32:
+        alone = column.link == "sigmoid" and not self.multi_label
+        return softmax(column.values) if alone else probabilities(column)
 
     def _weights(self, train: Features, valid: Features, *, seed: int) -> tuple[F64, JsonObject]:
         """Return weights of any sum (m,) learnt from `train` and tuned on `valid`, and what else is to be told."""

@@ -84,7 +84,7 @@ def test_selection_by_hand() -> None:
 
 @pytest.mark.parametrize("kind", [AvgWeighted, Ensemble])
 def test_a_model_that_is_sure_of_every_class_gains_nothing_by_that(kind: type[Weighing]) -> None:
-    """Of labels that exclude one another probabilities add up to 1, though a network may tell each class alone."""
+    """Where labels exclude one another, odds count: a network that tells each class alone may be sure of them all."""
     plain = [documents(n, seed=s, strengths=(1.0, 2.0)) for s, n in enumerate((400, 300))]
     for half in plain:
         for name, shift in (("m0", 4.0), ("m1", 0.0)):
