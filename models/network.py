@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 F32 = NDArray[np.float32]
+STAND_INS = "stands_in_for"  # among the facts of a model: the published networks whose weights it lacks
 
 
 class NetworkConfig(TrainingConfig, ClassifierConfig):

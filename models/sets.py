@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 import numpy as np
@@ -13,7 +14,8 @@ from fuseline.models.columns import Column, Dense, Ragged, Sequence, Size
 from fuseline.models.config import FrozenConfig, Names
 from fuseline.models.dense import unit_rows, usable
 from fuseline.models.features import Block, Features, Input, elements_name, embedding_name, vectors_name
-from fuseline.models.network import NetworkClassifier, NetworkConfig
+from fuseline.models.labels import Classes
+from fuseline.models.network import STAND_INS, NetworkClassifier, NetworkConfig
 from fuseline.models.panel import branch_name
 from fuseline.models.stopping import MOST_EPOCHS, choose_by_stopping
 from fuseline.models.training import Gather
@@ -58,6 +60,10 @@ class SetsConfig(NetworkConfig):
     optimizer: str = Field("adamw", description="One of torch.optim")
     schedule: str = Field("cosine", description="How the learning rate goes")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of the training in which the learning rate rises")
+
+    stands_in_for: tuple[str, ...] = Field(
+        (), description="Networks of a paper whose place others take here, as their weights need a hub; runs say so"
+    )
 
     @model_validator(mode="after")
     def _reads_something(self) -> Self:
@@ -130,6 +136,13 @@ class SetClassifier(NetworkClassifier):
     @classmethod
     def inputs(cls, config: SetsConfig) -> tuple[Input, ...]:
         return inputs_of_sets(config)
+
+    def _fit(
+        self, train: Features, valid: Features | None, classes: Classes, *, seed: int, scratch: Path | None
+    ) -> None:
+        super()._fit(train, valid, classes, seed=seed, scratch=scratch)
+        if self.config.stands_in_for:
+            self.facts = {**self.facts, STAND_INS: list(self.config.stands_in_for)}
 
     def body(self, names: list[str]) -> "torch.nn.Module":
         """Return the module of the encoded elements of these inputs, in this order, with their lengths."""

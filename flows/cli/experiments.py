@@ -30,7 +30,7 @@ from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.stores.places import open_root
 
 commands = command_group()
-PAPERS = ("K", "Z", "P", "M")  # Kiela et al. 2018, Zahavy et al. 2016, on PetFinder, Miller et al. 2020
+PAPERS = ("K", "Z", "P", "M", "R")  # Kiela 2018, Zahavy 2016, on PetFinder, Miller 2020, Reiter 2020
 
 
 @commands.command()
@@ -83,9 +83,10 @@ def paper(
 ) -> None:  # fmt: skip
     """Set the results of several data sets beside the tables of a paper, and decide its claims.
 
-    K (Kiela 2018) joins finished sweeps. Z (Zahavy 2016), P (autoencoder with attention on PetFinder) and M (Miller
-    2020) read finished runs, whose models are those of conf/papers/; a configuration is run first, as `fuseline run`
-    does. Roots of configurations with one `name` are repeats with other seeds: their mean is shown.
+    K (Kiela 2018) joins finished sweeps. Z (Zahavy 2016), P (autoencoder with attention on PetFinder), M (Miller
+    2020) and R (Reiter 2020) read finished runs, whose models are those of conf/papers/; a configuration is run
+    first, as `fuseline run` does. Roots of configurations with one `name` are repeats with other seeds: their mean is
+    shown.
 
     Example: fuseline paper Z conf/mine.yaml runs/openclipart runs/cdda_items
     """

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fuseline.flows.results.undertrained import undertrained
-from fuseline.models.classifiers.image_cnn import STAND_INS
+from fuseline.models.network import STAND_INS
 from fuseline.stores.errors import DataError
 from fuseline.stores.root import Root
 from fuseline.stores.schemas import FINDINGS, QUARANTINE

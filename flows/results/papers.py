@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from fuseline.flows.results.tables import measure_table, stage_table
 from fuseline.flows.runs import last_summaries
 from fuseline.reports.page_data import ReportData
-from fuseline.reports.papers import miller, petfinder, zahavy
+from fuseline.reports.papers import miller, petfinder, reiter, zahavy
 from fuseline.reports.papers.paper import Paper
 from fuseline.reports.papers.runs import DataSet
 from fuseline.stores.errors import ConfigError, DataError, mismatch
@@ -24,7 +24,9 @@ from fuseline.stores.root import Root
 from fuseline.stores.schemas import RESULTS
 from fuseline.stores.tables import TABLES
 
-PAPERS: dict[str, Paper] = {paper.letter: paper for paper in (zahavy.PAPER, miller.PAPER, petfinder.PAPER)}
+PAPERS: dict[str, Paper] = {
+    paper.letter: paper for paper in (zahavy.PAPER, miller.PAPER, petfinder.PAPER, reiter.PAPER)
+}
 READ = (
     "metrics", "models", "statistics", "decisions", "quadrants", "call_rates", "calibration", "comparisons",
     "masked_classes", "groups", "maps", "class_maps", "class_neighbours", "class_similarity",

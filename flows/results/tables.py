@@ -11,8 +11,8 @@ from fuseline.flows.config import Config
 from fuseline.flows.results.outcome import findings_of, quarantine_table
 from fuseline.flows.results.searches import search_table
 from fuseline.flows.runtime import shares_of
-from fuseline.models.classifiers.image_cnn import STAND_INS
 from fuseline.models.metrics.registry import METRICS
+from fuseline.models.network import STAND_INS
 from fuseline.stores.places import open_root
 from fuseline.stores.report_schemas import MEASURES, PRESENCE, RELEASE, STAGES
 from fuseline.stores.results import conform

@@ -10,15 +10,12 @@ from fuseline.models.config import FrozenConfig
 from fuseline.models.features import Features, Input, embedding_name
 from fuseline.models.image_networks import SCALES, ImageNetworkConfig, Scale, check_precision, picture_scale, side_of
 from fuseline.models.labels import Classes
-from fuseline.models.network import NetworkConfig
+from fuseline.models.network import STAND_INS, NetworkConfig
 from fuseline.models.panel import PanelClassifier, branch_name
 from fuseline.plain import JsonObject
 
 if TYPE_CHECKING:
     import torch
-
-
-STAND_INS = "stands_in_for"  # among the facts of a model: the published networks whose weights it lacks
 
 
 class PictureConfig(ImageNetworkConfig, NetworkConfig):

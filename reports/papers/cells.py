@@ -1,4 +1,4 @@
-"""Cells of the tables of papers Z and M: published and ours in one list, laid out as rows and columns."""
+"""Cells of the tables of papers Z, M, P and R: published and ours in one list, laid out as rows and columns."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence

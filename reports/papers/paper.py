@@ -1,4 +1,4 @@
-"""What the pages of papers Z and M have in common: tables beside the published ones, and claims with verdicts."""
+"""What the pages of papers Z, M, P and R have in common: tables beside the published ones, and claims with verdicts."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

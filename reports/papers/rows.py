@@ -1,4 +1,4 @@
-"""Which of our models stand for which published rows of papers Z, M and P: the one place that knows."""
+"""Which of our models stand for which published rows of papers Z, M, P and R: the one place that knows."""
 
 from typing import NamedTuple
 
@@ -90,6 +90,58 @@ PETFINDER = (
     Known(_WITH, "attention_joint", label="Autoencoder trained with the network"),
     Known(_MORE, "avg_weighted", label="Weighted mean of the single inputs"),
     Known(_MORE, "ensemble", label="Ensemble by greedy selection"),
+)
+
+
+_REFERENCES, _SEEN, _READ, _SEEN_READ = "References", "Images", "Texts", "Images and texts"
+
+REITER = (
+    Known(_REFERENCES, row="R-ref34", note="Ads-Parallelity: quoted by the paper, no model of its own"),
+    Known(_SEEN, "ads_o1", "R-O1"),
+    Known(_SEEN, "ads_o2_max", "R-O2-max"),
+    Known(_SEEN, "ads_o3_max", "R-O3-max"),
+    Known(_SEEN, "ads_o4_max", "R-O4-max"),
+    Known(_SEEN, "ads_o5_max", "R-O5-max"),
+    Known(_SEEN, "ads_o6_max", "R-O6-max"),
+    Known(_READ, "ads_o7", "R-O7"),
+    Known(_READ, "ads_o8_max", "R-O8-max"),
+    Known(_SEEN_READ, "ads_o9_max", "R-O9-max"),
+    Known(_SEEN_READ, "ads_o9_min", "R-O9-min"),
+    Known(_SEEN_READ, "ads_o9_sum", "R-O9-sum"),
+    Known(_SEEN_READ, "ads_o10_max", "R-O10-max"),
+    Known(_SEEN_READ, "ads_o10_min", "R-O10-min"),
+    Known(_SEEN_READ, "ads_o10_sum", "R-O10-sum"),
+    Known(_SEEN_READ, "ads_o11_max", "R-O11-max"),
+    Known(_SEEN_READ, "ads_o11_min", "R-O11-min"),
+    Known(_SEEN_READ, "ads_o11_sum", "R-O11-sum"),
+    Known(_MORE, "ads_placeholder", label="Concatenation with placeholders"),
+    Known(_MORE, "ads_padded", label="Concatenation, padded"),
+    Known(_REFERENCES, row="R-ref1", note="MM-IMDb: quoted by the paper, no model of its own"),
+    Known(_REFERENCES, row="R-ref12", note="MM-IMDb: quoted by the paper, no model of its own"),
+    Known(_REFERENCES, row="R-ref26", note="MM-IMDb: quoted by the paper, no model of its own"),
+    Known(_REFERENCES, row="R-ref11", note="MM-IMDb: quoted by the paper, no model of its own"),
+    Known(_SEEN, "imdb_o1", "R-O1"),
+    Known(_SEEN, "imdb_o2_max", "R-O2-max"),
+    Known(_SEEN, "imdb_o3_max", "R-O3-max"),
+    Known(_SEEN, "imdb_o4_max", "R-O4-max"),
+    Known(_READ, "imdb_o5_max", "R-O5-max"),
+    Known(_SEEN_READ, "imdb_o6_max", "R-O6-max"),
+    Known(_SEEN_READ, "imdb_o6_min", "R-O6-min"),
+    Known(_SEEN_READ, "imdb_o6_sum", "R-O6-sum"),
+    Known(_SEEN_READ, "imdb_o7_max", "R-O7-max"),
+    Known(_SEEN_READ, "imdb_o7_min", "R-O7-min"),
+    Known(_SEEN_READ, "imdb_o7_sum", "R-O7-sum"),
+    Known(_SEEN_READ, "imdb_o8_max", "R-O8-max"),
+    Known(_SEEN_READ, "imdb_o8_min", "R-O8-min"),
+    Known(_SEEN_READ, "imdb_o8_sum", "R-O8-sum"),
+    Known(_SEEN_READ, "imdb_o9_max", "R-O9-max"),
+    Known(_SEEN_READ, "imdb_o9_min", "R-O9-min"),
+    Known(_SEEN_READ, "imdb_o9_sum", "R-O9-sum"),
+    Known(_SEEN_READ, "imdb_o10_max", "R-O10-max"),
+    Known(_SEEN_READ, "imdb_o10_min", "R-O10-min"),
+    Known(_SEEN_READ, "imdb_o10_sum", "R-O10-sum"),
+    Known(_MORE, "imdb_placeholder", label="Concatenation with placeholders"),
+    Known(_MORE, "imdb_padded", label="Concatenation, padded"),
 )
 
 
