@@ -2,6 +2,7 @@
 
 from collections import abc
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,12 +23,12 @@ from pydantic import (
 )
 
 from fuseline.flows.config_files import extended, folders_of, merge, parse_overrides, read_yaml, relative_to
-from fuseline.flows.config_models import check_bases, check_whole, known
+from fuseline.flows.config_models import check_bases, check_hidden, check_whole, known
 from fuseline.flows.presets import expand, with_preset, with_seed
 from fuseline.models.columns import Codes, Column, Dense, Pixels, Ragged, Sequence
 from fuseline.models.config import FrozenConfig, Names, added, key_values, runtime_option
 from fuseline.models.encoders import ENCODERS
-from fuseline.models.features import codes_name, elements_name, embedding_name, hidden_name
+from fuseline.models.features import codes_name, elements_name, embedding_name, hidden_name, is_hidden
 from fuseline.models.metrics.registry import Compared
 from fuseline.stores.digests import key_digest
 from fuseline.stores.errors import ConfigError, mismatch
@@ -48,10 +49,10 @@ from fuseline.tasks.stages.detect import DetectConfig
 from fuseline.tasks.stages.embed import ImageEmbedConfig, TextEmbedConfig
 from fuseline.tasks.stages.embed_columns import TabularEmbedConfig
 from fuseline.tasks.stages.embed_indices import IndexEmbedConfig
-from fuseline.tasks.stages.hidden import has_hidden
 from fuseline.tasks.stages.importance import ImportanceConfig
 from fuseline.tasks.stages.quantize import QuantizeConfig
 from fuseline.tasks.stages.registry import StageConfig, making, stages_in_order
+from fuseline.tasks.stages.regression import RegressionConfig
 from fuseline.tasks.stages.train import ModelConfig
 
 
@@ -196,6 +197,7 @@ class Config(FrozenConfig):
     models: dict[str, ModelConfig] = Field(
         {}, description="Classifiers by name; {preset: fast} adds those that suit the rest"
     )
+    regressions: dict[str, RegressionConfig] = added({}, description="Estimates of a column of numbers, by name")
     predictions: PredictionsConfig = Field(PredictionsConfig(), description="What predictions hold")
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="What is scored")
     report: ReportConfig = Field(ReportConfig(), description="What the report shows")
@@ -215,7 +217,8 @@ class Config(FrozenConfig):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        for name in (*self.detect, *self.embed, *self.crops, *self.stages, *self.quantize, *self.models):
+        named = (self.detect, self.embed, self.crops, self.stages, self.quantize, self.models, self.regressions)
+        for name in chain.from_iterable(named):
             if not name.replace("_", "").replace("-", "").replace(".", "").isalnum():
                 raise ValueError(mismatch("name", "letters, digits, '_', '-' and '.'", name, "rename it"))
         for name in sorted(self.stages.keys() & self.embed.keys()):
@@ -260,11 +263,12 @@ class Config(FrozenConfig):
         if self.report.maps.inside and not self.quadrants:
             cure = "name one or two in report.quadrants"
             raise ValueError(mismatch("report.maps.inside", "models that are right or wrong", "none", cure))
-        for name in self.report.maps.hidden:
-            known("report.maps.hidden", name, self.models)
-            if not has_hidden(self.models[name].kind):
-                cure = "name a network, or map the embeddings that it reads"
-                raise ValueError(mismatch("report.maps.hidden", "a model with a hidden layer", name, cure))
+        check_hidden("report.maps.hidden", self.report.maps.hidden, self.models)
+        for name, regression in self.regressions.items():
+            field = f"regressions.{name}.vectors"
+            check_hidden(field, regression.hidden(), self.models)
+            for one in (one for one in regression.vectors if not is_hidden(one)):
+                self._dense(field, one)
         return self
 
     @model_validator(mode="after")

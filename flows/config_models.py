@@ -41,6 +41,15 @@ def check_bases(models: Mapping[str, ModelConfig]) -> None:
     in_order(models)
 
 
+def check_hidden(field: str, names: Iterable[str], models: Mapping[str, ModelConfig]) -> None:
+    """Refuse names of models that are not there, or have no hidden vectors; raises ValueError."""
+    for name in names:
+        known(field, name, models)
+        if not has_hidden(models[name].kind):
+            cure = "name a network, or the embeddings that it reads"
+            raise ValueError(mismatch(field, "a model with a hidden layer", name, cure))
+
+
 def check_whole(field: str, names: Iterable[str], models: Mapping[str, ModelConfig]) -> None:
     """Refuse names of models that are not there, or that learn a part of the labels alone; raises ValueError."""
     for name in names:

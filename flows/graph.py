@@ -31,6 +31,7 @@ from fuseline.tasks.evaluation import (
     reconstruction,
     statistics,
     token_dictionary,
+    value_errors,
 )
 from fuseline.tasks.evaluation.gallery import GalleryConfig
 from fuseline.tasks.stages import (
@@ -46,6 +47,7 @@ from fuseline.tasks.stages import (
     logits,
     predict,
     quantize,
+    regression,
     token_counts,
     train,
     vector_tables,
@@ -142,10 +144,13 @@ def _build(config: Config) -> list[Node]:
         name: predict.stage(name, spec, features, fits[name], top_k=config.predictions.top_k)
         for name, spec in sorted(config.models.items())
     }
+    estimates = {name: regression.stage(name, spec, features) for name, spec in sorted(config.regressions.items())}
     nodes = ordered([
         documents, cleaned, *detected.values(), *cropped.values(), *encoders, *embedded.values(), *quantized,
-        *fits.values(), *predictions.values(),
+        *fits.values(), *predictions.values(), *estimates.values(),
         *_results(config, features, fits, predictions, counts),
+        *(value_errors.stage(name, config.regressions[name], node, documents, splits=config.evaluation.splits)
+          for name, node in estimates.items()),
         *(vector_tables.stage(name, embedded[name]) for name in sorted(set(config.report.vectors))),
         *_folds(config, documents, predictions, drift.values()),
     ])  # fmt: skip
@@ -159,6 +164,7 @@ def _fits(config: Config, features: Readable) -> tuple[dict[str, Fit], Readable]
     read = {base for spec in models.values() for base in spec.reads_logits()}
     read |= {*models} if config.evaluation.auc else set()
     seen_inside = {base for spec in models.values() for base in spec.reads_hidden()} | {*config.report.maps.hidden}
+    seen_inside |= {base for spec in config.regressions.values() for base in spec.hidden()}
     for name in in_order(models):
         spec, before = models[name], features
         fits[name] = train.stage(name, spec, features, fits)

@@ -40,7 +40,12 @@ def hidden_name(name: str) -> str:
 
 def vectors_name(name: str) -> str:
     """Return the dataset of vectors of a name: an embedding's, or `hidden/MODEL` as it is."""
-    return name if name.startswith(hidden_name("")) else embedding_name(name)
+    return name if is_hidden(name) else embedding_name(name)
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a name is `hidden/MODEL`."""
+    return name.startswith(hidden_name(""))
 
 
 def elements_name(name: str) -> str:

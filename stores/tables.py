@@ -50,6 +50,7 @@ from fuseline.stores.score_schemas import (
     MASKED_CLASSES,
     RECONSTRUCTIONS,
 )
+from fuseline.stores.value_schemas import ERRORS, ESTIMATES
 
 Form = Literal["table", "report", "shards", "runs", "versions", "sweep", "query"]
 
@@ -141,6 +142,14 @@ TABLES: dict[str, PublishedTable] = {
     "predictions": PublishedTable(
         PREDICTIONS, "one row per document and model, of the last complete run", "shards", ("predictions",),
         tuple(PREDICTIONS.names),
+    ),
+    "estimates": PublishedTable(
+        ESTIMATES, "one row per document and regression: its number and what is estimated", "shards", ("estimates",),
+        tuple(ESTIMATES.names),
+    ),
+    "value_errors": PublishedTable(
+        ERRORS, "one row per regression, split and scale: how far its estimates lie from the truth",
+        roles=("value_errors",),
     ),
     "predictions_history": PublishedTable(
         pa.schema([*PREDICTIONS, _KEY, _LAST_RUN, _LATEST]), "predictions of every version of a model that gc has left",

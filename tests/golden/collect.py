@@ -31,7 +31,7 @@ LATER_METRICS = ("hit_at_3", "hit_at_10", "ece", "quadratic_kappa", "auc")
 LATER_TABLES = (
     "masked_classes", "groups", "comparisons", "maps", "class_maps", "class_neighbours", "class_similarity",
     "decisions", "quadrants", "call_rates", "calibration", "reconstructions", "class_importance", "importances",
-    "instances",
+    "instances", "estimates", "value_errors",
 )  # fmt: skip
 # Columns that the results table got after the golden numbers were taken: left out while they are null.
 LATER = ({"options", "condition"}, {"metrics.options", "metrics.condition"})

@@ -31,6 +31,7 @@ from fuseline.models.errors import CheckpointError
 from fuseline.models.fasttext.classifier import FastTextClassifier
 from fuseline.models.features import Block, embedding_name, logits_name
 from fuseline.models.quantizers import QUANTIZERS
+from fuseline.models.regression import Regressor, RegressorConfig
 from fuseline.models.token_vectors import token_vectors, vocabulary
 from tests.models.reference import fitted, with_column, with_text_embedding
 from tests.models.synthetic import Blocks, documents, vectors
@@ -173,6 +174,12 @@ VARIANTS: dict[str, Variant] = {
     "shared_space": Variant(
         lambda: SharedSpace(SharedSpaceConfig(dimensions=3)).fit(Blocks(TRAIN[False])),
         lambda one: one.similarities(NEW),
+    ),
+    "regressor": Variant(
+        lambda: Regressor(RegressorConfig(vectors=("text",), dim=3, epochs=1)).fit(
+            Blocks(TRAIN[False]), "embed/image", seed=0
+        ),
+        lambda one: one.estimate(NEW),
     ),
     "encoder vocabulary": Variant(
         lambda: ClassIndex.fit([LISTS], ClassIndexConfig()), lambda encoder: encoder.encode(LISTS)

@@ -33,6 +33,7 @@ from fuseline.stores.score_schemas import (
     MASKED_CLASSES,
     RECONSTRUCTIONS,
 )
+from fuseline.stores.value_schemas import ERRORS
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7*7 }}"
 VOID = {"meta", "br", "wbr", "img", "link", "hr"}
@@ -138,6 +139,13 @@ def full(name: str = "name") -> ReportData:
                 for b in (label, other)
             ],
             schema=CLASS_SIMILARITY,
+        ),
+        "value_errors": pa.Table.from_pylist(
+            [
+                dict(zip(ERRORS.names, (name, name, "test", scale, 9, 1.5, 2.5, r2, 3.0, 1), strict=True))
+                for scale, r2 in (("unit", None), ("log", -0.5))
+            ],
+            schema=ERRORS,
         ),
         "groups": pa.Table.from_pylist(
             [
