@@ -6,7 +6,8 @@ Documents have one vector, and 0 to 50 elements of each of two kinds, as many do
 `deep_sets_vs_padded` is how many times faster an epoch of `deep_sets` is than one of the same network over elements
 padded to the most of any document and masked, on one thread, in processor seconds; `..._predict` the same for scoring.
 Both give the same logits from the same weights, which is checked. `importance_share` is what scores that tell of every
-element cost on top of scores that do not, as a share of these. Rounds follow each other in turn; medians count.
+element cost on top of scores that do not, as a share of these. `mmae_epoch` is an epoch of the autoencoder of three
+inputs over that of a bare torch loop. Rounds follow each other in turn; medians count.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.codes_epoch import mmae_epoch
 from bench.torch_speed import Documents, unit
 from fuseline.models.classifiers.deep_sets import DeepSets, DeepSetsConfig
 from fuseline.models.columns import Column, Dense, Ragged
@@ -128,6 +130,7 @@ def ratios(args: argparse.Namespace) -> dict[str, float]:
         measured["importance"].append(seconds(lambda: sets.explained(block)) / plain - 1)
     medians = {name: statistics.median(values) for name, values in measured.items()}
     return {
+        "mmae_epoch": mmae_epoch(2 * args.documents, args.rounds),
         "deep_sets_vs_padded": medians["epoch"],
         "deep_sets_vs_padded_predict": medians["predict"],
         "importance_share": medians["importance"],
