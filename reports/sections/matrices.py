@@ -10,6 +10,7 @@ from fuseline.reports.page_data import ReportData
 from fuseline.reports.section import Section
 
 DOCUMENTS, LABELS = 6, 12  # shown
+LEAST = 0.005  # share that a cell shows
 LABEL_CHARACTERS = 40
 TEMPLATE = """\
 <p class="lead">Share of each input in the predictions: dimensions that its elements won, of models that pool by max or min; of others
@@ -36,7 +37,7 @@ TABLE = """\
 <thead><tr><th></th>{% for name in grid.columns %}<th><bdi>{{ name }}</bdi></th>{% endfor %}</tr></thead>
 <tbody>{% for head, hint, right, cells in grid.lines %}
 <tr><th title="{{ hint }}"><bdi>{{ head }}</bdi></th>
-{% for share in cells %}{% if share is none or share < 0.005 %}<td></td>{% else %}<td class="{{ "no" if right is false else "ok" }}{{ " deep" if share > 0.55 else "" }}" style="--s:{{ "%.0f"|format(10 + 90 * share) }}%" title="{{ grid.columns[loop.index0] }}: {{ share|percent }}">{{ "%.0f"|format(100 * share) }}</td>{% endif %}{% endfor %}
+{% for share in cells %}{% if share is none or share < least %}<td></td>{% else %}<td class="{{ "no" if right is false else "ok" }}{{ " deep" if share > 0.55 else "" }}" style="--s:{{ "%.0f"|format(10 + 90 * share) }}%" title="{{ grid.columns[loop.index0] }}: {{ share|percent }}">{{ "%.0f"|format(100 * share) }}</td>{% endif %}{% endfor %}
 </tr>{% endfor %}</tbody>
 </table></div>
 """
@@ -80,7 +81,7 @@ def class_grids(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str, Gri
     for split, model, method in sorted({(row["split"], row["model"], row["method"]) for row in rows}):
         own = [row for row in rows if (row["split"], row["model"], row["method"]) == (split, model, method)]
         columns = sorted({row["input"] for row in own if row["input"] is not None})
-        has_dead = any(row["input"] is None and row["share"] > 0 for row in own)
+        has_dead = any(row["input"] is None and row["share"] >= LEAST for row in own)
         cells = {(row["label"], row["input"]): row["share"] for row in own}
         counts = {row["label"]: row["n"] for row in own}
         labels = sorted((label for label in counts if label is not None), key=lambda one: (-counts[one], one))[:LABELS]
@@ -108,7 +109,7 @@ def render(data: ReportData) -> Markup | None:
     ]
     if not means and not documents:
         return None
-    return fill(TEMPLATE, documents=documents, means=means, table=lambda grid: fill(TABLE, grid=grid))
+    return fill(TEMPLATE, documents=documents, means=means, table=lambda grid: fill(TABLE, grid=grid, least=LEAST))
 
 
 SECTION = Section(

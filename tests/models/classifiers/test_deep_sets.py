@@ -345,3 +345,15 @@ def test_damaged_places_of_a_checkpoint_are_refused(tmp_path: Path) -> None:
         model.facts = {**model.facts, "places": damaged}
         with pytest.raises(CheckpointError):
             ConcatPadded.restored(model.checkpoint())
+
+
+def test_a_new_kind_of_element_needs_its_name_alone() -> None:
+    """What a package's stage makes is read, pooled and told of like the rest (R-27)."""
+    block = documents(200)
+    sounds = Block(block.ids, block.labels, {"embed/sounds": block.columns["crops/faces"]})
+    model = fitted(DeepSets, sounds, vectors=[], elements=["embed/sounds"], indices=[], sequences=[], epochs=15)
+    has = sounds.columns["embed/sounds"].present
+    assert right(model, sounds.at(np.flatnonzero(has))) > 0.8
+    shares = told(model, sounds)
+    assert set(shares.inputs) == {"embed/sounds"}
+    np.testing.assert_allclose(shares.inputs["embed/sounds"].by_document() + shares.dead, 1, rtol=1e-5)
