@@ -36,7 +36,7 @@ def init(
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as opened:
             opened.write(started.text)
-        for line in started.leaks:
+        for line in started.warnings:
             err.print(f"warning: {line}", soft_wrap=True)
         out.print(
             f"plan for {started.documents}, time and disk roughly estimated, for two cores without GPU:", soft_wrap=True

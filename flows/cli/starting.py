@@ -30,7 +30,7 @@ class Start(NamedTuple):
     """A first configuration, and what is to be said with it."""
 
     text: str  # YAML with comments
-    leaks: list[str]  # a sentence per column that gives the label away
+    warnings: list[str]  # a sentence per column that gives the label away, and on names of splits
     estimates: list[tuple[str, ...]]  # stage, datasets, time, disk
     documents: str  # how many there are
 
@@ -59,11 +59,12 @@ def start(source: str, *, file: str, reader: str | None = None, ask: Ask | None 
         for name in dict.fromkeys(row["column"] for row in rows)
     }
     why = "the first that reads it" if reader is None else "as named"
-    text = _yaml(source, guessed, file, leaks, why=why, images=seen.images)
+    text = _yaml(source, guessed, file, leaks, why=why, seen=seen)
     config = parse_config(yaml.safe_load(text))
     lines = estimate_lines(estimates(config, _extent(guessed, seen)))
     documents = f"{'' if seen.whole else 'the first '}{seen.documents:,} documents"
-    return Start(text, [*leaks.values()], [*lines], documents)
+    odd = [f"{_odd_splits(seen)}: splits in source.options"] if seen.odd_splits else []
+    return Start(text, [*leaks.values(), *odd], [*lines], documents)
 
 
 def _extent(guessed: Guess, seen: Survey) -> Extent:
@@ -86,7 +87,7 @@ def _asked(source: str, guessed: Guess, ask: Ask) -> Guess:
     return answered(source, guessed, {"id": LINE, **roles})
 
 
-def _yaml(source: str, guessed: Guess, file: str, leaks: dict[str, str], *, why: str, images: int) -> str:
+def _yaml(source: str, guessed: Guess, file: str, leaks: dict[str, str], *, why: str, seen: Survey) -> str:
     name = configuration_name(source)
     lines = [
         f"# fuseline run {file}",
@@ -96,7 +97,8 @@ def _yaml(source: str, guessed: Guess, file: str, leaks: dict[str, str], *, why:
         _line("root", f"runs/{name}") + "  # everything is written below this folder",
         "source:",
         *_source(source, guessed, leaks, why),
-        *_models(guessed, images),
+        *([f"    # splits: {{holdout: test}}  # {_odd_splits(seen)}"] if seen.odd_splits else []),
+        *_models(guessed, seen.images),
     ]
     return "\n".join(lines) + "\n"
 
@@ -117,6 +119,12 @@ def _source(source: str, guessed: Guess, leaks: dict[str, str], why: str) -> lis
     # A mapping of comments alone would be null.
     head = ["  options:"] if any(not line.startswith("#") for line in options) else []
     return [*lines, *head, *(f"    {line}" for line in options)]
+
+
+def _odd_splits(seen: Survey) -> str:
+    """Return the sentence on documents that no split takes."""
+    n = f"{seen.odd_splits:,} of {'' if seen.whole else 'the first '}{seen.documents:,} documents"
+    return f"{n} name a split other than train, valid and test; say what their names mean"
 
 
 def _columns(guessed: Guess) -> Iterator[str]:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from fuseline.stores.errors import ConfigError, FuselineError, mismatch
 from fuseline.tasks.readers import READERS
+from fuseline.tasks.readers.base import BAD_SPLIT
 from fuseline.tasks.readers.image_archive import archives_beside
 from fuseline.tasks.readers.mapping import LINE, OBVIOUS, TEXTS, TableOptions
 from fuseline.tasks.readers.places import source_names
@@ -50,6 +51,7 @@ class Survey(NamedTuple):
     documents: int
     images: int  # documents that refer to an image
     whole: bool  # whether these are all documents
+    odd_splits: int = 0  # documents whose split has a name that is none of ours
 
 
 def guess(path: str, reader: str | None = None) -> Guess:
@@ -106,16 +108,17 @@ def survey(path: str, guessed: Guess, *, looked_at: int, counted: int) -> Survey
     """Read a source on: columns and labels of its first documents, and how many there are, up to a limit."""
     tabular = {"tabular": guessed.tabular} if guessed.tabular else {}
     options = READERS[guessed.reader].options(**{**guessed.options, **tabular, "watch_images": False})
-    first, documents, images = list[pa.Table](), 0, 0
+    first, documents, images, odd = list[pa.Table](), 0, 0, 0
     for table in READERS[guessed.reader].read(path, options):
         if documents < looked_at:
             first.append(table.select(["labels", *(n for n in table.column_names if n.startswith(("num_", "cat_")))]))
         documents += len(table) - table["id"].null_count
         images += len(table) - table["image"].null_count
+        odd += pc.sum(pc.equal(table["status"], BAD_SPLIT)).as_py() or 0
         if documents >= counted:
             break
     rows = pa.concat_tables(first, promote_options="default") if first else pa.table({"labels": []})
-    return Survey(rows, documents, images, documents < counted)
+    return Survey(rows, documents, images, documents < counted, odd)
 
 
 def _in_archive(path: str, name: str, options: dict[str, Any], sample: pa.Table) -> tuple[dict[str, Any], pa.Table]:

@@ -57,6 +57,19 @@ def test_it_decides_where_nobody_can_be_asked(cli: Cli, data: Path, tmp_path: Pa
     assert result.stdout.splitlines()[-1].endswith(f"then: fuseline config check {file}")
 
 
+def test_names_of_splits_that_mean_nothing_are_told_at_once(cli: Cli, tmp_path: Path) -> None:
+    rows = [f"d{n},words {n},{'ab'[n % 2]},{('train', 'train', 'holdout', 'valid')[n % 4]}\n" for n in range(40)]
+    (tmp_path / "odd.csv").write_text("id,text,label,split\n" + "".join(rows))
+    result = cli("init", tmp_path / "odd.csv", "-o", tmp_path / "odd.yaml")
+    assert result.exit_code == 0, result.output
+    said = "10 of 40 documents name a split other than train, valid and test; say what their names mean"
+    assert f"warning: {said}: splits in source.options" in result.stderr
+    text = (tmp_path / "odd.yaml").read_text()
+    assert f"    # splits: {{holdout: test}}  # {said}\n" in text
+    (tmp_path / "odd.yaml").write_text(text.replace("    # splits: {holdout: test}", "    splits: {holdout: test}"))
+    assert load_config(tmp_path / "odd.yaml").source.options["splits"] == {"holdout": "test"}
+
+
 def test_it_asks_on_a_terminal_with_what_was_found_as_defaults(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
