@@ -12,10 +12,12 @@ from fuseline.models.encoders.efficientnet_lite import EfficientNetLite, Efficie
 from fuseline.models.encoders.face_nets import DlibFace, FaceRes
 from fuseline.models.encoders.sentences import TEXT_MODELS, Sentences
 from fuseline.models.encoders.tabular import Tabular
+from fuseline.models.encoders.word_pieces import WordPieces
 from fuseline.plugins import Registry
 
 OURS: tuple[type[Described], ...] = (
-    EfficientNetLite0, EfficientNetLite, *TEXT_MODELS, *BACKBONES, Sentences, Tabular, ClassIndex, DlibFace, FaceRes,
+    EfficientNetLite0, EfficientNetLite, *TEXT_MODELS, WordPieces, *BACKBONES, Sentences, Tabular, ClassIndex, DlibFace,
+    FaceRes,
 )  # fmt: skip
 ENCODERS: Registry[type[Described]] = Registry("encoder", {encoder.kind: encoder for encoder in OURS})
 
