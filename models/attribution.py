@@ -90,6 +90,8 @@ def _terms(
     batch = {name: to_device(array, device) for name, array in arrays.items()}
     with _leaves(branches, batch) as leaves:
         logits = module(batch)[torch.arange(len(chosen)), to_device(chosen, device)]
+    if not leaves:  # pictures alone are read
+        return {}
     gradients = torch.autograd.grad(logits.sum(), list(leaves.values()), allow_unused=True)
     return {
         name: np.zeros(len(leaf), np.float32) if gradient is None

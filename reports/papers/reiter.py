@@ -10,7 +10,7 @@ from fuseline.reports.papers.printed import Cell, Row, Table
 from fuseline.reports.papers.published import published_rows
 from fuseline.reports.papers.rows import REITER, Known, models_of
 from fuseline.reports.papers.rules import ABOVE, Claim, Difference, Facts
-from fuseline.reports.papers.runs import DataSet, mean_of_shares
+from fuseline.reports.papers.runs import TEST, DataSet, mean_of_shares
 
 LETTER = "R"
 POOLINGS = ("max", "min", "sum")
@@ -53,6 +53,12 @@ ADS = Study(
 IMDB = Study("3", "MM-IMDb", "imdb_", {"f1_micro": "F1 micro", "f1_macro": "macro", "f1_samples": "samples"}, 100.0)
 STUDIES = (ADS, IMDB)
 REFERENCES = "References"
+FINER = "cat_finer"  # column of the finer relation, which `evaluation.by` names; its values by their letters alone
+RELATIONS = {
+    "nonparallel": "accuracy_non_parallel",
+    "parallelequivalent": "accuracy_parallel_equiv",
+    "parallelnonequivalent": "accuracy_parallel_non_equiv",
+}
 
 CLAIMS = (
     Claim("1", "Images and texts together beat either alone",
@@ -174,11 +180,24 @@ def _ours(study: Study, data: DataSet) -> Iterator[Value]:
     printed = study.printed()
     for model, known in models_of(_listed(study, [data])).items():
         folds = list(data.folds(model).values()) if study.metric == data.right else []
+        finer = _by_relation(data, model) if study is ADS else {}
         for metric in study.heads:
             mean = mean_of_shares(folds) if folds and metric == study.metric else data.score(model, metric)
+            mean = finer.get(metric, mean)
             if mean is not None:
                 published = printed.get((known.row, metric))
                 yield Value(study.table, data.title, HERE, known.row, model, metric, mean, published)
+
+
+def _by_relation(data: DataSet, model: str) -> dict[str, Mean | None]:
+    """Return metric of Table 2 -> accuracy on the test documents of a finer relation, where they are grouped by it."""
+    found: dict[str, list[float]] = {}
+    for run in data.runs:
+        for row in run.rows("groups", model=model, split=TEST, column=FINER, metric=ADS.metric):
+            letters = "".join(filter(str.isalpha, row["group"].lower()))
+            if letters in RELATIONS:
+                found.setdefault(RELATIONS[letters], []).append(row["value"])
+    return {metric: mean_of_shares(values) for metric, values in found.items()}
 
 
 def _listed(study: Study, data: Sequence[DataSet]) -> tuple[Known, ...]:

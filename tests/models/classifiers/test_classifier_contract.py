@@ -9,6 +9,7 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from fuseline.models.attribution import left_out, times_gradient
 from fuseline.models.columns import Codes, Column, Dense, Logits, Pixels, Sequence, Text
 from fuseline.models.config import FrozenConfig
 from fuseline.models.errors import CheckpointError
@@ -111,6 +112,19 @@ def test_logits_and_probabilities_belong_to_the_labels(name: str) -> None:
     assert all(share.shape == (60,) for share in shares.values())
     assert set(classifier.sizes) == {one.name for one in classifier.inputs(classifier.config)}
     orjson.dumps(classifier.describe())
+
+
+@every
+def test_what_inputs_had_in_scores_can_be_told(name: str) -> None:
+    classifier, block = fitted(name), documents(name, 30, 2)
+    chosen = classifier.predict_logits(block).argmax(axis=1)
+    names = {one.name for one in classifier.inputs(classifier.config)}
+    falls, terms = left_out(classifier, block, chosen), times_gradient(classifier, block, chosen)
+    assert falls.keys() == names >= terms.keys()
+    for one in (*falls.values(), *terms.values()):
+        assert one.values.shape == one.places.shape == (one.lengths.sum(),)
+        assert np.isfinite(one.values).all()
+    assert left_out(classifier, block.at(slice(0, 0)), chosen[:0]).keys() == names
 
 
 @every

@@ -104,3 +104,13 @@ def test_claims_are_decided_on_ours() -> None:
     assert found["2"]["decided_by"] == "best: max 1, sum 1; poolings beside one +1.0"
     assert found["4"]["value"] == pytest.approx(25)
     assert found["1"]["verdict"] == "not decided"  # no paired comparison
+
+
+def test_table_2_has_the_finer_relations_where_documents_are_grouped_by_them() -> None:
+    values = (("test", "Non-parallel", 0.5), ("test", "parallel_equivalent", 0.75), ("valid", "non parallel", 0.0))
+    fixed = {"model": "ads_o1", "column": "cat_finer", "metric": "accuracy", "n": 9}
+    groups = [{**fixed, "split": split, "group": group, "value": value} for split, group, value in values]
+    data = [DataSet("clip", (run(metrics=[scores("ads_o1", 0.6)], groups=groups),))]
+    rows = printed(reiter.tables_of(data, reiter.values_of(data))[0].table)
+    (row,) = (cells for (label, model), cells in rows.items() if model.rstrip("*") == "ads_o1")
+    assert row[5:] == ["60.0", "+2.3", "50.0", "+2.2", "75.0", "-1.1"]
