@@ -4,7 +4,6 @@ from typing import ClassVar, Literal, Never, Self, cast
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from fuseline.models.columns import Dense, Sequence
@@ -18,6 +17,7 @@ from fuseline.stores.schemas import embedding, indices
 from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.nodes import Context, Feature, Fit, FitResult, Read, ShardStage, TrainingRows
 from fuseline.tasks.stages.embed import Dtype, EncoderChoice, Sources
+from fuseline.tasks.stages.row_vectors import row_vectors
 
 
 class TabularEmbedConfig(EncoderChoice):
@@ -78,23 +78,13 @@ def embed_tabular(tables: list[pa.Table], config: TabularEmbedConfig, context: C
     encoder = loaded(column_encoder(config.encoder).load, saved)
     if config.output == "indices":
         places, vocabulary = cast(IndexEncoder, encoder).indices(documents), cast(IndexEncoder, encoder).vocabulary
-        return _table(documents["id"], places, np.any(places > 0, axis=1), indices(places.shape[1], vocabulary))
+        return row_vectors(
+            documents["id"].combine_chunks(), places, np.any(places > 0, axis=1), indices(places.shape[1], vocabulary)
+        )
     vectors, present = encoder.encode(documents, missing=np.nan)
     vectors[~present] = 0.0
     schema = embedding(encoder.dim, pa.from_numpy_dtype(config.dtype))
-    return _table(documents["id"], vectors.astype(config.dtype), present, schema)
-
-
-def _table(
-    ids: pa.ChunkedArray, values: NDArray[np.generic], present: NDArray[np.bool_], schema: pa.Schema
-) -> pa.Table:
-    columns = [
-        ids.combine_chunks().cast(pa.string()),
-        pa.array(np.where(present, "ok", "missing").tolist(), pa.string()),
-        pa.array(present),
-        pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1]),
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+    return row_vectors(documents["id"].combine_chunks(), vectors.astype(config.dtype), present, schema)
 
 
 def stage(name: str, spec: TabularEmbedConfig, sources: Sources) -> ShardStage:

@@ -15,6 +15,7 @@ from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.nodes import Context, Feature, Fit, FitResult, Read, ShardStage
 from fuseline.tasks.engine.shard_features import block_of
 from fuseline.tasks.stages.logits import modality_of
+from fuseline.tasks.stages.row_vectors import row_vectors
 from fuseline.tasks.stages.train import Readable
 
 
@@ -64,13 +65,7 @@ def encode(tables: list[pa.Table], config: LearnedConfig, context: Context) -> p
     encoder, block = loaded(Autoencoder.load, saved), block_of(context.reads, tables)
     present = encoder.present(block)
     codes = np.where(present[:, None], encoder.codes(block), np.float32(0))
-    columns = [
-        block.ids.cast(pa.string()),
-        pa.array(np.where(present, "ok", "missing").tolist(), pa.string()),
-        pa.array(present),
-        pa.FixedSizeListArray.from_arrays(pa.array(codes.reshape(-1)), encoder.width),
-    ]
-    return pa.Table.from_arrays(columns, schema=embedding(encoder.width, pa.float32()))
+    return row_vectors(block.ids, codes, present, embedding(encoder.width, pa.float32()))
 
 
 class LearnedCodes:

@@ -14,6 +14,7 @@ from fuseline.tasks.engine.cache import loaded
 from fuseline.tasks.engine.nodes import Context, Feature, Fit, FitResult, Read, ShardStage
 from fuseline.tasks.engine.shard_features import block_of
 from fuseline.tasks.stages.learned import fits_of
+from fuseline.tasks.stages.row_vectors import row_vectors
 from fuseline.tasks.stages.train import Readable
 
 
@@ -33,13 +34,7 @@ def compare(tables: list[pa.Table], config: SharedSpaceConfig, context: Context)
     values = loaded(SharedSpace.load, saved).similarities(block)
     present = ~np.isnan(values).all(axis=1)
     values[~present] = 0.0
-    columns = [
-        block.ids.cast(pa.string()),
-        pa.array(np.where(present, "ok", "missing").tolist(), pa.string()),
-        pa.array(present),
-        pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1]),
-    ]
-    return pa.Table.from_arrays(columns, schema=embedding(values.shape[1], pa.float32()))
+    return row_vectors(block.ids, values, present, embedding(values.shape[1], pa.float32()))
 
 
 class Similarity:
