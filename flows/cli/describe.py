@@ -33,7 +33,7 @@ SETTINGS = {
     "detect": ("detect", "crops"),
     "embed": ("embed", "stages"),
     "quantize": ("quantize", "refit"),
-    "train": ("models", "refit"),
+    "train": ("models", "regressions", "seed", "refit"),
     "predict": ("predictions",),
     "evaluate": ("evaluation",),
     "report": ("report",),

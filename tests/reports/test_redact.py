@@ -11,6 +11,8 @@ from fuseline.stores.report_schemas import CONTACT_SHEET
 from fuseline.stores.schemas import QUARANTINE, TOKENS
 from tests.reports.full import EVIL, check, full
 
+SINGLE = ("instances", "matrices")
+
 
 def page(*names: str) -> str:
     """Return a report that shows one example and one quarantined row per name."""
@@ -20,7 +22,7 @@ def page(*names: str) -> str:
     held = [{"stage": "clean/text", "id": name, "source": "x", "reason": "bad_html", "shard": 0} for name in names]
     nobody = {"stage": "ingest/x", "id": None, "source": "x", "reason": "no_id", "shard": None}
     changed = {
-        **{table: data.tables[table].slice(0, 0) for table in ("maps", "class_maps", "quadrant_gallery", "instances")},
+        **{table: data.tables[table].slice(0, 0) for table in ("maps", "class_maps", "quadrant_gallery", *SINGLE)},
         "gallery": pa.Table.from_pylist(rows, schema=gallery.schema),
         "tokens": TOKENS.empty_table(),
         "contact_sheet": CONTACT_SHEET.empty_table(),
