@@ -25,9 +25,9 @@ class SharedSpaceConfig(FrozenConfig):
     """Which inputs are compared, and the space in which they are."""
 
     inputs: Names = Field(("image", "text"), description="Embeddings, or stages that make vectors")
-    dimensions: int = Field(16, ge=1, le=4096, description="Numbers of the shared space, those that agree most")
+    dimensions: int = Field(64, ge=1, le=4096, description="Numbers of the shared space, those that agree most")
     ridge: float = Field(
-        0.1,
+        1.0,
         gt=0,
         le=10,
         description="What is added to the variances, as a share of their mean: more of it where documents are few",
