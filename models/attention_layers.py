@@ -118,16 +118,13 @@ class Joint(nn.Module):
         self.panel, self.codes, self.weight = panel, codes, weight
         self.width = panel.width
 
-    @property
-    def body(self) -> nn.Module:
-        """What stands over the branches."""
-        return self.panel.body
-
     def forward(self, batch: dict[str, Tensor]) -> "Tensor | tuple[Tensor, Tensor]":
         """Return logits (n, C); in training also what each document adds to the loss (n,)."""
-        inputs = self._with_codes(batch)
-        logits: Tensor = self.panel(inputs)
-        return (logits, self.weight * self.codes(self._own(batch))) if self.training else logits
+        if not self.training:
+            logits: Tensor = self.panel(self._with_codes(batch))
+            return logits
+        h, errors = self.codes.coded(self._own(batch))
+        return self.panel({**batch, CODES: h}), self.weight * errors
 
     def hidden(self, batch: dict[str, Tensor]) -> Tensor:
         """Return what the last layer reads (n, width)."""

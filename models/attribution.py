@@ -48,7 +48,7 @@ def times_gradient(classifier: Classifier, block: Block, chosen: Chosen) -> dict
     network = cast(NetworkClassifier, classifier)
     terms: dict[str, list[F32]] = {}
     gather, size = network.gather(block), network.config.batch
-    for lo in range(0, len(block), size):
+    for lo in range(0, max(1, len(block)), size):  # of no documents too every input has an entry
         rows = np.arange(lo, min(lo + size, len(block)))
         for name, term in _terms(network, branches, gather(rows), chosen[rows]).items():
             terms.setdefault(name, []).append(term)

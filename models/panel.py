@@ -13,6 +13,7 @@ from fuseline.models.config import FrozenConfig
 from fuseline.models.dense import unit_rows, usable
 from fuseline.models.features import Block, Features, Input, embedding_name, vectors_name
 from fuseline.models.network import NetworkClassifier, NetworkConfig
+from fuseline.models.running import without_memory
 from fuseline.models.stopping import choose_by_stopping
 from fuseline.models.training import Gather
 
@@ -37,13 +38,7 @@ class PanelClassifier(NetworkClassifier):
 
     def blank(self, sizes: dict[str, Size], C: int) -> "torch.nn.Module":
         """Return a network without memory for its weights, so that sizes cost nothing before they are checked."""
-        import torch
-
-        try:
-            with torch.device("meta"):
-                return self.module(sizes, C)
-        except RuntimeError as error:
-            raise ValueError(str(error)) from error
+        return without_memory(lambda: self.module(sizes, C))
 
     def hidden(self, block: Block) -> F32:
         """Return what the last layer reads of each document (n, H): features that the network has learnt."""

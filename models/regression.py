@@ -15,7 +15,7 @@ from fuseline.models.config import Names, key_values
 from fuseline.models.encoders.known_numbers import Moments, taking
 from fuseline.models.features import Block, Features, Input, vectors_name
 from fuseline.models.panel import branch_name, check_branches
-from fuseline.models.running import run_rows, saved_state
+from fuseline.models.running import run_rows, saved_state, without_memory
 from fuseline.models.training import Gather, Trainer, TrainingConfig
 from fuseline.plain import JsonObject
 
@@ -207,8 +207,6 @@ class Regressor:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; raises CheckpointError."""
-        import torch
-
         saved = load_checkpoint(folder, cls.kind)
         with restoring(cls.kind, "config, sizes, scales and weights"):
             one = cls(RegressorConfig.model_validate({**cast("dict[str, Any]", saved.meta["config"])}))
@@ -221,11 +219,7 @@ class Regressor:
             for name, size in one.sizes.items():
                 pair = (saved.array(f"{what}.{name}", np.float32, size.width) for what in ("center", "scale"))
                 one.scales[name] = cast("tuple[F32, F32]", tuple(pair))
-            try:
-                with torch.device("meta"):  # sizes cost nothing before they are checked
-                    network = one.module(one.sizes, 1)
-            except RuntimeError as error:
-                raise ValueError(str(error)) from error
+            network = without_memory(lambda: one.module(one.sizes, 1))
             network.load_state_dict(saved_state(saved, network), assign=True)
             one.network = network.eval()
         return one

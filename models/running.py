@@ -53,6 +53,20 @@ def run_rows(
     return np.concatenate([np.zeros((0, width), np.float32), *parts])
 
 
+def without_memory(make: "Callable[[], torch.nn.Module]") -> "torch.nn.Module":
+    """Return a network that saved weights go into: sizes cost nothing before they are checked.
+
+    Raises ValueError for sizes that no network can have.
+    """
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return make()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
+
+
 def saved_state(saved: Checkpoint, network: "torch.nn.Module") -> "dict[str, torch.Tensor]":
     """Return the weights of a checkpoint for a network of these shapes and types; raises CheckpointError."""
     import torch

@@ -17,6 +17,7 @@ from fuseline.models.features import Block, Features, Input, elements_name, embe
 from fuseline.models.labels import Classes
 from fuseline.models.network import STAND_INS, NetworkClassifier, NetworkConfig
 from fuseline.models.panel import branch_name
+from fuseline.models.running import without_memory
 from fuseline.models.stopping import MOST_EPOCHS, choose_by_stopping
 from fuseline.models.training import Gather
 
@@ -158,13 +159,7 @@ class SetClassifier(NetworkClassifier):
 
     def blank(self, sizes: dict[str, Size], C: int) -> "torch.nn.Module":
         """Return a network without memory for its weights, so that sizes cost nothing before they are checked."""
-        import torch
-
-        try:
-            with torch.device("meta"):
-                return self.module(sizes, C)
-        except RuntimeError as error:
-            raise ValueError(str(error)) from error
+        return without_memory(lambda: self.module(sizes, C))
 
     def hidden(self, block: Block) -> F32:
         """Return what the last layer reads of each document (n, H): features that the network has learnt."""

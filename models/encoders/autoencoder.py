@@ -15,9 +15,8 @@ from fuseline.models.config import Names, key_values, runtime_option
 from fuseline.models.encoders.known_numbers import Moments, taking
 from fuseline.models.features import Block, Features, Input, vectors_name
 from fuseline.models.panel import branch_name, check_branches
-from fuseline.models.running import run_rows, saved_state
+from fuseline.models.running import run_rows, saved_state, without_memory
 from fuseline.models.training import Gather, Trainer, TrainingConfig
-from fuseline.models.training.trainer import reproducible
 from fuseline.plain import JsonObject
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from fuseline.models.training.tasks import Objective, Truth
 
 F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 _OTHERS = ("loss", "positive_weight", "class_weights", "bias", "select", "patience", "modality_dropout")
 _PICTURES = 64  # that are averaged at a time
 
@@ -124,11 +124,7 @@ class Autoencoder:
 
     def __init__(self, config: AutoencoderConfig, sizes: dict[str, Size] | None = None) -> None:
         self.config, self.sizes, self.facts = config, sizes or {}, dict[str, Any]()
-
-    @staticmethod
-    def inputs(config: AutoencoderConfig, kinds: dict[str, type[Column]]) -> tuple[Input, ...]:
-        """Return the columns that are encoded, in the order of `inputs`; `kinds` are those of the datasets."""
-        return tuple(Input(name, kinds[name]) for name in map(vectors_name, config.inputs))
+        self._scales: dict[str, tuple[F32, F32]] = {}  # of a fit; a loaded network has them in its buffers
 
     @property
     def width(self) -> int:
@@ -168,12 +164,21 @@ class Autoencoder:
         import torch
 
         def both(batch: "dict[str, torch.Tensor]") -> "torch.Tensor":
-            parts = [self.network.errors(batch), self.network.spreads(batch)]
+            numbers = self.network.numbers(batch)
+            parts = [self.network.errors(numbers, self.network.encoded(numbers)), self.network.spreads(numbers)]
             return torch.stack([part[name] for part in parts for name in self.network.names], dim=1)
 
         names = {branch_name(Input(name, Dense)): name for name in self._names()}
         found, m = self._run(block, both, 2 * len(names)), len(names)
         return {names[one]: (found[:, at], found[:, m + at]) for at, one in enumerate(self.network.names)}
+
+    def error_sums(self, block: Block) -> dict[str, F64]:
+        """Return, by input, sums (3,) that add over blocks: documents that have it, and their two `errors`."""
+        found = {}
+        for name, parts in self.errors(block).items():
+            has = block.columns[name].present
+            found[name] = np.array([has.sum(), *(one[has].sum(dtype=np.float64) for one in parts)])
+        return found
 
     def present(self, block: Block) -> NDArray[np.bool_]:
         """Return which documents (n,) have any of the inputs."""
@@ -220,8 +225,6 @@ class Autoencoder:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; raises CheckpointError."""
-        import torch
-
         saved = load_checkpoint(folder, cls.kind)
         with restoring(cls.kind, "config, sizes and weights"):
             config = AutoencoderConfig.model_validate({**cast("dict[str, Any]", saved.meta["config"])})
@@ -229,15 +232,11 @@ class Autoencoder:
             one = cls(config, sizes)
             if set(sizes) != set(one._names()):
                 raise ValueError(f"sizes of {sorted(one._names())}, got {sorted(sizes)}")
-            one._check_size()
             one.facts = cast("dict[str, Any]", saved.meta["facts"])
-            with reproducible(0, 1, torch.device("cpu")):
-                network = one.module(sizes, 0)
+            network = without_memory(lambda: one.module(sizes, 0))
             network.load_state_dict(saved_state(saved, network), assign=True)
             one.network = cast("Autoencoders", network.eval())
         return one
-
-    _scales: dict[str, tuple[F32, F32]] = {}  # noqa: RUF012 - of a fit; a loaded network has them in its buffers
 
     def _names(self) -> list[str]:
         return [vectors_name(name) for name in self.config.inputs]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 Layout = Literal["inner", "between"]
+Numbers = dict[str, tuple[Tensor, Tensor]]  # by input, in sorted order: numbers, and where these are known
 
 
 def layers(*sizes: int) -> nn.Sequential:
@@ -57,33 +58,40 @@ class Autoencoders(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the weighted sum of the inputs' mean squared errors (n,)."""
-        parts = self.errors(batch)
-        return torch.stack([self.weights[name] * parts[name] for name in self.names]).sum(dim=0)
+        return self.coded(batch)[1]
+
+    def coded(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the codes (n, width), and the weighted sum of errors (n,), of one pass."""
+        numbers = self.numbers(batch)
+        h = self.encoded(numbers)
+        parts = self.errors(numbers, h)
+        return h, torch.stack([self.weights[name] * parts[name] for name in self.names]).sum(dim=0)
 
     def codes(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the codes of all inputs (n, width), in sorted order of their names."""
-        found = []
-        for name in self.names:
-            x, known = self.numbers(batch, name)
-            found.append(self.encoders[name](x) * known.any(dim=1, keepdim=True))
-        return torch.cat(found, dim=1)
+        return self.encoded(self.numbers(batch))
 
-    def reconstructions(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return what is decoded of each input (n, D), scaled as `numbers` are."""
-        h = self.codes(batch)
-        return {name: self.decoders[name](h) for name in self.names}
+    def encoded(self, numbers: Numbers) -> Tensor:
+        """Return the codes (n, width) of numbers."""
+        return torch.cat([self.encoders[name](x) * known.any(dim=1, keepdim=True)
+                          for name, (x, known) in numbers.items()], dim=1)  # fmt: skip
 
-    def errors(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return each input's mean squared error (n,) over the numbers that are known; 0 where none is."""
-        decoded = self.reconstructions(batch)
-        return {name: self._mean(*self.numbers(batch, name), decoded[name]) for name in self.names}
+    def errors(self, numbers: Numbers, h: Tensor) -> dict[str, Tensor]:
+        """Return, of what is decoded of codes h, each input's mean squared error (n,) over the numbers that are known.
 
-    def spreads(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        0 where none is.
+        """
+        return {name: self._mean(x, known, self.decoders[name](h)) for name, (x, known) in numbers.items()}
+
+    def spreads(self, numbers: Numbers) -> dict[str, Tensor]:
         """Return the error that the mean of the training documents would have instead of a decoder (n,)."""
-        return {name: self._mean(x, known, x * 0) for name in self.names for x, known in [self.numbers(batch, name)]}
+        return {name: self._mean(x, known, x * 0) for name, (x, known) in numbers.items()}
 
-    def numbers(self, batch: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
-        """Return an input (n, D), centred and scaled, zeros where it is not known, and where it is (n, D or 1)."""
+    def numbers(self, batch: dict[str, Tensor]) -> Numbers:
+        """Return each input (n, D), centred and scaled, zeros where it is not known, and where it is (n, D or 1)."""
+        return {name: self._scaled(batch, name) for name in self.names}
+
+    def _scaled(self, batch: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
         x, known = batch[name], batch[f"{name}_known"]
         if x.dtype == torch.uint8:
             x = pooled(x, self.pooled)

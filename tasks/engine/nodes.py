@@ -299,6 +299,12 @@ def over(node: Node, documents: Ingest) -> Node:
     return replace(node, reads=reads)
 
 
+def fits_of(nodes: Iterable[Node]) -> tuple[Fit, ...]:
+    """Return what nodes were fitted by, each once, by name."""
+    fits = {fit.name: fit for node in nodes for fit in node.fits}
+    return tuple(fits[name] for name in sorted(fits))
+
+
 def whole(nodes: Iterable[Node]) -> list[Node]:
     """Return the nodes that are in no fold: those that are made of all documents."""
     return [node for node in nodes if node.fold is None]

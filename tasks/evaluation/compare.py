@@ -21,7 +21,7 @@ from fuseline.models.metrics.significance import (
 )
 from fuseline.models.scoring import single
 from fuseline.stores.score_schemas import COMPARISONS
-from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
+from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary, fits_of
 from fuseline.tasks.evaluation.evaluate import check_ids, held_half, of_half, scored_rows, unseen_splits
 from fuseline.tasks.stages.train import MULTI_LABEL
 
@@ -104,13 +104,12 @@ def compare_models(shards: Shards, config: CompareConfig, context: Context) -> d
 def stage(predictions: Mapping[str, ShardStage], documents: Ingest, *, splits: Sequence[str]) -> Summary:
     """Return the node that compares models."""
     names = sorted(predictions)
-    fits = {fit.name: fit for name in names for fit in predictions[name].fits}
     half = held_half(*predictions.values())
     reads = (Read(predictions[name], ("label", "predicted")) for name in names)
     return Summary(
         role=ROLE, short="models", flow="evaluate", main=False, version=1, tables=(ROLE,), summarise=compare_models,
         config=CompareConfig(models=tuple(names), splits=tuple(splits), half=half),
-        fits=tuple(fits[name] for name in sorted(fits)),
+        fits=fits_of(predictions[name] for name in names),
         reads=(Read(documents, ("status", "split", "labels")), *reads),
         unseen=unseen_splits(splits, half),
     )  # fmt: skip

@@ -11,7 +11,7 @@ from pydantic import Field
 from fuseline.models.config import FrozenConfig
 from fuseline.stores.report_schemas import INSTANCES
 from fuseline.tasks.engine.images import DIGEST, ImageLimits, image_digests
-from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
+from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary, fits_of
 from fuseline.tasks.evaluation.gallery import TEXT, thumbnail
 from fuseline.tasks.splits import hashed
 
@@ -98,7 +98,6 @@ def stage(
 ) -> Summary:  # fmt: skip
     """Return the node of the documents that are shown as all models saw them."""
     known = ("status", "labels", "split", "title", *COLUMNS)
-    fits = {fit.name: fit for one in predictions.values() for fit in one.fits}
     return Summary(
         role=ROLE, short="shown", flow="evaluate", main=False, version=1, tables=(ROLE,), summarise=show,
         config=ShownConfig(instances=instances, models=tuple(predictions), split=split, seed=seed),
@@ -106,5 +105,5 @@ def stage(
             Read(documents, (*known, "image"), (*known, "image_digest")), Read(cleaned, ("text",)),
             *(Read(one, ("label", "score", "importance")) for one in predictions.values()),
         ),
-        fits=tuple(fits[name] for name in sorted(fits)),
+        fits=fits_of(predictions.values()),
     )  # fmt: skip

@@ -9,7 +9,7 @@ import pyarrow as pa
 from fuseline.models.config import FrozenConfig, Names, added
 from fuseline.models.maps import coordinates, purity, silhouette
 from fuseline.stores.score_schemas import CLASS_MAPS, CLASS_NEIGHBOURS, CLASS_SIMILARITY, MAPS
-from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
+from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary, fits_of
 from fuseline.tasks.evaluation.drawn_vectors import MapsConfig, Vectors
 from fuseline.tasks.evaluation.evaluate import held_half, of_half, unseen_splits
 
@@ -84,10 +84,9 @@ def stage(
     asked = dict(predictions or {})
     half = held_half(*asked.values())
     config = VectorMapConfig(vectors=node.column, maps=kept, models=tuple(asked), half=half)
-    fits = {fit.name: fit for one in (node, *asked.values()) for fit in one.fits}
     return Summary(
         role=ROLE, short=f"{node.role}-{node.short}", flow="evaluate", main=False, version=3, tables=tuple(TABLES),
-        config=config, summarise=map_vectors, fits=tuple(fits[name] for name in sorted(fits)),
+        config=config, summarise=map_vectors, fits=fits_of((node, *asked.values())),
         reads=(
             Read(documents, ("status", "split", "labels")), Read(node, ("present", "embedding")),
             *(Read(one, ("label",)) for one in asked.values()),

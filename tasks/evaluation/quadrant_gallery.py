@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from fuseline.models.config import FrozenConfig
 from fuseline.stores.report_schemas import QUADRANT_GALLERY
 from fuseline.tasks.engine.images import DIGEST, ImageLimits, image_digests
-from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary
+from fuseline.tasks.engine.nodes import Context, Ingest, Read, Shards, ShardStage, Summary, fits_of
 from fuseline.tasks.evaluation.answers import answered, disagreement, right_models
 from fuseline.tasks.evaluation.evaluate import held_half, of_half, scored_rows, unseen_splits
 from fuseline.tasks.evaluation.gallery import TEXT, thumbnail
@@ -121,10 +121,9 @@ def stage(
     config = QuadrantGalleryConfig(
         models=(first, second), split=split, seed=seed, count=count, of_class=-(-count // 2), half=half
     )
-    fits = {fit.name: fit for one in predictions.values() for fit in one.fits}
     return Summary(
         role=ROLE, short="models", flow="evaluate", main=False, version=1, config=config, tables=(ROLE,),
-        summarise=show_quadrants, fits=tuple(fits[name] for name in sorted(fits)),
+        summarise=show_quadrants, fits=fits_of(predictions.values()),
         reads=(
             Read(documents, (*known, "image"), (*known, "image_digest")), Read(cleaned, ("text",)),
             *(Read(one, ("label", "top_k")) for one in predictions.values()),

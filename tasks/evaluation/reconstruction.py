@@ -30,10 +30,7 @@ def decode(shards: Shards, config: ReconstructionConfig, context: Context) -> di
         block = block_of(context.reads, tables)
         for split in config.splits:
             rows = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(tables[0]["split"], split), False)))
-            part = block.at(rows)
-            for name, (error, spread) in encoder.errors(part).items():
-                has = part.columns[name].present
-                total = np.array([has.sum(), error[has].sum(dtype=np.float64), spread[has].sum(dtype=np.float64)])
+            for name, total in encoder.error_sums(block.at(rows)).items():
                 sums[split, name] = sums.get((split, name), np.zeros(3)) + total
     found = [
         {

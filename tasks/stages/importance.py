@@ -79,12 +79,8 @@ def explain(tables: list[pa.Table], config: ExplainConfig, context: Context) -> 
     parts = list[Part]()
     told = predictions["element_shares"].combine_chunks()
     if "own" in config.methods:
-        named = (
-            {branch_name(one): one.name for one in inputs_of(type(classifier), classifier.config)}
-            if isinstance(classifier, PanelClassifier)
-            else {}
-        )
-        parts += _own(told) if len(told.values) else _terms(predictions["importance"].combine_chunks(), named)
+        shares = predictions["importance"].combine_chunks()
+        parts += _own(told) if len(told.values) else _terms(shares, _datasets(classifier))
     if "left_out" in config.methods:
         parts += _by_document("left_out", left_out(classifier, block, best[seen]), seen)
     if "gradient" in config.methods:

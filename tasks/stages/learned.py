@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
 from fuseline.models.columns import Column, Dense, Pixels
@@ -12,7 +13,7 @@ from fuseline.models.encoders.autoencoder import Autoencoder, AutoencoderConfig
 from fuseline.models.features import Features, vectors_name
 from fuseline.stores.schemas import embedding
 from fuseline.tasks.engine.cache import loaded
-from fuseline.tasks.engine.nodes import Context, Feature, Fit, FitResult, Read, ShardStage
+from fuseline.tasks.engine.nodes import Context, Feature, Fit, FitResult, Read, ShardStage, fits_of
 from fuseline.tasks.engine.shard_features import block_of
 from fuseline.tasks.stages.logits import modality_of
 from fuseline.tasks.stages.row_vectors import row_vectors
@@ -43,16 +44,13 @@ def fit_codes(train: Features, valid: Features, config: LearnedConfig, context: 
 
 def errors_of(encoder: Autoencoder, features: Features) -> dict[str, dict[str, float]]:
     """Return, by input, the `documents` that have it, their mean squared error, and its share of the mean's error."""
-    sums: dict[str, list[float]] = {}
+    sums: dict[str, NDArray[np.float64]] = {}
     for block in features.blocks():
-        for name, (error, spread) in encoder.errors(block).items():
-            has = block.columns[name].present
-            total = sums.setdefault(name, [0.0, 0.0, 0.0])
-            for at, values in enumerate((has, error[has], spread[has])):
-                total[at] += float(values.sum(dtype=np.float64))
+        for name, total in encoder.error_sums(block).items():
+            sums[name] = sums.get(name, np.zeros(3)) + total
     return {
         name: {"documents": n, "mse": error / max(n, 1), "share": error / spread if spread else 0.0}
-        for name, (n, error, spread) in sums.items()
+        for name, (n, error, spread) in ((name, total.tolist()) for name, total in sums.items())
     }
 
 
@@ -88,10 +86,10 @@ class LearnedCodes:
     def node(name: str, config: LearnedConfig, sources: Readable) -> ShardStage:
         """Return the node of the codes; it is fitted by an autoencoder, and that by what fits the inputs."""
         nodes = {node.column: node for node in sources.others}
-        reads = tuple(_read(nodes[vectors_name(one)]) for one in config.inputs)
+        reads = tuple(read_feature(nodes[vectors_name(one)]) for one in config.inputs)
         autoencoder = Fit(
             role="encoders", short=name, flow="embed", main=False, version=1, config=config, fit=fit_codes,
-            reads=(Read(sources.documents, ("split",)), *reads), fits=fits_of(reads),
+            reads=(Read(sources.documents, ("split",)), *reads), fits=fits_of(read.node for read in reads),
         )  # fmt: skip
         documents = Read(sources.documents, ("id",))
         return ShardStage(
@@ -100,11 +98,6 @@ class LearnedCodes:
         )  # fmt: skip
 
 
-def _read(node: ShardStage) -> Read:
+def read_feature(node: ShardStage) -> Read:
+    """Return the read of what a stage makes for models."""
     return Read(node, () if node.feature is None else node.feature.columns)
-
-
-def fits_of(reads: tuple[Read, ...]) -> tuple[Fit, ...]:
-    """Return what the nodes that are read were fitted by, each once, by name."""
-    fits = {fit.name: fit for read in reads for fit in read.node.fits}
-    return tuple(fits[name] for name in sorted(fits))

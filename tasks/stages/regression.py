@@ -13,10 +13,10 @@ from fuseline.models.regression import Regressor, RegressorConfig
 from fuseline.stores.errors import ConfigError, mismatch
 from fuseline.stores.value_schemas import ESTIMATES
 from fuseline.tasks.engine.cache import loaded
-from fuseline.tasks.engine.nodes import Context, Fit, FitResult, Ingest, Read, ShardStage, ordered
+from fuseline.tasks.engine.nodes import Context, Fit, FitResult, Ingest, Read, ShardStage, fits_of, ordered
 from fuseline.tasks.engine.shard_features import block_of
 from fuseline.tasks.stages import targets
-from fuseline.tasks.stages.learned import fits_of
+from fuseline.tasks.stages.learned import read_feature
 from fuseline.tasks.stages.targets import TargetConfig
 from fuseline.tasks.stages.train import Readable
 
@@ -77,10 +77,10 @@ def stage(name: str, config: RegressionConfig, sources: Readable) -> ShardStage:
     inputs = tuple(nodes[vectors_name(one)] for one in config.vectors)
     check_inputs(name, config.target, inputs)
     target = targets.stage(name, TargetConfig(column=config.target, transform=config.transform), sources.documents)
-    reads = tuple(Read(node, () if node.feature is None else node.feature.columns) for node in (target, *inputs))
+    reads = tuple(map(read_feature, (target, *inputs)))
     fit = Fit(
         role=ROLE, short=name, flow="train", main=False, version=1, config=config, fit=fit_regression,
-        reads=(Read(sources.documents, ("split",)), *reads), fits=fits_of(reads),
+        reads=(Read(sources.documents, ("split",)), *reads), fits=fits_of(read.node for read in reads),
     )  # fmt: skip
     return ShardStage(
         role=ESTIMATES_ROLE, short=name, flow="predict", main=False, version=1, fits=(fit,), transform=estimate,

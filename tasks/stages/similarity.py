@@ -11,9 +11,9 @@ from fuseline.models.encoders.shared_space import SharedSpace, SharedSpaceConfig
 from fuseline.models.features import Features, vectors_name
 from fuseline.stores.schemas import embedding
 from fuseline.tasks.engine.cache import loaded
-from fuseline.tasks.engine.nodes import Context, Feature, Fit, FitResult, Read, ShardStage
+from fuseline.tasks.engine.nodes import Context, Feature, Fit, FitResult, Read, ShardStage, fits_of
 from fuseline.tasks.engine.shard_features import block_of
-from fuseline.tasks.stages.learned import fits_of
+from fuseline.tasks.stages.learned import read_feature
 from fuseline.tasks.stages.row_vectors import row_vectors
 from fuseline.tasks.stages.train import Readable
 
@@ -56,10 +56,10 @@ class Similarity:
     def node(name: str, config: SharedSpaceConfig, sources: Readable) -> ShardStage:
         """Return the node of the similarities; it is fitted by projections, and these by what fits the inputs."""
         nodes = {node.column: node for node in sources.others}
-        reads = tuple(Read(nodes[vectors_name(one)], ("present", "embedding")) for one in config.inputs)
+        reads = tuple(read_feature(nodes[vectors_name(one)]) for one in config.inputs)
         space = Fit(
             role="encoders", short=name, flow="embed", main=False, version=1, config=config, fit=fit_space,
-            reads=(Read(sources.documents, ("split",)), *reads), fits=fits_of(reads),
+            reads=(Read(sources.documents, ("split",)), *reads), fits=fits_of(read.node for read in reads),
         )  # fmt: skip
         return ShardStage(
             role="embed", short=name, flow="embed", version=1, config=config, layout="zarr", fits=(space,),

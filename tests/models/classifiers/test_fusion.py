@@ -188,3 +188,11 @@ def test_vectors_of_another_width_are_refused_by_name(kind: str) -> None:
     other = Dense(np.zeros((3, 7), np.float32), np.ones(3, np.bool_))
     with pytest.raises(ValueError, match=r"embed/a: expected Size\(.*width=3.*width=7.*; predict with what"):
         model.predict_logits(Block(block.ids, block.labels, {**block.columns, "embed/a": other}))
+
+
+@every
+def test_of_no_documents_every_input_has_no_share(kind: str) -> None:
+    """Without a batch no input had an entry, and the call ended in an error."""
+    nothing = np.zeros(0, np.int64)
+    shares = fitted(kind).importance(documents(3).at(nothing), nothing)
+    assert sorted(map(len, shares.values())) == [0, 0, 0]

@@ -135,8 +135,8 @@ def test_missing_cells_stay_missing():
     missing[::2, 1] = True
     one = fitted(block(missing=missing))
     x, known = one.network.numbers(
-        {k: torch.from_numpy(v) for k, v in one.gather(block(missing=missing))(np.arange(40)).items()}, "columns"
-    )
+        {k: torch.from_numpy(v) for k, v in one.gather(block(missing=missing))(np.arange(40)).items()}
+    )["columns"]
     values = block().columns["embed/columns"].values[1::2, 1].astype(np.float64)
     np.testing.assert_allclose(x[1::2, 1], (values - values.mean()) / values.std(), rtol=1e-4)
     assert not x[::2, 1].any()
@@ -216,6 +216,21 @@ def test_a_checkpoint_gives_the_same_codes(tmp_path):
     (tmp_path / "model.json").write_text(text.replace('"code": 3', '"code": 4'))
     with pytest.raises(CheckpointError, match="expected float32"):
         Autoencoder.load(tmp_path)
+
+
+def test_a_size_that_was_allowed_is_loaded_again(tmp_path, monkeypatch):
+    """The limit is no part of a checkpoint: what was trained beyond the default one could not be used."""
+    one = fitted(block())
+    one.save(tmp_path)
+    monkeypatch.setattr(AutoencoderConfig.model_fields["max_weights"], "default", 1)
+    AutoencoderConfig.model_rebuild(force=True)
+    try:
+        with pytest.raises(ValueError, match="at most 1 weights"):
+            fitted(block())
+        np.testing.assert_array_equal(Autoencoder.load(tmp_path).codes(block()), one.codes(block()))
+    finally:
+        monkeypatch.undo()
+        AutoencoderConfig.model_rebuild(force=True)
 
 
 def test_no_document_with_an_input_is_an_error():
